@@ -1,0 +1,306 @@
+//! What a node is told: `cluster.toml`, or the defaults of a cluster of one.
+//!
+//! Every key is documented in the repository's `cluster.toml`. Unknown keys are refused, with their line, because a
+//! misspelt limit that is silently ignored is a limit that does not hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use storage::NodeId;
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// The file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not what `cluster.toml` should be.
+    #[error("{path} is not a cluster file:\n{source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why, with the line.
+        source: Box<toml::de::Error>,
+    },
+    /// The values do not go together.
+    #[error("{path}: {reason}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What to change.
+        reason: String,
+    },
+}
+
+/// `cluster.toml` as it is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    secret_file: PathBuf,
+    node: Vec<Member>,
+    broker: Option<Broker>,
+    #[serde(default)]
+    workers: Workers,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    consensus: Consensus,
+}
+
+/// One `[[node]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its number.
+    pub id: NodeId,
+    /// `host:port` of its HTTP interface.
+    pub http: String,
+    /// `host:port` of its QUIC endpoint.
+    pub quic: String,
+    /// Its folder.
+    pub data: PathBuf,
+}
+
+/// `[broker]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// An `amqp://` address; it may hold a password, so it is never logged.
+    pub url: String,
+    /// What the names of its queues begin with.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+}
+
+fn default_prefix() -> String {
+    "quartet".into()
+}
+
+/// `[workers]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workers {
+    /// Tasks at a time.
+    pub slots: u32,
+    /// The model for songs whose upload names none.
+    pub model: String,
+    /// How many of the model's segments make a task.
+    pub segments_per_task: u32,
+    /// How often a task may fail.
+    pub max_attempts: u32,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self { slots: 1, model: inference::DEFAULT_MODEL.into(), segments_per_task: 4, max_attempts: 5 }
+    }
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest upload in bytes.
+    pub upload_bytes: u64,
+    /// The longest song in seconds.
+    pub song_seconds: u64,
+    /// Free bytes under which uploads are refused.
+    pub reserve_bytes: u64,
+    /// Seconds for which an unreferenced file is kept.
+    pub collect_grace_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { upload_bytes: 200 << 20, song_seconds: 7200, reserve_bytes: 256 << 20, collect_grace_seconds: 120 }
+    }
+}
+
+/// `[consensus]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Consensus {
+    /// Milliseconds between the leader's heartbeats.
+    pub heartbeat_ms: u64,
+    /// Shortest silence after which a follower stands for election, in milliseconds.
+    pub election_min_ms: u64,
+    /// Longest such silence.
+    pub election_max_ms: u64,
+}
+
+impl Default for Consensus {
+    fn default() -> Self {
+        Self { heartbeat_ms: 75, election_min_ms: 300, election_max_ms: 500 }
+    }
+}
+
+/// All that one node needs to know.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// This node's number.
+    pub id: NodeId,
+    /// All members, this node among them.
+    pub members: BTreeMap<NodeId, Member>,
+    /// The file with the cluster's secret.
+    pub secret_file: PathBuf,
+    /// Whether the secret may be made when it is missing: only in a cluster of one.
+    pub make_secret: bool,
+    /// RabbitMQ, if there is one.
+    pub broker: Option<Broker>,
+    /// The workers.
+    pub workers: Workers,
+    /// The limits.
+    pub limits: Limits,
+    /// Raft's timings.
+    pub consensus: Consensus,
+}
+
+impl Configuration {
+    /// Reads `cluster.toml` for the node `id`.
+    pub fn read(path: &Path, id: NodeId) -> Result<Self, ConfigurationError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigurationError::Read { path: path.into(), source })?;
+        Self::parse(&text, path, id)
+    }
+
+    fn parse(text: &str, path: &Path, id: NodeId) -> Result<Self, ConfigurationError> {
+        let file: File = toml::from_str(text)
+            .map_err(|source| ConfigurationError::Parse { path: path.into(), source: Box::new(source) })?;
+        let invalid = |reason: String| ConfigurationError::Invalid { path: path.into(), reason };
+        let folder = path.parent().unwrap_or(Path::new("."));
+
+        let mut members = BTreeMap::new();
+        let mut addresses = BTreeSet::new();
+        for mut member in file.node {
+            for (key, address) in [("http", &member.http), ("quic", &member.quic)] {
+                if address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).is_none() {
+                    return Err(invalid(format!(
+                        "node {}: {key} = {address:?} is not an address; write host:port",
+                        member.id
+                    )));
+                }
+                if !addresses.insert((key, address.clone())) {
+                    return Err(invalid(format!("two nodes have {key} = {address:?}; give each its own")));
+                }
+            }
+            member.data = folder.join(&member.data);
+            let id = member.id;
+            if members.insert(id, member).is_some() {
+                return Err(invalid(format!("node {id} is listed twice; every node has its own id")));
+            }
+        }
+        if !members.contains_key(&id) {
+            let known: Vec<String> = members.keys().map(u64::to_string).collect();
+            return Err(invalid(format!("there is no node {id} here, only {}", known.join(", "))));
+        }
+        for (key, value) in [
+            ("workers.segments_per_task", u64::from(file.workers.segments_per_task)),
+            ("workers.max_attempts", u64::from(file.workers.max_attempts)),
+            ("limits.upload_bytes", file.limits.upload_bytes),
+            ("limits.song_seconds", file.limits.song_seconds),
+            ("consensus.heartbeat_ms", file.consensus.heartbeat_ms),
+        ] {
+            if value == 0 {
+                return Err(invalid(format!("{key} must be at least 1")));
+            }
+        }
+        if file.consensus.election_min_ms < 2 * file.consensus.heartbeat_ms
+            || file.consensus.election_max_ms <= file.consensus.election_min_ms
+        {
+            return Err(invalid(
+                "consensus: election_min_ms must be at least twice heartbeat_ms, and election_max_ms above it".into(),
+            ));
+        }
+        if let Err(error) = inference::separator(&file.workers.model) {
+            return Err(invalid(format!("workers.model: {error}")));
+        }
+        Ok(Self {
+            id,
+            members,
+            secret_file: folder.join(file.secret_file),
+            make_secret: false,
+            broker: file.broker,
+            workers: file.workers,
+            limits: file.limits,
+            consensus: file.consensus,
+        })
+    }
+
+    /// A cluster of one, with everything embedded, in the folder `data`.
+    pub fn alone(data: PathBuf, http: String) -> Self {
+        let member = Member { id: 0, http, quic: "127.0.0.1:0".into(), data: data.clone() };
+        Self {
+            id: 0,
+            members: BTreeMap::from([(0, member)]),
+            secret_file: data.join("cluster.secret"),
+            make_secret: true,
+            broker: None,
+            workers: Workers::default(),
+            limits: Limits::default(),
+            consensus: Consensus::default(),
+        }
+    }
+
+    /// This node's own entry.
+    pub fn me(&self) -> &Member {
+        &self.members[&self.id]
+    }
+
+    /// How long a file that no song refers to is kept.
+    pub fn collect_grace(&self) -> Duration {
+        Duration::from_secs(self.limits.collect_grace_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../cluster.toml");
+
+    fn parse(text: &str, id: NodeId) -> Result<Configuration, String> {
+        Configuration::parse(text, Path::new("/etc/quartet/cluster.toml"), id).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_example_is_valid_and_holds_the_defaults() {
+        let read = parse(EXAMPLE, 1).unwrap();
+        assert_eq!(read.members.len(), 3);
+        assert_eq!(read.me().data, Path::new("/etc/quartet/data/node-1"));
+        let alone = Configuration::alone("x".into(), "127.0.0.1:8080".into());
+        assert_eq!(format!("{:?}", read.limits), format!("{:?}", alone.limits));
+        assert_eq!(format!("{:?}", read.workers), format!("{:?}", alone.workers));
+        assert_eq!(format!("{:?}", read.consensus), format!("{:?}", alone.consensus));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = parse(&EXAMPLE.replace("slots = 1 ", "slotz = 1 "), 0).unwrap_err();
+        assert!(error.contains("slotz") && error.contains("line 38"), "{error}");
+    }
+
+    #[test]
+    fn values_that_do_not_go_together_are_refused() {
+        for (from, to, word) in [
+            ("id = 2", "id = 1", "listed twice"),
+            ("127.0.0.1:8082", "127.0.0.1:8081", "give each its own"),
+            ("127.0.0.1:7402", "127.0.0.1", "host:port"),
+            ("max_attempts = 5", "max_attempts = 0", "at least 1"),
+            ("model = \"spectral\"", "model = \"magic\"", "magic"),
+            ("election_max_ms = 500", "election_max_ms = 100", "election_max_ms above it"),
+        ] {
+            let error = parse(&EXAMPLE.replace(from, to), 0).unwrap_err();
+            assert!(error.contains(word), "{to}: {error}");
+        }
+        assert!(parse(EXAMPLE, 9).unwrap_err().contains("only 0, 1, 2"));
+    }
+}

@@ -1,0 +1,52 @@
+//! The Quartet node: reads what it is told, and runs it.
+
+mod alone;
+mod command_line;
+mod configuration;
+mod process;
+mod reports;
+mod upkeep;
+mod work;
+
+use std::io::IsTerminal;
+
+use anyhow::Result;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use command_line::{Action, CommandLine};
+use configuration::Configuration;
+
+fn main() -> Result<()> {
+    let line = CommandLine::parse();
+    let filter = EnvFilter::try_from_env("QUARTET_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,openraft=warn,lapin=off,amq_protocol=off,symphonia=off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+
+    match line.action {
+        Some(Action::Separate { songs, out, name }) => {
+            let mut failed = 0;
+            for song in &songs {
+                if let Err(error) = alone::separate(song, &out, &name) {
+                    eprintln!("{}: {error:#}", song.display());
+                    failed += 1;
+                }
+            }
+            anyhow::ensure!(failed == 0, "{failed} of {} songs could not be separated", songs.len());
+            Ok(())
+        }
+        Some(Action::Synthesize { out, seconds, seed }) => alone::synthesize(&out, seconds, seed),
+        None => {
+            let configuration = match (&line.cluster, line.id) {
+                (Some(file), Some(id)) => Configuration::read(file, id)?,
+                _ => Configuration::alone(line.data, line.listen),
+            };
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(process::run(configuration))
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! One node from start to orderly stop.
+//!
+//! Start goes up the house: disk, QUIC, Raft, work, HTTP. Stop goes down it again: no new requests, tasks handed back
+//! while the cluster still stands, then Raft, then the connections. A `kill -9` instead of all this loses nothing that
+//! was acknowledged; stopping in order only spares the others the wait.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use raft::{Cluster, ClusterConfig};
+use storage::blobs::Blobs;
+use storage::database::Database;
+use storage::peer::{Peer, PeerConfig, Protocol, Secret};
+use storage::sharing::Sharing;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::configuration::Configuration;
+use crate::reports::{OwnWork, Reports};
+use crate::upkeep;
+use crate::work::broker::Broker;
+use crate::work::dispatcher::Dispatcher;
+use crate::work::samples::Samples;
+use crate::work::service::WorkService;
+use crate::work::task::Bench;
+use crate::work::worker::Workers;
+
+/// How long an orderly stop may take before the process ends all the same.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Runs a node until it is told to stop.
+pub async fn run(configuration: Configuration) -> Result<()> {
+    let configuration = Arc::new(configuration);
+    let me = configuration.me().clone();
+    let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
+
+    let secret = if configuration.make_secret {
+        std::fs::create_dir_all(&me.data)
+            .with_context(|| format!("the data folder {} cannot be made", me.data.display()))?;
+        Secret::generate_if_missing(&configuration.secret_file)
+    } else {
+        Secret::read(&configuration.secret_file)
+    }
+    .context("the cluster's secret")?;
+    let database = Database::open(&me.data.join("database"))?;
+    let blobs = Blobs::open(&me.data, configuration.limits.reserve_bytes)?;
+    let peer = Peer::bind(PeerConfig {
+        id: configuration.id,
+        listen: resolve(&me.quic).await?,
+        members: configuration.members.values().map(|member| (member.id, member.quic.clone())).collect(),
+        secret,
+    })?;
+    // Taken before Raft starts, so that a port in use is told at once.
+    let listener = TcpListener::bind(&me.http)
+        .await
+        .with_context(|| format!("the HTTP address {} cannot be had; is another program on it?", me.http))?;
+    let sharing = Sharing::start(blobs.clone(), peer.clone());
+
+    let stopping = CancellationToken::new();
+    let signalled = stopping.clone();
+    tokio::spawn(async move {
+        stop_signal().await;
+        tracing::info!("stopping in order; a second signal ends the process at once");
+        signalled.cancel();
+        stop_signal().await;
+        std::process::exit(130);
+    });
+
+    let raft = ClusterConfig {
+        id: configuration.id,
+        members: configuration.members.values().map(|member| (member.id, member.quic.clone())).collect(),
+        data: me.data.clone(),
+        heartbeat: Duration::from_millis(configuration.consensus.heartbeat_ms),
+        election: Duration::from_millis(configuration.consensus.election_min_ms)
+            ..Duration::from_millis(configuration.consensus.election_max_ms),
+    };
+    let cluster = tokio::select! {
+        cluster = Cluster::start(raft, database, peer.clone()) => cluster?,
+        () = stopping.cancelled() => return Ok(()),
+    };
+
+    let loops = TaskTracker::new();
+    let slots = configuration.workers.slots;
+    let (deliveries, delivered) = mpsc::channel(1 + 4 * slots as usize);
+    let broker_stop = CancellationToken::new();
+    let broker = configuration.broker.clone().map(|settings| {
+        let slots = u16::try_from(slots).unwrap_or(u16::MAX);
+        let (broker, running) = Broker::start(settings, slots, deliveries.clone(), broker_stop.clone());
+        loops.spawn(running);
+        broker
+    });
+
+    let own = Arc::new(OwnWork::default());
+    let reports = Arc::new(Reports::new(
+        Arc::clone(&configuration),
+        cluster.clone(),
+        blobs.clone(),
+        broker.clone(),
+        Arc::clone(&own),
+    ));
+    let dispatcher = Arc::new(Dispatcher::new(cluster.clone(), Arc::clone(&reports), broker.clone()));
+    peer.serve(
+        Protocol::Work,
+        Arc::new(WorkService { reports: Arc::clone(&reports), dispatcher: Arc::clone(&dispatcher) }),
+    );
+    loops.spawn(dispatcher.run(stopping.clone()));
+    loops.spawn(upkeep::report(Arc::clone(&reports), peer.clone(), stopping.clone()));
+    loops.spawn(upkeep::collect(
+        cluster.clone(),
+        sharing.clone(),
+        configuration.collect_grace(),
+        stopping.clone(),
+    ));
+    let cache = me.data.join("cache");
+    let bench = Bench {
+        sharing: sharing.clone(),
+        samples: Samples::open(cache.join("samples")).context("the cache folder")?,
+        scratch: emptied(cache.join("scratch")).context("the cache folder")?,
+    };
+    let workers =
+        Workers::new(configuration.id, slots, cluster.clone(), peer.clone(), bench, broker, Arc::clone(&own));
+    let working = tokio::spawn(Arc::new(workers).run(delivered, stopping.clone()));
+
+    let app = web::App {
+        cluster: cluster.clone(),
+        sharing,
+        nodes: reports,
+        limits: web::Limits {
+            max_upload_bytes: configuration.limits.upload_bytes,
+            max_seconds: configuration.limits.song_seconds,
+        },
+        cache: emptied(cache.join("web")).context("the cache folder")?,
+        model: configuration.workers.model.clone(),
+        max_attempts: configuration.workers.max_attempts,
+        segments_per_task: configuration.workers.segments_per_task,
+        metrics,
+        stopping: stopping.clone(),
+    };
+    let address = listener.local_addr()?;
+    tracing::info!(node = configuration.id, "ready: open http://{address}/");
+    let served = axum::serve(listener, web::router(app)).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let mut serving = tokio::spawn(served.into_future());
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        ended = &mut serving => {
+            stopping.cancel();
+            ended?.context("the HTTP server ended")?;
+        }
+    }
+
+    let in_order = async {
+        let _ = working.await;
+        broker_stop.cancel();
+        loops.close();
+        loops.wait().await;
+        // Downloads and event streams get a moment to end by themselves.
+        let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+        cluster.stop().await;
+        peer.close().await;
+    };
+    if tokio::time::timeout(STOP_WITHIN, in_order).await.is_err() {
+        tracing::warn!("not everything ended in time; nothing that was acknowledged is lost");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn resolve(address: &str) -> Result<std::net::SocketAddr> {
+    tokio::net::lookup_host(address)
+        .await
+        .with_context(|| format!("the address {address} cannot be looked up"))?
+        .next()
+        .with_context(|| format!("the address {address} names no host"))
+}
+
+fn emptied(folder: std::path::PathBuf) -> std::io::Result<std::path::PathBuf> {
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::error!(%error, "SIGTERM cannot be caught");
+            return std::future::pending().await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

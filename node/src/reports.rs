@@ -1,0 +1,194 @@
+//! What each node says of itself, twice a second, to every other.
+//!
+//! Reports serve two ends: people see on the cluster page what every node does, and the leader learns that a worker
+//! is gone or has forgotten a task. They are hints, kept in memory only; nothing in the cluster's state rests on them
+//! but the leader's decision to propose that a claim has ended.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use raft::Cluster;
+use raft::state::TaskId;
+use serde::{Deserialize, Serialize};
+use storage::NodeId;
+use storage::blobs::Blobs;
+use web::api::cluster::{BrokerReport, NodeReport};
+
+use crate::configuration::Configuration;
+use crate::work::broker::Broker;
+
+/// How often a node reports.
+pub const INTERVAL: Duration = Duration::from_millis(500);
+/// A node that was silent for this long is taken for dead.
+pub const DEAD_AFTER: Duration = Duration::from_secs(3);
+
+/// One node's words about itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// Who speaks.
+    pub id: NodeId,
+    /// Its program's version.
+    pub version: String,
+    /// Tasks it can work on at a time.
+    pub slots: u32,
+    /// The claims it works on: task and attempt.
+    pub working_on: Vec<(TaskId, u32)>,
+    /// Tasks it has finished since it started.
+    pub tasks_done: u64,
+    /// Files it holds.
+    pub blobs: u64,
+    /// Their bytes.
+    pub blob_bytes: u64,
+    /// Bytes free on its disk.
+    pub free_bytes: u64,
+}
+
+/// The claims that this node's workers hold, and how many tasks they have finished.
+#[derive(Debug, Default)]
+pub struct OwnWork {
+    claims: Mutex<BTreeMap<TaskId, u32>>,
+    done: AtomicU64,
+}
+
+impl OwnWork {
+    /// Notes a claim until the returned guard is dropped.
+    pub fn hold(self: &Arc<Self>, task: TaskId, attempt: u32) -> Held {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(task, attempt);
+        Held { work: Arc::clone(self), task }
+    }
+
+    /// Counts a finished task.
+    pub fn finished(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A claim that is being worked on.
+pub struct Held {
+    work: Arc<OwnWork>,
+    task: TaskId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.work.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.task);
+    }
+}
+
+struct Heard {
+    report: Report,
+    at: Instant,
+}
+
+/// The reports that this node has heard, its own among them.
+pub struct Reports {
+    configuration: Arc<Configuration>,
+    cluster: Cluster,
+    blobs: Blobs,
+    broker: Option<Broker>,
+    own: Arc<OwnWork>,
+    heard: Mutex<BTreeMap<NodeId, Heard>>,
+}
+
+impl Reports {
+    /// Begins with no report at all.
+    pub fn new(
+        configuration: Arc<Configuration>,
+        cluster: Cluster,
+        blobs: Blobs,
+        broker: Option<Broker>,
+        own: Arc<OwnWork>,
+    ) -> Self {
+        Self { configuration, cluster, blobs, broker, own, heard: Mutex::default() }
+    }
+
+    /// This node's report as of now. Looks at the disk, so not for a runtime's thread.
+    pub fn compose(&self) -> Report {
+        let files = self.blobs.list().unwrap_or_default();
+        Report {
+            id: self.configuration.id,
+            version: env!("CARGO_PKG_VERSION").into(),
+            slots: self.configuration.workers.slots,
+            working_on: self
+                .own
+                .claims
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .map(|(task, attempt)| (*task, *attempt))
+                .collect(),
+            tasks_done: self.own.done.load(Ordering::Relaxed),
+            blobs: files.len() as u64,
+            blob_bytes: files.iter().map(|(_, size, _)| size).sum(),
+            free_bytes: self.blobs.free_bytes().unwrap_or(0),
+        }
+    }
+
+    /// Takes in a report.
+    pub fn hear(&self, report: Report) {
+        let heard = Heard { at: Instant::now(), report };
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(heard.report.id, heard);
+    }
+
+    /// Whether `node` spoke lately.
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get(&node).is_some_and(|heard| heard.at.elapsed() < DEAD_AFTER)
+    }
+
+    /// Whether `node` says that it works on this claim; `None` when it said nothing lately.
+    pub fn works_on(&self, node: NodeId, task: TaskId, attempt: u32) -> Option<bool> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = heard.get(&node).filter(|heard| heard.at.elapsed() < DEAD_AFTER)?;
+        Some(heard.report.working_on.contains(&(task, attempt)))
+    }
+}
+
+impl web::Nodes for Reports {
+    fn overview(&self) -> Vec<NodeReport> {
+        let leader = self.cluster.status().leader;
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        self.configuration
+            .members
+            .values()
+            .map(|member| {
+                let known = heard.get(&member.id);
+                let report = known.map(|heard| &heard.report);
+                NodeReport {
+                    id: member.id,
+                    http: member.http.clone(),
+                    alive: known.is_some_and(|heard| heard.at.elapsed() < DEAD_AFTER),
+                    heard_ms_ago: known
+                        .map(|heard| u64::try_from(heard.at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+                    leader: leader == Some(member.id),
+                    version: report.map(|report| report.version.clone()).unwrap_or_default(),
+                    working_on: report
+                        .map(|report| report.working_on.iter().map(|(task, _)| task.to_string()).collect())
+                        .unwrap_or_default(),
+                    slots: report.map_or(0, |report| report.slots),
+                    tasks_done: report.map_or(0, |report| report.tasks_done),
+                    blobs: report.map_or(0, |report| report.blobs),
+                    blob_bytes: report.map_or(0, |report| report.blob_bytes),
+                    free_bytes: report.map_or(0, |report| report.free_bytes),
+                }
+            })
+            .collect()
+    }
+
+    fn broker(&self) -> BrokerReport {
+        let open = self.cluster.peek().open_tasks().unwrap_or_default();
+        let running =
+            open.iter().filter(|task| matches!(task.state, raft::state::TaskState::Running { .. })).count() as u64;
+        let state = self.broker.as_ref().map(Broker::state).unwrap_or_default();
+        BrokerReport {
+            configured: self.broker.is_some(),
+            connected: state.connected,
+            queue: self.broker.as_ref().map(|broker| broker.prefix().to_owned()).unwrap_or_default(),
+            ready: state.ready,
+            pending: open.len() as u64 - running,
+            running,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What nodes ask each other about work, over QUIC.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use storage::NodeId;
+use storage::peer::{PeerError, ServeFuture, Service, Stream};
+
+use super::Hint;
+use super::dispatcher::Dispatcher;
+use super::worker::ASK_FOR;
+use crate::reports::{Report, Reports};
+
+/// A question.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Call {
+    /// Hear what I do.
+    Report(Report),
+    /// Give me a task; only the leader has any.
+    Next {
+        /// Whether the asker's broker answers.
+        has_broker: bool,
+    },
+}
+
+/// Its answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// The report was heard.
+    Heard,
+    /// A task, or none for now.
+    Hint(Option<Hint>),
+}
+
+/// Answers the other nodes.
+pub struct WorkService {
+    /// Hears reports.
+    pub reports: Arc<Reports>,
+    /// Gives tasks.
+    pub dispatcher: Arc<Dispatcher>,
+}
+
+impl Service for WorkService {
+    fn serve(&self, from: NodeId, mut stream: Stream) -> ServeFuture {
+        let (reports, dispatcher) = (Arc::clone(&self.reports), Arc::clone(&self.dispatcher));
+        Box::pin(async move {
+            let reply = match stream.read_frame::<Call>().await? {
+                Call::Report(report) if report.id != from => {
+                    return Err(PeerError::Protocol(format!("node {from} reported as node {}", report.id)));
+                }
+                Call::Report(report) => {
+                    reports.hear(report);
+                    Reply::Heard
+                }
+                Call::Next { has_broker } => Reply::Hint(dispatcher.next(from, has_broker, ASK_FOR).await),
+            };
+            stream.write_frame(&reply).await?;
+            stream.finish()
+        })
+    }
+}

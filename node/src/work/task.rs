@@ -1,0 +1,165 @@
+//! One claimed task, from the files it needs to the file it makes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use inference::merge::{MergeError, merge};
+use inference::part::{PartError, separate_part};
+use inference::{Separator, UnknownModel};
+use raft::state::{Job, Output, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
+use storage::NodeId;
+use storage::blobs::{BlobError, Hash};
+use storage::sharing::{ShareError, Sharing};
+
+use super::samples::{Samples, SamplesError};
+use super::thread::{Panicked, at_low_priority};
+
+/// Why a task gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// The song's file cannot be had.
+    #[error("the song's file cannot be had: {0}")]
+    Song(#[source] ShareError),
+    /// The song cannot be decoded.
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
+    /// A part that the merge needs cannot be had; it has to be made again.
+    #[error("the part of task {task}, made by node {node}, cannot be had: {source}")]
+    LostPart {
+        /// The task that made it.
+        task: TaskId,
+        /// Where it was made.
+        node: NodeId,
+        /// Why.
+        source: ShareError,
+    },
+    /// The state holds a merge whose parts are not all made.
+    #[error("the merge was begun before task {0} had its part")]
+    Unfinished(TaskId),
+    /// The model is not here.
+    #[error(transparent)]
+    Model(#[from] UnknownModel),
+    /// The separation failed.
+    #[error("the separation failed: {0}")]
+    Separate(#[from] PartError),
+    /// The merge failed.
+    #[error("the merge failed: {0}")]
+    Merge(#[from] MergeError),
+    /// A result cannot be stored.
+    #[error("the result cannot be stored: {0}")]
+    Store(#[from] BlobError),
+    /// A result cannot be shared with a majority.
+    #[error("the stems cannot be shared: {0}")]
+    Share(#[source] ShareError),
+    /// The thread broke down.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+    /// Somebody raised the flag.
+    #[error("the task was stopped")]
+    Stopped,
+}
+
+/// What tasks run with.
+pub struct Bench {
+    /// The files.
+    pub sharing: Sharing,
+    /// The decoded songs.
+    pub samples: Samples,
+    /// A folder for half-made results; emptied at start.
+    pub scratch: PathBuf,
+}
+
+impl Bench {
+    /// Runs the task. `all` are the job's tasks, for a merge; `stop` ends it early.
+    pub async fn run(
+        &self,
+        job: &Job,
+        task: &Task,
+        all: &[Task],
+        stop: Arc<AtomicBool>,
+    ) -> Result<Output, TaskError> {
+        let separator = inference::separator(&job.model)?;
+        let result = match task.kind {
+            TaskKind::Separate { first, count } => self.separate(job, separator, first, count, &stop).await,
+            TaskKind::Merge => self.merge(job, separator, all, &stop).await,
+        };
+        if stop.load(Ordering::Relaxed) { Err(TaskError::Stopped) } else { result }
+    }
+
+    async fn separate(
+        &self,
+        job: &Job,
+        separator: Arc<dyn Separator>,
+        first: u32,
+        count: u32,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Output, TaskError> {
+        self.sharing.fetch(&job.hash).await.map_err(TaskError::Song)?;
+        let song = self.sharing.blobs().path(&job.hash);
+        let decoded = self.samples.of(job.hash, &song, &job.format).await?;
+        let staged = self.sharing.blobs().stage_file()?;
+        let (path, stop) = (staged.path().to_owned(), Arc::clone(stop));
+        at_low_priority("separate", move || {
+            separate_part(separator.as_ref(), &decoded.pcm, first, count, &path, &stop, &|_| {})
+        })
+        .await??;
+        // A part stays where it was made: if its node dies before the merge, the part is made again.
+        let (part, _) = self.sharing.blobs().commit_file(staged).await?;
+        Ok(Output::Part(part))
+    }
+
+    async fn merge(
+        &self,
+        job: &Job,
+        separator: Arc<dyn Separator>,
+        all: &[Task],
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Output, TaskError> {
+        let mut parts = Vec::new();
+        for task in all.iter().filter(|task| matches!(task.kind, TaskKind::Separate { .. })) {
+            let (Some(Output::Part(part)), TaskState::Done { node }) = (&task.output, &task.state) else {
+                return Err(TaskError::Unfinished(task.id));
+            };
+            self.sharing.fetch(part).await.map_err(|source| TaskError::LostPart {
+                task: task.id,
+                node: *node,
+                source,
+            })?;
+            parts.push(self.sharing.blobs().path(part));
+        }
+        let folder = self.scratch.join(uuid::Uuid::new_v4().to_string());
+        std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
+        let _removed = Scratch(folder.clone());
+        let (frames, stop) = (job.plan.frames, Arc::clone(stop));
+        let made =
+            at_low_priority("merge", move || merge(separator.as_ref(), frames, &parts, &folder, &stop)).await??;
+
+        let mut files = BTreeMap::new();
+        for stem in made {
+            let mp3 = self.keep(&stem.mp3).await?;
+            let wav = self.keep(&stem.wav).await?;
+            files.insert(stem.name, StemFiles { mp3, wav });
+        }
+        Ok(Output::Stems(Stems { files }))
+    }
+
+    /// Stores a finished file on a majority of the nodes.
+    async fn keep(&self, file: &std::path::Path) -> Result<Hash, TaskError> {
+        let (hash, _) = self.sharing.blobs().import(file).await?;
+        self.sharing.spread(&hash).await.map_err(TaskError::Share)?;
+        Ok(hash)
+    }
+}
+
+/// A folder that goes when it is no longer needed.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "a scratch folder cannot be removed");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a stranger may send: each gets a status and a sentence, leaves no file behind and harms no node.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+
+use std::path::Path;
+
+use harness::{Cluster, song, turn, wait_for};
+use reqwest::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// All files below the folders that hold uploads, relative to them.
+fn files(cluster: &Cluster) -> Vec<String> {
+    fn below(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                below(&entry.path(), found);
+            } else {
+                found.push(entry.path().display().to_string());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for node in cluster.http.keys() {
+        for folder in ["blobs", "staging", "cache"] {
+            below(&cluster.folder.path().join(format!("node-{node}")).join(folder), &mut found);
+        }
+    }
+    found
+}
+
+/// A WAV header that promises `frames` of 8-bit mono silence at 8 kHz.
+fn wav_header(frames: u32) -> Vec<u8> {
+    let mut header = Vec::new();
+    header.extend(b"RIFF");
+    header.extend((36 + frames).to_le_bytes());
+    header.extend(b"WAVEfmt ");
+    header.extend(16u32.to_le_bytes());
+    header.extend(1u16.to_le_bytes());
+    header.extend(1u16.to_le_bytes());
+    header.extend(8000u32.to_le_bytes());
+    header.extend(8000u32.to_le_bytes());
+    header.extend(1u16.to_le_bytes());
+    header.extend(8u16.to_le_bytes());
+    header.extend(b"data");
+    header.extend(frames.to_le_bytes());
+    header
+}
+
+#[tokio::test]
+async fn bad_uploads_are_refused_with_a_sentence_and_leave_nothing() {
+    let _turn = turn().await;
+    let limits = "[limits]\nupload_bytes = 8000000\nsong_seconds = 600\ncollect_grace_seconds = 1\n";
+    let cluster = Cluster::start(3, None, limits).await;
+    let good = std::fs::read(song(10, 20)).unwrap();
+    let mut ten_hours = wav_header(5_000_000);
+    ten_hours[24..28].copy_from_slice(&100u32.to_le_bytes());
+    ten_hours.resize(ten_hours.len() + 5_000_000, 128);
+
+    for (name, file, bytes, title) in [
+        ("not audio", "song.mp3", b"This is a letter, not a song. ".repeat(1000), "t".to_owned()),
+        ("empty", "song.mp3", Vec::new(), "t".to_owned()),
+        ("zero length", "song.wav", wav_header(0), "t".to_owned()),
+        ("truncated", "song.wav", good[..good.len() / 2].to_vec(), "t".to_owned()),
+        ("hours long", "song.wav", ten_hours, "t".to_owned()),
+        ("too large", "song.wav", vec![0; 9_000_000], "t".to_owned()),
+        ("10 kB title", "song.wav", good.clone(), "t".repeat(10_000)),
+    ] {
+        let (status, body) = cluster.try_upload(0, &title, bytes, file).await;
+        assert!(status.is_client_error(), "{name}: {status} {body}");
+        assert_eq!(body["ok"], false, "{name}: {body}");
+        assert!(body["errors"][0].to_string().len() > 20, "{name}: {body}");
+    }
+    let (status, _) = cluster.try_upload(1, "t", vec![0; 9_000_000], "song.wav").await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    wait_for("a clean disk", async || files(&cluster).is_empty().then_some(())).await;
+    assert_eq!(cluster.data(2, "/songs/").await.unwrap()["songs"].as_array().unwrap().len(), 0);
+}
+
+/// Begins an upload of which only a part arrives.
+async fn broken_upload(cluster: &Cluster, announced: usize, sent: usize) -> TcpStream {
+    let head = "--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nBroken\r\n--b\r\n\
+                Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
+    let mut stream = TcpStream::connect(&cluster.http[&0]).await.unwrap();
+    let request = format!(
+        "POST /songs/upload HTTP/1.1\r\nHost: quartet\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Content-Length: {announced}\r\n\r\n{head}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(&vec![1; sent]).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn broken_connections_leave_nothing() {
+    let _turn = turn().await;
+    let cluster = Cluster::start(3, None, "[limits]\ncollect_grace_seconds = 1\n").await;
+
+    // Dropped in the middle.
+    drop(broken_upload(&cluster, 5_000_000, 1_000_000).await);
+    // Fewer bytes than announced, and the sender ends its side in order.
+    let mut short = broken_upload(&cluster, 5_000_000, 100_000).await;
+    short.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    let _ = short.read_to_end(&mut answer).await;
+    // The announced length ends inside the file's part.
+    let mut cut = broken_upload(&cluster, 100_000, 99_000).await;
+    cut.write_all(&[1; 1000]).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = cut.read(&mut answer).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer[..length]).starts_with("HTTP/1.1 4"));
+    drop(cut);
+
+    wait_for("a clean disk", async || files(&cluster).is_empty().then_some(())).await;
+    cluster.ready(0).await;
+}
+
+#[tokio::test]
+async fn files_answer_ranges_and_refuse_what_is_not_there() {
+    let _turn = turn().await;
+    let cluster = Cluster::start(1, None, "[limits]\ncollect_grace_seconds = 1\n").await;
+    let uploaded = cluster.upload(0, "Ranges", &song(10, 21)).await;
+    cluster.split(0, &uploaded).await;
+    let url = cluster.url(0, &format!("/songs/{}/drums.mp3", uploaded["id"]));
+    let whole = cluster.client.get(&url).send().await.unwrap();
+    assert_eq!(whole.headers()["content-type"], "audio/mpeg");
+    assert_eq!(whole.headers()["accept-ranges"], "bytes");
+    let tag = whole.headers()["etag"].clone();
+    let whole = whole.bytes().await.unwrap();
+
+    let ranged = async |range: &str| cluster.client.get(&url).header("range", range).send().await.unwrap();
+    let middle = ranged("bytes=100-199").await;
+    assert_eq!(middle.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(middle.headers()["content-range"].to_str().unwrap(), format!("bytes 100-199/{}", whole.len()));
+    assert_eq!(middle.bytes().await.unwrap(), whole[100..200]);
+    let tail = ranged("bytes=-50").await;
+    assert_eq!(tail.bytes().await.unwrap(), whole[whole.len() - 50..]);
+    let past = ranged("bytes=999999999-").await;
+    assert_eq!(past.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(past.headers()["content-range"].to_str().unwrap(), format!("bytes */{}", whole.len()));
+
+    let head = cluster.client.head(&url).send().await.unwrap();
+    assert_eq!(head.headers()["content-length"].to_str().unwrap(), whole.len().to_string());
+    let fresh = cluster.client.get(&url).header("if-none-match", &tag).send().await.unwrap();
+    assert_eq!(fresh.status(), StatusCode::NOT_MODIFIED);
+
+    for path in [
+        format!("/songs/{}/kazoo.mp3", uploaded["id"]),
+        format!("/songs/{}/drums.exe", uploaded["id"]),
+        "/songs/99999".into(),
+        "/songs/99999/drums.mp3".into(),
+        "/songs/none".into(),
+        "/jobs/99999".into(),
+        "/nowhere".into(),
+    ] {
+        let answer = cluster.get(0, &path).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["ok"], false, "{path}");
+    }
+    for query in ["drums=loud", "drums=NaN", "kazoo=1", "drums=1e30"] {
+        let answer = cluster.get(0, &format!("/songs/{}/mix.mp3?{query}", uploaded["id"])).await.unwrap();
+        assert!(answer.status().is_client_error(), "{query}: {}", answer.status());
+    }
+
+    let gone = cluster.client.delete(cluster.url(0, &format!("/songs/{}", uploaded["id"]))).send().await.unwrap();
+    assert!(gone.status().is_success());
+    assert_eq!(cluster.get(0, &format!("/songs/{}", uploaded["id"])).await.unwrap().status(), 404);
+    let blobs = async || files(&cluster).iter().all(|file| !file.contains("/blobs/")).then_some(());
+    wait_for("the files to go", blobs).await;
+}
