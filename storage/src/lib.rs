@@ -1,1 +1,13 @@
-//! Placeholder.
+//! What one Quartet node keeps, and how files travel between nodes.
+//!
+//! Four floors, each standing on the ones before it: [`database`] and [`blobs`] keep things on this node's disk,
+//! [`peer`] reaches the other nodes, and [`sharing`] moves blobs between them.
+
+pub mod blobs;
+pub mod database;
+pub mod peer;
+pub mod sharing;
+pub mod wire;
+
+/// A node's number, the same for ever.
+pub type NodeId = u64;

@@ -1,0 +1,591 @@
+//! The other nodes: one QUIC endpoint, mutual TLS, and a protocol per connection chosen by ALPN.
+//!
+//! Each (peer, protocol) pair has a connection of its own, dialled when it is first needed and again when it broke, so
+//! that a large file never stands before a heartbeat. Both sides check the node id that they expect.
+//!
+//! This module knows nothing of what the protocols mean.
+
+mod identity;
+mod stream;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
+use quinn::{Connection, Endpoint, EndpointConfig, TransportConfig, VarInt};
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use identity::{Identity, name_of};
+pub use identity::{Secret, SecretError};
+pub use stream::{LONGEST_FRAME, Stream};
+
+use crate::NodeId;
+use crate::wire::WireError;
+
+/// How long a connection may take to come about.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// A connection on which nothing came for this long is dead.
+const IDLE: Duration = Duration::from_secs(4);
+/// Something is said at least this often.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Socket buffers: several milliseconds of a fast network.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// Another node could not be asked, or asked nonsense.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// The endpoint could not be made.
+    #[error("the QUIC address {address} cannot be had (is another program on it?): {source}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Certificates could not be made.
+    #[error("this node's identity cannot be made: {0}")]
+    Identity(String),
+    /// The node is not listed.
+    #[error("there is no node {0} in this cluster")]
+    Unknown(NodeId),
+    /// No connection came about.
+    #[error("node {node} at {address} cannot be reached: {reason}")]
+    Unreachable {
+        /// Which.
+        node: NodeId,
+        /// Where.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// No answer came in time.
+    #[error("node {0} did not answer in time")]
+    Timeout(NodeId),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Connection(#[from] quinn::ConnectionError),
+    /// The other side stopped reading.
+    #[error("the other node stopped reading: {0}")]
+    Write(#[from] quinn::WriteError),
+    /// The other side stopped sending.
+    #[error("the other node stopped sending: {0}")]
+    Read(#[from] quinn::ReadExactError),
+    /// A frame is not what it should be.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The other side broke the rules.
+    #[error("the other node broke the protocol: {0}")]
+    Protocol(String),
+    /// The other side could not do what it was asked.
+    #[error("the other node said: {0}")]
+    Refused(String),
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Consensus.
+    Raft,
+    /// Proposals, reads and introductions.
+    Cluster,
+    /// Files.
+    Blobs,
+    /// Tasks and reports.
+    Work,
+}
+
+impl Protocol {
+    pub(crate) const ALL: [Self; 4] = [Self::Raft, Self::Cluster, Self::Blobs, Self::Work];
+
+    pub(crate) fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Raft => b"quartet/raft/1",
+            Self::Cluster => b"quartet/cluster/1",
+            Self::Blobs => b"quartet/blobs/1",
+            Self::Work => b"quartet/work/1",
+        }
+    }
+}
+
+/// What serving a request comes to.
+pub type ServeFuture = Pin<Box<dyn Future<Output = Result<(), PeerError>> + Send>>;
+
+/// Answers one protocol.
+pub trait Service: Send + Sync + 'static {
+    /// Answers one request of node `from`, whose certificate was checked.
+    fn serve(&self, from: NodeId, stream: Stream) -> ServeFuture;
+}
+
+/// What an endpoint is made of.
+pub struct PeerConfig {
+    /// This node.
+    pub id: NodeId,
+    /// Where to listen (UDP).
+    pub listen: SocketAddr,
+    /// All members and where they listen, this node among them.
+    pub members: BTreeMap<NodeId, String>,
+    /// The cluster's secret.
+    pub secret: Secret,
+}
+
+/// The first words on a connection, in both directions. A dialler whose certificate is refused learns it here.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hello {
+    id: NodeId,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
+
+struct Inner {
+    id: NodeId,
+    endpoint: Endpoint,
+    members: RwLock<BTreeMap<NodeId, String>>,
+    clients: HashMap<Protocol, quinn::ClientConfig>,
+    services: RwLock<HashMap<Protocol, Arc<dyn Service>>>,
+    connections: Mutex<HashMap<(NodeId, Protocol), Slot>>,
+}
+
+/// This node's end of all connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Peer(Arc<Inner>);
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "node {}", self.0.id)
+    }
+}
+
+impl Peer {
+    /// Opens the endpoint and begins to accept; must be called within a Tokio runtime.
+    pub fn bind(config: PeerConfig) -> Result<Self, PeerError> {
+        let identity = Identity::new(config.id, &config.secret)?;
+        let told = |error: &dyn fmt::Display| PeerError::Identity(error.to_string());
+        let transport = Arc::new(transport());
+        let tls = QuicServerConfig::try_from(identity.server()?).map_err(|error| told(&error))?;
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+        server.transport_config(Arc::clone(&transport));
+        let mut clients = HashMap::new();
+        for protocol in Protocol::ALL {
+            let tls = QuicClientConfig::try_from(identity.client(protocol)?)
+                .map_err(|error| told(&error))?;
+            let mut client = quinn::ClientConfig::new(Arc::new(tls));
+            client.transport_config(Arc::clone(&transport));
+            clients.insert(protocol, client);
+        }
+        // The same key after a restart: the node then tells its peers at once that their old connections are gone.
+        let reset = config
+            .secret
+            .derive(&format!("stateless reset of {}", name_of(config.id)))?;
+        let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &reset);
+        let failed = |source| PeerError::Bind {
+            address: config.listen,
+            source,
+        };
+        let socket = socket(config.listen).map_err(failed)?;
+        let runtime = quinn::default_runtime().ok_or_else(|| told(&"no runtime"))?;
+        let endpoint = Endpoint::new(
+            EndpointConfig::new(Arc::new(reset)),
+            Some(server),
+            socket,
+            runtime,
+        )
+        .map_err(failed)?;
+        let peer = Self(Arc::new(Inner {
+            id: config.id,
+            endpoint,
+            members: RwLock::new(config.members),
+            clients,
+            services: RwLock::default(),
+            connections: Mutex::default(),
+        }));
+        tokio::spawn(peer.clone().accept());
+        Ok(peer)
+    }
+
+    /// This node.
+    pub fn id(&self) -> NodeId {
+        self.0.id
+    }
+
+    /// Where the endpoint listens.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.endpoint.local_addr()
+    }
+
+    /// All members, this node among them.
+    pub fn members(&self) -> Vec<NodeId> {
+        self.0
+            .members
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .copied()
+            .collect()
+    }
+
+    /// Says where a member listens.
+    pub fn set_address(&self, node: NodeId, address: String) {
+        self.0
+            .members
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(node, address);
+    }
+
+    /// Answers a protocol from now on.
+    pub fn serve(&self, protocol: Protocol, service: Arc<dyn Service>) {
+        self.0
+            .services
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(protocol, service);
+    }
+
+    async fn accept(self) {
+        while let Some(incoming) = self.0.endpoint.accept().await {
+            let peer = self.clone();
+            tokio::spawn(async move {
+                let from = incoming.remote_address();
+                if let Err(error) = peer.welcome(incoming).await {
+                    tracing::debug!(%from, %error, "a connection ended");
+                }
+            });
+        }
+    }
+
+    /// Serves one incoming connection until it ends.
+    async fn welcome(&self, incoming: quinn::Incoming) -> Result<(), PeerError> {
+        let connection = incoming.await?;
+        let protocol = connection
+            .handshake_data()
+            .and_then(|data| data.downcast::<HandshakeData>().ok())
+            .and_then(|data| data.protocol)
+            .and_then(|alpn| {
+                Protocol::ALL
+                    .into_iter()
+                    .find(|protocol| protocol.alpn() == alpn)
+            })
+            .ok_or_else(|| PeerError::Protocol("no known protocol was chosen".into()))?;
+        let (send, recv) = connection.accept_bi().await?;
+        let mut stream = Stream { send, recv };
+        let hello: Hello = stream.read_frame().await?;
+        if !certificate_names(&connection, hello.id) {
+            connection.close(
+                VarInt::from_u32(1),
+                b"your certificate does not carry that node id",
+            );
+            return Err(PeerError::Protocol(format!(
+                "somebody else came as node {}",
+                hello.id
+            )));
+        }
+        stream.write_frame(&Hello { id: self.0.id }).await?;
+        stream.finish()?;
+        loop {
+            let (send, recv) = connection.accept_bi().await?;
+            let service = self
+                .0
+                .services
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&protocol)
+                .cloned();
+            // A node that is still starting does not answer; dropping the streams says so.
+            let Some(service) = service else { continue };
+            tokio::spawn(async move {
+                if let Err(error) = service.serve(hello.id, Stream { send, recv }).await {
+                    tracing::debug!(from = hello.id, ?protocol, %error, "a request was not served");
+                }
+            });
+        }
+    }
+
+    async fn connection(&self, node: NodeId, protocol: Protocol) -> Result<Connection, PeerError> {
+        let slot = Arc::clone(
+            self.0
+                .connections
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry((node, protocol))
+                .or_default(),
+        );
+        let mut kept = slot.lock().await;
+        if let Some(connection) = kept
+            .as_ref()
+            .filter(|connection| connection.close_reason().is_none())
+        {
+            return Ok(connection.clone());
+        }
+        *kept = None;
+        let address = self
+            .0
+            .members
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&node)
+            .cloned();
+        let address = address.ok_or(PeerError::Unknown(node))?;
+        let dialled =
+            tokio::time::timeout(CONNECT_WITHIN, self.dial(node, protocol, &address)).await;
+        let unreachable = |reason: String| PeerError::Unreachable {
+            node,
+            address: address.clone(),
+            reason,
+        };
+        let connection = match dialled {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Err(unreachable(error.to_string())),
+            Err(_) => return Err(unreachable("no answer".into())),
+        };
+        *kept = Some(connection.clone());
+        Ok(connection)
+    }
+
+    async fn dial(
+        &self,
+        node: NodeId,
+        protocol: Protocol,
+        address: &str,
+    ) -> Result<Connection, PeerError> {
+        let told = |error: &dyn fmt::Display| PeerError::Protocol(error.to_string());
+        let resolved = tokio::net::lookup_host(address)
+            .await
+            .map_err(|error| told(&error))?
+            .next()
+            .ok_or_else(|| told(&"the address names no host"))?;
+        let client = self.0.clients[&protocol].clone();
+        let connection = self
+            .0
+            .endpoint
+            .connect_with(client, resolved, &name_of(node))
+            .map_err(|error| told(&error))?
+            .await?;
+        let (send, recv) = connection.open_bi().await?;
+        let mut stream = Stream { send, recv };
+        stream.write_frame(&Hello { id: self.0.id }).await?;
+        let hello: Hello = stream.read_frame().await?;
+        if hello.id != node {
+            return Err(told(&format!("node {} answers there", hello.id)));
+        }
+        Ok(connection)
+    }
+
+    /// Opens a stream to another node.
+    pub async fn open(&self, node: NodeId, protocol: Protocol) -> Result<Stream, PeerError> {
+        let connection = self.connection(node, protocol).await?;
+        let (send, recv) = connection.open_bi().await?;
+        Ok(Stream { send, recv })
+    }
+
+    /// Asks one question and waits for its answer, `patience` in all. This node may ask itself.
+    pub async fn call<Q: Serialize + ?Sized, A: DeserializeOwned>(
+        &self,
+        node: NodeId,
+        protocol: Protocol,
+        question: &Q,
+        patience: Duration,
+    ) -> Result<A, PeerError> {
+        let asked = async {
+            let mut stream = self.open(node, protocol).await?;
+            stream.write_frame(question).await?;
+            stream.finish()?;
+            stream.read_frame().await
+        };
+        tokio::time::timeout(patience, asked)
+            .await
+            .unwrap_or(Err(PeerError::Timeout(node)))
+    }
+
+    /// Ends all connections in order.
+    pub async fn close(&self) {
+        self.0.endpoint.close(VarInt::from_u32(0), b"stopping");
+        // The farewells are packets too; a peer that is gone must not keep us.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.0.endpoint.wait_idle()).await;
+    }
+}
+
+/// Whether the other side's certificate, which is of this cluster, is that of node `id`.
+fn certificate_names(connection: &Connection, id: NodeId) -> bool {
+    let name = ServerName::try_from(name_of(id));
+    let chain = connection
+        .peer_identity()
+        .and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let (Ok(name), Some(chain)) = (name, chain) else {
+        return false;
+    };
+    chain
+        .first()
+        .and_then(|leaf| webpki::EndEntityCert::try_from(leaf).ok())
+        .is_some_and(|leaf| leaf.verify_is_valid_for_subject_name(&name).is_ok())
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport.max_idle_timeout(IDLE.try_into().ok());
+    transport.keep_alive_interval(Some(KEEP_ALIVE));
+    transport.stream_receive_window(VarInt::from_u32(16 << 20));
+    transport.receive_window(VarInt::from_u32(64 << 20));
+    transport.send_window(64 << 20);
+    transport.max_concurrent_bidi_streams(VarInt::from_u32(1024));
+    // The usual first guess of 333 ms suits the Internet; nodes are neighbours.
+    transport.initial_rtt(Duration::from_millis(20));
+    transport
+}
+
+fn socket(listen: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    let domain = socket2::Domain::for_address(listen);
+    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+    // The system may give less; it then says how to allow more in its own settings.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.bind(&listen.into())?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    pub(crate) fn secret(text: &str) -> (tempfile::TempDir, Secret) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, text.repeat(8)).unwrap();
+        let secret = Secret::read(&path).unwrap();
+        (folder, secret)
+    }
+
+    /// `count` endpoints of one cluster on free ports.
+    pub(crate) fn peers(count: u64) -> Vec<Peer> {
+        let (_folder, secret) = secret("swordfish");
+        let peers: Vec<Peer> = (0..count)
+            .map(|id| bind(id, secret.clone(), "127.0.0.1:0"))
+            .collect();
+        for peer in &peers {
+            for other in &peers {
+                peer.set_address(other.id(), other.local_addr().unwrap().to_string());
+            }
+        }
+        peers
+    }
+
+    fn bind(id: NodeId, secret: Secret, listen: &str) -> Peer {
+        Peer::bind(PeerConfig {
+            id,
+            listen: listen.parse().unwrap(),
+            members: BTreeMap::new(),
+            secret,
+        })
+        .unwrap()
+    }
+
+    struct Echo;
+
+    impl Service for Echo {
+        fn serve(&self, from: NodeId, mut stream: Stream) -> ServeFuture {
+            Box::pin(async move {
+                let word: String = stream.read_frame().await?;
+                stream.write_frame(&format!("{from}: {word}")).await?;
+                stream.finish()
+            })
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    async fn ask(peer: &Peer, node: NodeId) -> Result<String, PeerError> {
+        peer.call(node, Protocol::Work, "hello", PATIENCE).await
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_and_the_asker_is_known() {
+        let peers = peers(2);
+        peers[1].serve(Protocol::Work, Arc::new(Echo));
+        assert_eq!(ask(&peers[0], 1).await.unwrap(), "0: hello");
+        // A node may ask itself.
+        assert_eq!(ask(&peers[1], 1).await.unwrap(), "1: hello");
+        assert!(matches!(
+            ask(&peers[0], 7).await,
+            Err(PeerError::Unknown(7))
+        ));
+    }
+
+    #[tokio::test]
+    async fn strangers_and_mistaken_identities_are_refused() {
+        let peers = peers(2);
+        peers[1].serve(Protocol::Work, Arc::new(Echo));
+        let at = peers[1].local_addr().unwrap().to_string();
+        let (_folder, other) = secret("marlinspike");
+        let stranger = bind(0, other, "127.0.0.1:0");
+        stranger.set_address(1, at.clone());
+        assert!(matches!(
+            ask(&stranger, 1).await,
+            Err(PeerError::Unreachable { .. })
+        ));
+        // The address of node 1, taken for node 5's.
+        peers[0].set_address(5, at);
+        assert!(matches!(
+            ask(&peers[0], 5).await,
+            Err(PeerError::Unreachable { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_was_started_anew_is_reached_again() {
+        let (_folder, secret) = secret("swordfish");
+        let first = bind(0, secret.clone(), "127.0.0.1:0");
+        let second = bind(1, secret.clone(), "127.0.0.1:0");
+        second.serve(Protocol::Work, Arc::new(Echo));
+        let at = second.local_addr().unwrap().to_string();
+        first.set_address(1, at.clone());
+        ask(&first, 1).await.unwrap();
+        second.close().await;
+        drop(second);
+        let mut again = None;
+        for _ in 0..100 {
+            let config = PeerConfig {
+                id: 1,
+                listen: at.parse().unwrap(),
+                members: BTreeMap::new(),
+                secret: secret.clone(),
+            };
+            match Peer::bind(config) {
+                Ok(peer) => {
+                    again = Some(peer);
+                    break;
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+        again.unwrap().serve(Protocol::Work, Arc::new(Echo));
+        let mut answer = ask(&first, 1).await;
+        for _ in 0..100 {
+            if answer.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            answer = ask(&first, 1).await;
+        }
+        assert_eq!(answer.unwrap(), "0: hello");
+    }
+
+    #[test]
+    fn a_short_secret_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "password").unwrap();
+        assert!(matches!(Secret::read(&path), Err(SecretError::Short(_))));
+        std::fs::remove_file(&path).unwrap();
+        Secret::generate_if_missing(&path).unwrap();
+        let made = std::fs::read(&path).unwrap();
+        Secret::generate_if_missing(&path).unwrap();
+        assert_eq!(made, std::fs::read(&path).unwrap());
+    }
+}

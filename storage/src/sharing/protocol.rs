@@ -1,0 +1,180 @@
+//! What nodes say to each other about blobs, and the answering side.
+//!
+//! | question | answer | then |
+//! | --- | --- | --- |
+//! | `Manifest` | the manifest, or none | |
+//! | `Pieces` | whether they come | the pieces from `first` on, as bare bytes |
+//! | `Push` | whether it is wanted | the sender's bytes; then `Stored` or `Refused` |
+//!
+//! Bytes are verified piece by piece by whoever receives them, and before they are sent by whoever holds them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::NodeId;
+use crate::blobs::{BlobError, Blobs, Hash, Manifest, blocking};
+use crate::peer::{PeerError, ServeFuture, Service, Stream};
+
+/// A sender or receiver that moves nothing for this long is given up.
+pub(super) const STALLED: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Question {
+    /// The pieces' hashes, if the blob is there; whoever answers keeps the blob for a while.
+    Manifest(Hash),
+    /// The bytes, from this piece on.
+    Pieces { hash: Hash, first: usize },
+    /// Here is a blob.
+    Push { hash: Hash, manifest: Manifest },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum PushAnswer {
+    /// Send the bytes.
+    Wanted,
+    /// The blob is on this node's disk.
+    Stored,
+    /// It cannot be stored here.
+    Refused(String),
+}
+
+pub(super) struct BlobService(pub(super) Blobs);
+
+impl Service for BlobService {
+    fn serve(&self, from: NodeId, mut stream: Stream) -> ServeFuture {
+        let blobs = self.0.clone();
+        Box::pin(async move {
+            match stream.read_frame::<Question>().await? {
+                Question::Manifest(hash) => {
+                    let found = held(&blobs, hash).await.ok();
+                    stream.write_frame(&found).await?;
+                }
+                Question::Pieces { hash, first } => {
+                    send_pieces(&blobs, &mut stream, hash, first).await?
+                }
+                Question::Push { hash, manifest } => {
+                    let answer = match receive(&blobs, &mut stream, hash, &manifest).await {
+                        Ok(()) => PushAnswer::Stored,
+                        Err(error) => {
+                            tracing::warn!(%hash, from, %error, "a file was not taken");
+                            PushAnswer::Refused(error.to_string())
+                        }
+                    };
+                    stream.write_frame(&answer).await?;
+                }
+            }
+            stream.finish()
+        })
+    }
+}
+
+/// The manifest of a blob that is here, which is then kept from collection for another while.
+async fn held(blobs: &Blobs, hash: Hash) -> Result<Manifest, BlobError> {
+    let blobs = blobs.clone();
+    blocking(move || {
+        if blobs.touch(&hash)? {
+            blobs.manifest(&hash)
+        } else {
+            Err(BlobError::Missing(hash))
+        }
+    })
+    .await
+}
+
+async fn send_pieces(
+    blobs: &Blobs,
+    stream: &mut Stream,
+    hash: Hash,
+    first: usize,
+) -> Result<(), PeerError> {
+    let Ok(manifest) = held(blobs, hash).await else {
+        return stream.write_frame(&false).await;
+    };
+    stream.write_frame(&true).await?;
+    write_pieces(blobs, stream, hash, &manifest, first).await
+}
+
+/// Writes verified pieces; on a damaged one the stream breaks off, and the other side goes on elsewhere.
+pub(super) async fn write_pieces(
+    blobs: &Blobs,
+    stream: &mut Stream,
+    hash: Hash,
+    manifest: &Manifest,
+    first: usize,
+) -> Result<(), PeerError> {
+    for index in first..manifest.pieces.len() {
+        let (blobs, known) = (blobs.clone(), manifest.clone());
+        let piece = blocking(move || blobs.piece(&hash, &known, index)).await;
+        let piece = piece.map_err(|error| PeerError::Refused(error.to_string()))?;
+        match tokio::time::timeout(STALLED, stream.send.write_all(&piece)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(PeerError::Protocol("the receiver stalled".into())),
+        }
+    }
+    Ok(())
+}
+
+/// A blob could not be taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The connection or the sender failed.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// This node's disk failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The bytes are not what the manifest or the name says.
+    #[error("the bytes that came are not those of {0}")]
+    WrongBytes(Hash),
+}
+
+async fn receive(
+    blobs: &Blobs,
+    stream: &mut Stream,
+    hash: Hash,
+    manifest: &Manifest,
+) -> Result<(), ReceiveError> {
+    let keeper = blobs.clone();
+    if blocking(move || keeper.touch(&hash)).await? {
+        return Ok(());
+    }
+    if !manifest.is_sound() {
+        return Err(ReceiveError::WrongBytes(hash));
+    }
+    let mut staged = blobs.stage().await?;
+    stream.write_frame(&PushAnswer::Wanted).await?;
+    for index in 0..manifest.pieces.len() {
+        staged
+            .write(&read_piece(stream, hash, manifest, index).await?)
+            .await?;
+    }
+    store(staged, hash).await
+}
+
+/// Reads one piece and verifies it.
+pub(super) async fn read_piece(
+    stream: &mut Stream,
+    hash: Hash,
+    manifest: &Manifest,
+    index: usize,
+) -> Result<Vec<u8>, ReceiveError> {
+    let length = usize::try_from(manifest.piece_length(index)).unwrap_or(usize::MAX);
+    let mut piece = vec![0; length];
+    match tokio::time::timeout(STALLED, stream.recv.read_exact(&mut piece)).await {
+        Ok(read) => read.map_err(PeerError::from)?,
+        Err(_) => return Err(PeerError::Protocol("the sender stalled".into()).into()),
+    }
+    if Some(&Hash::of(&piece)) != manifest.pieces.get(index) {
+        return Err(ReceiveError::WrongBytes(hash));
+    }
+    Ok(piece)
+}
+
+/// Commits a staged blob under the name that was promised, and under no other.
+pub(super) async fn store(staged: crate::blobs::Staged, hash: Hash) -> Result<(), ReceiveError> {
+    match staged.commit_as(hash).await? {
+        true => Ok(()),
+        false => Err(ReceiveError::WrongBytes(hash)),
+    }
+}
