@@ -1,1 +1,9 @@
-//! Placeholder.
+//! What all Quartet nodes agree on.
+//!
+//! [`command`] is everything that can be asked of the cluster, [`state`] what it comes to. The consensus that makes
+//! every node apply the same commands in the same order stays inside this crate; others use a [`Cluster`] handle.
+
+pub mod command;
+pub mod state;
+
+pub use state::{Event, View, ViewError};

@@ -1,1 +1,188 @@
-//! Placeholder.
+//! What people and programs touch: the HTTP interface, live events, and the page inside the binary.
+//!
+//! Every node serves all of it, and it does not matter which one is asked: what a request changes is committed in the
+//! cluster before the answer, and what it reads is as new as the newest committed change, whoever made that. Only
+//! what says so in its description (`/cluster`, the event streams) may be a moment old.
+//!
+//! Invariants: an upload is acknowledged after its file lies on a majority and its song is committed, never before. A
+//! request that fails or breaks off leaves nothing on the disk. No upload, file or mix is ever whole in memory.
+//!
+//! Not here: accounts and encryption. Whoever reaches the port may do everything, so a node belongs in a network of
+//! friends or behind a proxy that asks for a password.
+
+pub mod answer;
+pub mod api;
+pub mod cache;
+pub mod error;
+pub mod events;
+pub mod ranges;
+mod guard;
+mod thread;
+mod ui;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+use raft::{Cluster, View};
+use storage::sharing::Sharing;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::cluster::{BrokerReport, NodeReport};
+use crate::cache::Cache;
+use crate::error::ApiError;
+
+/// Uploads that are received at a time.
+const UPLOADS: usize = 16;
+/// Uploads that are decoded to their end at a time.
+const PROBES: usize = 2;
+/// The bytes that made files may take on this node's disk.
+const CACHE_BYTES: u64 = 2 << 30;
+
+/// What nodes say of themselves; the node's process knows.
+pub trait Nodes: Send + Sync + 'static {
+    /// Every member, in the order of their ids.
+    fn overview(&self) -> Vec<NodeReport>;
+    /// The way tasks take to the workers.
+    fn broker(&self) -> BrokerReport;
+}
+
+/// What an upload may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest file in bytes.
+    pub max_upload_bytes: u64,
+    /// The longest song in seconds.
+    pub max_seconds: u64,
+}
+
+/// All that the interface needs of its node.
+pub struct App {
+    /// The state that all nodes agree on.
+    pub cluster: Cluster,
+    /// The files.
+    pub sharing: Sharing,
+    /// What nodes say of themselves.
+    pub nodes: Arc<dyn Nodes>,
+    /// What an upload may be.
+    pub limits: Limits,
+    /// A folder for files that can be made again; it must exist and may be emptied at any start.
+    pub cache: PathBuf,
+    /// The model that uploaded songs are separated with.
+    pub model: String,
+    /// How often a task may fail.
+    pub max_attempts: u32,
+    /// How many of the model's segments make a task.
+    pub segments_per_task: u32,
+    /// The numbers for `/metrics`.
+    pub metrics: PrometheusHandle,
+    /// Raised when the node stops: event streams end then.
+    pub stopping: CancellationToken,
+}
+
+/// What handlers share.
+pub(crate) struct Shared {
+    pub(crate) app: App,
+    pub(crate) cache: Cache,
+    uploads: Semaphore,
+    probes: Semaphore,
+}
+
+pub(crate) type State = axum::extract::State<Arc<Shared>>;
+
+impl Shared {
+    /// Looks at the state as of now, whichever node changed it last.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let view = self.app.cluster.read().await?;
+        blocking("reading the state", move || look(&view)).await?
+    }
+
+    /// Looks at the state as this node last knew it; this works without a majority.
+    pub(crate) async fn peek<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let view = self.app.cluster.peek();
+        blocking("reading the state", move || look(&view)).await?
+    }
+
+    /// Like [`Self::read`], but while the cluster has no majority like [`Self::peek`]: what was uploaded stays
+    /// audible, and a file's bytes never change.
+    pub(crate) async fn read_or_peek<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let view = match self.app.cluster.read().await {
+            Ok(view) => view,
+            Err(_) => self.app.cluster.peek(),
+        };
+        blocking("reading the state", move || look(&view)).await?
+    }
+
+    pub(crate) fn upload_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.uploads.try_acquire().map_err(|_| ApiError::Busy(format!("with {UPLOADS} other uploads")))
+    }
+
+    pub(crate) async fn probe_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.probes.acquire().await.map_err(|_| ApiError::Stopping)
+    }
+}
+
+/// Runs what may wait for the disk on a thread where it may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    doing: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(doing, &error))
+}
+
+/// Milliseconds since 1970, for people to read.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The whole interface.
+pub fn router(app: App) -> Router {
+    let shared = Arc::new(Shared {
+        cache: Cache::new(app.cache.clone(), CACHE_BYTES),
+        app,
+        uploads: Semaphore::new(UPLOADS),
+        probes: Semaphore::new(PROBES),
+    });
+    Router::new()
+        .route("/songs", get(api::songs::list))
+        .route("/songs/", get(api::songs::list))
+        .route("/songs/upload", post(api::upload::upload))
+        .route("/songs/{id}", get(api::songs::one).delete(api::songs::remove))
+        .route("/songs/{id}/mix.mp3", get(api::mix::mix))
+        .route("/songs/{id}/{file}", get(api::files::file))
+        .route("/jobs", get(api::jobs::list))
+        .route("/jobs/", get(api::jobs::list))
+        .route("/jobs/{id}", get(api::jobs::one))
+        .route("/jobs/{id}/cancel", post(api::jobs::cancel))
+        .route("/jobs/{id}/retry", post(api::jobs::retry))
+        .route("/jobs/{id}/events", get(events::of_job))
+        .route("/events", get(events::all))
+        .route("/cluster", get(api::cluster::cluster))
+        .route("/healthz", get(api::health::alive))
+        .route("/readyz", get(api::health::ready))
+        .route("/metrics", get(api::health::metrics))
+        .route("/api/openapi.json", get(api::openapi))
+        .fallback(ui::serve)
+        .method_not_allowed_fallback(async |method: Method| ApiError::Method(method.to_string()))
+        // Uploads are limited by their handler, which counts while it streams; nothing else reads a body.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(guard::guard))
+        .with_state(shared)
+}

@@ -1,0 +1,164 @@
+//! Everything that can be asked of the cluster, and what it answers.
+//!
+//! A command carries all that applying it needs, the time included, since applying reads no clock. Commands and
+//! answers are written to the log and to peers; a field added later carries `#[serde(default)]`.
+
+use serde::{Deserialize, Serialize};
+use storage::NodeId;
+use storage::blobs::Hash;
+
+use crate::state::{Output, Plan, Song, Task, TaskId};
+
+/// A change of the cluster's state. Times are milliseconds since 1970, for people to read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// A song whose file a majority holds. The same file and model share one job.
+    AddSong {
+        /// What people call it.
+        title: String,
+        /// The file.
+        hash: Hash,
+        /// Its length in bytes.
+        size: u64,
+        /// The file's extension in lower case.
+        format: String,
+        /// Whose it is; nobody's for anonymous uploads.
+        uploader_id: Option<u64>,
+        /// How its job is cut.
+        plan: Plan,
+        /// The model of its job.
+        model: String,
+        /// How often each task may fail.
+        max_attempts: u32,
+        /// When.
+        at: u64,
+    },
+    /// The song goes; with the last song of a file go the file's jobs.
+    RemoveSong {
+        /// Which.
+        song: u64,
+        /// When.
+        at: u64,
+    },
+    /// A worker takes a task.
+    ClaimTask {
+        /// Which.
+        task: TaskId,
+        /// The attempt that it wants to make.
+        attempt: u32,
+        /// The worker's node.
+        node: NodeId,
+        /// When.
+        at: u64,
+    },
+    /// A worker has a task's result on its disk.
+    FinishTask {
+        /// Which.
+        task: TaskId,
+        /// The attempt that it made.
+        attempt: u32,
+        /// The worker's node.
+        node: NodeId,
+        /// The result.
+        output: Output,
+        /// When.
+        at: u64,
+    },
+    /// A worker could not do a task.
+    FailTask {
+        /// Which.
+        task: TaskId,
+        /// The attempt that it made.
+        attempt: u32,
+        /// The worker's node.
+        node: NodeId,
+        /// Why.
+        reason: String,
+        /// When.
+        at: u64,
+    },
+    /// A worker that stops hands its task back; this is no failure.
+    ReleaseTask {
+        /// Which.
+        task: TaskId,
+        /// The attempt that it had begun.
+        attempt: u32,
+        /// The worker's node.
+        node: NodeId,
+        /// When.
+        at: u64,
+    },
+    /// The leader ends a claim whose worker is gone. It counts as a failure, or a task that kills its workers would
+    /// go round for ever.
+    ExpireTask {
+        /// Which.
+        task: TaskId,
+        /// The attempt that ends.
+        attempt: u32,
+        /// Why.
+        reason: String,
+        /// When.
+        at: u64,
+    },
+    /// A finished task whose part is lost is to be done again.
+    ReopenTask {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: String,
+        /// When.
+        at: u64,
+    },
+    /// The job is not wanted any more.
+    CancelJob {
+        /// Which.
+        job: u64,
+        /// When.
+        at: u64,
+    },
+    /// A job that failed or was cancelled is to be tried again; what it has done stays done.
+    RetryJob {
+        /// Which.
+        job: u64,
+        /// When.
+        at: u64,
+    },
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is so.
+    Done,
+    /// The new song.
+    Song(Song),
+    /// The task, now the asker's.
+    Claimed(Task),
+}
+
+/// Why a command changed nothing. Every replica comes to the same refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// No such song.
+    #[error("there is no song {0}")]
+    NoSuchSong(u64),
+    /// No such job.
+    #[error("there is no job {0}")]
+    NoSuchJob(u64),
+    /// Somebody else has the task, or it needs no work any more.
+    #[error("the task is not this worker's")]
+    ClaimLost,
+    /// The job is in a state in which this cannot be done.
+    #[error("job {job} is {state}; it cannot be {wish}")]
+    WrongState {
+        /// Which.
+        job: u64,
+        /// What it is.
+        state: String,
+        /// What was wanted.
+        wish: String,
+    },
+    /// The plan has no segments, or tasks without any.
+    #[error("a song needs at least one segment, and a task too")]
+    EmptyPlan,
+}

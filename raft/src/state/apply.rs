@@ -1,0 +1,403 @@
+//! One command, applied.
+
+use serde::{Deserialize, Serialize};
+use storage::NodeId;
+use storage::blobs::Hash;
+use uuid::Uuid;
+
+use super::keys;
+use super::{
+    Attempt, Event, Job, JobState, Output, Plan, Read, Song, Stems, Task, TaskId, TaskKind, TaskState, Transaction,
+    ViewError,
+};
+use crate::command::{Answer, Command, Refusal};
+
+/// How far back in the log answers are remembered. A request is retried for seconds; this is hours of a busy cluster.
+const REMEMBERED: u64 = 50_000;
+
+type Applied<T> = Result<Result<T, Refusal>, ViewError>;
+
+/// Leaves the function with a refusal.
+macro_rules! refuse {
+    ($refusal:expr) => {
+        return Ok(Err($refusal))
+    };
+}
+
+/// An answer, and which request it is remembered for.
+#[derive(Serialize, Deserialize)]
+struct Remembered(Result<Answer, Refusal>);
+
+/// Applies the `place`-th request of log entry `index`: a request that was applied before gets the same answer again
+/// and changes nothing.
+pub fn apply(state: &mut Transaction, request: &Uuid, command: &Command, index: u64, place: u32) -> Applied<Answer> {
+    if let Some(Remembered(answer)) = state.value(&keys::answer(request))? {
+        return Ok(answer);
+    }
+    let answer = run(state, command)?;
+    state.put(keys::answer(request), &Remembered(answer.clone()))?;
+    state.put(keys::answered_at(index, place), request)?;
+    if place == 0 {
+        forget(state, index.saturating_sub(REMEMBERED))?;
+    }
+    Ok(answer)
+}
+
+/// Forgets the requests answered before `index`.
+fn forget(state: &mut Transaction, index: u64) -> Result<(), ViewError> {
+    if index == 0 {
+        return Ok(());
+    }
+    for (key, request) in state.scan(keys::answered_before(index))? {
+        state.delete(keys::answer(&storage::wire::decode(&request)?));
+        state.delete(key);
+    }
+    Ok(())
+}
+
+fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
+    match command {
+        Command::AddSong { title, hash, size, format, uploader_id, plan, model, max_attempts, at } => {
+            if plan.segments == 0 || plan.segments_per_task == 0 {
+                refuse!(Refusal::EmptyPlan);
+            }
+            let job = match job_for(state, hash, model)? {
+                Some(job) => job,
+                None => add_job(state, hash, model, *plan, format, *max_attempts, *at)?,
+            };
+            let song = Song {
+                id: next(state, "song")?,
+                title: title.clone(),
+                hash: *hash,
+                size: *size,
+                format: format.clone(),
+                frames: plan.frames,
+                uploader_id: *uploader_id,
+                job,
+                added_at: *at,
+            };
+            state.put(keys::song(song.id), &song)?;
+            state.put(keys::song_of(hash, song.id), &song.id)?;
+            state.tell(Event::Song { id: song.id });
+            Ok(Ok(Answer::Song(song)))
+        }
+        Command::RemoveSong { song, .. } => remove_song(state, *song),
+        Command::ClaimTask { task, attempt, node, at } => claim(state, *task, *attempt, *node, *at),
+        Command::FinishTask { task, attempt, node, output, at } => {
+            match claimed(state, *task, *attempt, Some(*node))? {
+                Ok((job, task)) => finish(state, job, task, *node, output, *at),
+                Err(refusal) => Ok(Err(refusal)),
+            }
+        }
+        Command::FailTask { task, attempt, node, reason, at } => {
+            match claimed(state, *task, *attempt, Some(*node))? {
+                Ok((job, task)) => fail(state, job, task, reason, *at),
+                Err(refusal) => Ok(Err(refusal)),
+            }
+        }
+        Command::ExpireTask { task, attempt, reason, at } => match claimed(state, *task, *attempt, None)? {
+            Ok((job, task)) => fail(state, job, task, reason, *at),
+            Err(refusal) => Ok(Err(refusal)),
+        },
+        Command::ReleaseTask { task, attempt, node, .. } => {
+            match claimed(state, *task, *attempt, Some(*node))? {
+                Ok((_, mut task)) => {
+                    task.attempts.pop();
+                    to_pending(state, &mut task)
+                }
+                Err(refusal) => Ok(Err(refusal)),
+            }
+        }
+        Command::ReopenTask { task, reason, at } => reopen(state, *task, reason, *at),
+        Command::CancelJob { job, at } => cancel(state, *job, *at),
+        Command::RetryJob { job, .. } => retry(state, *job),
+    }
+}
+
+/// The next number for something.
+fn next(state: &mut Transaction, name: &str) -> Result<u64, ViewError> {
+    let number = state.value::<u64>(&keys::counter(name))?.unwrap_or(0) + 1;
+    state.put(keys::counter(name), &number)?;
+    Ok(number)
+}
+
+/// The job that a new song with this file and model can share.
+fn job_for(state: &Transaction, hash: &Hash, model: &str) -> Result<Option<u64>, ViewError> {
+    let Some(id) = state.value::<u64>(&keys::job_of(hash, model))? else { return Ok(None) };
+    let usable =
+        state.job(id)?.is_some_and(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
+    Ok(usable.then_some(id))
+}
+
+fn add_job(
+    state: &mut Transaction,
+    hash: &Hash,
+    model: &str,
+    plan: Plan,
+    format: &str,
+    max_attempts: u32,
+    at: u64,
+) -> Result<u64, ViewError> {
+    let id = next(state, "job")?;
+    let mut tasks = 0;
+    for kind in plan.kinds() {
+        let task = Task {
+            id: TaskId { job: id, index: tasks },
+            kind,
+            state: if matches!(kind, TaskKind::Merge) { TaskState::Waiting } else { TaskState::Pending },
+            attempt: 1,
+            failures: 0,
+            attempts: Vec::new(),
+            output: None,
+        };
+        put_task(state, &task)?;
+        tasks += 1;
+    }
+    let job = Job {
+        id,
+        hash: *hash,
+        model: model.into(),
+        plan,
+        format: format.into(),
+        state: JobState::Pending,
+        tasks,
+        done: 0,
+        max_attempts,
+        error: None,
+        created_at: at,
+        finished_at: None,
+        stems: None,
+    };
+    state.put(keys::job(id), &job)?;
+    // A job that failed or was cancelled before stays with the songs that have it.
+    state.put(keys::job_of(hash, model), &id)?;
+    state.tell(Event::Job { id });
+    Ok(id)
+}
+
+/// Stores a task and keeps the marks of open tasks true.
+fn put_task(state: &mut Transaction, task: &Task) -> Result<(), ViewError> {
+    match task.state {
+        TaskState::Pending | TaskState::Running { .. } => state.put(keys::open(task.id), &task.id)?,
+        TaskState::Waiting | TaskState::Done { .. } | TaskState::Failed => state.delete(keys::open(task.id)),
+    }
+    state.put(keys::task(task.id), task)?;
+    state.tell(Event::Job { id: task.id.job });
+    Ok(())
+}
+
+/// Stores a job, and tells of the songs whose status it decides when that has changed.
+fn put_job(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
+    let before = state.job(job.id)?.map(|job| job.state);
+    state.put(keys::job(job.id), job)?;
+    state.tell(Event::Job { id: job.id });
+    if before != Some(job.state) {
+        for song in state.values::<u64>(keys::songs_of(&job.hash))? {
+            state.tell(Event::Song { id: song });
+        }
+    }
+    Ok(())
+}
+
+fn remove_song(state: &mut Transaction, id: u64) -> Applied<Answer> {
+    let Some(song) = state.song(id)? else { refuse!(Refusal::NoSuchSong(id)) };
+    state.delete(keys::song(id));
+    state.delete(keys::song_of(&song.hash, id));
+    state.tell(Event::SongRemoved { id });
+    let mut others = Vec::new();
+    for other in state.values::<u64>(keys::songs_of(&song.hash))? {
+        others.extend(state.song(other)?.map(|song| song.job));
+    }
+    if !others.contains(&song.job) {
+        remove_job(state, song.job)?;
+    }
+    Ok(Ok(Answer::Done))
+}
+
+/// Removes a job that no song has any more. A worker that is still at it loses its claim.
+fn remove_job(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
+    let Some(job) = state.job(id)? else { return Ok(()) };
+    for task in state.tasks(id)? {
+        state.delete(keys::task(task.id));
+        state.delete(keys::open(task.id));
+    }
+    state.delete(keys::job(id));
+    let of = keys::job_of(&job.hash, &job.model);
+    if state.value::<u64>(&of)? == Some(id) {
+        state.delete(of);
+    }
+    state.tell(Event::Job { id });
+    Ok(())
+}
+
+fn claim(state: &mut Transaction, id: TaskId, attempt: u32, node: NodeId, at: u64) -> Applied<Answer> {
+    let (Some(mut job), Some(mut task)) = (state.job(id.job)?, state.task(id)?) else {
+        refuse!(Refusal::ClaimLost)
+    };
+    if !job.state.is_open() || task.state != TaskState::Pending || task.attempt != attempt {
+        refuse!(Refusal::ClaimLost);
+    }
+    task.state = TaskState::Running { node, since: at };
+    task.attempts.push(Attempt { number: attempt, node, started: at, ended: None, error: None });
+    put_task(state, &task)?;
+    if job.state == JobState::Pending {
+        job.state = JobState::Running;
+        put_job(state, &job)?;
+    }
+    Ok(Ok(Answer::Claimed(task)))
+}
+
+/// The job and task of a claim that still stands; `node` is whose it should be, or anybody's.
+fn claimed(state: &Transaction, id: TaskId, attempt: u32, node: Option<NodeId>) -> Applied<(Job, Task)> {
+    let (Some(job), Some(task)) = (state.job(id.job)?, state.task(id)?) else { refuse!(Refusal::ClaimLost) };
+    let TaskState::Running { node: owner, .. } = task.state else { refuse!(Refusal::ClaimLost) };
+    if !job.state.is_open() || task.attempt != attempt || node.is_some_and(|node| node != owner) {
+        refuse!(Refusal::ClaimLost);
+    }
+    Ok(Ok((job, task)))
+}
+
+fn finish(
+    state: &mut Transaction,
+    mut job: Job,
+    mut task: Task,
+    node: NodeId,
+    output: &Output,
+    at: u64,
+) -> Applied<Answer> {
+    if let Some(attempt) = task.attempts.last_mut() {
+        attempt.ended = Some(at);
+    }
+    task.state = TaskState::Done { node };
+    task.output = Some(output.clone());
+    put_task(state, &task)?;
+    job.done += 1;
+    match output {
+        Output::Part(_) => {
+            if job.done + 1 == job.tasks {
+                let merge = TaskId { job: job.id, index: job.tasks - 1 };
+                if let Some(mut merge) = state.task(merge)? {
+                    merge.state = TaskState::Pending;
+                    put_task(state, &merge)?;
+                }
+            }
+        }
+        Output::Stems(stems) => end_with(state, &mut job, stems, at)?,
+    }
+    put_job(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
+/// The job is done; its parts are not needed any more.
+fn end_with(state: &mut Transaction, job: &mut Job, stems: &Stems, at: u64) -> Result<(), ViewError> {
+    job.state = JobState::Done;
+    job.stems = Some(stems.clone());
+    job.finished_at = Some(at);
+    for mut task in state.tasks(job.id)? {
+        task.output = None;
+        put_task(state, &task)?;
+    }
+    Ok(())
+}
+
+fn fail(state: &mut Transaction, mut job: Job, mut task: Task, reason: &str, at: u64) -> Applied<Answer> {
+    if let Some(attempt) = task.attempts.last_mut() {
+        attempt.ended = Some(at);
+        attempt.error = Some(reason.into());
+    }
+    task.failures += 1;
+    if task.failures < job.max_attempts {
+        return to_pending(state, &mut task);
+    }
+    task.state = TaskState::Failed;
+    put_task(state, &task)?;
+    job.state = JobState::Failed;
+    job.error = Some(format!("task {} failed {} times, at last: {reason}", task.id, task.failures));
+    job.finished_at = Some(at);
+    close_tasks(state, job.id)?;
+    put_job(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
+fn to_pending(state: &mut Transaction, task: &mut Task) -> Applied<Answer> {
+    task.state = TaskState::Pending;
+    task.attempt += 1;
+    put_task(state, task)?;
+    Ok(Ok(Answer::Done))
+}
+
+/// Takes the tasks of a job that has ended from the workers.
+fn close_tasks(state: &mut Transaction, job: u64) -> Result<(), ViewError> {
+    for mut task in state.tasks(job)? {
+        if matches!(task.state, TaskState::Pending | TaskState::Running { .. }) {
+            task.state = TaskState::Waiting;
+            task.attempt += 1;
+            put_task(state, &task)?;
+        }
+    }
+    Ok(())
+}
+
+fn reopen(state: &mut Transaction, id: TaskId, reason: &str, at: u64) -> Applied<Answer> {
+    let (Some(mut job), Some(mut task)) = (state.job(id.job)?, state.task(id)?) else {
+        refuse!(Refusal::ClaimLost)
+    };
+    if !job.state.is_open() || !matches!(task.state, TaskState::Done { .. }) {
+        refuse!(Refusal::ClaimLost);
+    }
+    if let Some(attempt) = task.attempts.last_mut() {
+        attempt.error = Some(reason.into());
+    }
+    task.output = None;
+    to_pending(state, &mut task)?.ok();
+    job.done -= 1;
+    if let Some(mut merge) = state.task(TaskId { job: job.id, index: job.tasks - 1 })? {
+        // The merge waits again, and whoever is at it has lost it.
+        if let (TaskState::Running { .. }, Some(attempt)) = (merge.state, merge.attempts.last_mut()) {
+            attempt.ended = Some(at);
+            attempt.error = Some(reason.into());
+        }
+        merge.state = TaskState::Waiting;
+        merge.attempt += 1;
+        put_task(state, &merge)?;
+    }
+    put_job(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
+fn cancel(state: &mut Transaction, id: u64, at: u64) -> Applied<Answer> {
+    let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
+    if !job.state.is_open() {
+        refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: "cancelled".into() });
+    }
+    close_tasks(state, id)?;
+    job.state = JobState::Cancelled;
+    job.finished_at = Some(at);
+    put_job(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
+fn retry(state: &mut Transaction, id: u64) -> Applied<Answer> {
+    let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
+    if !matches!(job.state, JobState::Failed | JobState::Cancelled) {
+        refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: "tried again".into() });
+    }
+    let parts_made = job.done + 1 == job.tasks;
+    for mut task in state.tasks(id)? {
+        if matches!(task.state, TaskState::Waiting | TaskState::Failed) {
+            task.failures = 0;
+            task.state = match task.kind {
+                TaskKind::Merge if !parts_made => TaskState::Waiting,
+                _ => TaskState::Pending,
+            };
+            task.attempt += 1;
+            put_task(state, &task)?;
+        }
+    }
+    job.state = JobState::Pending;
+    job.error = None;
+    job.finished_at = None;
+    state.put(keys::job_of(&job.hash, &job.model), &id)?;
+    put_job(state, &job)?;
+    Ok(Ok(Answer::Done))
+}

@@ -1,0 +1,220 @@
+//! Jobs and their tasks.
+//!
+//! ```text
+//! Waiting --(all parts made; merge only)--> Pending --claim--> Running --finish--> Done
+//!                                              ^                  |                  |
+//!                                              +--fail, release, expire; reopen------+
+//! ```
+//!
+//! A task's attempt number grows each time it returns to Pending, so that whoever holds an older number has lost.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use storage::NodeId;
+use storage::blobs::Hash;
+
+/// How a song is cut into segments and tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The song's length in frames at 44.1 kHz.
+    pub frames: u64,
+    /// How many segments of the model it has.
+    pub segments: u32,
+    /// How many of them make a task.
+    pub segments_per_task: u32,
+}
+
+impl Plan {
+    /// The tasks: segments apart, then the merge.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = TaskKind> {
+        let (segments, size) = (self.segments, self.segments_per_task);
+        (0..segments.div_ceil(size))
+            .map(move |index| {
+                let first = index * size;
+                TaskKind::Separate { first, count: size.min(segments - first) }
+            })
+            .chain([TaskKind::Merge])
+    }
+}
+
+/// What a user asked for: one file separated by one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its number.
+    pub id: u64,
+    /// The file.
+    pub hash: Hash,
+    /// The model.
+    pub model: String,
+    /// How it is cut.
+    pub plan: Plan,
+    /// The file's extension in lower case.
+    pub format: String,
+    /// How far it is.
+    pub state: JobState,
+    /// How many tasks it has, the merge among them.
+    pub tasks: u32,
+    /// How many of them are done.
+    pub done: u32,
+    /// How often each task may fail.
+    pub max_attempts: u32,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When it was made, in milliseconds since 1970.
+    pub created_at: u64,
+    /// When it ended.
+    pub finished_at: Option<u64>,
+    /// Its result.
+    pub stems: Option<Stems>,
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// No task was taken yet.
+    Pending,
+    /// Workers are at it.
+    Running,
+    /// The stems are there.
+    Done,
+    /// A task failed too often.
+    Failed,
+    /// It is not wanted any more.
+    Cancelled,
+}
+
+impl JobState {
+    /// Whether the job may still come to an end.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// The separated sources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stems {
+    /// By the stem's name.
+    pub files: BTreeMap<String, StemFiles>,
+}
+
+/// One stem's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StemFiles {
+    /// For listening.
+    pub mp3: Hash,
+    /// For working on.
+    pub wav: Hash,
+}
+
+/// Which task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    /// Its job.
+    pub job: u64,
+    /// Its place in the job; the merge is last.
+    pub index: u32,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.job, self.index)
+    }
+}
+
+/// What one worker does in one go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Which.
+    pub id: TaskId,
+    /// What there is to do.
+    pub kind: TaskKind,
+    /// How far it is.
+    pub state: TaskState,
+    /// The number of the attempt that runs or comes next.
+    pub attempt: u32,
+    /// How often it has failed.
+    pub failures: u32,
+    /// Its attempts, but for those handed back.
+    pub attempts: Vec<Attempt>,
+    /// Its result.
+    pub output: Option<Output>,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskKind {
+    /// Separate some segments.
+    Separate {
+        /// The first one.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Make the stems of all parts.
+    Merge,
+}
+
+/// How far a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// A merge whose parts are not all made.
+    Waiting,
+    /// Waiting for a worker.
+    Pending,
+    /// A worker has it.
+    Running {
+        /// Whose.
+        node: NodeId,
+        /// Since when, in milliseconds since 1970.
+        since: u64,
+    },
+    /// Its result is on a disk.
+    Done {
+        /// Whose.
+        node: NodeId,
+    },
+    /// It failed too often.
+    Failed,
+}
+
+/// One try at a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its number.
+    pub number: u32,
+    /// Who tried.
+    pub node: NodeId,
+    /// When it began, in milliseconds since 1970.
+    pub started: u64,
+    /// When it ended.
+    pub ended: Option<u64>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// A task's result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// Some segments' share of every stem.
+    Part(Hash),
+    /// The stems.
+    Stems(Stems),
+}

@@ -1,0 +1,120 @@
+//! Where the state's values are: a letter for the kind, then numbers big-endian, so that the order of the keys is the
+//! order of the numbers.
+
+use storage::blobs::Hash;
+use uuid::Uuid;
+
+use super::TaskId;
+
+const SONG: u8 = b's';
+const JOB: u8 = b'j';
+const TASK: u8 = b't';
+const OPEN: u8 = b'o';
+const SONG_OF: u8 = b'h';
+const JOB_OF: u8 = b'm';
+const ANSWER: u8 = b'r';
+const ANSWERED_AT: u8 = b'q';
+const COUNTER: u8 = b'c';
+
+fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = vec![kind];
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// The keys that begin so: from the first, to and without the second.
+pub type Range = (Vec<u8>, Vec<u8>);
+
+/// Everything that begins with `prefix`, which does not end in 255s only.
+fn under(prefix: Vec<u8>) -> Range {
+    let mut end = prefix.clone();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    (prefix, end)
+}
+
+/// A song.
+pub fn song(id: u64) -> Vec<u8> {
+    key(SONG, &[&id.to_be_bytes()])
+}
+
+/// All songs, or those with a lower number.
+pub fn songs(before: Option<u64>) -> Range {
+    (vec![SONG], before.map_or_else(|| vec![SONG + 1], song))
+}
+
+/// A job.
+pub fn job(id: u64) -> Vec<u8> {
+    key(JOB, &[&id.to_be_bytes()])
+}
+
+/// All jobs, or those with a lower number.
+pub fn jobs(before: Option<u64>) -> Range {
+    (vec![JOB], before.map_or_else(|| vec![JOB + 1], job))
+}
+
+/// A task.
+pub fn task(id: TaskId) -> Vec<u8> {
+    key(TASK, &[&id.job.to_be_bytes(), &id.index.to_be_bytes()])
+}
+
+/// A job's tasks.
+pub fn tasks(job: u64) -> Range {
+    under(key(TASK, &[&job.to_be_bytes()]))
+}
+
+/// The mark that a task is pending or running; its value is the task's number.
+pub fn open(id: TaskId) -> Vec<u8> {
+    key(OPEN, &[&id.job.to_be_bytes(), &id.index.to_be_bytes()])
+}
+
+/// All such marks.
+pub fn all_open() -> Range {
+    under(vec![OPEN])
+}
+
+/// The mark that a song has this file.
+pub fn song_of(hash: &Hash, song: u64) -> Vec<u8> {
+    key(SONG_OF, &[hash.as_bytes(), &song.to_be_bytes()])
+}
+
+/// All such marks for a file.
+pub fn songs_of(hash: &Hash) -> Range {
+    under(key(SONG_OF, &[hash.as_bytes()]))
+}
+
+/// The job of a file and a model.
+pub fn job_of(hash: &Hash, model: &str) -> Vec<u8> {
+    key(JOB_OF, &[hash.as_bytes(), model.as_bytes()])
+}
+
+/// The jobs of a file.
+pub fn jobs_of(hash: &Hash) -> Range {
+    under(key(JOB_OF, &[hash.as_bytes()]))
+}
+
+/// The answer to a request.
+pub fn answer(request: &Uuid) -> Vec<u8> {
+    key(ANSWER, &[request.as_bytes()])
+}
+
+/// Which request was answered at this place of the log.
+pub fn answered_at(index: u64, place: u32) -> Vec<u8> {
+    key(ANSWERED_AT, &[&index.to_be_bytes(), &place.to_be_bytes()])
+}
+
+/// The requests answered before this place of the log.
+pub fn answered_before(index: u64) -> Range {
+    (vec![ANSWERED_AT], answered_at(index, 0))
+}
+
+/// The last number given to something.
+pub fn counter(name: &str) -> Vec<u8> {
+    key(COUNTER, &[name.as_bytes()])
+}

@@ -1,0 +1,56 @@
+//! What the cluster knows: pure functions from a state and a command to a state, events and an answer.
+//!
+//! Invariants, on which the replicas' equality rests: applying reads no clock, no random number and no map in hash
+//! order; a refusal changes nothing; an error that is not a refusal stops the node.
+//!
+//! The state lives in the database. [`Transaction`] lays a command's changes over it, and the caller writes them in
+//! one batch together with the log's position.
+
+mod apply;
+pub mod job;
+pub mod keys;
+pub mod song;
+mod transaction;
+mod view;
+
+use serde::{Deserialize, Serialize};
+use storage::database::DatabaseError;
+use storage::wire::WireError;
+
+pub use apply::apply;
+pub use job::{Attempt, Job, JobState, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
+pub use song::{Song, SongStatus};
+pub use transaction::{Changes, Transaction};
+pub use view::View;
+pub(crate) use view::Read;
+
+/// The state could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The disk failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A value is not what it should be.
+    #[error("the state holds a value that cannot be read: {0}")]
+    Wire(#[from] WireError),
+}
+
+/// Something about this changed; look at the state to see what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Event {
+    /// A song is new or has another status.
+    Song {
+        /// Which.
+        id: u64,
+    },
+    /// A song is gone.
+    SongRemoved {
+        /// Which.
+        id: u64,
+    },
+    /// A job or one of its tasks.
+    Job {
+        /// Which.
+        id: u64,
+    },
+}

@@ -1,0 +1,57 @@
+//! Songs: files with a title.
+
+use serde::{Deserialize, Serialize};
+use storage::blobs::Hash;
+
+use super::JobState;
+
+/// An uploaded file with a title. Two people who upload the same file have two songs with one hash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Song {
+    /// Its number.
+    pub id: u64,
+    /// What people call it.
+    pub title: String,
+    /// The file.
+    pub hash: Hash,
+    /// The file's length in bytes.
+    pub size: u64,
+    /// The file's extension in lower case.
+    pub format: String,
+    /// Its length in frames at 44.1 kHz.
+    pub frames: u64,
+    /// Whose it is; nobody's for anonymous uploads.
+    pub uploader_id: Option<u64>,
+    /// The job that separates it.
+    pub job: u64,
+    /// When it was added, in milliseconds since 1970.
+    pub added_at: u64,
+}
+
+/// How far a song is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SongStatus {
+    /// Here, and waiting for a worker.
+    Uploaded,
+    /// Being worked on.
+    Splitting,
+    /// Its stems are here.
+    Split,
+    /// Its job failed.
+    Failed,
+    /// Its job was cancelled.
+    Cancelled,
+}
+
+impl From<JobState> for SongStatus {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Pending => Self::Uploaded,
+            JobState::Running => Self::Splitting,
+            JobState::Done => Self::Split,
+            JobState::Failed => Self::Failed,
+            JobState::Cancelled => Self::Cancelled,
+        }
+    }
+}

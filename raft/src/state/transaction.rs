@@ -1,0 +1,84 @@
+//! Changes laid over the state until they are written together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use storage::database::{Batch, Pair, Table};
+use storage::wire;
+
+use super::keys::Range;
+use super::view::{Read, within};
+use super::{Event, View, ViewError};
+
+/// What a transaction comes to.
+#[derive(Debug, Default)]
+pub struct Changes {
+    values: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// What readers should look at again.
+    pub events: BTreeSet<Event>,
+}
+
+impl Changes {
+    /// Adds the changes to a batch, for this generation of the state.
+    pub fn write(self, generation: u8, batch: &mut Batch) -> BTreeSet<Event> {
+        for (key, value) in self.values {
+            let key = within(generation, &key);
+            match value {
+                Some(value) => batch.put(Table::State, key, value),
+                None => batch.delete(Table::State, key),
+            }
+        }
+        self.events
+    }
+}
+
+/// A state with changes that only the transaction sees.
+pub struct Transaction {
+    below: View,
+    changes: Changes,
+}
+
+impl Read for Transaction {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        match self.changes.values.get(key) {
+            Some(changed) => Ok(changed.clone()),
+            None => self.below.get(key),
+        }
+    }
+
+    fn scan(&self, range: Range) -> Result<Vec<Pair>, ViewError> {
+        let mut found: BTreeMap<_, _> = self.below.scan(range.clone())?.into_iter().collect();
+        for (key, value) in self.changes.values.range(range.0..range.1) {
+            match value {
+                Some(value) => found.insert(key.clone(), value.clone()),
+                None => found.remove(key),
+            };
+        }
+        Ok(found.into_iter().collect())
+    }
+}
+
+impl Transaction {
+    /// Begins with no changes.
+    pub fn over(below: View) -> Self {
+        Self { below, changes: Changes::default() }
+    }
+
+    pub(super) fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) -> Result<(), ViewError> {
+        self.changes.values.insert(key, Some(wire::encode(value)?));
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, key: Vec<u8>) {
+        self.changes.values.insert(key, None);
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.changes.events.insert(event);
+    }
+
+    /// Ends with the changes.
+    pub fn finish(self) -> Changes {
+        self.changes
+    }
+}

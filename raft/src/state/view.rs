@@ -1,0 +1,149 @@
+//! Reading the state.
+
+use std::collections::HashSet;
+
+use serde::de::DeserializeOwned;
+use storage::blobs::Hash;
+use storage::database::{Database, Pair, Table};
+use storage::wire;
+
+use super::keys::{self, Range};
+use super::{Job, Output, Song, SongStatus, Task, TaskId, ViewError};
+
+/// Whoever can read the state: a [`View`], or a transaction that sees its own changes.
+pub(crate) trait Read {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError>;
+
+    fn scan(&self, range: Range) -> Result<Vec<Pair>, ViewError>;
+
+    fn value<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, ViewError> {
+        Ok(self.get(key)?.map(|bytes| wire::decode(&bytes)).transpose()?)
+    }
+
+    fn values<T: DeserializeOwned>(&self, range: Range) -> Result<Vec<T>, ViewError> {
+        self.scan(range)?.iter().map(|(_, value)| Ok(wire::decode(value)?)).collect()
+    }
+
+    fn song(&self, id: u64) -> Result<Option<Song>, ViewError> {
+        self.value(&keys::song(id))
+    }
+
+    fn job(&self, id: u64) -> Result<Option<Job>, ViewError> {
+        self.value(&keys::job(id))
+    }
+
+    fn task(&self, id: TaskId) -> Result<Option<Task>, ViewError> {
+        self.value(&keys::task(id))
+    }
+
+    fn tasks(&self, job: u64) -> Result<Vec<Task>, ViewError> {
+        self.values(keys::tasks(job))
+    }
+}
+
+/// The state as this node has applied it. Each answer is the newest, so two answers may lie a command apart.
+#[derive(Clone)]
+pub struct View {
+    database: Database,
+    generation: u8,
+}
+
+impl Read for View {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        Ok(self.database.get(Table::State, &within(self.generation, key))?)
+    }
+
+    fn scan(&self, (from, to): Range) -> Result<Vec<Pair>, ViewError> {
+        let (from, to) = (within(self.generation, &from), within(self.generation, &to));
+        let pairs = self.database.scan(Table::State, &from, &to)?;
+        pairs.map(|pair| pair.map(|(key, value)| (key[1..].to_vec(), value)).map_err(ViewError::from)).collect()
+    }
+}
+
+/// A key within one generation of the state; a snapshot is installed as a new generation beside the old one.
+pub(crate) fn within(generation: u8, key: &[u8]) -> Vec<u8> {
+    let mut full = Vec::with_capacity(key.len() + 1);
+    full.push(generation);
+    full.extend_from_slice(key);
+    full
+}
+
+impl View {
+    pub(crate) fn new(database: Database, generation: u8) -> Self {
+        Self { database, generation }
+    }
+
+    /// A song.
+    pub fn song(&self, id: u64) -> Result<Option<Song>, ViewError> {
+        Read::song(self, id)
+    }
+
+    /// At most `limit` songs, the newest first; `before` goes on where an earlier page ended.
+    pub fn songs(&self, before: Option<u64>, limit: usize) -> Result<Vec<Song>, ViewError> {
+        self.newest(keys::songs(before), limit)
+    }
+
+    /// How far a song is.
+    pub fn song_status(&self, song: &Song) -> Result<SongStatus, ViewError> {
+        // A song's job exists as long as the song does; one without was removed a moment ago.
+        Ok(self.job(song.job)?.map_or(SongStatus::Cancelled, |job| job.state.into()))
+    }
+
+    /// A job.
+    pub fn job(&self, id: u64) -> Result<Option<Job>, ViewError> {
+        Read::job(self, id)
+    }
+
+    /// At most `limit` jobs, the newest first; `before` goes on where an earlier page ended.
+    pub fn jobs(&self, before: Option<u64>, limit: usize) -> Result<Vec<Job>, ViewError> {
+        self.newest(keys::jobs(before), limit)
+    }
+
+    /// The job that separates this file with this model.
+    pub fn job_by(&self, hash: &Hash, model: &str) -> Result<Option<Job>, ViewError> {
+        match self.value::<u64>(&keys::job_of(hash, model))? {
+            Some(id) => self.job(id),
+            None => Ok(None),
+        }
+    }
+
+    /// A task.
+    pub fn task(&self, id: TaskId) -> Result<Option<Task>, ViewError> {
+        Read::task(self, id)
+    }
+
+    /// A job's tasks in order.
+    pub fn tasks(&self, job: u64) -> Result<Vec<Task>, ViewError> {
+        Read::tasks(self, job)
+    }
+
+    /// All tasks that are pending or running, in the order of their jobs.
+    pub fn open_tasks(&self) -> Result<Vec<Task>, ViewError> {
+        let ids: Vec<TaskId> = self.values(keys::all_open())?;
+        ids.into_iter().filter_map(|id| self.task(id).transpose()).collect()
+    }
+
+    /// Every file that the state refers to: songs, stems, and the parts of jobs that are not done.
+    pub fn references(&self) -> Result<HashSet<Hash>, ViewError> {
+        let mut found = HashSet::new();
+        for song in self.values::<Song>(keys::songs(None))? {
+            found.insert(song.hash);
+        }
+        for job in self.values::<Job>(keys::jobs(None))? {
+            match &job.stems {
+                Some(stems) => found.extend(stems.files.values().flat_map(|files| [files.mp3, files.wav])),
+                None => found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
+                    Some(Output::Part(part)) => Some(part),
+                    _ => None,
+                })),
+            }
+        }
+        Ok(found)
+    }
+
+    fn newest<T: DeserializeOwned>(&self, (from, to): Range, limit: usize) -> Result<Vec<T>, ViewError> {
+        let (from, to) = (within(self.generation, &from), within(self.generation, &to));
+        let pairs = self.database.scan_back(Table::State, &from, &to)?;
+        pairs.take(limit).map(|pair| Ok(wire::decode(&pair?.1)?)).collect()
+    }
+}

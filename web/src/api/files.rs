@@ -1,0 +1,401 @@
+//! Files: songs and stems, whole or in ranges, as MP3 and WAV.
+//!
+//! A blob is served in pieces, each compared with its hash before it is sent. A damaged or missing piece is fetched
+//! from another node in the middle of the answer, and the listener hears nothing of it.
+
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use raft::View;
+use raft::state::{Song, Stems};
+use serde::Deserialize;
+use storage::blobs::{BlobError, Hash, Manifest, PIECE};
+use storage::sharing::Sharing;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+use utoipa::IntoParams;
+
+use super::songs::song_of;
+use crate::State;
+use crate::answer::{Answer, Empty};
+use crate::error::ApiError;
+use crate::ranges::{Selection, if_range_holds, match_hits, none_match_hits, select};
+
+/// How a file should be offered.
+#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Offer {
+    /// Anything: the browser should save the file and not play it.
+    pub download: Option<bool>,
+}
+
+/// A file to be served.
+pub(crate) struct Served {
+    pub(crate) source: Source,
+    /// Without quotes; the bytes follow from it.
+    pub(crate) tag: String,
+    /// The extension.
+    pub(crate) format: String,
+    /// What the file should be called where it is saved, without extension.
+    pub(crate) name: String,
+    pub(crate) download: bool,
+}
+
+/// Where its bytes are.
+pub(crate) enum Source {
+    /// In a blob, somewhere in the cluster.
+    Blob(Hash),
+    /// In a file that this node made.
+    Made(PathBuf),
+}
+
+/// Gives a file of a song: `song`, or one of its stems, as `.mp3` or `.wav`.
+///
+/// `song` may also have the extension that it was uploaded with, and comes as it was uploaded then. Ranges,
+/// conditions and HEAD are answered as in RFC 9110; a request for several ranges gets the whole file. Anyone who
+/// reaches the port may call this.
+#[utoipa::path(get, path = "/songs/{id}/{file}", tag = "files",
+    params(("id" = u64, Path), ("file" = String, Path, example = "drums.mp3"), Offer),
+    responses(
+        (status = 200, description = "The file", content_type = "audio/mpeg"),
+        (status = 206, description = "The range of it", content_type = "audio/mpeg"),
+        (status = 304, description = "If-None-Match names it"),
+        (status = 404, description = "No such song or part, or not split yet", body = Answer<Empty>),
+        (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
+        (status = 416, description = "The range is past the end; Content-Range says where that is"),
+        (status = 503, description = "Nobody who answers has the file, or the node is busy", body = Answer<Empty>),
+    )
+)]
+pub async fn file(
+    state: State,
+    Path((id, file)): Path<(String, String)>,
+    Query(offer): Query<Offer>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let named = file.clone();
+    let (song, found) = state
+        .read_or_peek(move |view| {
+            let song = song_of(view, &id)?;
+            let found = find(view, &song, &named)?;
+            Ok((song, found))
+        })
+        .await?;
+    let (part, format) = file.rsplit_once('.').unwrap_or((&file, ""));
+    let (source, tag) = match found {
+        Found::Blob(hash) => (Source::Blob(hash), hash.to_string()),
+        Found::Converted => {
+            let tag = format!("{}-{format}", song.hash);
+            (Source::Made(convert(&state, &song, format).await?), tag)
+        }
+    };
+    let name = if part == "song" { song.title } else { format!("{} - {part}", song.title) };
+    let served =
+        Served { source, tag, format: format.to_owned(), name, download: offer.download.unwrap_or(false) };
+    serve(&state.app.sharing, served, &method, &headers).await
+}
+
+/// Where a song's file comes from.
+enum Found {
+    Blob(Hash),
+    /// From the song itself, in another format.
+    Converted,
+}
+
+fn find(view: &View, song: &Song, file: &str) -> Result<Found, ApiError> {
+    let known = file.rsplit_once('.');
+    if let Some(("song", format)) = known {
+        return match format {
+            _ if format == song.format => Ok(Found::Blob(song.hash)),
+            "mp3" | "wav" => Ok(Found::Converted),
+            _ => Err(no_part(song, None, file)),
+        };
+    }
+    let Some((part, format @ ("mp3" | "wav"))) = known else { return Err(no_part(song, None, file)) };
+    let stems = stems_of(view, song, &[part])?;
+    let Some(files) = stems.files.get(part) else { return Err(no_part(song, Some(&stems), file)) };
+    Ok(Found::Blob(if format == "mp3" { files.mp3 } else { files.wav }))
+}
+
+/// The song's stems. If they are not made, those in `wanted` that its model would not make either are no parts at all.
+pub(crate) fn stems_of(view: &View, song: &Song, wanted: &[&str]) -> Result<Stems, ApiError> {
+    let job = view.job(song.job)?.ok_or_else(|| ApiError::NoJob(song.job.to_string()))?;
+    if let Some(stems) = job.stems {
+        return Ok(stems);
+    }
+    if let Ok(separator) = inference::separator(&job.model)
+        && let Some(unknown) = wanted.iter().find(|part| !separator.sources().contains(part))
+    {
+        return Err(ApiError::NoPart(format!(
+            "A song has no part {unknown:?}. This one will have: song, {}.",
+            separator.sources().join(", ")
+        )));
+    }
+    Err(ApiError::NotSplit(format!(
+        "The song {} is not split: {} of {} tasks are done. GET /jobs/{} says how it is going.",
+        song.id, job.done, job.tasks, job.id
+    )))
+}
+
+fn no_part(song: &Song, stems: Option<&Stems>, file: &str) -> ApiError {
+    let asked: String = file.chars().take(40).collect();
+    let parts: Vec<&str> = stems.map_or_else(
+        || vec!["vocals", "drums", "bass", "other"],
+        |stems| stems.files.keys().map(String::as_str).collect(),
+    );
+    ApiError::NoPart(format!(
+        "The song {} has no file {asked:?}. Ask for one of song, {}, with the ending .mp3 or .wav.",
+        song.id,
+        parts.join(", ")
+    ))
+}
+
+/// The whole song as MP3 or WAV, made once from what was uploaded.
+async fn convert(state: &State, song: &Song, format: &str) -> Result<PathBuf, ApiError> {
+    let sharing = &state.app.sharing;
+    sharing.fetch(&song.hash).await?;
+    let (from, hint, to) = (sharing.blobs().path(&song.hash), song.format.clone(), format.to_owned());
+    state
+        .cache
+        .get(&format!("song-{}.{format}", song.hash), move |half| convert_here(&from, &hint, half, &to))
+        .await
+}
+
+fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Result<(), ApiError> {
+    let mut samples = half.as_os_str().to_owned();
+    samples.push(".samples");
+    let pcm = inference::decode::decode_to(from, Some(hint), FilePath::new(&samples))?;
+    match to {
+        "wav" => inference::encode::wav_of(&pcm, half)?,
+        _ => inference::encode::mp3_of(&pcm, half)?,
+    }
+    Ok(())
+}
+
+/// Answers with a file, or the part of it that is asked for.
+pub(crate) async fn serve(
+    sharing: &Sharing,
+    served: Served,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let tag = format!("\"{}\"", served.tag);
+    let field = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if field(header::IF_MATCH).is_some_and(|tags| !match_hits(tags, &tag)) {
+        return Err(ApiError::Precondition);
+    }
+    if field(header::IF_NONE_MATCH).is_some_and(|tags| none_match_hits(tags, &tag)) {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        describe(response.headers_mut(), &served, &tag);
+        return Ok(response);
+    }
+
+    let opened = open(sharing, &served.source).await?;
+    let length = opened.length();
+    let range = field(header::RANGE)
+        .filter(|_| *method == Method::GET)
+        .filter(|_| field(header::IF_RANGE).is_none_or(|condition| if_range_holds(condition, &tag)));
+    let (status, first, end) = match range.map_or(Selection::Whole, |range| select(range, length)) {
+        Selection::Whole => (StatusCode::OK, 0, length),
+        Selection::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last + 1),
+        Selection::Unsatisfiable => {
+            let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+            describe(response.headers_mut(), &served, &tag);
+            response.headers_mut().remove(header::CONTENT_DISPOSITION);
+            set(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{length}"));
+            return Ok(response);
+        }
+    };
+    let body = if *method == Method::HEAD { Body::empty() } else { opened.body(first, end).await? };
+    let mut response = (status, body).into_response();
+    describe(response.headers_mut(), &served, &tag);
+    set(response.headers_mut(), header::CONTENT_TYPE, content_type(&served.format));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(end - first));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {first}-{}/{length}", end - 1);
+        set(response.headers_mut(), header::CONTENT_RANGE, &range);
+    }
+    Ok(response)
+}
+
+fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn describe(headers: &mut HeaderMap, served: &Served, tag: &str) {
+    set(headers, header::ETAG, tag);
+    set(headers, header::ACCEPT_RANGES, "bytes");
+    // It may be kept, but a song that was deleted must be gone at the next request.
+    set(headers, header::CACHE_CONTROL, "private, no-cache");
+    let disposition = disposition(&served.name, &served.format, served.download);
+    set(headers, header::CONTENT_DISPOSITION, &disposition);
+}
+
+/// RFC 6266: a plain name for old programs, and the real one percent-encoded (RFC 8187).
+fn disposition(name: &str, format: &str, download: bool) -> String {
+    let kind = if download { "attachment" } else { "inline" };
+    // What file systems and shells cannot bear is replaced in both.
+    let name: String = name
+        .chars()
+        .map(|character| match character {
+            '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => '_',
+            character if character.is_control() => '_',
+            character => character,
+        })
+        .collect();
+    let name = format!("{}.{format}", name.trim_matches(['.', ' ']));
+    let plain: String =
+        name.chars().map(|character| if character.is_ascii() { character } else { '_' }).collect();
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
+}
+
+fn content_type(format: &str) -> &'static str {
+    match format {
+        "mp3" => "audio/mpeg",
+        "wav" => "audio/wav",
+        "flac" => "audio/flac",
+        "ogg" | "oga" => "audio/ogg",
+        "m4a" | "mp4" => "audio/mp4",
+        "aac" => "audio/aac",
+        "aif" | "aiff" => "audio/aiff",
+        _ => "application/octet-stream",
+    }
+}
+
+/// A file whose length is known.
+enum Opened {
+    Blob { sharing: Sharing, hash: Hash, manifest: Arc<Manifest> },
+    Made { file: tokio::fs::File, length: u64 },
+}
+
+async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
+    match source {
+        Source::Blob(hash) => {
+            sharing.fetch(hash).await?;
+            let (blobs, wanted) = (sharing.blobs().clone(), *hash);
+            let manifest = crate::blocking("reading a manifest", move || blobs.manifest(&wanted)).await??;
+            Ok(Opened::Blob { sharing: sharing.clone(), hash: *hash, manifest: Arc::new(manifest) })
+        }
+        Source::Made(path) => {
+            let opening = async {
+                let file = tokio::fs::File::open(path).await?;
+                let length = file.metadata().await?.len();
+                Ok(Opened::Made { file, length })
+            };
+            opening.await.map_err(|error: io::Error| ApiError::io("opening a file", &error))
+        }
+    }
+}
+
+impl Opened {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Blob { manifest, .. } => manifest.length,
+            Self::Made { length, .. } => *length,
+        }
+    }
+
+    /// The bytes `first..end`. What cannot be had at all is known before the answer begins.
+    async fn body(self, first: u64, end: u64) -> Result<Body, ApiError> {
+        match self {
+            Self::Made { mut file, .. } => {
+                file.seek(io::SeekFrom::Start(first))
+                    .await
+                    .map_err(|error| ApiError::io("reading a file", &error))?;
+                Ok(Body::from_stream(ReaderStream::with_capacity(file.take(end - first), 64 << 10)))
+            }
+            Self::Blob { sharing, hash, manifest } => {
+                if first == end {
+                    return Ok(Body::empty());
+                }
+                let beginning = piece(&sharing, hash, &manifest, first, end).await?;
+                let at = first + beginning.len() as u64;
+                let rest = stream::unfold(at, move |at| {
+                    let (sharing, manifest) = (sharing.clone(), Arc::clone(&manifest));
+                    async move {
+                        if at >= end {
+                            return None;
+                        }
+                        match piece(&sharing, hash, &manifest, at, end).await {
+                            Ok(bytes) => {
+                                let next = at + bytes.len() as u64;
+                                Some((Ok(bytes), next))
+                            }
+                            // The answer is shorter than it promised, so the client knows that it broke off.
+                            Err(error) => Some((Err(io::Error::other(error)), end)),
+                        }
+                    }
+                });
+                let beginning = stream::once(async move { Ok::<_, io::Error>(beginning) });
+                Ok(Body::from_stream(beginning.chain(rest)))
+            }
+        }
+    }
+}
+
+/// The verified bytes from `at` to the end of their piece, or to `end`.
+async fn piece(
+    sharing: &Sharing,
+    hash: Hash,
+    manifest: &Arc<Manifest>,
+    at: u64,
+    end: u64,
+) -> Result<Bytes, ApiError> {
+    let index = usize::try_from(at / PIECE).unwrap_or(usize::MAX);
+    let read = async || {
+        let (blobs, manifest) = (sharing.blobs().clone(), Arc::clone(manifest));
+        crate::blocking("reading a file", move || blobs.piece(&hash, &manifest, index)).await
+    };
+    let bytes = match read().await? {
+        Err(BlobError::Corrupt(_) | BlobError::Missing(_)) => {
+            sharing.fetch(&hash).await?;
+            read().await??
+        }
+        read => read?,
+    };
+    let start = index as u64 * PIECE;
+    let from = usize::try_from(at - start).unwrap_or(usize::MAX).min(bytes.len());
+    let to = usize::try_from(end - start).unwrap_or(usize::MAX).min(bytes.len());
+    if from >= to {
+        return Err(ApiError::Internal("reading a file that is shorter than it should be".into()));
+    }
+    Ok(Bytes::from(bytes).slice(from..to))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn titles_become_safe_file_names() {
+        assert_eq!(
+            disposition("So What - drums", "mp3", false),
+            "inline; filename=\"So What - drums.mp3\"; filename*=UTF-8''So%20What%20-%20drums.mp3"
+        );
+        assert_eq!(
+            disposition("Für \"Elise\"\r\nX: y/../z", "wav", true),
+            "attachment; filename=\"F_r _Elise___X_ y_.._z.wav\"; \
+             filename*=UTF-8''F%C3%BCr%20_Elise___X_%20y_.._z.wav"
+        );
+        for title in ["", "...", "\u{0}", "音楽", &"x".repeat(200)] {
+            assert!(HeaderValue::from_str(&disposition(title, "mp3", true)).is_ok());
+        }
+    }
+}

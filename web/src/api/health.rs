@@ -1,0 +1,89 @@
+//! What watches a node from outside: is it alive, is it ready, and its numbers.
+
+use std::time::Duration;
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::State;
+use crate::answer::{Answer, Empty};
+use crate::error::ApiError;
+
+/// How long a node may take to show that it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
+/// A node that answers.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Alive {
+    /// Its number.
+    pub id: u64,
+    /// Its program's version.
+    pub version: &'static str,
+}
+
+/// Says that the process runs, and no more.
+///
+/// Anyone who reaches the port may call this.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Answer<Alive>)))]
+pub async fn alive(state: State) -> Answer<Alive> {
+    Answer::with(Alive { id: state.app.cluster.status().id, version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Says whether requests should be sent to this node: it knows a leader that a majority follows, and has caught up.
+///
+/// Anyone who reaches the port may call this.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = 200, body = Answer<Alive>),
+    (status = 503, description = "Not now, and why", body = Answer<Empty>),
+))]
+pub async fn ready(state: State) -> Result<Answer<Alive>, ApiError> {
+    if state.app.stopping.is_cancelled() {
+        return Err(ApiError::Stopping);
+    }
+    let status = state.app.cluster.status();
+    if status.leader.is_none() {
+        return Err(ApiError::NoMajority("there is no leader".into()));
+    }
+    // A linearizable read succeeds only with a majority behind the leader and everything before it applied here.
+    match tokio::time::timeout(READY_WITHIN, state.app.cluster.read()).await {
+        Ok(read) => {
+            read?;
+            Ok(alive(state).await)
+        }
+        Err(_) => Err(ApiError::NoMajority(format!(
+            "this node has applied {} of the {} log entries it knows of, and is waiting for the leader",
+            status.last_applied.unwrap_or(0),
+            status.last_log.unwrap_or(0),
+        ))),
+    }
+}
+
+/// The node's numbers, in Prometheus' text format.
+///
+/// Anyone who reaches the port may call this.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain"),
+))]
+pub async fn metrics(state: State) -> impl IntoResponse {
+    let status = state.app.cluster.status();
+    metrics::gauge!("quartet_is_leader").set(f64::from(u8::from(status.leader == Some(status.id))));
+    metrics::gauge!("quartet_raft_term").set(status.term as f64);
+    metrics::gauge!("quartet_raft_last_applied").set(status.last_applied.unwrap_or(0) as f64);
+    let shared = std::sync::Arc::clone(&state);
+    let text = crate::blocking("counting", move || {
+        for node in shared.app.nodes.overview() {
+            let id = [("node", node.id.to_string())];
+            metrics::gauge!("quartet_node_alive", &id).set(f64::from(u8::from(node.alive)));
+        }
+        let broker = shared.app.nodes.broker();
+        metrics::gauge!("quartet_broker_connected").set(f64::from(u8::from(broker.connected)));
+        metrics::gauge!("quartet_tasks_pending").set(broker.pending as f64);
+        metrics::gauge!("quartet_tasks_running").set(broker.running as f64);
+        shared.app.metrics.run_upkeep();
+        shared.app.metrics.render()
+    })
+    .await;
+    text.map(|text| ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+}

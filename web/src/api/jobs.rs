@@ -1,0 +1,249 @@
+//! Jobs: how far they are, which node works on what, stopping them and trying again.
+
+use axum::extract::{Path, Query, rejection::QueryRejection};
+use raft::View;
+use raft::command::{Command, Refusal};
+use raft::state::{Attempt, Job, JobState, Task, TaskKind, TaskState};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Page;
+use crate::answer::{Answer, Empty};
+use crate::error::ApiError;
+use crate::{State, now};
+
+/// One try at a task.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AttemptView {
+    /// Counted from the first claim of the task on.
+    pub number: u32,
+    /// Who tried.
+    pub node: u64,
+    /// Milliseconds since 1970.
+    pub started: u64,
+    /// Milliseconds since 1970; null while it runs.
+    pub ended: Option<u64>,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+impl From<Attempt> for AttemptView {
+    fn from(attempt: Attempt) -> Self {
+        let Attempt { number, node, started, ended, error, .. } = attempt;
+        Self { number, node, started, ended, error }
+    }
+}
+
+/// What one worker does in one go.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TaskView {
+    /// Job and index, as `7.3`.
+    pub id: String,
+    /// Its place in the job; the merge is last.
+    pub index: u32,
+    /// `separate` or `merge`.
+    pub kind: &'static str,
+    /// `waiting`, `pending`, `running`, `done` or `failed`.
+    #[schema(example = "running")]
+    pub state: &'static str,
+    /// Who works on it, or did it.
+    pub node: Option<u64>,
+    /// The number that its next or running claim has.
+    pub attempt: u32,
+    /// How often it failed.
+    pub failures: u32,
+    /// The claims that ended or run, oldest first.
+    pub attempts: Vec<AttemptView>,
+}
+
+impl From<Task> for TaskView {
+    fn from(task: Task) -> Self {
+        let (state, node) = match task.state {
+            TaskState::Waiting => ("waiting", None),
+            TaskState::Pending => ("pending", None),
+            TaskState::Running { node, .. } => ("running", Some(node)),
+            TaskState::Done { node } => ("done", Some(node)),
+            TaskState::Failed => ("failed", None),
+        };
+        Self {
+            id: task.id.to_string(),
+            index: task.id.index,
+            kind: match task.kind {
+                TaskKind::Separate { .. } => "separate",
+                TaskKind::Merge => "merge",
+            },
+            state,
+            node,
+            attempt: task.attempt,
+            failures: task.failures,
+            attempts: task.attempts.into_iter().map(AttemptView::from).collect(),
+        }
+    }
+}
+
+/// What an upload set going: the separation of one file with one model.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct JobView {
+    /// Its number.
+    pub id: u64,
+    /// SHA-256 of the song's file, in hex.
+    pub hash: String,
+    /// The model that separates it.
+    pub model: String,
+    /// `pending`, `running`, `done`, `failed` or `cancelled`.
+    #[schema(example = "running")]
+    pub state: &'static str,
+    /// Tasks that are done.
+    pub tasks_done: u32,
+    /// Tasks, the merge among them.
+    pub tasks_total: u32,
+    /// How often a task may fail.
+    pub max_attempts: u32,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+    /// Milliseconds since 1970.
+    pub created_at: u64,
+    /// Milliseconds since 1970; null while it goes on.
+    pub finished_at: Option<u64>,
+    /// The tasks in their order; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Vec<TaskView>>,
+}
+
+impl JobView {
+    fn of(job: Job) -> Self {
+        Self {
+            id: job.id,
+            hash: job.hash.to_string(),
+            model: job.model,
+            state: match job.state {
+                JobState::Pending => "pending",
+                JobState::Running => "running",
+                JobState::Done => "done",
+                JobState::Failed => "failed",
+                JobState::Cancelled => "cancelled",
+            },
+            tasks_done: job.done,
+            tasks_total: job.tasks,
+            max_attempts: job.max_attempts,
+            error: job.error,
+            created_at: job.created_at,
+            finished_at: job.finished_at,
+            tasks: None,
+        }
+    }
+
+    /// A job with its tasks, if it is there.
+    pub(crate) fn with_tasks(view: &View, id: u64) -> Result<Option<Self>, ApiError> {
+        let Some(job) = view.job(id)? else { return Ok(None) };
+        let tasks = view.tasks(id)?.into_iter().map(TaskView::from).collect();
+        Ok(Some(Self { tasks: Some(tasks), ..Self::of(job) }))
+    }
+
+    /// Whether nothing will change any more, unless somebody asks for it.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, "done" | "failed" | "cancelled")
+    }
+}
+
+/// One job.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct JobData {
+    /// The job.
+    pub job: JobView,
+}
+
+/// Some jobs.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct JobsData {
+    /// The jobs, newest first, without their tasks.
+    pub jobs: Vec<JobView>,
+    /// What to give as `before` for the next page; null when this was the last.
+    pub next: Option<u64>,
+}
+
+/// The number of a job that a path names.
+pub(crate) fn job_id(id: &str) -> Result<u64, ApiError> {
+    id.parse().map_err(|_| no_job(id))
+}
+
+pub(crate) fn no_job(id: &str) -> ApiError {
+    ApiError::NoJob(id.chars().take(20).collect())
+}
+
+/// Lists jobs, newest first.
+///
+/// Anyone who reaches the port may call this. As new as the newest committed change.
+#[utoipa::path(get, path = "/jobs/", tag = "jobs", params(Page), responses(
+    (status = 200, body = Answer<JobsData>),
+    (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub async fn list(
+    state: State,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Answer<JobsData>, ApiError> {
+    let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
+    let limit = page.limit();
+    state
+        .read(move |view| {
+            let jobs = view.jobs(page.before, limit)?;
+            let next = jobs.last().filter(|_| jobs.len() == limit).map(|job| job.id);
+            Ok(Answer::with(JobsData { jobs: jobs.into_iter().map(JobView::of).collect(), next }))
+        })
+        .await
+}
+
+/// Shows one job with its tasks: which node works on which, and what was tried.
+///
+/// Anyone who reaches the port may call this. As new as the newest committed change.
+#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", params(("id" = u64, Path)), responses(
+    (status = 200, body = Answer<JobData>),
+    (status = 404, description = "No such job", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub async fn one(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+    let number = job_id(&id)?;
+    state
+        .read(move |view| {
+            let job = JobView::with_tasks(view, number)?.ok_or_else(|| no_job(&id))?;
+            Ok(Answer::with(JobData { job }))
+        })
+        .await
+}
+
+/// Stops a job that has not ended. Workers drop what they are doing for it.
+///
+/// Anyone who reaches the port may call this.
+#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs", params(("id" = u64, Path)), responses(
+    (status = 200, body = Answer<JobData>),
+    (status = 404, description = "No such job", body = Answer<Empty>),
+    (status = 409, description = "The job has ended already", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub async fn cancel(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+    let job = job_id(&id)?;
+    change(state, id, Command::CancelJob { job, at: now() }).await
+}
+
+/// Tries a failed or cancelled job again. What was done stays done.
+///
+/// Anyone who reaches the port may call this.
+#[utoipa::path(post, path = "/jobs/{id}/retry", tag = "jobs", params(("id" = u64, Path)), responses(
+    (status = 200, body = Answer<JobData>),
+    (status = 404, description = "No such job", body = Answer<Empty>),
+    (status = 409, description = "The job neither failed nor was cancelled", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub async fn retry(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+    let job = job_id(&id)?;
+    change(state, id, Command::RetryJob { job, at: now() }).await
+}
+
+async fn change(state: State, id: String, command: Command) -> Result<Answer<JobData>, ApiError> {
+    match state.app.cluster.propose(command).await? {
+        Ok(_) => one(state, Path(id)).await,
+        Err(Refusal::NoSuchJob) => Err(no_job(&id)),
+        Err(refusal) => Err(refusal.into()),
+    }
+}

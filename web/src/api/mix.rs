@@ -1,0 +1,190 @@
+//! Mixes: weighted sums of a song's stems, made when they are asked for and kept for a while.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, Query, rejection::QueryRejection};
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+use sha2::{Digest, Sha256};
+use storage::blobs::Hash;
+use utoipa::IntoParams;
+
+use super::files::{Served, Source, serve, stems_of};
+use super::songs::song_of;
+use crate::State;
+use crate::answer::{Answer, Empty};
+use crate::error::ApiError;
+
+/// The largest weight, and the smallest one is as far below zero.
+const MAX_WEIGHT: f32 = 10.0;
+/// Weights are rounded to this part of one, far less than one can hear, so that the same mix has one name.
+const STEPS: f32 = 1000.0;
+
+/// The stems' weights. 1 is as loud as in the song, 0 is silent, a negative one turns the wave around.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes a query whose names follow from the song's model")]
+pub(crate) struct Weights {
+    /// -10 to 10.
+    vocals: Option<f32>,
+    /// -10 to 10; 1 if no weight is given at all.
+    drums: Option<f32>,
+    /// -10 to 10; 1 if no weight is given at all.
+    bass: Option<f32>,
+    /// -10 to 10.
+    other: Option<f32>,
+    /// Whether the browser should save the file and not play it.
+    download: Option<bool>,
+}
+
+/// What a query asks for.
+#[derive(Debug, Clone, PartialEq)]
+struct Asked {
+    weights: BTreeMap<String, f32>,
+    download: bool,
+}
+
+/// Gives a mix of a song's stems as MP3.
+///
+/// Drums and bass if no weight is given; stems without a weight are silent. Ranges, conditions and HEAD as for other
+/// files. Anyone who reaches the port may call this.
+#[utoipa::path(get, path = "/songs/{id}/mix.mp3", tag = "files", params(("id" = u64, Path), Weights), responses(
+    (status = 200, description = "The mix", content_type = "audio/mpeg"),
+    (status = 206, description = "The range of it", content_type = "audio/mpeg"),
+    (status = 304, description = "If-None-Match names it"),
+    (status = 400, description = "A weight is no number or too large", body = Answer<Empty>),
+    (status = 404, description = "No such song or stem, or not split yet", body = Answer<Empty>),
+    (status = 416, description = "The range is past the end; Content-Range says where that is"),
+    (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
+))]
+pub async fn mix(
+    state: State,
+    Path(id): Path<String>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::Malformed(error.body_text()))?;
+    let Asked { weights, download } = parse(&query)?;
+    let (title, mut inputs) = state
+        .read_or_peek(move |view| {
+            let song = song_of(view, &id)?;
+            let wanted: Vec<&str> = weights.keys().map(String::as_str).collect();
+            let stems = stems_of(view, &song, &wanted)?;
+            let mut inputs = Vec::new();
+            for (stem, weight) in weights {
+                let Some(files) = stems.files.get(&stem) else {
+                    let stems: Vec<&str> = stems.files.keys().map(String::as_str).collect();
+                    return Err(ApiError::NoPart(format!(
+                        "The song {} has no stem {stem:?}; it has {}.",
+                        song.id,
+                        stems.join(", ")
+                    )));
+                };
+                inputs.push((stem, files.wav, weight));
+            }
+            Ok((song.title, inputs))
+        })
+        .await?;
+
+    // What is silent changes nothing, unless nothing else is there: then it gives the silence its length.
+    if inputs.iter().any(|(_, _, weight)| *weight != 0.0) {
+        inputs.retain(|(_, _, weight)| *weight != 0.0);
+    } else {
+        inputs.truncate(1);
+    }
+    let tag = tag_of(&inputs);
+    for (_, hash, _) in &inputs {
+        state.app.sharing.fetch(hash).await?;
+    }
+    let blobs = state.app.sharing.blobs();
+    let files: Vec<_> = inputs.iter().map(|(_, hash, weight)| (blobs.path(hash), *weight)).collect();
+    let made = state
+        .cache
+        .get(&format!("mix-{tag}.mp3"), move |half| Ok(inference::mix::mix_mp3(&files, half)?))
+        .await?;
+    let heard: Vec<&str> = inputs.iter().map(|(stem, _, _)| stem.as_str()).collect();
+    let name = format!("{title} - {}", heard.join(" + "));
+    let served = Served { source: Source::Made(made), tag, format: "mp3".into(), name, download };
+    serve(&state.app.sharing, served, &method, &headers).await
+}
+
+fn parse(query: &[(String, String)]) -> Result<Asked, ApiError> {
+    let mut asked = Asked { weights: BTreeMap::new(), download: false };
+    for (name, value) in query {
+        if name == "download" {
+            asked.download = value != "false";
+            continue;
+        }
+        let short: String = name.chars().take(20).collect();
+        let weight = value.trim().parse::<f32>().ok().filter(|weight| weight.abs() <= MAX_WEIGHT);
+        let Some(weight) = weight else {
+            return Err(ApiError::Malformed(format!(
+                "The weight of {short:?} must be a number from -{MAX_WEIGHT} to {MAX_WEIGHT}; 1 is as loud as in the song."
+            )));
+        };
+        // Adding zero makes a plain zero of a negative one.
+        let weight = (weight * STEPS).round() / STEPS + 0.0;
+        if asked.weights.insert(name.clone(), weight).is_some() {
+            return Err(ApiError::Malformed(format!("{short:?} has two weights. Give it one.")));
+        }
+    }
+    if asked.weights.is_empty() {
+        asked.weights = ["drums", "bass"].map(|stem| (stem.to_owned(), 1.0)).into();
+    }
+    Ok(asked)
+}
+
+/// What a mix is made of, as a name. A change in how mixes are made needs another beginning.
+fn tag_of(inputs: &[(String, Hash, f32)]) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(b"mix 1");
+    for (_, hash, weight) in inputs {
+        hasher.update(format!(" {hash} {weight}"));
+    }
+    hex::encode(hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    fn asked(query: &[(&str, &str)]) -> Result<Asked, ApiError> {
+        parse(&query.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect::<Vec<_>>())
+    }
+
+    fn weights(query: &[(&str, &str)]) -> Vec<(String, f32)> {
+        asked(query).unwrap().weights.into_iter().collect()
+    }
+
+    #[test]
+    fn weights_are_read() {
+        assert_eq!(weights(&[]), [("bass".into(), 1.0), ("drums".into(), 1.0)]);
+        assert_eq!(weights(&[("vocals", "0.5")]), [("vocals".into(), 0.5)]);
+        assert_eq!(weights(&[("a", "-1"), ("b", "1e-9")]), [("a".into(), -1.0), ("b".into(), 0.0)]);
+        assert!(asked(&[("download", "1")]).unwrap().download);
+        assert!(!asked(&[("download", "false"), ("drums", "1")]).unwrap().download);
+        // Weights that sound the same have one name.
+        assert_eq!(weights(&[("drums", "0.1000001")]), weights(&[("drums", "0.1")]));
+    }
+
+    #[test]
+    fn weights_that_are_none_are_refused() {
+        for value in ["", "loud", "NaN", "inf", "-inf", "1e30", "10.5", "-11", "1,5"] {
+            let error = asked(&[("drums", value)]).unwrap_err();
+            assert_eq!(error.kind().0, 400, "{value}");
+        }
+        assert!(asked(&[("drums", "1"), ("drums", "0.5")]).is_err());
+    }
+
+    #[test]
+    fn a_mix_is_named_after_what_it_is_made_of() {
+        let (a, b): (Hash, Hash) = ("a".repeat(64).parse().unwrap(), "b".repeat(64).parse().unwrap());
+        let name = |hash, weight| tag_of(&[("drums".into(), hash, weight)]);
+        assert_eq!(name(a, 1.0), name(a, 1.0));
+        assert_ne!(name(a, 1.0), name(b, 1.0));
+        assert_ne!(name(a, 1.0), name(a, 0.5));
+    }
+}

@@ -1,0 +1,172 @@
+//! Songs: listing, looking, deleting.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, Query, rejection::QueryRejection};
+use raft::View;
+use raft::command::{Command, Refusal};
+use raft::state::{Job, JobState, Song, SongStatus};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Page;
+use crate::answer::{Answer, Empty};
+use crate::error::ApiError;
+use crate::{State, now};
+
+/// Samples per second that the state counts frames in.
+pub(crate) const RATE: f64 = inference::RATE as f64;
+
+/// A song as clients see it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SongView {
+    /// Its number.
+    pub id: u64,
+    /// Its title.
+    pub title: String,
+    /// SHA-256 of the uploaded file, in hex.
+    pub hash: String,
+    /// Who uploaded it; null for anonymous uploads.
+    pub uploader_id: Option<u64>,
+    /// `UPLOADED`, `SPLITTING`, `SPLIT`, `FAILED` or `CANCELLED`.
+    #[schema(value_type = String, example = "SPLIT")]
+    pub status: SongStatus,
+    /// Its length.
+    pub seconds: f64,
+    /// The uploaded file's extension.
+    pub format: String,
+    /// The uploaded file's bytes.
+    pub size: u64,
+    /// The job that separates it.
+    pub job_id: u64,
+    /// Milliseconds since 1970.
+    pub added_at: u64,
+    /// Tasks of the job that are done.
+    pub tasks_done: u32,
+    /// Tasks of the job.
+    pub tasks_total: u32,
+    /// Why the job failed, if it did.
+    pub error: Option<String>,
+    /// The files there are: part, then format, then address.
+    pub parts: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl SongView {
+    /// Describes a song; its job says how far it is.
+    pub(crate) fn of(view: &View, song: Song) -> Result<Self, ApiError> {
+        let job = view.job(song.job)?;
+        let status = view.song_status(&song)?;
+        Ok(Self::describe(song, status, job.as_ref()))
+    }
+
+    fn describe(song: Song, status: SongStatus, job: Option<&Job>) -> Self {
+        let links = |part: &str, formats: &[&str]| {
+            formats
+                .iter()
+                .map(|format| ((*format).to_owned(), format!("/songs/{}/{part}.{format}", song.id)))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let mut parts = BTreeMap::from([("song".to_owned(), links("song", &["mp3", "wav"]))]);
+        if let Some(stems) = job.and_then(|job| job.stems.as_ref()) {
+            parts.extend(stems.files.keys().map(|stem| (stem.clone(), links(stem, &["mp3", "wav"]))));
+        }
+        Self {
+            parts,
+            id: song.id,
+            hash: song.hash.to_string(),
+            uploader_id: song.uploader_id,
+            status,
+            seconds: song.frames as f64 / RATE,
+            format: song.format,
+            size: song.size,
+            job_id: song.job,
+            added_at: song.added_at,
+            tasks_done: job.map_or(0, |job| job.done),
+            tasks_total: job.map_or(0, |job| job.tasks),
+            error: job.filter(|job| job.state == JobState::Failed).and_then(|job| job.error.clone()),
+            title: song.title,
+        }
+    }
+}
+
+/// One song.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SongData {
+    /// The song.
+    pub song: SongView,
+}
+
+/// Some songs.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SongsData {
+    /// The songs, newest first.
+    pub songs: Vec<SongView>,
+    /// What to give as `before` for the next page; null when this was the last.
+    pub next: Option<u64>,
+}
+
+/// The song that a path names.
+pub(crate) fn song_of(view: &View, id: &str) -> Result<Song, ApiError> {
+    let no_song = || ApiError::NoSong(id.chars().take(20).collect());
+    let number = id.parse().map_err(|_| no_song())?;
+    view.song(number)?.ok_or_else(no_song)
+}
+
+/// Lists songs, newest first.
+///
+/// Anyone who reaches the port may call this. As new as the newest committed change.
+#[utoipa::path(get, path = "/songs/", tag = "songs", params(Page), responses(
+    (status = 200, body = Answer<SongsData>),
+    (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub async fn list(
+    state: State,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Answer<SongsData>, ApiError> {
+    let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
+    let limit = page.limit();
+    state
+        .read(move |view| {
+            let songs = view.songs(page.before, limit)?;
+            let next = songs.last().filter(|_| songs.len() == limit).map(|song| song.id);
+            let songs = songs.into_iter().map(|song| SongView::of(view, song)).collect::<Result<_, _>>()?;
+            Ok(Answer::with(SongsData { songs, next }))
+        })
+        .await
+}
+
+/// Shows one song.
+///
+/// Anyone who reaches the port may call this. As new as the newest committed change.
+#[utoipa::path(get, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path)), responses(
+    (status = 200, body = Answer<SongData>),
+    (status = 404, description = "No such song", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub async fn one(state: State, Path(id): Path<String>) -> Result<Answer<SongData>, ApiError> {
+    state
+        .read(move |view| {
+            let song = song_of(view, &id)?;
+            Ok(Answer::with(SongData { song: SongView::of(view, song)? }))
+        })
+        .await
+}
+
+/// Deletes a song.
+///
+/// Its files go with it, unless another song has the same file. Anyone who reaches the port may call this.
+#[utoipa::path(delete, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path)), responses(
+    (status = 200, body = Answer<Empty>),
+    (status = 404, description = "No such song", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub async fn remove(state: State, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
+    let named = id.clone();
+    let song = state.read(move |view| song_of(view, &named)).await?;
+    match state.app.cluster.propose(Command::RemoveSong { song: song.id, at: now() }).await? {
+        Ok(_) => Ok(Answer::with(Empty {})),
+        Err(Refusal::NoSuchSong) => Err(ApiError::NoSong(id)),
+        Err(refusal) => Err(refusal.into()),
+    }
+}

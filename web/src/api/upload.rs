@@ -1,0 +1,476 @@
+//! Uploads: a form with a file, streamed to the disk while it is hashed, checked, shared with a majority, and only
+//! then made a song.
+//!
+//! Refusals come as early as they can. A client that is still sending when it is refused would see a reset connection
+//! instead of the answer, so what it sends is read and thrown away for a while; a client that waits for `100 Continue`
+//! is answered without that.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::{HeaderMap, header};
+use futures_util::{StreamExt, stream};
+use inference::decode::{self, Probe};
+use raft::command::{Answer as Applied, Command};
+use raft::state::Plan;
+use storage::blobs::{Blobs, Staged};
+use tokio::sync::Mutex;
+use utoipa::ToSchema;
+
+use super::songs::{SongData, SongView};
+use crate::answer::{Answer, Empty};
+use crate::error::ApiError;
+use crate::thread::at_low_priority;
+use crate::{State, now};
+
+/// The longest title, in characters.
+pub const TITLE_CHARACTERS: usize = 200;
+/// The most bytes that anything but the file may have: the other fields and the form's own lines.
+const FORM_BYTES: u64 = 64 << 10;
+/// An upload of which no byte came for this long is given up.
+const IDLE: Duration = Duration::from_secs(60);
+/// How much of a refused upload is read and thrown away, in bytes and in time.
+const DRAIN_BYTES: usize = 64 << 20;
+/// See [`DRAIN_BYTES`].
+const DRAIN_FOR: Duration = Duration::from_secs(10);
+/// Bytes that are gathered before they go to the disk.
+const GATHERED: usize = 256 << 10;
+
+/// The form that an upload is. Only for its description; it is never whole in memory.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes a form that is read field by field")]
+pub(crate) struct UploadForm {
+    /// At most 200 characters; the file's name without its extension if it is not given.
+    title: Option<String>,
+    /// The model to separate with; the node's own choice if it is not given.
+    model: Option<String>,
+    /// The song: mp3, wav, flac, ogg (Vorbis), m4a or aac.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// Takes a song in.
+///
+/// The answer comes when the file lies on a majority of the nodes and the song is committed; its separation has then
+/// only begun. Anyone who reaches the port may call this.
+#[utoipa::path(post, path = "/songs/upload", tag = "songs",
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses(
+        (status = 200, body = Answer<SongData>),
+        (status = 400, description = "No form, no file in it, or it broke off", body = Answer<Empty>),
+        (status = 408, description = "No byte came for a minute", body = Answer<Empty>),
+        (status = 413, description = "Larger than the limit", body = Answer<Empty>),
+        (status = 415, description = "Not audio, or none that can be decoded here", body = Answer<Empty>),
+        (status = 422, description = "Empty, damaged or cut off, too long, or its title is", body = Answer<Empty>),
+        (status = 503, description = "No majority of the nodes answers, or too many uploads", body = Answer<Empty>),
+        (status = 507, description = "The disk is full", body = Answer<Empty>),
+    )
+)]
+pub async fn upload(state: State, request: Request) -> Result<Answer<SongData>, ApiError> {
+    let incoming = Incoming::new(request, state.app.limits.max_upload_bytes);
+    let received = match state.upload_permit() {
+        Err(busy) => {
+            incoming.drain().await;
+            return Err(busy);
+        }
+        // The permit covers the receiving alone; what follows has limits of its own.
+        Ok(_permit) => incoming.receive(state.app.sharing.blobs()).await?,
+    };
+    add(&state, received).await
+}
+
+/// Checks, shares and commits what was received.
+async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiError> {
+    let app = &state.app;
+    let model = received.model.unwrap_or_else(|| app.model.clone());
+    let separator = inference::separator(&model)
+        .map_err(|error| ApiError::Malformed(format!("The model cannot be used: {error}.")))?;
+
+    let extension = extension(received.file_name.as_deref());
+    let limits = decode::Limits { max_seconds: app.limits.max_seconds };
+    let path = received.staged.path().to_owned();
+    let probe: Probe = {
+        let _permit = state.probe_permit().await?;
+        at_low_priority("probe", move || decode::probe(&path, extension.as_deref(), &limits)).await??
+    };
+    let frames = probe.frames;
+    let segments = separator.geometry().segments(frames);
+
+    let (hash, size) = received.staged.commit().await?;
+    app.sharing.spread(&hash).await?;
+    let command = Command::AddSong {
+        title: received.title,
+        hash,
+        size,
+        format: probe.format.to_string(),
+        uploader_id: None,
+        plan: Plan { frames, segments, segments_per_task: app.segments_per_task },
+        model,
+        max_attempts: app.max_attempts,
+        at: now(),
+    };
+    let song = match app.cluster.propose(command).await?? {
+        Applied::Song(song) => song,
+        other => {
+            tracing::error!(?other, "a song was added and something else came back");
+            return Err(ApiError::Internal("adding the song".into()));
+        }
+    };
+    metrics::counter!("quartet_uploads_total").increment(1);
+    metrics::counter!("quartet_upload_bytes_total").increment(size);
+    // This node has applied what it proposed, or will in a moment; either way the song is known.
+    let song = state.read(move |view| SongView::of(view, song)).await?;
+    Ok(Answer::with(SongData { song }))
+}
+
+/// An upload that arrived whole.
+pub(crate) struct Received {
+    title: String,
+    model: Option<String>,
+    file_name: Option<String>,
+    staged: Staged,
+}
+
+/// Why the body ended early, told past the form's parser, which only knows that it did.
+#[derive(Default)]
+struct Verdict(AtomicU8);
+
+impl Verdict {
+    const IDLE: u8 = 1;
+    const TOO_LARGE: u8 = 2;
+    const BROKEN: u8 = 3;
+
+    fn set(&self, verdict: u8) {
+        self.0.store(verdict, Ordering::Relaxed);
+    }
+}
+
+/// An upload that is arriving.
+pub(crate) struct Incoming {
+    headers: HeaderMap,
+    body: Arc<Mutex<BodyDataStream>>,
+    limit: u64,
+    verdict: Arc<Verdict>,
+}
+
+impl Incoming {
+    /// An upload whose file may have `limit` bytes.
+    pub(crate) fn new(request: Request, limit: u64) -> Self {
+        let (head, body) = request.into_parts();
+        Self {
+            headers: head.headers,
+            body: Arc::new(Mutex::new(body.into_data_stream())),
+            limit,
+            verdict: Arc::default(),
+        }
+    }
+
+    /// Reads the form. Whatever it refuses has left nothing on the disk.
+    pub(crate) async fn receive(self, blobs: &Blobs) -> Result<Received, ApiError> {
+        let announced = self
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|announced| announced > self.limit.saturating_add(FORM_BYTES)) {
+            if !self.headers.contains_key(header::EXPECT) {
+                self.drain().await;
+            }
+            return Err(ApiError::TooLarge { limit: self.limit });
+        }
+        let read = self.form(blobs).await;
+        if read.is_err() && self.verdict.0.load(Ordering::Relaxed) != Verdict::IDLE {
+            self.drain().await;
+        }
+        read
+    }
+
+    async fn form(&self, blobs: &Blobs) -> Result<Received, ApiError> {
+        let mut request = Request::new(self.watched());
+        *request.headers_mut() = self.headers.clone();
+        let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
+            ApiError::Malformed(
+                "This is no form. Send multipart/form-data with the fields \"title\" and \"file\".".into(),
+            )
+        })?;
+        let (mut title, mut model, mut file) = (None, None, None);
+        while let Some(mut field) = form.next_field().await.map_err(|error| self.broken(&error))? {
+            match field.name() {
+                Some("title") => title = Some(self.title(&mut field).await?),
+                Some("model") => model = Some(self.text(&mut field, "model").await?),
+                Some("file") if file.is_some() => {
+                    return Err(ApiError::Malformed("The form has two files. Send one song at a time.".into()));
+                }
+                Some("file") => {
+                    let name = field.file_name().map(str::to_owned);
+                    file = Some((name, self.file(&mut field, blobs).await?));
+                }
+                // What a later version or another program adds is none of our business.
+                _ => while field.chunk().await.map_err(|error| self.broken(&error))?.is_some() {},
+            }
+        }
+        let Some((file_name, staged)) = file else { return Err(ApiError::NoFile) };
+        if staged.is_empty() {
+            // A browser sends an unnamed empty file when none was chosen.
+            return Err(if file_name.as_deref().unwrap_or("").is_empty() {
+                ApiError::NoFile
+            } else {
+                ApiError::EmptyFile
+            });
+        }
+        let title = title.filter(|title| !title.is_empty()).unwrap_or_else(|| title_of(file_name.as_deref()));
+        let model = model.filter(|model| !model.is_empty());
+        Ok(Received { title, model, file_name, staged })
+    }
+
+    async fn title(&self, field: &mut Field<'_>) -> Result<String, ApiError> {
+        let title = tidy(&self.text(field, "title").await?);
+        if title.chars().count() > TITLE_CHARACTERS {
+            return Err(ApiError::TitleTooLong(TITLE_CHARACTERS));
+        }
+        Ok(title)
+    }
+
+    /// A short field's text.
+    async fn text(&self, field: &mut Field<'_>, name: &'static str) -> Result<String, ApiError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = field.chunk().await.map_err(|error| self.broken(&error))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > 4 * TITLE_CHARACTERS {
+                return Err(match name {
+                    "title" => ApiError::TitleTooLong(TITLE_CHARACTERS),
+                    _ => ApiError::Malformed(format!("The field \"{name}\" is too long.")),
+                });
+            }
+        }
+        String::from_utf8(bytes)
+            .map_err(|_| ApiError::Malformed(format!("The field \"{name}\" is not UTF-8 text.")))
+    }
+
+    async fn file(&self, field: &mut Field<'_>, blobs: &Blobs) -> Result<Staged, ApiError> {
+        let mut staged = blobs.stage().await?;
+        let mut gathered = Vec::with_capacity(GATHERED);
+        while let Some(chunk) = field.chunk().await.map_err(|error| self.broken(&error))? {
+            if staged.len() + (gathered.len() + chunk.len()) as u64 > self.limit {
+                return Err(ApiError::TooLarge { limit: self.limit });
+            }
+            gathered.extend_from_slice(&chunk);
+            if gathered.len() >= GATHERED {
+                staged.write(&gathered).await?;
+                gathered.clear();
+            }
+        }
+        if !gathered.is_empty() {
+            staged.write(&gathered).await?;
+        }
+        Ok(staged)
+    }
+
+    /// The body, ending early when nothing comes or too much.
+    fn watched(&self) -> Body {
+        let (body, verdict) = (Arc::clone(&self.body), Arc::clone(&self.verdict));
+        let left = self.limit.saturating_add(FORM_BYTES);
+        Body::from_stream(stream::unfold(Some(left), move |left| {
+            let (body, verdict) = (Arc::clone(&body), Arc::clone(&verdict));
+            async move {
+                let left = left?;
+                let fail = |why: u8, kind: std::io::ErrorKind| {
+                    verdict.set(why);
+                    Some((Err(std::io::Error::from(kind)), None))
+                };
+                let chunk: Bytes = match tokio::time::timeout(IDLE, async { body.lock().await.next().await }).await {
+                    Err(_) => return fail(Verdict::IDLE, std::io::ErrorKind::TimedOut),
+                    Ok(None) => return None,
+                    Ok(Some(Err(_))) => return fail(Verdict::BROKEN, std::io::ErrorKind::ConnectionReset),
+                    Ok(Some(Ok(chunk))) => chunk,
+                };
+                match left.checked_sub(chunk.len() as u64) {
+                    None => fail(Verdict::TOO_LARGE, std::io::ErrorKind::FileTooLarge),
+                    Some(left) => Some((Ok(chunk), Some(left))),
+                }
+            }
+        }))
+    }
+
+    fn broken(&self, error: &MultipartError) -> ApiError {
+        match self.verdict.0.load(Ordering::Relaxed) {
+            Verdict::IDLE => ApiError::Idle(IDLE.as_secs()),
+            Verdict::TOO_LARGE => ApiError::TooLarge { limit: self.limit },
+            Verdict::BROKEN => ApiError::Broken("the connection broke off".into()),
+            _ => ApiError::Broken(error.body_text().trim_end_matches('.').to_lowercase()),
+        }
+    }
+
+    /// Reads and throws away what still comes, within limits.
+    async fn drain(&self) {
+        let draining = async {
+            let mut left = DRAIN_BYTES;
+            while let Some(Ok(chunk)) = self.body.lock().await.next().await {
+                match left.checked_sub(chunk.len()) {
+                    Some(rest) => left = rest,
+                    None => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_FOR, draining).await;
+    }
+}
+
+/// A title as it is kept: one line, no spaces around it, no control characters.
+fn tidy(title: &str) -> String {
+    let spaced: String =
+        title.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    spaced.trim().to_owned()
+}
+
+/// A title for a song that came without one.
+fn title_of(file_name: Option<&str>) -> String {
+    // Some programs send a whole path, with the slashes of their system.
+    let name = file_name.unwrap_or("").rsplit(['/', '\\']).next().unwrap_or("");
+    let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("");
+    let title: String = tidy(stem).chars().take(TITLE_CHARACTERS).collect();
+    if title.is_empty() { "Untitled".into() } else { title }
+}
+
+/// The file name's extension in lower case, if it looks like one.
+fn extension(file_name: Option<&str>) -> Option<String> {
+    let (_, extension) = file_name?.rsplit_once('.')?;
+    let plain = (1..=8).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    plain.then(|| extension.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use axum::http::StatusCode;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const LIMIT: u64 = 1_000_000;
+
+    fn form(fields: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (name, file_name, content) in fields {
+            body.extend(format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"").bytes());
+            if let Some(file_name) = file_name {
+                body.extend(format!("; filename=\"{file_name}\"").bytes());
+            }
+            body.extend(b"\r\n\r\n");
+            body.extend(*content);
+            body.extend(b"\r\n");
+        }
+        body.extend(b"--b--\r\n");
+        body
+    }
+
+    fn request(body: impl Into<Body>) -> Request {
+        Request::post("/songs/upload")
+            .header("content-type", "multipart/form-data; boundary=b")
+            .body(body.into())
+            .unwrap()
+    }
+
+    async fn receive(folder: &TempDir, request: Request) -> Result<Received, ApiError> {
+        let blobs = Blobs::open(folder.path(), 0).unwrap();
+        Incoming::new(request, LIMIT).receive(&blobs).await
+    }
+
+    /// The status and code of a refusal, after a look at the disk.
+    async fn refused(request: Request) -> (StatusCode, &'static str) {
+        let folder = tempfile::tempdir().unwrap();
+        let Err(error) = receive(&folder, request).await else { panic!("it was taken") };
+        for left in ["staging", "blobs"] {
+            assert_eq!(std::fs::read_dir(folder.path().join(left)).unwrap().count(), 0, "something is in {left}");
+        }
+        assert!(error.to_string().len() > 20);
+        error.kind()
+    }
+
+    #[tokio::test]
+    async fn a_form_is_read_whatever_its_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let body =
+            form(&[("file", Some("a.MP3"), b"music"), ("colour", None, b"blue"), ("title", None, " Ne\nw ".as_bytes())]);
+        let received = receive(&folder, request(body)).await.unwrap();
+        assert_eq!(received.title, "Ne w");
+        assert_eq!(extension(received.file_name.as_deref()).as_deref(), Some("mp3"));
+        assert_eq!(std::fs::read(received.staged.path()).unwrap(), b"music");
+        let (_, length) = received.staged.commit().await.unwrap();
+        assert_eq!(length, 5);
+
+        let received =
+            receive(&folder, request(form(&[("file", Some("C:\\songs\\Blue.in.Green.flac"), b"x")]))).await.unwrap();
+        assert_eq!(received.title, "Blue.in.Green");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_form_is_told_and_leaves_nothing() {
+        let large = vec![0; LIMIT as usize + 1];
+        let long = "x".repeat(10_000);
+        for (body, expected) in [
+            (form(&[("title", None, b"t")]), (StatusCode::BAD_REQUEST, "no_file")),
+            (form(&[("file", Some(""), b"")]), (StatusCode::BAD_REQUEST, "no_file")),
+            (form(&[("file", Some("a.mp3"), b"")]), (StatusCode::UNPROCESSABLE_ENTITY, "empty_file")),
+            (form(&[("file", Some("a.mp3"), &large)]), (StatusCode::PAYLOAD_TOO_LARGE, "too_large")),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("title", None, long.as_bytes())]),
+                (StatusCode::UNPROCESSABLE_ENTITY, "title_too_long"),
+            ),
+            (
+                form(&[("title", None, "ü".repeat(201).as_bytes()), ("file", Some("a.mp3"), b"x")]),
+                (StatusCode::UNPROCESSABLE_ENTITY, "title_too_long"),
+            ),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("file", Some("b.mp3"), b"y")]),
+                (StatusCode::BAD_REQUEST, "malformed"),
+            ),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("title", None, &[0xff, 0xfe])]),
+                (StatusCode::BAD_REQUEST, "malformed"),
+            ),
+            (form(&[("file", Some("a.mp3"), &[1; 5000])])[..3000].to_vec(), (StatusCode::BAD_REQUEST, "broken_upload")),
+            (Vec::new(), (StatusCode::BAD_REQUEST, "broken_upload")),
+        ] {
+            assert_eq!(refused(request(body)).await, expected);
+        }
+        let no_form = Request::post("/songs/upload").body(Body::from("music")).unwrap();
+        assert_eq!(refused(no_form).await, (StatusCode::BAD_REQUEST, "malformed"));
+        let mut announced = request("");
+        announced.headers_mut().insert(header::CONTENT_LENGTH, (LIMIT + FORM_BYTES + 1).into());
+        assert_eq!(refused(announced).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_or_rests_is_told_from_one_that_ends() {
+        let beginning = Bytes::from(form(&[("file", Some("a.mp3"), &[1; 100])])[..100].to_vec());
+        let broken = stream::iter([Ok(beginning.clone()), Err(std::io::Error::other("reset"))]);
+        assert_eq!(refused(request(Body::from_stream(broken))).await.1, "broken_upload");
+
+        tokio::time::pause();
+        let resting = stream::iter([Ok::<_, std::io::Error>(beginning)]).chain(stream::pending());
+        assert_eq!(refused(request(Body::from_stream(resting))).await, (StatusCode::REQUEST_TIMEOUT, "idle"));
+    }
+
+    #[test]
+    fn a_title_is_found_for_every_file() {
+        for (name, title) in [
+            (Some("So What.mp3"), "So What"),
+            (Some("../../etc/passwd"), "passwd"),
+            (Some(".mp3"), ".mp3"),
+            (Some("\u{7}\u{1b}.mp3"), "Untitled"),
+            (Some(""), "Untitled"),
+            (None, "Untitled"),
+        ] {
+            assert_eq!(title_of(name), title, "{name:?}");
+        }
+        assert_eq!(title_of(Some(&"x".repeat(500))).len(), TITLE_CHARACTERS);
+        assert_eq!(extension(Some("a.b/c")), None);
+        assert_eq!(extension(Some("a.")), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! What can go wrong in a request, the status it has, and the sentence that says what to do.
+//!
+//! What is the client's doing is told in full. What is this node's is logged in full, and the client is told no more
+//! than that it happened.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::answer::{Answer, Problem};
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// There is nothing at this path.
+    #[error("There is nothing at this address. The interface is described in /api/openapi.json.")]
+    NoSuchPath,
+    /// The path is there, but not with this method.
+    #[error("This address does not take {0} requests. The interface is described in /api/openapi.json.")]
+    Method(String),
+    /// No song has this id.
+    #[error("There is no song {0}. It may have been deleted; GET /songs/ lists what is here.")]
+    NoSong(String),
+    /// No job has this id.
+    #[error("There is no job {0}. It may have gone with its song; GET /jobs lists what is here.")]
+    NoJob(String),
+    /// The song has no such part or format.
+    #[error("{0}")]
+    NoPart(String),
+    /// The stems are not made.
+    #[error("{0}")]
+    NotSplit(String),
+    /// The request is malformed.
+    #[error("{0}")]
+    Malformed(String),
+    /// A form without its file.
+    #[error("The form has no file. Send multipart/form-data with the fields \"title\" and \"file\".")]
+    NoFile,
+    /// A file of no bytes.
+    #[error("The file is empty. Choose a song.")]
+    EmptyFile,
+    /// The upload is too large.
+    #[error("The file is larger than {:.1} MB, which is the limit here. Send a shorter song, or one in a compressed format.", *.limit as f64 / 1e6)]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The title is too long.
+    #[error("The title is longer than {0} characters. Give it a shorter one.")]
+    TitleTooLong(usize),
+    /// The file is no audio.
+    #[error("{0}")]
+    NotAudio(String),
+    /// The file is audio, but damaged, cut off, or empty of sound.
+    #[error("{0}")]
+    Damaged(String),
+    /// The song is too long.
+    #[error("{0}")]
+    TooLong(String),
+    /// The client stopped sending.
+    #[error("No byte of the upload came for {0} seconds, so it was given up. Send it again.")]
+    Idle(u64),
+    /// The body ended before its end, or is no form.
+    #[error("The upload could not be read to its end: {0}. Send it again.")]
+    Broken(String),
+    /// Another site's page sent this.
+    #[error("This was sent by the page of another site, so it was not done.")]
+    CrossSite,
+    /// The state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// A condition of the request does not hold.
+    #[error("The file is not the one that If-Match names.")]
+    Precondition,
+    /// Too few nodes are up.
+    #[error("Too few nodes of the cluster answer, so nothing can be changed or read reliably: {0}. Try again in a moment.")]
+    NoMajority(String),
+    /// No node that answers has the file.
+    #[error("The file cannot be had from any node that answers now: {0}. Try again when all nodes are up.")]
+    FileAway(String),
+    /// Too much at once.
+    #[error("This node is busy {0}. Try again in a moment.")]
+    Busy(String),
+    /// The node stops.
+    #[error("This node is stopping. Ask another one.")]
+    Stopping,
+    /// The disk is full.
+    #[error("This node's disk is full. Delete songs that nobody needs, or make room on the disk.")]
+    DiskFull,
+    /// This node failed; what happened is in its log.
+    #[error("This node failed while {0}. Its log says more.")]
+    Internal(String),
+}
+
+impl ApiError {
+    /// A failure of this node, which is logged here.
+    pub fn internal(doing: &str, error: &dyn std::error::Error) -> Self {
+        let mut causes = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            causes.push_str(": ");
+            causes.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        tracing::error!(error = causes, "failed while {doing}");
+        Self::Internal(doing.into())
+    }
+
+    /// A failure of this node's disk.
+    pub fn io(doing: &str, error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            tracing::warn!("the disk is full");
+            return Self::DiskFull;
+        }
+        Self::internal(doing, error)
+    }
+
+    /// The status and the word for programs.
+    pub fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoSuchPath => (StatusCode::NOT_FOUND, "no_such_path"),
+            Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NoSong(_) => (StatusCode::NOT_FOUND, "no_such_song"),
+            Self::NoJob(_) => (StatusCode::NOT_FOUND, "no_such_job"),
+            Self::NoPart(_) => (StatusCode::NOT_FOUND, "no_such_part"),
+            Self::NotSplit(_) => (StatusCode::NOT_FOUND, "not_split"),
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+            Self::NoFile => (StatusCode::BAD_REQUEST, "no_file"),
+            Self::Broken(_) => (StatusCode::BAD_REQUEST, "broken_upload"),
+            Self::EmptyFile => (StatusCode::UNPROCESSABLE_ENTITY, "empty_file"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::TitleTooLong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "title_too_long"),
+            Self::NotAudio(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_audio"),
+            Self::Damaged(_) => (StatusCode::UNPROCESSABLE_ENTITY, "damaged"),
+            Self::TooLong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_long"),
+            Self::Idle(_) => (StatusCode::REQUEST_TIMEOUT, "idle"),
+            Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Self::Precondition => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+            Self::NoMajority(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_majority"),
+            Self::FileAway(_) => (StatusCode::SERVICE_UNAVAILABLE, "file_away"),
+            Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    /// Seconds after which trying again makes sense, where it does.
+    fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::NoMajority(_) | Self::Stopping => Some(2),
+            Self::Busy(_) => Some(5),
+            Self::FileAway(_) => Some(10),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.kind();
+        let mut response = (status, Answer::refused(Problem { code, message: self.to_string() })).into_response();
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

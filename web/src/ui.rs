@@ -1,0 +1,83 @@
+//! The page: static files inside the binary, so that a node is one file and every node has the same page.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use rust_embed::RustEmbed;
+
+use crate::error::ApiError;
+use crate::ranges::none_match_hits;
+
+#[derive(RustEmbed)]
+#[folder = "ui/"]
+struct Files;
+
+/// A file of the page, or the interface's 404 for everything that is nowhere.
+pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let name = match uri.path().trim_start_matches('/') {
+        "" => "index.html",
+        name => name,
+    };
+    let Some(file) = Files::get(name) else { return ApiError::NoSuchPath.into_response() };
+    if method != Method::GET && method != Method::HEAD {
+        return ApiError::Method(method.to_string()).into_response();
+    }
+    let tag = format!("\"{}\"", hex::encode(file.metadata.sha256_hash()));
+    let hit = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|field| field.to_str().ok())
+        .is_some_and(|field| none_match_hits(field, &tag));
+    let mut response = if hit {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let kind = HeaderValue::from_str(content_type(name)).ok();
+        let mut response = Body::from(file.data).into_response();
+        if let Some(kind) = kind {
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
+        response
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    // A node of another version has another page: ask each time, which costs a 304.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "html" => "text/html; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "json" => "application/json",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_page_is_there_and_everything_it_loads() {
+        let page = Files::get("index.html").unwrap();
+        let page = String::from_utf8(page.data.to_vec()).unwrap();
+        for attribute in ["src=\"/", "href=\"/"] {
+            for name in page.split(attribute).skip(1).filter_map(|rest| rest.split('"').next()) {
+                assert!(Files::get(name).is_some(), "{name} is not there");
+            }
+        }
+        assert!(!page.contains("<style") && !page.contains(" style="), "the policy forbids inline styles");
+        let found = serve(Method::GET, Uri::from_static("/"), HeaderMap::new()).await;
+        assert_eq!(found.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        let mut again = HeaderMap::new();
+        again.insert(header::IF_NONE_MATCH, found.headers()[header::ETAG].clone());
+        assert_eq!(serve(Method::GET, Uri::from_static("/"), again).await.status(), StatusCode::NOT_MODIFIED);
+        let lost = serve(Method::GET, Uri::from_static("/../Cargo.toml"), HeaderMap::new()).await;
+        assert_eq!(lost.status(), StatusCode::NOT_FOUND);
+    }
+}
