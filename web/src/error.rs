@@ -5,6 +5,10 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use raft::command::Refusal;
+use raft::{ClusterError, ViewError};
+use storage::blobs::BlobError;
+use storage::sharing::ShareError;
 
 use crate::answer::{Answer, Problem};
 
@@ -154,6 +158,62 @@ impl ApiError {
             _ => None,
         }
     }
+}
+
+impl From<ViewError> for ApiError {
+    fn from(error: ViewError) -> Self {
+        Self::internal("reading the state", &error)
+    }
+}
+
+impl From<ClusterError> for ApiError {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::NoMajority | ClusterError::Timeout => Self::NoMajority(error.to_string()),
+            ClusterError::Stopped => Self::Stopping,
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoSuchSong(id) => Self::NoSong(id.to_string()),
+            Refusal::NoSuchJob(id) => Self::NoJob(id.to_string()),
+            refusal => Self::Conflict(sentence(&refusal.to_string())),
+        }
+    }
+}
+
+impl From<BlobError> for ApiError {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Full => {
+                tracing::warn!("the disk is full");
+                Self::DiskFull
+            }
+            BlobError::Missing(_) | BlobError::Corrupt(_) => Self::FileAway(error.to_string()),
+            error => Self::internal("working on a file", &error),
+        }
+    }
+}
+
+impl From<ShareError> for ApiError {
+    fn from(error: ShareError) -> Self {
+        match error {
+            ShareError::NoMajority { .. } => Self::NoMajority(error.to_string()),
+            ShareError::Nowhere { .. } => Self::FileAway(error.to_string()),
+            ShareError::Blob(error) => error.into(),
+        }
+    }
+}
+
+/// A message as a sentence: a capital at its beginning, a full stop at its end.
+fn sentence(message: &str) -> String {
+    let mut characters = message.chars();
+    let first = characters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    let stop = if message.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{stop}", characters.as_str())
 }
 
 impl IntoResponse for ApiError {

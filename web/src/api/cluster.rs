@@ -87,8 +87,8 @@ pub struct ClusterData {
     pub leader: Option<u64>,
     /// Raft's term.
     pub term: u64,
-    /// What the asked node is to Raft.
-    pub state: String,
+    /// What the asked node is to Raft: leader, follower, candidate or learner.
+    pub role: String,
     /// Whether the cluster can do its work.
     pub health: Health,
     /// The members' numbers.
@@ -98,9 +98,9 @@ pub struct ClusterData {
     /// The way tasks take to the workers.
     pub broker: BrokerReport,
     /// The last log entry that the asked node has applied.
-    pub last_applied: Option<u64>,
+    pub last_applied: u64,
     /// The last log entry that it has.
-    pub last_log: Option<u64>,
+    pub last_log: u64,
     /// Milliseconds since a majority last answered; only the leader knows.
     pub quorum_ack_ms: Option<u64>,
     /// The model that uploads are separated with if they name none.
@@ -125,7 +125,7 @@ pub async fn cluster(state: State) -> Result<Answer<ClusterData>, ApiError> {
             version: env!("CARGO_PKG_VERSION"),
             leader: status.leader,
             term: status.term,
-            state: status.state.to_string(),
+            role: status.role,
             health: health(alive, nodes.len(), status.leader.is_some()),
             members: status.members,
             nodes,

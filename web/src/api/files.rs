@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use raft::View;
-use raft::state::{Song, Stems};
+use raft::state::{JobState, Song, Stems};
 use serde::Deserialize;
 use storage::blobs::{BlobError, Hash, Manifest, PIECE};
 use storage::sharing::Sharing;
@@ -28,11 +28,11 @@ use crate::error::ApiError;
 use crate::ranges::{Selection, if_range_holds, match_hits, none_match_hits, select};
 
 /// How a file should be offered.
-#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Offer {
-    /// Anything: the browser should save the file and not play it.
-    pub download: Option<bool>,
+    /// Anything but `false`: the browser should save the file and not play it.
+    pub download: Option<String>,
 }
 
 /// A file to be served.
@@ -96,8 +96,8 @@ pub async fn file(
         }
     };
     let name = if part == "song" { song.title } else { format!("{} - {part}", song.title) };
-    let served =
-        Served { source, tag, format: format.to_owned(), name, download: offer.download.unwrap_or(false) };
+    let download = offer.download.is_some_and(|download| download != "false");
+    let served = Served { source, tag, format: format.to_owned(), name, download };
     serve(&state.app.sharing, served, &method, &headers).await
 }
 
@@ -137,10 +137,18 @@ pub(crate) fn stems_of(view: &View, song: &Song, wanted: &[&str]) -> Result<Stem
             separator.sources().join(", ")
         )));
     }
-    Err(ApiError::NotSplit(format!(
-        "The song {} is not split: {} of {} tasks are done. GET /jobs/{} says how it is going.",
-        song.id, job.done, job.tasks, job.id
-    )))
+    Err(ApiError::NotSplit(match job.state {
+        JobState::Failed | JobState::Cancelled => format!(
+            "The song {} has no stems, because its job was {}. POST /jobs/{}/retry tries again.",
+            song.id,
+            if job.state == JobState::Failed { "a failure" } else { "cancelled" },
+            job.id
+        ),
+        _ => format!(
+            "The song {} is not split yet: {} of {} tasks are done. GET /jobs/{} says how it is going.",
+            song.id, job.done, job.tasks, job.id
+        ),
+    }))
 }
 
 fn no_part(song: &Song, stems: Option<&Stems>, file: &str) -> ApiError {

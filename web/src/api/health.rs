@@ -54,8 +54,7 @@ pub async fn ready(state: State) -> Result<Answer<Alive>, ApiError> {
         }
         Err(_) => Err(ApiError::NoMajority(format!(
             "this node has applied {} of the {} log entries it knows of, and is waiting for the leader",
-            status.last_applied.unwrap_or(0),
-            status.last_log.unwrap_or(0),
+            status.last_applied, status.last_log,
         ))),
     }
 }
@@ -70,7 +69,7 @@ pub async fn metrics(state: State) -> impl IntoResponse {
     let status = state.app.cluster.status();
     metrics::gauge!("quartet_is_leader").set(f64::from(u8::from(status.leader == Some(status.id))));
     metrics::gauge!("quartet_raft_term").set(status.term as f64);
-    metrics::gauge!("quartet_raft_last_applied").set(status.last_applied.unwrap_or(0) as f64);
+    metrics::gauge!("quartet_raft_last_applied").set(status.last_applied as f64);
     let shared = std::sync::Arc::clone(&state);
     let text = crate::blocking("counting", move || {
         for node in shared.app.nodes.overview() {

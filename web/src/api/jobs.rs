@@ -243,7 +243,7 @@ pub async fn retry(state: State, Path(id): Path<String>) -> Result<Answer<JobDat
 async fn change(state: State, id: String, command: Command) -> Result<Answer<JobData>, ApiError> {
     match state.app.cluster.propose(command).await? {
         Ok(_) => one(state, Path(id)).await,
-        Err(Refusal::NoSuchJob) => Err(no_job(&id)),
+        Err(Refusal::NoSuchJob(_)) => Err(no_job(&id)),
         Err(refusal) => Err(refusal.into()),
     }
 }

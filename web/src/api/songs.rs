@@ -166,7 +166,7 @@ pub async fn remove(state: State, Path(id): Path<String>) -> Result<Answer<Empty
     let song = state.read(move |view| song_of(view, &named)).await?;
     match state.app.cluster.propose(Command::RemoveSong { song: song.id, at: now() }).await? {
         Ok(_) => Ok(Answer::with(Empty {})),
-        Err(Refusal::NoSuchSong) => Err(ApiError::NoSong(id)),
+        Err(Refusal::NoSuchSong(_)) => Err(ApiError::NoSong(id)),
         Err(refusal) => Err(refusal.into()),
     }
 }

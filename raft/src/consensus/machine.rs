@@ -1,0 +1,294 @@
+//! The state machine: committed entries become the state, snapshots become generations of it.
+//!
+//! The position up to which the log was applied is written in the same synced batch as what the entries came to, so a
+//! crash can neither lose nor repeat one. A snapshot is installed as a new generation beside the old one, in pieces,
+//! and one batch switches over; a crash in between leaves the old generation in force.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openraft::storage::RaftStateMachine;
+use openraft::{
+    Entry, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
+    StoredMembership,
+};
+use serde::{Deserialize, Serialize};
+use storage::NodeId;
+use storage::database::{Batch, Database, DatabaseError, Table};
+use storage::wire::{self, WireError};
+use tokio::sync::broadcast;
+
+use super::snapshot::{Reader, SnapshotFile, Writer};
+use super::{Answers, LogId, Member, StorageError, Types, on_disk};
+use crate::state::{Event, Transaction, View, ViewError, apply};
+
+const POSITION: &[u8] = b"state/position";
+const SNAPSHOT: &[u8] = b"state/snapshot";
+/// Changes of an installation that are written together.
+const PIECE: usize = 4096;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MachineError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    View(#[from] ViewError),
+    #[error("a snapshot: {0}")]
+    Snapshot(#[from] io::Error),
+}
+
+/// How far the state is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Position {
+    generation: u8,
+    applied: Option<LogId>,
+    membership: StoredMembership<NodeId, Member>,
+}
+
+struct Inner {
+    database: Database,
+    folder: PathBuf,
+    /// Locked while the database moves on, so that it and the position are of one moment for whoever locks it.
+    position: Mutex<Position>,
+    /// The position's generation, for readers that must not wait for the disk.
+    generation: AtomicU8,
+    /// Held while a snapshot reads a generation, so that an installation does not clear it away meanwhile.
+    generations: Mutex<()>,
+    events: broadcast::Sender<Event>,
+}
+
+/// The state machine. Clones share one state.
+#[derive(Clone)]
+pub(crate) struct Machine(Arc<Inner>);
+
+impl Machine {
+    /// Opens the state in the database; snapshots are kept in `folder`.
+    pub(crate) fn open(database: Database, folder: PathBuf) -> Result<Self, MachineError> {
+        std::fs::create_dir_all(&folder)?;
+        for file in std::fs::read_dir(&folder)? {
+            let file = file?;
+            // What was being received or built when the process ended is of no use.
+            if file.file_name().to_string_lossy().contains('-') {
+                std::fs::remove_file(file.path())?;
+            }
+        }
+        let position: Position = match database.get(Table::Meta, POSITION)? {
+            Some(bytes) => wire::decode(&bytes)?,
+            None => Position::default(),
+        };
+        let machine = Self(Arc::new(Inner {
+            database,
+            folder,
+            generation: AtomicU8::new(position.generation),
+            position: Mutex::new(position),
+            generations: Mutex::new(()),
+            events: broadcast::channel(4096).0,
+        }));
+        // An installation that a crash cut short.
+        machine.clear(machine.generation() ^ 1)?;
+        Ok(machine)
+    }
+
+    fn position(&self) -> MutexGuard<'_, Position> {
+        self.0.position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn generation(&self) -> u8 {
+        self.0.generation.load(Ordering::Acquire)
+    }
+
+    /// The state as it is applied now.
+    pub(crate) fn view(&self) -> View {
+        View::new(self.0.database.clone(), self.generation())
+    }
+
+    /// What changes from now on.
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+
+    /// The members that this node's state knows.
+    pub(crate) fn membership(&self) -> StoredMembership<NodeId, Member> {
+        self.position().membership.clone()
+    }
+
+    fn clear(&self, generation: u8) -> Result<(), DatabaseError> {
+        let mut batch = Batch::new();
+        batch.delete_range(Table::State, [generation], [generation + 1]);
+        self.0.database.write(batch)
+    }
+
+    /// Writes the position with whatever else is in the batch, then makes it the one in force.
+    fn advance(&self, position: Position, mut batch: Batch) -> Result<(), MachineError> {
+        batch.put(Table::Meta, POSITION, wire::encode(&position)?);
+        let mut now = self.position();
+        self.0.database.write(batch)?;
+        self.0.generation.store(position.generation, Ordering::Release);
+        *now = position;
+        Ok(())
+    }
+
+    fn apply_all(&self, entries: Vec<Entry<Types>>) -> Result<Vec<Answers>, MachineError> {
+        let mut position = self.position().clone();
+        let mut state = Transaction::over(self.view());
+        let mut all = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let mut answers = Answers::default();
+            match entry.payload {
+                EntryPayload::Blank => {}
+                EntryPayload::Membership(membership) => {
+                    position.membership = StoredMembership::new(Some(entry.log_id), membership);
+                }
+                EntryPayload::Normal(requests) => {
+                    for (place, request) in (0u32..).zip(&requests.0) {
+                        let command = &request.command;
+                        answers.0.push(apply(&mut state, &request.id, command, entry.log_id.index, place)?);
+                    }
+                }
+            }
+            position.applied = Some(entry.log_id);
+            all.push(answers);
+        }
+        let mut batch = Batch::new();
+        let events = state.finish().write(position.generation, &mut batch);
+        self.advance(position, batch)?;
+        for event in events {
+            // Nobody listening is fine.
+            let _ = self.0.events.send(event);
+        }
+        Ok(all)
+    }
+
+    fn build(&self) -> Result<Snapshot<Types>, MachineError> {
+        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let building = self.0.folder.join(format!("building-{}", uuid::Uuid::new_v4()));
+        let mut writer = Writer::create(&building)?;
+        // The scan sees the database as it is when it begins, which is under the lock: position and pairs are of one
+        // moment, and writes go on while the pairs are written down.
+        let locked = self.position();
+        let position = locked.clone();
+        let generation = position.generation;
+        let pairs = self.0.database.scan(Table::State, &[generation], &[generation + 1])?;
+        drop(locked);
+        for pair in pairs {
+            let (key, value) = pair?;
+            writer.pair(&key[1..], &value)?;
+        }
+        writer.finish()?;
+        let meta = SnapshotMeta {
+            last_log_id: position.applied,
+            last_membership: position.membership,
+            snapshot_id: uuid::Uuid::new_v4().simple().to_string(),
+        };
+        self.keep(building, &meta)?;
+        Ok(self.snapshot(meta))
+    }
+
+    /// Where a kept snapshot is. Its name has no hyphen; files of passing use do, and are swept at start.
+    fn snapshot_path(&self, id: &str) -> PathBuf {
+        self.0.folder.join(id)
+    }
+
+    fn snapshot(&self, meta: SnapshotMeta<NodeId, Member>) -> Snapshot<Types> {
+        let snapshot = Box::new(SnapshotFile::at(self.snapshot_path(&meta.snapshot_id)));
+        Snapshot { meta, snapshot }
+    }
+
+    /// Makes a complete file the current snapshot, and removes the one before.
+    fn keep(&self, file: PathBuf, meta: &SnapshotMeta<NodeId, Member>) -> Result<(), MachineError> {
+        let before = self.current()?;
+        std::fs::rename(file, self.snapshot_path(&meta.snapshot_id))?;
+        std::fs::File::open(&self.0.folder)?.sync_all()?;
+        let mut batch = Batch::new();
+        batch.put(Table::Meta, SNAPSHOT, wire::encode(meta)?);
+        self.0.database.write(batch)?;
+        if let Some(before) = before {
+            // Whoever is sending it has it open.
+            let _ = std::fs::remove_file(self.snapshot_path(&before.snapshot_id));
+        }
+        Ok(())
+    }
+
+    fn current(&self) -> Result<Option<SnapshotMeta<NodeId, Member>>, MachineError> {
+        Ok(self.0.database.get(Table::Meta, SNAPSHOT)?.map(|bytes| wire::decode(&bytes)).transpose()?)
+    }
+
+    fn install(&self, meta: &SnapshotMeta<NodeId, Member>, file: SnapshotFile) -> Result<(), MachineError> {
+        Reader::verify(file.path())?;
+        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.generation();
+        let generation = old ^ 1;
+        self.clear(generation)?;
+        let mut batch = Batch::new();
+        for pair in Reader::open(file.path())? {
+            let (key, value) = pair?;
+            batch.put(Table::State, [&[generation], key.as_slice()].concat(), value);
+            if batch.len() == PIECE {
+                self.0.database.write(std::mem::take(&mut batch))?;
+            }
+        }
+        let position =
+            Position { generation, applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        self.advance(position, batch)?;
+        self.clear(old)?;
+        let kept = self.0.folder.join(format!("kept-{}", uuid::Uuid::new_v4()));
+        file.keep(kept.clone())?;
+        self.keep(kept, meta)
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for Machine {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
+        let machine = self.clone();
+        on_disk(ErrorSubject::Snapshot(None), ErrorVerb::Write, move || machine.build()).await
+    }
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership<NodeId, Member>), StorageError> {
+        let position = self.position().clone();
+        Ok((position.applied, position.membership))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Answers>, StorageError>
+    where
+        I: IntoIterator<Item = Entry<Types>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let (machine, entries) = (self.clone(), entries.into_iter().collect());
+        on_disk(ErrorSubject::StateMachine, ErrorVerb::Write, move || machine.apply_all(entries)).await
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
+        Ok(Box::new(SnapshotFile::receiving(&self.0.folder)))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta<NodeId, Member>,
+        snapshot: Box<SnapshotFile>,
+    ) -> Result<(), StorageError> {
+        let (machine, meta) = (self.clone(), meta.clone());
+        on_disk(ErrorSubject::Snapshot(Some(meta.signature())), ErrorVerb::Write, move || {
+            machine.install(&meta, *snapshot)
+        })
+        .await
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
+        let machine = self.clone();
+        let current =
+            on_disk(ErrorSubject::Snapshot(None), ErrorVerb::Read, move || machine.current()).await?;
+        Ok(current.map(|meta| self.snapshot(meta)))
+    }
+}

@@ -1,0 +1,238 @@
+// The list of songs: how far each is, who works on it, and what can be done with it.
+
+import { announce, byId, bytes, clock, el, say } from "./dom.js";
+import { ask } from "./net.js";
+import { panel } from "./panel.js";
+
+const PAGE = 50;
+const WORDS = {
+  UPLOADED: "waiting", SPLITTING: "splitting", SPLIT: "ready", FAILED: "failed", CANCELLED: "cancelled",
+};
+const isOpen = (status) => status === "UPLOADED" || status === "SPLITTING";
+
+const cards = new Map();
+let next = null;
+
+/** Reads what is there now. Cards that stay keep what is open and playing in them. */
+export async function reload() {
+  const data = await ask(`/songs/?limit=${PAGE}`);
+  const here = new Set(data.songs.map((song) => song.id));
+  const oldest = data.songs.at(-1)?.id ?? 0;
+  for (const [id, card] of cards) {
+    // Older pages stay; within this page, what is not in it is gone.
+    if ((id >= oldest || data.next === null) && !here.has(id)) remove(id, card);
+  }
+  data.songs.forEach(show);
+  if (next === null || cards.size <= data.songs.length) next = data.next;
+  finish();
+  await Promise.all(data.songs.filter((song) => isOpen(song.status)).map(async (song) => {
+    showJob((await ask(`/jobs/${song.job_id}`)).job);
+  }));
+}
+
+async function more() {
+  const button = byId("more");
+  button.disabled = true;
+  try {
+    const data = await ask(`/songs/?limit=${PAGE}&before=${next}`);
+    data.songs.forEach(show);
+    next = data.next;
+  } catch (problem) {
+    announce(problem.message);
+  }
+  button.disabled = false;
+  finish();
+}
+
+export function start() {
+  byId("more").addEventListener("click", more);
+}
+
+function finish() {
+  byId("none").hidden = cards.size > 0;
+  byId("more").hidden = next === null;
+}
+
+/** Shows a song as it is now. */
+export function show(song) {
+  let card = cards.get(song.id);
+  if (!card) {
+    card = new Card(song);
+    cards.set(song.id, card);
+    const list = byId("songs");
+    const after = [...list.children].find((other) => Number(other.dataset.id) < song.id);
+    list.insertBefore(card.element, after ?? null);
+  } else if (song.status === "SPLIT" && card.song.status !== "SPLIT") {
+    announce(`${song.title} is split.`);
+  }
+  card.update(song);
+  finish();
+}
+
+/** Shows how far a job is, at every song that has it. */
+export function showJob(job) {
+  for (const card of cards.values()) if (card.song.job_id === job.id) card.updateJob(job);
+}
+
+export function showRemoved({ id }) {
+  const card = cards.get(id);
+  if (card) remove(id, card);
+  finish();
+}
+
+function remove(id, card) {
+  card.close();
+  card.element.remove();
+  cards.delete(id);
+}
+
+class Card {
+  constructor(song) {
+    this.song = song;
+    this.job = null;
+    this.panel = null;
+    this.title = el("h3", { id: `song-${song.id}` });
+    this.about = el("p", { class: "quiet" });
+    this.status = el("span", { class: "status" });
+    this.open = el("button", {
+      class: "button primary", type: "button", "aria-expanded": "false", onclick: () => this.toggle(),
+    });
+    this.again = el("button", { class: "button", type: "button", onclick: () => this.change("retry") }, "Try again");
+    this.cancel = el("button", { class: "button", type: "button", onclick: () => this.change("cancel") }, "Stop");
+    this.delete = el("button", { class: "button", type: "button", onclick: () => this.confirm() }, "Delete");
+    this.problem = el("p", { class: "bad quiet", role: "alert", hidden: true });
+    this.progress = el("progress", { max: 1, value: 0 });
+    this.count = el("span");
+    this.who = el("span", { class: "quiet" });
+    this.tasks = el("ol", { class: "tasks", "aria-label": "Tasks" });
+    this.work = el("div", { class: "work", hidden: true },
+      el("div", { class: "work-line" }, this.count, this.who), this.progress, this.tasks);
+    this.element = el("article", { class: "song", "aria-labelledby": this.title.id },
+      el("div", { class: "song-head" },
+        el("div", { class: "song-name" }, this.title, this.about),
+        el("div", { class: "row" }, this.status, this.open, this.again, this.cancel, this.delete)),
+      this.problem, this.work);
+    this.element.dataset.id = song.id;
+  }
+
+  update(song) {
+    this.song = song;
+    say(this.title, song.title);
+    const when = new Date(song.added_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    say(this.about, [clock(song.seconds), song.format.toUpperCase(), bytes(song.size), when].join(" · "));
+    this.status.className = `status ${song.status}`;
+    say(this.status, WORDS[song.status] ?? song.status.toLowerCase());
+    this.open.hidden = song.status !== "SPLIT";
+    this.again.hidden = song.status !== "FAILED" && song.status !== "CANCELLED";
+    this.cancel.hidden = !isOpen(song.status);
+    this.delete.setAttribute("aria-label", `Delete ${song.title}`);
+    if (song.status === "FAILED") this.say(`It could not be split: ${song.error ?? "the reason is not known"}.`);
+    else this.say("");
+    if (song.status !== "SPLIT") this.close();
+    this.drawWork();
+    this.drawOpen();
+  }
+
+  updateJob(job) {
+    this.job = job;
+    this.drawWork();
+  }
+
+  drawWork() {
+    this.work.hidden = !isOpen(this.song.status);
+    if (this.work.hidden) return;
+    const job = this.job?.id === this.song.job_id ? this.job : null;
+    const done = job?.tasks_done ?? this.song.tasks_done;
+    const total = job?.tasks_total ?? this.song.tasks_total;
+    say(this.count, `${done} of ${total} tasks done`);
+    this.progress.max = Math.max(total, 1);
+    this.progress.value = done;
+    this.progress.setAttribute("aria-label", `${done} of ${total} tasks done`);
+    const tasks = job?.tasks ?? [];
+    const nodes = new Map();
+    for (const task of tasks) {
+      if (task.state === "running") nodes.set(task.node, [...(nodes.get(task.node) ?? []), task]);
+    }
+    const name = (task) => (task.kind === "merge" ? "puts the stems together" : `separates part ${task.index + 1}`);
+    const said = [...nodes].sort(([a], [b]) => a - b)
+      .map(([node, running]) => `node ${node} ${running.map(name).join(" and ")}`);
+    say(this.who, said.length ? `${said.join(", ")}` : "waiting for a node to take a task");
+    this.drawTasks(tasks);
+  }
+
+  drawTasks(tasks) {
+    while (this.tasks.children.length > tasks.length) this.tasks.lastElementChild.remove();
+    tasks.forEach((task, place) => {
+      const cell = this.tasks.children[place] ?? this.tasks.appendChild(el("li"));
+      const node = task.node === null ? "" : ` by node ${task.node}`;
+      const what = task.kind === "merge" ? "Putting the stems together" : `Part ${task.index + 1}`;
+      const failed = task.failures ? `, failed ${task.failures} times` : "";
+      if (cell.className !== task.state) cell.className = task.state;
+      const words = `${what}: ${task.state}${node}${failed}`;
+      if (cell.title !== words) {
+        cell.title = words;
+        cell.setAttribute("aria-label", words);
+      }
+      say(cell, task.node === null ? "·" : String(task.node));
+    });
+  }
+
+  toggle() {
+    if (this.panel) {
+      this.close();
+    } else {
+      this.panel = panel(this.song);
+      this.element.append(this.panel.element);
+    }
+    this.drawOpen();
+  }
+
+  drawOpen() {
+    const isOpen = this.panel !== null;
+    say(this.open, isOpen ? "Close" : "Listen");
+    this.open.setAttribute("aria-expanded", String(isOpen));
+    this.open.setAttribute("aria-label", `${isOpen ? "Close" : "Listen to"} ${this.song.title}`);
+  }
+
+  close() {
+    this.panel?.close();
+    this.panel?.element.remove();
+    this.panel = null;
+    this.drawOpen();
+  }
+
+  say(problem) {
+    say(this.problem, problem);
+    this.problem.hidden = problem === "";
+  }
+
+  async change(what) {
+    try {
+      const data = await ask(`/jobs/${this.song.job_id}/${what}`, { method: "POST" });
+      this.updateJob(data.job);
+      show((await ask(`/songs/${this.song.id}`)).song);
+    } catch (problem) {
+      this.say(problem.message);
+    }
+  }
+
+  confirm() {
+    const dialog = byId("confirm");
+    say(byId("confirm-question"), `Delete “${this.song.title}” and its stems, on all nodes?`);
+    dialog.returnValue = "no";
+    dialog.addEventListener("close", async () => {
+      if (dialog.returnValue !== "yes") return;
+      this.delete.disabled = true;
+      try {
+        await ask(`/songs/${this.song.id}`, { method: "DELETE" });
+        announce(`${this.song.title} was deleted.`);
+        showRemoved(this.song);
+        byId("songs").focus();
+      } catch (problem) {
+        this.delete.disabled = false;
+        this.say(problem.message);
+      }
+    }, { once: true });
+    dialog.showModal();
+  }
+}
