@@ -32,18 +32,32 @@ fn free_ports(count: u64) -> BTreeMap<NodeId, String> {
     (0..count).zip(sockets.iter().map(|socket| socket.local_addr().unwrap().to_string())).collect()
 }
 
+/// What a node of this process that has just stopped holds is free a moment later.
+async fn once_free<T, E: std::fmt::Display>(open: impl Fn() -> Result<T, E>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        match open() {
+            Ok(opened) => return opened,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 async fn start(id: NodeId, members: &BTreeMap<NodeId, String>, root: &Path) -> Result<Node, StartError> {
     let secret = root.join("secret");
     std::fs::write(&secret, "a secret of more than thirty-two characters").unwrap();
-    let config = PeerConfig {
-        id,
-        listen: members[&id].parse().unwrap(),
-        members: members.clone(),
-        secret: Secret::read(&secret).unwrap(),
-    };
-    let peer = Peer::bind(config).unwrap();
+    let peer = once_free(|| {
+        Peer::bind(PeerConfig {
+            id,
+            listen: members[&id].parse().unwrap(),
+            members: members.clone(),
+            secret: Secret::read(&secret).unwrap(),
+        })
+    })
+    .await;
     let data = root.join(id.to_string());
-    let database = Database::open(&data.join("database")).unwrap();
+    let database = once_free(|| Database::open(&data.join("database"))).await;
     let config = ClusterConfig {
         id,
         members: members.clone(),

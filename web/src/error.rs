@@ -5,6 +5,8 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use inference::decode::DecodeError;
+use inference::encode::EncodeError;
 use raft::command::Refusal;
 use raft::{ClusterError, ViewError};
 use storage::blobs::BlobError;
@@ -205,6 +207,21 @@ impl From<ShareError> for ApiError {
             ShareError::Nowhere { .. } => Self::FileAway(error.to_string()),
             ShareError::Blob(error) => error.into(),
         }
+    }
+}
+
+impl From<DecodeError> for ApiError {
+    fn from(error: DecodeError) -> Self {
+        let message = sentence(&error.to_string());
+        match error {
+            DecodeError::NotAudio => Self::NotAudio(message),
+        }
+    }
+}
+
+impl From<EncodeError> for ApiError {
+    fn from(error: EncodeError) -> Self {
+        Self::internal("encoding a file", &error)
     }
 }
 

@@ -111,11 +111,6 @@ impl Machine {
         self.0.events.subscribe()
     }
 
-    /// The members that this node's state knows.
-    pub(crate) fn membership(&self) -> StoredMembership<NodeId, Member> {
-        self.position().membership.clone()
-    }
-
     fn clear(&self, generation: u8) -> Result<(), DatabaseError> {
         let mut batch = Batch::new();
         batch.delete_range(Table::State, [generation], [generation + 1]);

@@ -94,11 +94,6 @@ pub fn job_of(hash: &Hash, model: &str) -> Vec<u8> {
     key(JOB_OF, &[hash.as_bytes(), model.as_bytes()])
 }
 
-/// The jobs of a file.
-pub fn jobs_of(hash: &Hash) -> Range {
-    under(key(JOB_OF, &[hash.as_bytes()]))
-}
-
 /// The answer to a request.
 pub fn answer(request: &Uuid) -> Vec<u8> {
     key(ANSWER, &[request.as_bytes()])
