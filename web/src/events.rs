@@ -46,12 +46,16 @@ struct Changed {
 impl Changed {
     fn add(&mut self, event: &Event) {
         match event {
-            Event::Song { id } => drop(self.songs.insert(*id)),
+            Event::Song { id } => {
+                self.songs.insert(*id);
+            }
             Event::SongRemoved { id } => {
                 self.songs.remove(id);
                 self.removed.insert(*id);
             }
-            Event::Job { id } => drop(self.jobs.insert(*id)),
+            Event::Job { id } => {
+                self.jobs.insert(*id);
+            }
         }
     }
 
@@ -115,7 +119,7 @@ fn answer(receiver: mpsc::Receiver<Result<Sent, Infallible>>) -> Events {
 #[utoipa::path(get, path = "/events", tag = "events", responses(
     (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
 ))]
-pub async fn all(state: State) -> Sse<impl Stream<Item = Result<Sent, Infallible>>> {
+pub(crate) async fn all(state: State) -> Sse<impl Stream<Item = Result<Sent, Infallible>>> {
     let mut events = state.app.cluster.events();
     let (sender, receiver) = mpsc::channel(16);
     let stopping = state.app.stopping.clone();
@@ -189,7 +193,7 @@ async fn tell(state: &State, sender: &Sender, changed: Changed) -> bool {
     (status = 404, description = "No such job", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub async fn of_job(
+pub(crate) async fn of_job(
     state: State,
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
@@ -214,7 +218,10 @@ pub async fn of_job(
                 }
                 match state.peek(move |view| JobView::with_tasks(view, number)).await {
                     Ok(Some(now)) => job = now,
-                    Ok(None) => return drop(send(&sender, "gone", &Id { id: number }).await),
+                    Ok(None) => {
+                        send(&sender, "gone", &Id { id: number }).await;
+                        return;
+                    }
                     Err(_) => return,
                 }
             }

@@ -15,8 +15,8 @@ pub mod api;
 pub mod cache;
 pub mod error;
 pub mod events;
-pub mod ranges;
 mod guard;
+pub mod ranges;
 mod thread;
 mod ui;
 

@@ -113,7 +113,7 @@ pub struct ClusterData {
 ///
 /// This works without a majority and may be a moment old. Anyone who reaches the port may call this.
 #[utoipa::path(get, path = "/cluster", tag = "cluster", responses((status = 200, body = Answer<ClusterData>)))]
-pub async fn cluster(state: State) -> Result<Answer<ClusterData>, ApiError> {
+pub(crate) async fn cluster(state: State) -> Result<Answer<ClusterData>, ApiError> {
     // The reports count the open tasks, which asks the disk.
     let shared = std::sync::Arc::clone(&state);
     crate::blocking("looking at the cluster", move || {

@@ -72,7 +72,7 @@ pub(crate) enum Source {
         (status = 503, description = "Nobody who answers has the file, or the node is busy", body = Answer<Empty>),
     )
 )]
-pub async fn file(
+pub(crate) async fn file(
     state: State,
     Path((id, file)): Path<(String, String)>,
     Query(offer): Query<Offer>,

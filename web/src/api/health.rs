@@ -27,7 +27,7 @@ pub struct Alive {
 ///
 /// Anyone who reaches the port may call this.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Answer<Alive>)))]
-pub async fn alive(state: State) -> Answer<Alive> {
+pub(crate) async fn alive(state: State) -> Answer<Alive> {
     Answer::with(Alive { id: state.app.cluster.status().id, version: env!("CARGO_PKG_VERSION") })
 }
 
@@ -38,7 +38,7 @@ pub async fn alive(state: State) -> Answer<Alive> {
     (status = 200, body = Answer<Alive>),
     (status = 503, description = "Not now, and why", body = Answer<Empty>),
 ))]
-pub async fn ready(state: State) -> Result<Answer<Alive>, ApiError> {
+pub(crate) async fn ready(state: State) -> Result<Answer<Alive>, ApiError> {
     if state.app.stopping.is_cancelled() {
         return Err(ApiError::Stopping);
     }
@@ -65,7 +65,7 @@ pub async fn ready(state: State) -> Result<Answer<Alive>, ApiError> {
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain"),
 ))]
-pub async fn metrics(state: State) -> impl IntoResponse {
+pub(crate) async fn metrics(state: State) -> impl IntoResponse {
     let status = state.app.cluster.status();
     metrics::gauge!("quartet_is_leader").set(f64::from(u8::from(status.leader == Some(status.id))));
     metrics::gauge!("quartet_raft_term").set(status.term as f64);

@@ -179,7 +179,7 @@ pub(crate) fn no_job(id: &str) -> ApiError {
     (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub async fn list(
+pub(crate) async fn list(
     state: State,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Answer<JobsData>, ApiError> {
@@ -202,7 +202,7 @@ pub async fn list(
     (status = 404, description = "No such job", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub async fn one(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+pub(crate) async fn one(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
     let number = job_id(&id)?;
     state
         .read(move |view| {
@@ -221,7 +221,7 @@ pub async fn one(state: State, Path(id): Path<String>) -> Result<Answer<JobData>
     (status = 409, description = "The job has ended already", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub async fn cancel(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+pub(crate) async fn cancel(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
     let job = job_id(&id)?;
     change(state, id, Command::CancelJob { job, at: now() }).await
 }
@@ -235,7 +235,7 @@ pub async fn cancel(state: State, Path(id): Path<String>) -> Result<Answer<JobDa
     (status = 409, description = "The job neither failed nor was cancelled", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub async fn retry(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+pub(crate) async fn retry(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
     let job = job_id(&id)?;
     change(state, id, Command::RetryJob { job, at: now() }).await
 }

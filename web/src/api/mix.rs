@@ -57,7 +57,7 @@ struct Asked {
     (status = 416, description = "The range is past the end; Content-Range says where that is"),
     (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
 ))]
-pub async fn mix(
+pub(crate) async fn mix(
     state: State,
     Path(id): Path<String>,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,

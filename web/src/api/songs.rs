@@ -120,7 +120,7 @@ pub(crate) fn song_of(view: &View, id: &str) -> Result<Song, ApiError> {
     (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub async fn list(
+pub(crate) async fn list(
     state: State,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Answer<SongsData>, ApiError> {
@@ -144,7 +144,7 @@ pub async fn list(
     (status = 404, description = "No such song", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub async fn one(state: State, Path(id): Path<String>) -> Result<Answer<SongData>, ApiError> {
+pub(crate) async fn one(state: State, Path(id): Path<String>) -> Result<Answer<SongData>, ApiError> {
     state
         .read(move |view| {
             let song = song_of(view, &id)?;
@@ -161,7 +161,7 @@ pub async fn one(state: State, Path(id): Path<String>) -> Result<Answer<SongData
     (status = 404, description = "No such song", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub async fn remove(state: State, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
+pub(crate) async fn remove(state: State, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
     let named = id.clone();
     let song = state.read(move |view| song_of(view, &named)).await?;
     match state.app.cluster.propose(Command::RemoveSong { song: song.id, at: now() }).await? {

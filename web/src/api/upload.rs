@@ -71,7 +71,7 @@ pub(crate) struct UploadForm {
         (status = 507, description = "The disk is full", body = Answer<Empty>),
     )
 )]
-pub async fn upload(state: State, request: Request) -> Result<Answer<SongData>, ApiError> {
+pub(crate) async fn upload(state: State, request: Request) -> Result<Answer<SongData>, ApiError> {
     let incoming = Incoming::new(request, state.app.limits.max_upload_bytes);
     let received = match state.upload_permit() {
         Err(busy) => {
