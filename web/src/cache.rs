@@ -148,6 +148,11 @@ mod tests {
 
     use super::*;
 
+    fn write(path: &Path, length: usize) -> Result<(), ApiError> {
+        std::fs::write(path, vec![0; length]).unwrap();
+        Ok(())
+    }
+
     #[tokio::test]
     async fn a_file_is_made_once_however_many_ask() {
         let folder = tempfile::tempdir().unwrap();
@@ -182,17 +187,16 @@ mod tests {
             .await;
         assert!(matches!(failed, Err(ApiError::Busy(_))));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        cache.get("a.mp3", |path| Ok(std::fs::write(path, "whole").unwrap())).await.unwrap();
+        cache.get("a.mp3", |path| write(path, 5)).await.unwrap();
     }
 
     #[tokio::test]
     async fn what_was_used_least_recently_goes_first() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path().into(), 250);
-        let write = |path: &Path| Ok(std::fs::write(path, [0; 100]).unwrap());
         let pause = Duration::from_millis(20);
         for name in ["a", "b", "a", "c"] {
-            cache.get(name, write).await.unwrap();
+            cache.get(name, |path| write(path, 100)).await.unwrap();
             tokio::time::sleep(pause).await;
         }
         let mut left: Vec<_> =

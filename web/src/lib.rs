@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
@@ -181,8 +180,6 @@ pub fn router(app: App) -> Router {
         .route("/api/openapi.json", get(api::openapi))
         .fallback(ui::serve)
         .method_not_allowed_fallback(async |method: Method| ApiError::Method(method.to_string()))
-        // Uploads are limited by their handler, which counts while it streams; nothing else reads a body.
-        .layer(DefaultBodyLimit::disable())
         .layer(from_fn(guard::guard))
         .with_state(shared)
 }

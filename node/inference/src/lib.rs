@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Audio in, stems out.
+//!
+//! ```text
+//! decode --> Pcm --> separator, segment by segment --> part --> merge --> encode
+//! ```
+//!
+//! Everything streams: a song's samples lie in a file, a task holds one segment, the merge a block. Audio is stereo
+//! 32-bit float at 44.1 kHz throughout. The crate knows nothing of clusters, tasks or HTTP.
+
+pub mod decode;
+pub mod encode;
+pub mod merge;
+pub mod mix;
+pub mod part;
+pub mod pcm;
+pub mod quality;
+mod resample;
+pub mod separator;
+mod spectral;
+pub mod synth;
+
+pub use separator::{DEFAULT_MODEL, Geometry, Separator, SeparateError, SongStats, UnknownModel, separator};
+
+/// The sample rate of everything, in Hz.
+pub const RATE: u32 = 44_100;
+
+/// One channel after the other, equally long.
+pub type Stereo = [Vec<f32>; 2];

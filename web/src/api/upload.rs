@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use futures_util::{StreamExt, stream};
 use inference::decode::{self, Probe};
@@ -192,6 +192,8 @@ impl Incoming {
     async fn form(&self, blobs: &Blobs) -> Result<Received, ApiError> {
         let mut request = Request::new(self.watched());
         *request.headers_mut() = self.headers.clone();
+        // The body has limits of its own; axum's of 2 MB is for what is read whole.
+        DefaultBodyLimit::disable().apply(&mut request);
         let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
             ApiError::Malformed(
                 "This is no form. Send multipart/form-data with the fields \"title\" and \"file\".".into(),
@@ -352,7 +354,7 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: u64 = 1_000_000;
+    const LIMIT: u64 = 5_000_000;
 
     fn form(fields: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
         let mut body = Vec::new();
@@ -403,6 +405,9 @@ mod tests {
         assert_eq!(std::fs::read(received.staged.path()).unwrap(), b"music");
         let (_, length) = received.staged.commit().await.unwrap();
         assert_eq!(length, 5);
+
+        let received = receive(&folder, request(form(&[("file", Some("a"), &vec![7; LIMIT as usize])]))).await.unwrap();
+        assert_eq!(received.staged.len(), LIMIT);
 
         let received =
             receive(&folder, request(form(&[("file", Some("C:\\songs\\Blue.in.Green.flac"), b"x")]))).await.unwrap();

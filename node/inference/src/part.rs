@@ -1,0 +1,171 @@
+//! A task's result: the weighted sum of some segments' sources, as a file.
+//!
+//! The file is a header and then frames, each with a float for every channel of every source. Sums are not yet divided
+//! by the sum of the weights: neighbouring parts overlap, and are added first. Since no more than two segments overlap
+//! anywhere, the sum is the same to the bit however the segments were grouped into tasks.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::pcm::Pcm;
+use crate::separator::{SeparateError, Separator};
+
+const MAGIC: &[u8; 8] = b"QTPART01";
+
+/// A part could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    /// The model failed.
+    #[error(transparent)]
+    Separate(#[from] SeparateError),
+    /// The disk failed.
+    #[error("the part {path} cannot be read or written: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is no part of this job.
+    #[error("{0} is not a part of this job")]
+    NotAPart(PathBuf),
+    /// The caller's flag was raised.
+    #[error("the separation was stopped")]
+    Stopped,
+}
+
+/// Attaches the part's path to what the system said.
+fn told(path: &Path) -> impl Fn(io::Error) -> PartError + '_ {
+    |source| PartError::Io { path: path.into(), source }
+}
+
+/// Separates `count` segments from `first` on and writes their sum to `out`. `stop` ends it between segments;
+/// `progress` hears how many are done.
+pub fn separate_part(
+    separator: &dyn Separator,
+    pcm: &Pcm,
+    first: u32,
+    count: u32,
+    out: &Path,
+    stop: &AtomicBool,
+    progress: &dyn Fn(u32),
+) -> Result<(), PartError> {
+    let geometry = separator.geometry();
+    let width = 2 * separator.sources().len();
+    let (begin, _) = geometry.span(first, pcm.frames());
+    let (_, end) = geometry.span((first + count).saturating_sub(1), pcm.frames());
+    let header = Header { width: width as u32, begin, frames: end - begin };
+    let mut file = BufWriter::with_capacity(1 << 18, File::create(out).map_err(told(out))?);
+    header.write(&mut file).map_err(told(out))?;
+
+    // The sum from frame `at` on; a segment's first stride is complete once the next one begins.
+    let mut sum = vec![0.0f32; geometry.segment * width];
+    let mut at = begin;
+    for index in first..first + count {
+        if stop.load(Ordering::Relaxed) {
+            return Err(PartError::Stopped);
+        }
+        let (start, stop_at) = geometry.span(index, pcm.frames());
+        let length = (stop_at - start) as usize;
+        // A short last segment lies in the middle of the window, between real neighbouring audio where there is any.
+        let margin = (geometry.segment - length) / 2;
+        let window = pcm.read(start as i64 - margin as i64, geometry.segment).map_err(told(out))?;
+        let separated = separator.separate(&window, pcm.stats())?;
+
+        let complete = ((start - at) as usize * width).min(sum.len());
+        write_samples(&mut file, &sum[..complete]).map_err(told(out))?;
+        sum.copy_within(complete.., 0);
+        let kept = sum.len() - complete;
+        sum[kept..].fill(0.0);
+        at = start;
+        for (source, stereo) in separated.iter().enumerate() {
+            for (channel, samples) in stereo.iter().enumerate() {
+                let column = 2 * source + channel;
+                for (frame, sample) in samples[margin..margin + length].iter().enumerate() {
+                    sum[frame * width + column] += geometry.weight(frame) * sample;
+                }
+            }
+        }
+        progress(index + 1 - first);
+    }
+    write_samples(&mut file, &sum[..(end - at) as usize * width]).map_err(told(out))?;
+    file.flush().map_err(told(out))
+}
+
+fn write_samples(file: &mut impl Write, samples: &[f32]) -> io::Result<()> {
+    samples.iter().try_for_each(|sample| file.write_all(&sample.to_le_bytes()))
+}
+
+struct Header {
+    width: u32,
+    begin: u64,
+    frames: u64,
+}
+
+impl Header {
+    fn write(&self, file: &mut impl Write) -> io::Result<()> {
+        file.write_all(MAGIC)?;
+        file.write_all(&self.width.to_le_bytes())?;
+        file.write_all(&self.begin.to_le_bytes())?;
+        file.write_all(&self.frames.to_le_bytes())
+    }
+}
+
+/// Reads a part from its beginning to its end.
+pub(crate) struct PartReader {
+    path: PathBuf,
+    file: BufReader<File>,
+    width: usize,
+    next: u64,
+    end: u64,
+}
+
+impl PartReader {
+    /// Opens a part that must have `width` floats a frame.
+    pub(crate) fn open(path: &Path, width: usize) -> Result<Self, PartError> {
+        let file = File::open(path).map_err(told(path))?;
+        let length = file.metadata().map_err(told(path))?.len();
+        let mut file = BufReader::with_capacity(1 << 18, file);
+        let mut bytes = [0; 28];
+        file.read_exact(&mut bytes).map_err(told(path))?;
+        let number = |range: std::ops::Range<usize>| {
+            bytes[range].iter().rev().fold(0u64, |number, byte| (number << 8) | u64::from(*byte))
+        };
+        let (found, begin, frames) = (number(8..12), number(12..20), number(20..28));
+        let expected = frames.checked_mul(4 * width as u64).and_then(|bytes| bytes.checked_add(28));
+        if bytes[..8] != *MAGIC || found != width as u64 || expected != Some(length) {
+            return Err(PartError::NotAPart(path.into()));
+        }
+        let end = begin.checked_add(frames).ok_or_else(|| PartError::NotAPart(path.into()))?;
+        Ok(Self { path: path.into(), file, width, next: begin, end })
+    }
+
+    /// The first frame.
+    pub(crate) fn begin(&self) -> u64 {
+        self.next
+    }
+
+    /// One past the last frame.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Adds the part's share to `block`, which begins at frame `at`. Blocks come in order and without gaps.
+    pub(crate) fn add_to(&mut self, block: &mut [f32], at: u64) -> Result<(), PartError> {
+        let block_end = at + (block.len() / self.width) as u64;
+        if self.next >= self.end || self.next >= block_end {
+            return Ok(());
+        }
+        let from = (self.next - at) as usize * self.width;
+        let upto = (self.end.min(block_end) - at) as usize * self.width;
+        let mut bytes = vec![0; 4 * (upto - from)];
+        self.file.read_exact(&mut bytes).map_err(told(&self.path))?;
+        for (sum, sample) in block[from..upto].iter_mut().zip(bytes.chunks_exact(4)) {
+            *sum += f32::from_le_bytes([sample[0], sample[1], sample[2], sample[3]]);
+        }
+        self.next = self.end.min(block_end);
+        Ok(())
+    }
+}

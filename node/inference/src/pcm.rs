@@ -1,0 +1,89 @@
+//! A decoded song as a file: interleaved stereo, 32-bit little-endian floats, 44.1 kHz.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::separator::SongStats;
+use crate::Stereo;
+
+const FRAME: u64 = 8;
+
+/// Writes a decoded song and gathers its statistics on the way.
+pub(crate) struct PcmWriter {
+    file: BufWriter<File>,
+    frames: u64,
+    sum: f64,
+    squares: f64,
+}
+
+impl PcmWriter {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
+        Ok(Self { file: BufWriter::with_capacity(1 << 18, file), frames: 0, sum: 0.0, squares: 0.0 })
+    }
+
+    /// Appends interleaved frames.
+    pub(crate) fn write(&mut self, interleaved: &[f32]) -> io::Result<()> {
+        for frame in interleaved.chunks_exact(2) {
+            let mono = f64::from(frame[0] + frame[1]) / 2.0;
+            self.sum += mono;
+            self.squares += mono * mono;
+            self.file.write_all(&frame[0].to_le_bytes())?;
+            self.file.write_all(&frame[1].to_le_bytes())?;
+        }
+        self.frames += interleaved.len() as u64 / 2;
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> io::Result<Pcm> {
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let count = self.frames as f64;
+        let mean = if self.frames > 0 { self.sum / count } else { 0.0 };
+        // The unbiased variance, as torch computes it.
+        let variance =
+            if self.frames > 1 { (self.squares - count * mean * mean).max(0.0) / (count - 1.0) } else { 0.0 };
+        let stats = SongStats { mean: mean as f32, std: variance.sqrt() as f32 };
+        Ok(Pcm { file, frames: self.frames, stats })
+    }
+}
+
+/// A decoded song.
+pub struct Pcm {
+    file: File,
+    frames: u64,
+    stats: SongStats,
+}
+
+impl Pcm {
+    /// How long it is.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Mean and deviation of its mono sum.
+    pub fn stats(&self) -> &SongStats {
+        &self.stats
+    }
+
+    /// `length` frames from `start` on, which may lie outside of the song, where there is silence.
+    pub fn read(&self, start: i64, length: usize) -> io::Result<Stereo> {
+        let mut window = [vec![0.0; length], vec![0.0; length]];
+        let first = start.max(0) as u64;
+        let end = start.saturating_add_unsigned(length as u64).clamp(0, self.frames as i64) as u64;
+        if first >= end {
+            return Ok(window);
+        }
+        let mut bytes = vec![0; ((end - first) * FRAME) as usize];
+        self.file.read_exact_at(&mut bytes, first * FRAME)?;
+        let offset = (first as i64 - start) as usize;
+        for (at, frame) in bytes.chunks_exact(FRAME as usize).enumerate() {
+            for (channel, window) in window.iter_mut().enumerate() {
+                let sample = &frame[4 * channel..4 * channel + 4];
+                window[offset + at] = f32::from_le_bytes([sample[0], sample[1], sample[2], sample[3]]);
+            }
+        }
+        Ok(window)
+    }
+}

@@ -1,0 +1,105 @@
+//! Any sample rate to 44.1 kHz, as a stream.
+
+use rubato::audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Fft, FixedSync, Resampler};
+
+use crate::RATE;
+use crate::decode::DecodeError;
+
+/// Frames that are resampled at a time; at awkward rates it is what the rate's divisors allow.
+const CHUNK: usize = 4096;
+
+/// How many frames a song of `frames` frames at `rate` Hz has at 44.1 kHz.
+pub(crate) fn resampled(frames: u64, rate: u32) -> u64 {
+    let exact = u128::from(frames) * u128::from(RATE);
+    u64::try_from((exact + u128::from(rate) / 2) / u128::from(rate)).unwrap_or(u64::MAX).max(u64::from(frames > 0))
+}
+
+/// Takes interleaved stereo at one rate and gives it at 44.1 kHz, exactly as long as [`resampled`] says.
+pub(crate) enum ToRate {
+    Same,
+    Fft(Box<Stream>),
+}
+
+pub(crate) struct Stream {
+    resampler: Fft<f32>,
+    rate: u32,
+    waiting: Vec<f32>,
+    output: Vec<f32>,
+    /// Frames that still have to be dropped: the filter's delay.
+    skip: usize,
+    taken: u64,
+    given: u64,
+}
+
+impl ToRate {
+    pub(crate) fn new(rate: u32) -> Result<Self, DecodeError> {
+        if rate == RATE {
+            return Ok(Self::Same);
+        }
+        let resampler = Fft::new(rate as usize, RATE as usize, CHUNK, 2, FixedSync::Input)
+            .map_err(|error| DecodeError::Resample(error.to_string()))?;
+        let skip = resampler.output_delay();
+        let output = vec![0.0; 2 * resampler.output_frames_max()];
+        Ok(Self::Fft(Box::new(Stream { resampler, rate, waiting: Vec::new(), output, skip, taken: 0, given: 0 })))
+    }
+
+    /// Feeds interleaved frames; what comes out goes to `sink`.
+    pub(crate) fn feed(
+        &mut self,
+        interleaved: &[f32],
+        sink: &mut dyn FnMut(&[f32]) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        match self {
+            Self::Same => sink(interleaved),
+            Self::Fft(stream) => {
+                stream.taken += interleaved.len() as u64 / 2;
+                stream.waiting.extend_from_slice(interleaved);
+                stream.run(sink)
+            }
+        }
+    }
+
+    /// Gives what is still inside.
+    pub(crate) fn finish(
+        &mut self,
+        sink: &mut dyn FnMut(&[f32]) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let Self::Fft(stream) = self else { return Ok(()) };
+        while stream.given < resampled(stream.taken, stream.rate) {
+            stream.waiting.resize(2 * stream.resampler.input_frames_next(), 0.0);
+            stream.run(sink)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stream {
+    fn run(&mut self, sink: &mut dyn FnMut(&[f32]) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
+        let told = |error: &dyn std::fmt::Display| DecodeError::Resample(error.to_string());
+        let mut used = 0;
+        loop {
+            let wanted = self.resampler.input_frames_next();
+            let input = &self.waiting[2 * used..];
+            if input.len() < 2 * wanted {
+                break;
+            }
+            let input = InterleavedSlice::new(input, 2, wanted).map_err(|error| told(&error))?;
+            let room = self.output.len() / 2;
+            let mut output = InterleavedSlice::new_mut(&mut self.output, 2, room).map_err(|error| told(&error))?;
+            let (_, made) = self
+                .resampler
+                .process_into_buffer(&input, &mut output, None)
+                .map_err(|error| told(&error))?;
+            used += wanted;
+            let dropped = self.skip.min(made);
+            self.skip -= dropped;
+            let left = resampled(self.taken, self.rate).saturating_sub(self.given);
+            let kept = (made - dropped).min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.given += kept as u64;
+            sink(&self.output[2 * dropped..2 * (dropped + kept)])?;
+        }
+        self.waiting.drain(..2 * used);
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! What every model is to the rest: something that separates one segment.
+
+use std::sync::Arc;
+
+use crate::Stereo;
+use crate::spectral::Spectral;
+
+/// The model for those who choose none: it needs no weights.
+pub const DEFAULT_MODEL: &str = "spectral";
+
+/// Statistics of a whole song, which models normalise by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SongStats {
+    /// The mean of the mono sum.
+    pub mean: f32,
+    /// Its unbiased standard deviation.
+    pub std: f32,
+}
+
+/// How a model cuts a song: segments of `segment` frames, one every `stride` frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// The model's window, in frames.
+    pub segment: usize,
+    /// From one segment's start to the next, in frames: at least half a segment, so that no more than two overlap.
+    pub stride: usize,
+}
+
+impl Geometry {
+    /// How many segments a song has.
+    pub fn segments(&self, frames: u64) -> u32 {
+        u32::try_from(frames.div_ceil(self.stride as u64)).unwrap_or(u32::MAX)
+    }
+
+    /// The frames of segment `index`: first, and one past the last.
+    pub fn span(&self, index: u32, frames: u64) -> (u64, u64) {
+        let start = u64::from(index) * self.stride as u64;
+        (start.min(frames), (start + self.segment as u64).min(frames))
+    }
+
+    /// How much frame `at` of a segment counts in the sum of overlapping ones: a triangle, as Demucs has it
+    /// (`apply_model` with `transition_power` 1).
+    pub fn weight(&self, at: usize) -> f32 {
+        let half = self.segment / 2;
+        let height = if at < half { at + 1 } else { self.segment - at };
+        height as f32 / (self.segment - half) as f32
+    }
+}
+
+/// A segment cannot be separated.
+#[derive(Debug, thiserror::Error)]
+pub enum SeparateError {
+    /// A tensor operation failed.
+    #[error("the model failed: {0}")]
+    Model(#[from] candle_core::Error),
+    /// A transform failed.
+    #[error("the transform failed: {0}")]
+    Transform(String),
+}
+
+/// There is no such model.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no model {0:?}; there is {DEFAULT_MODEL:?}")]
+pub struct UnknownModel(String);
+
+/// Separates segments of songs.
+pub trait Separator: Send + Sync {
+    /// The model's name, by which jobs choose it.
+    fn name(&self) -> &str;
+
+    /// The stems, in the order in which [`Separator::separate`] gives them.
+    fn sources(&self) -> &[&'static str];
+
+    /// How it cuts a song.
+    fn geometry(&self) -> Geometry;
+
+    /// Separates `segment`, which is as long as the geometry says, into its sources, each as long.
+    fn separate(&self, segment: &Stereo, song: &SongStats) -> Result<Vec<Stereo>, SeparateError>;
+}
+
+/// The model of this name.
+pub fn separator(name: &str) -> Result<Arc<dyn Separator>, UnknownModel> {
+    match name {
+        DEFAULT_MODEL => Ok(Arc::new(Spectral::new())),
+        _ => Err(UnknownModel(name.into())),
+    }
+}

@@ -1,0 +1,131 @@
+//! `spectral`: a separator that needs no weights.
+//!
+//! Four soft masks over the short-time spectrum, from what is known of music and not of this song:
+//!
+//! - *drums*: hits are vertical lines in a spectrogram and notes horizontal ones; a median along the frequencies keeps
+//!   the ones, a median along time the others (Fitzgerald, "Harmonic/percussive separation using median filtering",
+//!   2010);
+//! - *bass*: the low part of what is harmonic;
+//! - *vocals*: what is harmonic, in the middle of the stereo image, and does not repeat (see [`repeating`]);
+//! - *other*: the rest.
+//!
+//! The masks sum to one, and the rest is computed as such, so the four stems add up to the mixture. It is quick and
+//! exact, and no match for a trained model.
+
+mod median;
+mod repeating;
+mod stft;
+
+use candle_core::{Device, Tensor};
+use realfft::num_complex::Complex;
+
+use crate::Stereo;
+use crate::separator::{Geometry, SeparateError, Separator, SongStats};
+use median::MedianAlong;
+use stft::{BINS, Spectrum, Stft};
+
+const SOURCES: [&str; 4] = ["drums", "bass", "other", "vocals"];
+/// About 12 seconds, enough for repetitions to be heard, at a stride of three quarters.
+const GEOMETRY: Geometry = Geometry { segment: 1 << 19, stride: 3 << 17 };
+
+/// How far the medians reach: 0.4 s in time, 330 Hz in frequency (both odd).
+const TIME_REACH: usize = 17;
+const FREQUENCY_REACH: usize = 31;
+/// Below the first, in Hz, notes are bass; above the second they are not; between them it fades.
+const BASS_FADE: [f32; 2] = [170.0, 260.0];
+/// The same for the singing voice's lower end.
+const VOICE_FADE: [f32; 2] = [120.0, 220.0];
+/// How much of a bin's energy both channels must share, in phase, to count as the middle: none of it, all of it.
+const CENTRE_FADE: [f64; 2] = [0.6, 0.98];
+/// Keeps divisions away from zero; 160 dB below full scale.
+const FLOOR: f64 = 1e-8;
+
+/// See the module's page.
+pub(crate) struct Spectral {
+    stft: Stft,
+    /// One number a bin: 1 where notes are bass.
+    bass_band: Vec<f32>,
+    /// The same for the voice.
+    voice_band: Vec<f32>,
+}
+
+/// One mask each, `[frames, bins]`; what they leave of one is other's.
+struct Masks {
+    drums: Vec<f32>,
+    bass: Vec<f32>,
+    vocals: Vec<f32>,
+}
+
+impl Spectral {
+    pub(crate) fn new() -> Self {
+        let above = |[low, high]: [f32; 2]| {
+            (0..BINS).map(move |bin| ((stft::frequency(bin) - low) / (high - low)).clamp(0.0, 1.0))
+        };
+        Self {
+            stft: Stft::new(),
+            bass_band: above(BASS_FADE).map(|above| 1.0 - above).collect(),
+            voice_band: above(VOICE_FADE).collect(),
+        }
+    }
+
+    fn masks(&self, left: &Spectrum, right: &Spectrum) -> candle_core::Result<Masks> {
+        let shape = (left.frames(), BINS);
+        let tensor = |value: &dyn Fn(Complex<f32>, Complex<f32>) -> f32| {
+            let values = left.bins().iter().zip(right.bins()).map(|(left, right)| value(*left, *right));
+            Tensor::from_iter(values, &Device::Cpu)?.reshape(shape)
+        };
+        let power = tensor(&|left, right| left.norm_sqr() + right.norm_sqr())?;
+        let shared = tensor(&|left, right| 2.0 * (left * right.conj()).re)?;
+        let magnitude = power.sqrt()?;
+
+        let along_time = magnitude.t()?.contiguous()?.apply_op1_no_bwd(&MedianAlong(TIME_REACH))?.t()?;
+        let harmonic = along_time.sqr()?;
+        let percussive = magnitude.apply_op1_no_bwd(&MedianAlong(FREQUENCY_REACH))?.sqr()?;
+        let drums = (&percussive / (&percussive + harmonic)?.affine(1.0, FLOOR)?)?;
+        let notes = drums.affine(-1.0, 1.0)?;
+
+        let band = |gains: &[f32]| Tensor::from_slice(gains, (1, BINS), &Device::Cpu);
+        let bass = notes.broadcast_mul(&band(&self.bass_band)?)?;
+        let left_over = (notes - &bass)?;
+
+        let [low, high] = CENTRE_FADE;
+        let centre = (shared / power.affine(1.0, FLOOR)?)?;
+        let centre = centre.affine(1.0 / (high - low), -low / (high - low))?.clamp(0f32, 1f32)?;
+        let new = repeating::novelty(&magnitude)?;
+        let vocals = (left_over * centre)?.mul(&new)?.broadcast_mul(&band(&self.voice_band)?)?;
+
+        let flat = |mask: Tensor| mask.flatten_all()?.to_vec1::<f32>();
+        Ok(Masks { drums: flat(drums)?, bass: flat(bass)?, vocals: flat(vocals)? })
+    }
+}
+
+impl Separator for Spectral {
+    fn name(&self) -> &str {
+        crate::DEFAULT_MODEL
+    }
+
+    fn sources(&self) -> &[&'static str] {
+        &SOURCES
+    }
+
+    fn geometry(&self) -> Geometry {
+        GEOMETRY
+    }
+
+    fn separate(&self, segment: &Stereo, _: &SongStats) -> Result<Vec<Stereo>, SeparateError> {
+        let [left, right] = [self.stft.forward(&segment[0])?, self.stft.forward(&segment[1])?];
+        let masks = self.masks(&left, &right)?;
+        let length = segment[0].len();
+        let masked = |mask: &[f32]| -> Result<Stereo, SeparateError> {
+            Ok([self.stft.inverse(&left, mask, length)?, self.stft.inverse(&right, mask, length)?])
+        };
+        let [drums, bass, vocals] = [masked(&masks.drums)?, masked(&masks.bass)?, masked(&masks.vocals)?];
+        let mut other = segment.clone();
+        for stem in [&drums, &bass, &vocals] {
+            for (rest, stem) in other.iter_mut().zip(stem) {
+                rest.iter_mut().zip(stem).for_each(|(rest, sample)| *rest -= sample);
+            }
+        }
+        Ok(vec![drums, bass, other, vocals])
+    }
+}
