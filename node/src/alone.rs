@@ -11,13 +11,16 @@ use inference::part::separate_part;
 use inference::{RATE, Separator};
 
 /// Separates one song into `out`/model/song/stem.mp3 and .wav, and prints the seconds it took.
-pub fn separate(song: &Path, out: &Path, model: &str) -> Result<()> {
+pub(crate) fn separate(song: &Path, out: &Path, model: &str) -> Result<()> {
     let began = Instant::now();
     let separator = inference::separator(model)?;
-    let name = song.file_stem().with_context(|| format!("{} is no file", song.display()))?;
+    let name = song
+        .file_stem()
+        .with_context(|| format!("{} is no file", song.display()))?;
     let folder = out.join(model).join(name);
     let scratch = folder.join(".scratch");
-    std::fs::create_dir_all(&scratch).with_context(|| format!("{} cannot be made", scratch.display()))?;
+    std::fs::create_dir_all(&scratch)
+        .with_context(|| format!("{} cannot be made", scratch.display()))?;
     let made = separate_within(song, &folder, &scratch, separator.as_ref());
     std::fs::remove_dir_all(&scratch)?;
     let seconds = made?;
@@ -31,7 +34,12 @@ pub fn separate(song: &Path, out: &Path, model: &str) -> Result<()> {
     Ok(())
 }
 
-fn separate_within(song: &Path, folder: &Path, scratch: &Path, separator: &dyn Separator) -> Result<f64> {
+fn separate_within(
+    song: &Path,
+    folder: &Path,
+    scratch: &Path,
+    separator: &dyn Separator,
+) -> Result<f64> {
     let extension = song.extension().and_then(|extension| extension.to_str());
     let pcm = decode_to(song, extension, &scratch.join("song.f32"))
         .with_context(|| song.display().to_string())?;
@@ -39,7 +47,11 @@ fn separate_within(song: &Path, folder: &Path, scratch: &Path, separator: &dyn S
     let never = AtomicBool::new(false);
     let part = scratch.join("part");
     separate_part(separator, &pcm, 0, segments, &part, &never, &|done| {
-        eprint!("\r{}: {:3} %", song.display(), 100 * u64::from(done) / u64::from(segments.max(1)));
+        eprint!(
+            "\r{}: {:3} %",
+            song.display(),
+            100 * u64::from(done) / u64::from(segments.max(1))
+        );
     })?;
     eprint!("\r");
     for stem in merge(separator, pcm.frames(), &[part], scratch, &never)? {
@@ -50,8 +62,11 @@ fn separate_within(song: &Path, folder: &Path, scratch: &Path, separator: &dyn S
 }
 
 /// Composes a song into `out`: song.wav and its true stems.
-pub fn synthesize(out: &Path, seconds: f64, seed: u64) -> Result<()> {
-    ensure!(seconds > 0.0 && seconds <= 36_000.0, "--seconds must be above 0 and at most 36000");
+pub(crate) fn synthesize(out: &Path, seconds: f64, seed: u64) -> Result<()> {
+    ensure!(
+        seconds > 0.0 && seconds <= 36_000.0,
+        "--seconds must be above 0 and at most 36000"
+    );
     std::fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     inference::synth::compose(seed, seconds).write(out)?;
     Ok(())

@@ -11,7 +11,7 @@ use storage::NodeId;
 /// With --id and --cluster it runs one node of the cluster that the file describes.
 #[derive(Debug, Parser)]
 #[command(name = "node", version, max_term_width = 100)]
-pub struct CommandLine {
+pub(crate) struct CommandLine {
     /// Which of the cluster file's nodes this is.
     #[arg(long, requires = "cluster")]
     pub id: Option<NodeId>,
@@ -21,11 +21,21 @@ pub struct CommandLine {
     pub cluster: Option<PathBuf>,
 
     /// The folder of a cluster of one.
-    #[arg(long, value_name = "FOLDER", default_value = "quartet-data", conflicts_with = "cluster")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "quartet-data",
+        conflicts_with = "cluster"
+    )]
     pub data: PathBuf,
 
     /// The address at which a cluster of one answers browsers.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", conflicts_with = "cluster")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8080",
+        conflicts_with = "cluster"
+    )]
     pub listen: String,
 
     /// Does something else than running a node.
@@ -35,7 +45,7 @@ pub struct CommandLine {
 
 /// What `node` does apart from running.
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub(crate) enum Action {
     /// Separates songs here and now, without a cluster.
     Separate {
         /// The songs.

@@ -20,13 +20,13 @@ use crate::configuration::Configuration;
 use crate::work::broker::Broker;
 
 /// How often a node reports.
-pub const INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 /// A node that was silent for this long is taken for dead.
-pub const DEAD_AFTER: Duration = Duration::from_secs(3);
+pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(3);
 
 /// One node's words about itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Who speaks.
     pub id: NodeId,
     /// Its program's version.
@@ -47,33 +47,43 @@ pub struct Report {
 
 /// The claims that this node's workers hold, and how many tasks they have finished.
 #[derive(Debug, Default)]
-pub struct OwnWork {
+pub(crate) struct OwnWork {
     claims: Mutex<BTreeMap<TaskId, u32>>,
     done: AtomicU64,
 }
 
 impl OwnWork {
     /// Notes a claim until the returned guard is dropped.
-    pub fn hold(self: &Arc<Self>, task: TaskId, attempt: u32) -> Held {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(task, attempt);
-        Held { work: Arc::clone(self), task }
+    pub(crate) fn hold(self: &Arc<Self>, task: TaskId, attempt: u32) -> Held {
+        self.claims
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(task, attempt);
+        Held {
+            work: Arc::clone(self),
+            task,
+        }
     }
 
     /// Counts a finished task.
-    pub fn finished(&self) {
+    pub(crate) fn finished(&self) {
         self.done.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// A claim that is being worked on.
-pub struct Held {
+pub(crate) struct Held {
     work: Arc<OwnWork>,
     task: TaskId,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.work.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.task);
+        self.work
+            .claims
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.task);
     }
 }
 
@@ -83,7 +93,7 @@ struct Heard {
 }
 
 /// The reports that this node has heard, its own among them.
-pub struct Reports {
+pub(crate) struct Reports {
     configuration: Arc<Configuration>,
     cluster: Cluster,
     blobs: Blobs,
@@ -94,18 +104,25 @@ pub struct Reports {
 
 impl Reports {
     /// Begins with no report at all.
-    pub fn new(
+    pub(crate) fn new(
         configuration: Arc<Configuration>,
         cluster: Cluster,
         blobs: Blobs,
         broker: Option<Broker>,
         own: Arc<OwnWork>,
     ) -> Self {
-        Self { configuration, cluster, blobs, broker, own, heard: Mutex::default() }
+        Self {
+            configuration,
+            cluster,
+            blobs,
+            broker,
+            own,
+            heard: Mutex::default(),
+        }
     }
 
     /// This node's report as of now. Looks at the disk, so not for a runtime's thread.
-    pub fn compose(&self) -> Report {
+    pub(crate) fn compose(&self) -> Report {
         let files = self.blobs.list().unwrap_or_default();
         Report {
             id: self.configuration.id,
@@ -127,21 +144,23 @@ impl Reports {
     }
 
     /// Takes in a report.
-    pub fn hear(&self, report: Report) {
-        let heard = Heard { at: Instant::now(), report };
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(heard.report.id, heard);
-    }
-
-    /// Whether `node` spoke lately.
-    pub fn is_alive(&self, node: NodeId) -> bool {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.get(&node).is_some_and(|heard| heard.at.elapsed() < DEAD_AFTER)
+    pub(crate) fn hear(&self, report: Report) {
+        let heard = Heard {
+            at: Instant::now(),
+            report,
+        };
+        self.heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(heard.report.id, heard);
     }
 
     /// Whether `node` says that it works on this claim; `None` when it said nothing lately.
-    pub fn works_on(&self, node: NodeId, task: TaskId, attempt: u32) -> Option<bool> {
+    pub(crate) fn works_on(&self, node: NodeId, task: TaskId, attempt: u32) -> Option<bool> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = heard.get(&node).filter(|heard| heard.at.elapsed() < DEAD_AFTER)?;
+        let heard = heard
+            .get(&node)
+            .filter(|heard| heard.at.elapsed() < DEAD_AFTER)?;
         Some(heard.report.working_on.contains(&(task, attempt)))
     }
 }
@@ -160,12 +179,21 @@ impl web::Nodes for Reports {
                     id: member.id,
                     http: member.http.clone(),
                     alive: known.is_some_and(|heard| heard.at.elapsed() < DEAD_AFTER),
-                    heard_ms_ago: known
-                        .map(|heard| u64::try_from(heard.at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+                    heard_ms_ago: known.map(|heard| {
+                        u64::try_from(heard.at.elapsed().as_millis()).unwrap_or(u64::MAX)
+                    }),
                     leader: leader == Some(member.id),
-                    version: report.map(|report| report.version.clone()).unwrap_or_default(),
+                    version: report
+                        .map(|report| report.version.clone())
+                        .unwrap_or_default(),
                     working_on: report
-                        .map(|report| report.working_on.iter().map(|(task, _)| task.to_string()).collect())
+                        .map(|report| {
+                            report
+                                .working_on
+                                .iter()
+                                .map(|(task, _)| task.to_string())
+                                .collect()
+                        })
                         .unwrap_or_default(),
                     slots: report.map_or(0, |report| report.slots),
                     tasks_done: report.map_or(0, |report| report.tasks_done),
@@ -179,13 +207,19 @@ impl web::Nodes for Reports {
 
     fn broker(&self) -> BrokerReport {
         let open = self.cluster.peek().open_tasks().unwrap_or_default();
-        let running =
-            open.iter().filter(|task| matches!(task.state, raft::state::TaskState::Running { .. })).count() as u64;
+        let running = open
+            .iter()
+            .filter(|task| matches!(task.state, raft::state::TaskState::Running { .. }))
+            .count() as u64;
         let state = self.broker.as_ref().map(Broker::state).unwrap_or_default();
         BrokerReport {
             configured: self.broker.is_some(),
             connected: state.connected,
-            queue: self.broker.as_ref().map(|broker| broker.prefix().to_owned()).unwrap_or_default(),
+            queue: self
+                .broker
+                .as_ref()
+                .map(|broker| broker.prefix().to_owned())
+                .unwrap_or_default(),
             ready: state.ready,
             pending: open.len() as u64 - running,
             running,

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 
 use crate::error::ApiError;
-use crate::thread::at_low_priority;
+use inference::thread::at_low_priority;
 
 /// How many files are made at a time; each takes a core.
 const MAKERS: usize = 2;
@@ -68,8 +68,10 @@ impl Cache {
             let half = cache.folder.join(format!("{name}{HALF_MADE}"));
             let (folder, limit, whole) = (Arc::clone(&cache.folder), cache.limit, path.clone());
             at_low_priority("convert", move || {
-                let made = make(&half)
-                    .and_then(|()| std::fs::rename(&half, &whole).map_err(|source| ApiError::io("keep a file", &source)));
+                let made = make(&half).and_then(|()| {
+                    std::fs::rename(&half, &whole)
+                        .map_err(|source| ApiError::io("keep a file", &source))
+                });
                 remove_half_made(&folder, &half);
                 made?;
                 if let Err(error) = shrink(&folder, limit, &whole) {
@@ -79,7 +81,9 @@ impl Cache {
             })
             .await?
         });
-        making.await.unwrap_or_else(|error| Err(ApiError::internal("making a file", &error)))
+        making
+            .await
+            .unwrap_or_else(|error| Err(ApiError::internal("making a file", &error)))
     }
 
     fn flight(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -98,16 +102,25 @@ impl Cache {
 async fn used(path: &Path) -> bool {
     let path = path.to_owned();
     let touched = tokio::task::spawn_blocking(move || {
-        std::fs::File::options().append(true).open(path)?.set_modified(SystemTime::now())
+        std::fs::File::options()
+            .append(true)
+            .open(path)?
+            .set_modified(SystemTime::now())
     });
     matches!(touched.await, Ok(Ok(())))
 }
 
 /// Removes `half` and everything whose name begins with its name.
 fn remove_half_made(folder: &Path, half: &Path) {
-    let Some(name) = half.file_name().and_then(|name| name.to_str()) else { return };
+    let Some(name) = half.file_name().and_then(|name| name.to_str()) else {
+        return;
+    };
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|found| found.starts_with(name)) {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|found| found.starts_with(name))
+        {
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -119,7 +132,9 @@ fn shrink(folder: &Path, limit: u64, keep: &Path) -> io::Result<()> {
     let mut total = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let Ok(metadata) = entry.metadata() else { continue };
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
         if entry.file_name().to_string_lossy().contains(HALF_MADE) {
             continue;
         }
@@ -199,8 +214,10 @@ mod tests {
             cache.get(name, |path| write(path, 100)).await.unwrap();
             tokio::time::sleep(pause).await;
         }
-        let mut left: Vec<_> =
-            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         left.sort();
         assert_eq!(left, ["a", "c"]);
     }

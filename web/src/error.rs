@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use inference::decode::DecodeError;
 use inference::encode::EncodeError;
+use inference::thread::Panicked;
 use raft::command::Refusal;
 use raft::{ClusterError, ViewError};
 use storage::blobs::BlobError;
@@ -21,7 +22,9 @@ pub enum ApiError {
     #[error("There is nothing at this address. The interface is described in /api/openapi.json.")]
     NoSuchPath,
     /// The path is there, but not with this method.
-    #[error("This address does not take {0} requests. The interface is described in /api/openapi.json.")]
+    #[error(
+        "This address does not take {0} requests. The interface is described in /api/openapi.json."
+    )]
     Method(String),
     /// No song has this id.
     #[error("There is no song {0}. It may have been deleted; GET /songs/ lists what is here.")]
@@ -39,7 +42,9 @@ pub enum ApiError {
     #[error("{0}")]
     Malformed(String),
     /// A form without its file.
-    #[error("The form has no file. Send multipart/form-data with the fields \"title\" and \"file\".")]
+    #[error(
+        "The form has no file. Send multipart/form-data with the fields \"title\" and \"file\"."
+    )]
     NoFile,
     /// A file of no bytes.
     #[error("The file is empty. Choose a song.")]
@@ -78,10 +83,14 @@ pub enum ApiError {
     #[error("The file is not the one that If-Match names.")]
     Precondition,
     /// Too few nodes are up.
-    #[error("Too few nodes of the cluster answer, so nothing can be changed or read reliably: {0}. Try again in a moment.")]
+    #[error(
+        "Too few nodes of the cluster answer, so nothing can be changed or read reliably: {0}. Try again in a moment."
+    )]
     NoMajority(String),
     /// No node that answers has the file.
-    #[error("The file cannot be had from any node that answers now: {0}. Try again when all nodes are up.")]
+    #[error(
+        "The file cannot be had from any node that answers now: {0}. Try again when all nodes are up."
+    )]
     FileAway(String),
     /// Too much at once.
     #[error("This node is busy {0}. Try again in a moment.")]
@@ -214,8 +223,21 @@ impl From<DecodeError> for ApiError {
     fn from(error: DecodeError) -> Self {
         let message = sentence(&error.to_string());
         match error {
-            DecodeError::NotAudio => Self::NotAudio(message),
+            DecodeError::Empty => Self::EmptyFile,
+            DecodeError::NotAudio | DecodeError::Unsupported(_) => Self::NotAudio(message),
+            DecodeError::Silent | DecodeError::Truncated { .. } | DecodeError::Damaged { .. } => {
+                Self::Damaged(message)
+            }
+            DecodeError::TooLong(_) => Self::TooLong(message),
+            DecodeError::Io(error) => Self::io("reading the song", &error),
+            DecodeError::Resample(_) => Self::internal("resampling the song", &error),
         }
+    }
+}
+
+impl From<Panicked> for ApiError {
+    fn from(error: Panicked) -> Self {
+        Self::internal("working on a file", &error)
     }
 }
 
@@ -228,17 +250,33 @@ impl From<EncodeError> for ApiError {
 /// A message as a sentence: a capital at its beginning, a full stop at its end.
 fn sentence(message: &str) -> String {
     let mut characters = message.chars();
-    let first = characters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
-    let stop = if message.ends_with(['.', '!', '?']) { "" } else { "." };
+    let first = characters
+        .next()
+        .map(|first| first.to_uppercase().collect::<String>())
+        .unwrap_or_default();
+    let stop = if message.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
     format!("{first}{}{stop}", characters.as_str())
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.kind();
-        let mut response = (status, Answer::refused(Problem { code, message: self.to_string() })).into_response();
+        let mut response = (
+            status,
+            Answer::refused(Problem {
+                code,
+                message: self.to_string(),
+            }),
+        )
+            .into_response();
         if let Some(seconds) = self.retry_after() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -7,6 +7,8 @@
 //! Everything streams: a song's samples lie in a file, a task holds one segment, the merge a block. Audio is stereo
 //! 32-bit float at 44.1 kHz throughout. The crate knows nothing of clusters, tasks or HTTP.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod decode;
 pub mod encode;
 pub mod merge;
@@ -18,8 +20,11 @@ mod resample;
 pub mod separator;
 mod spectral;
 pub mod synth;
+pub mod thread;
 
-pub use separator::{DEFAULT_MODEL, Geometry, Separator, SeparateError, SongStats, UnknownModel, separator};
+pub use separator::{
+    DEFAULT_MODEL, Geometry, SeparateError, Separator, SongStats, UnknownModel, separator,
+};
 
 /// The sample rate of everything, in Hz.
 pub const RATE: u32 = 44_100;

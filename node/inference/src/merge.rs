@@ -68,19 +68,35 @@ pub fn merge(
         let (mp3, wav) = (Mp3Writer::create(&made.mp3)?, WavWriter::create(&made.wav)?);
         stems.push(StemWriter { made, mp3, wav });
     }
-    sum_parts(separator.geometry(), stems.len(), frames, parts, &mut |block| {
-        if stop.load(Ordering::Relaxed) {
-            return Err(MergeError::Stopped);
-        }
-        let width = 2 * stems.len();
-        stems.par_iter_mut().enumerate().try_for_each(|(source, stem)| {
-            let samples = |channel| block.iter().skip(2 * source + channel).step_by(width).copied().collect();
-            let stereo = [samples(0), samples(1)];
-            stem.wav.write(&stereo)?;
-            stem.mp3.write(&stereo)?;
-            Ok::<_, MergeError>(())
-        })
-    })?;
+    sum_parts(
+        separator.geometry(),
+        stems.len(),
+        frames,
+        parts,
+        &mut |block| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(MergeError::Stopped);
+            }
+            let width = 2 * stems.len();
+            stems
+                .par_iter_mut()
+                .enumerate()
+                .try_for_each(|(source, stem)| {
+                    let samples = |channel| {
+                        block
+                            .iter()
+                            .skip(2 * source + channel)
+                            .step_by(width)
+                            .copied()
+                            .collect()
+                    };
+                    let stereo = [samples(0), samples(1)];
+                    stem.wav.write(&stereo)?;
+                    stem.mp3.write(&stereo)?;
+                    Ok::<_, MergeError>(())
+                })
+        },
+    )?;
     stems
         .into_par_iter()
         .map(|stem| {
@@ -101,8 +117,10 @@ pub(crate) fn sum_parts(
     sink: &mut dyn FnMut(&[f32]) -> Result<(), MergeError>,
 ) -> Result<(), MergeError> {
     let width = 2 * sources;
-    let mut readers: Vec<PartReader> =
-        parts.iter().map(|part| PartReader::open(part, width)).collect::<Result<_, _>>()?;
+    let mut readers: Vec<PartReader> = parts
+        .iter()
+        .map(|part| PartReader::open(part, width))
+        .collect::<Result<_, _>>()?;
     readers.sort_by_key(PartReader::begin);
     let mut covered = 0;
     for reader in &readers {
@@ -136,5 +154,7 @@ fn weights_at(geometry: Geometry, frame: u64) -> f32 {
     let (segment, stride) = (geometry.segment as u64, geometry.stride as u64);
     let last = frame / stride;
     let first = (frame + 1).saturating_sub(segment).div_ceil(stride);
-    (first..=last).fold(0.0, |sum, index| sum + geometry.weight((frame - index * stride) as usize))
+    (first..=last).fold(0.0, |sum, index| {
+        sum + geometry.weight((frame - index * stride) as usize)
+    })
 }

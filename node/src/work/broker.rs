@@ -18,7 +18,10 @@ use lapin::options::{
     ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    ExchangeKind,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +52,7 @@ enum BrokerError {
 
 /// What is known of the broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct State {
+pub(crate) struct State {
     /// Grows with each connection; a session's hints are gone with it as far as anybody can tell.
     pub session: u64,
     /// Whether the session stands.
@@ -65,7 +68,7 @@ struct Publication {
 
 /// The handle on the broker's task. Cheap to clone.
 #[derive(Clone)]
-pub struct Broker {
+pub(crate) struct Broker {
     state: watch::Receiver<State>,
     publications: mpsc::Sender<Publication>,
     prefix: Arc<str>,
@@ -73,7 +76,7 @@ pub struct Broker {
 
 impl Broker {
     /// Starts the task; deliveries go to `deliveries`, at most `slots` of each kind at a time.
-    pub fn start(
+    pub(crate) fn start(
         settings: Settings,
         slots: u16,
         deliveries: mpsc::Sender<Delivery>,
@@ -82,34 +85,55 @@ impl Broker {
         let (state_out, state) = watch::channel(State::default());
         let (publications, publications_in) = mpsc::channel(256);
         let prefix: Arc<str> = settings.prefix.as_str().into();
-        let link = Link { settings, slots, deliveries, state: state_out, publications: publications_in, stop };
-        (Self { state, publications, prefix }, tokio::spawn(link.run()))
+        let link = Link {
+            settings,
+            slots,
+            deliveries,
+            state: state_out,
+            publications: publications_in,
+            stop,
+        };
+        (
+            Self {
+                state,
+                publications,
+                prefix,
+            },
+            tokio::spawn(link.run()),
+        )
     }
 
     /// What is known now.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.state.borrow().clone()
     }
 
     /// Tells when the state changes.
-    pub fn watch(&self) -> watch::Receiver<State> {
+    pub(crate) fn watch(&self) -> watch::Receiver<State> {
         self.state.clone()
     }
 
     /// What the queues' names begin with.
-    pub fn prefix(&self) -> &str {
+    pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
 
     /// Publishes a hint and waits until the broker has confirmed it; false when it could not be.
-    pub async fn publish(&self, hint: Hint) -> bool {
+    pub(crate) async fn publish(&self, hint: Hint) -> bool {
         let (confirmed, answer) = oneshot::channel();
         if !self.state.borrow().connected
-            || self.publications.send(Publication { hint, confirmed }).await.is_err()
+            || self
+                .publications
+                .send(Publication { hint, confirmed })
+                .await
+                .is_err()
         {
             return false;
         }
-        matches!(tokio::time::timeout(2 * PATIENCE, answer).await, Ok(Ok(true)))
+        matches!(
+            tokio::time::timeout(2 * PATIENCE, answer).await,
+            Ok(Ok(true))
+        )
     }
 }
 
@@ -150,7 +174,9 @@ impl Link {
                         state.connected = false;
                         state.ready = None;
                     });
-                    let _ = tokio::time::timeout(PATIENCE, session.connection.close(200, "bye".into())).await;
+                    let _ =
+                        tokio::time::timeout(PATIENCE, session.connection.close(200, "bye".into()))
+                            .await;
                     match ended {
                         Ok(()) => return,
                         Err(error) => error,
@@ -187,14 +213,21 @@ impl Link {
         let channel = patiently(connection.create_channel()).await?;
         patiently(channel.confirm_select(ConfirmSelectOptions::default())).await?;
 
-        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let durable = ExchangeDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         for (exchange, kind) in [
             (self.exchange(), ExchangeKind::Direct),
             (self.queue("dead-letters"), ExchangeKind::Fanout),
         ] {
-            patiently(channel.exchange_declare(exchange, kind, durable, FieldTable::default())).await?;
+            patiently(channel.exchange_declare(exchange, kind, durable, FieldTable::default()))
+                .await?;
         }
-        let lasting = QueueDeclareOptions { durable: true, ..Default::default() };
+        let lasting = QueueDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
         patiently(channel.queue_declare(self.queue("dead"), lasting, quorum())).await?;
         patiently(channel.queue_bind(
             self.queue("dead"),
@@ -208,7 +241,10 @@ impl Link {
         let mut consumers = Vec::new();
         for kind in KINDS {
             let mut arguments = quorum();
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
+            arguments.insert(
+                "x-delivery-limit".into(),
+                AMQPValue::LongLongInt(DELIVERY_LIMIT),
+            );
             arguments.insert(
                 "x-dead-letter-exchange".into(),
                 AMQPValue::LongString(self.queue("dead-letters").as_str().into()),
@@ -237,7 +273,11 @@ impl Link {
                 .await?,
             );
         }
-        Ok(Session { connection, channel, consumers })
+        Ok(Session {
+            connection,
+            channel,
+            consumers,
+        })
     }
 
     /// Serves one session until it breaks (an error) or the node stops (no error).
@@ -256,7 +296,7 @@ impl Link {
                 Some(message) = messages.next(), if !session.consumers.is_empty() => self.receive(message?).await,
                 _ = count.tick() => {
                     let ready = self.ready(&session.channel).await?;
-                    self.state.send_if_modified(|state| std::mem::replace(&mut state.ready, Some(ready)) != Some(ready));
+                    self.state.send_if_modified(|state| state.ready.replace(ready) != Some(ready));
                 }
                 else => return Err(BrokerError::Ended),
             }
@@ -269,11 +309,21 @@ impl Link {
     async fn publish(&self, channel: &Channel, hint: Hint) -> Result<(), BrokerError> {
         let body = serde_json::to_vec(&hint)?;
         let kind = KINDS[usize::from(hint.merge)];
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let properties =
-            BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
-        let confirm =
-            patiently(channel.basic_publish(self.exchange(), kind.into(), options, &body, properties)).await?;
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_type("application/json".into());
+        let confirm = patiently(channel.basic_publish(
+            self.exchange(),
+            kind.into(),
+            options,
+            &body,
+            properties,
+        ))
+        .await?;
         match patiently(confirm).await? {
             Confirmation::Ack(None) => Ok(()),
             _ => Err(BrokerError::Unroutable),
@@ -283,8 +333,14 @@ impl Link {
     async fn ready(&self, channel: &Channel) -> Result<u64, BrokerError> {
         let mut ready = 0;
         for kind in KINDS {
-            let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
-            let queue = patiently(channel.queue_declare(self.queue(kind), passive, FieldTable::default())).await?;
+            let passive = QueueDeclareOptions {
+                passive: true,
+                durable: true,
+                ..Default::default()
+            };
+            let queue =
+                patiently(channel.queue_declare(self.queue(kind), passive, FieldTable::default()))
+                    .await?;
             ready += u64::from(queue.message_count());
         }
         Ok(ready)
@@ -293,8 +349,16 @@ impl Link {
     /// Hands a message to the workers; it is acknowledged from a task of its own when they are through with it.
     async fn receive(&self, message: Message) {
         let Ok(hint) = serde_json::from_slice::<Hint>(&message.data) else {
-            tracing::warn!(bytes = message.data.len(), "a message that is no hint was put aside");
-            let _ = message.nack(BasicNackOptions { requeue: false, ..Default::default() }).await;
+            tracing::warn!(
+                bytes = message.data.len(),
+                "a message that is no hint was put aside"
+            );
+            let _ = message
+                .nack(BasicNackOptions {
+                    requeue: false,
+                    ..Default::default()
+                })
+                .await;
             return;
         };
         let (done, outcome) = oneshot::channel();
@@ -303,7 +367,14 @@ impl Link {
             // An error here means that the session is gone, and the broker gives the message to somebody else.
             let _ = match (handed, outcome.await) {
                 (Ok(()), Ok(Outcome::Settled)) => message.ack(BasicAckOptions::default()).await,
-                _ => message.nack(BasicNackOptions { requeue: true, ..Default::default() }).await,
+                _ => {
+                    message
+                        .nack(BasicNackOptions {
+                            requeue: true,
+                            ..Default::default()
+                        })
+                        .await
+                }
             };
         });
     }
@@ -311,7 +382,10 @@ impl Link {
 
 fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("quorum".into()),
+    );
     arguments
 }
 

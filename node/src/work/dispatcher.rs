@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use raft::command::Command;
 use raft::state::{Task, TaskState};
 use raft::{Cluster, ViewError};
-use storage::NodeId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +27,7 @@ const LEASE: Duration = Duration::from_secs(5);
 const TASK_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Tells workers of open tasks while this node leads.
-pub struct Dispatcher {
+pub(crate) struct Dispatcher {
     cluster: Cluster,
     reports: Arc<Reports>,
     broker: Option<Broker>,
@@ -53,18 +52,29 @@ struct Term {
 
 impl Term {
     fn new() -> Self {
-        Self { began: Instant::now(), session: 0, told: HashMap::new(), claims: HashMap::new() }
+        Self {
+            began: Instant::now(),
+            session: 0,
+            told: HashMap::new(),
+            claims: HashMap::new(),
+        }
     }
 }
 
 impl Dispatcher {
     /// A dispatcher that does nothing until it runs.
-    pub fn new(cluster: Cluster, reports: Arc<Reports>, broker: Option<Broker>) -> Self {
-        Self { cluster, reports, broker, offers: Mutex::default(), offered: Notify::new() }
+    pub(crate) fn new(cluster: Cluster, reports: Arc<Reports>, broker: Option<Broker>) -> Self {
+        Self {
+            cluster,
+            reports,
+            broker,
+            offers: Mutex::default(),
+            offered: Notify::new(),
+        }
     }
 
     /// Runs until `stop`.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut events = self.cluster.events();
         let mut broker = self.broker.as_ref().map(Broker::watch);
         let mut term: Option<Term> = None;
@@ -92,8 +102,11 @@ impl Dispatcher {
         let open = self.cluster.peek().open_tasks()?;
         self.end_dead_claims(term, &open).await;
 
-        let pending: Vec<Hint> =
-            open.iter().filter(|task| matches!(task.state, TaskState::Pending)).map(Hint::of).collect();
+        let pending: Vec<Hint> = open
+            .iter()
+            .filter(|task| matches!(task.state, TaskState::Pending))
+            .map(Hint::of)
+            .collect();
         {
             let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
             offers.leases.retain(|_, since| since.elapsed() < LEASE);
@@ -103,7 +116,9 @@ impl Dispatcher {
             self.offered.notify_waiters();
         }
 
-        let Some(broker) = &self.broker else { return Ok(()) };
+        let Some(broker) = &self.broker else {
+            return Ok(());
+        };
         let state = broker.state();
         if !state.connected {
             return Ok(());
@@ -131,7 +146,9 @@ impl Dispatcher {
     async fn end_dead_claims(&self, term: &mut Term, open: &[Task]) {
         let mut current = HashSet::new();
         for task in open {
-            let TaskState::Running { node, .. } = task.state else { continue };
+            let TaskState::Running { node, .. } = task.state else {
+                continue;
+            };
             let claim = Hint::of(task);
             current.insert(claim);
             let since = *term.claims.entry(claim).or_insert_with(Instant::now);
@@ -143,12 +160,20 @@ impl Dispatcher {
                 None => format!("node {node} is gone"),
                 Some(false) => format!("node {node} was started anew in the middle of the task"),
                 Some(true) if since.elapsed() > TASK_LIMIT => {
-                    format!("node {node} did not finish within {} minutes", TASK_LIMIT.as_secs() / 60)
+                    format!(
+                        "node {node} did not finish within {} minutes",
+                        TASK_LIMIT.as_secs() / 60
+                    )
                 }
                 Some(true) => continue,
             };
             tracing::info!(task = %task.id, attempt = task.attempt, %reason, "the task goes to another worker");
-            let end = Command::ExpireTask { task: task.id, attempt: task.attempt, reason, at: now() };
+            let end = Command::ExpireTask {
+                task: task.id,
+                attempt: task.attempt,
+                reason,
+                at: now(),
+            };
             if let Err(error) = self.cluster.propose(end).await {
                 tracing::warn!(%error, task = %task.id, "the end of a claim could not be proposed");
             }
@@ -159,14 +184,16 @@ impl Dispatcher {
     /// The next hint for a worker that asks over QUIC, waiting up to `patience` for one.
     ///
     /// A worker whose own broker answers gets nothing here while the leader's does too: its hints come from the queue.
-    pub async fn next(&self, worker: NodeId, worker_has_broker: bool, patience: Duration) -> Option<Hint> {
+    pub(crate) async fn next(&self, worker_has_broker: bool, patience: Duration) -> Option<Hint> {
         let until = tokio::time::Instant::now() + patience;
         loop {
             let offered = self.offered.notified();
-            let queue_serves = worker_has_broker && self.broker.as_ref().is_some_and(|broker| broker.state().connected);
-            if !queue_serves
-                && let Some(hint) = self.lease()
-            {
+            let queue_serves = worker_has_broker
+                && self
+                    .broker
+                    .as_ref()
+                    .is_some_and(|broker| broker.state().connected);
+            if !queue_serves && let Some(hint) = self.lease() {
                 return Some(hint);
             }
             tokio::select! {
@@ -178,7 +205,10 @@ impl Dispatcher {
 
     fn lease(&self) -> Option<Hint> {
         let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = offers.pending.iter().position(|hint| !offers.leases.contains_key(hint))?;
+        let free = offers
+            .pending
+            .iter()
+            .position(|hint| !offers.leases.contains_key(hint))?;
         let hint = offers.pending.swap_remove(free);
         offers.leases.insert(hint, Instant::now());
         Some(hint)
@@ -186,8 +216,10 @@ impl Dispatcher {
 }
 
 async fn changed(broker: &mut Option<tokio::sync::watch::Receiver<super::broker::State>>) {
-    match broker {
-        Some(state) if state.changed().await.is_ok() => {}
-        _ => std::future::pending().await,
+    if let Some(state) = broker
+        && state.changed().await.is_ok()
+    {
+        return;
     }
+    std::future::pending().await
 }

@@ -8,13 +8,12 @@
 //! state --(dispatcher, leader only)--> hint --(broker or QUIC)--> worker --> ClaimTask, inference, FinishTask
 //! ```
 
-pub mod broker;
-pub mod dispatcher;
-pub mod samples;
-pub mod service;
-pub mod task;
-pub mod thread;
-pub mod worker;
+pub(crate) mod broker;
+pub(crate) mod dispatcher;
+pub(crate) mod samples;
+pub(crate) mod service;
+pub(crate) mod task;
+pub(crate) mod worker;
 
 use raft::state::{Task, TaskId, TaskKind};
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,7 @@ use tokio::sync::oneshot;
 
 /// The message that a task may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Hint {
+pub(crate) struct Hint {
     /// The task's job.
     pub job: u64,
     /// The task's place in it.
@@ -35,7 +34,7 @@ pub struct Hint {
 
 impl Hint {
     /// The hint for a task's next attempt.
-    pub fn of(task: &Task) -> Self {
+    pub(crate) fn of(task: &Task) -> Self {
         Self {
             job: task.id.job,
             index: task.id.index,
@@ -45,14 +44,17 @@ impl Hint {
     }
 
     /// The task.
-    pub fn task(&self) -> TaskId {
-        TaskId { job: self.job, index: self.index }
+    pub(crate) fn task(&self) -> TaskId {
+        TaskId {
+            job: self.job,
+            index: self.index,
+        }
     }
 }
 
 /// A hint that waits for a worker, and the way to say what became of it.
 #[derive(Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// The hint.
     pub hint: Hint,
     /// Told when the worker is through with it; dropped untold when the worker stops.
@@ -61,7 +63,7 @@ pub struct Delivery {
 
 /// What became of a hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The result is committed, or somebody else has the task: the hint has served.
     Settled,
     /// The worker could not see it through; somebody should be told again.
@@ -69,8 +71,10 @@ pub enum Outcome {
 }
 
 /// The time for a command, in milliseconds since 1970. Only for people to read: no decision rests on it.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
 }

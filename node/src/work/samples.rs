@@ -12,14 +12,14 @@ use inference::decode::{DecodeError, Pcm, decode_to};
 use storage::blobs::Hash;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::thread::{Panicked, at_low_priority};
+use inference::thread::{Panicked, at_low_priority};
 
 /// How many decoded songs stay. Each takes 20 MB a minute.
 const KEPT: usize = 3;
 
 /// Why a song's samples cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum SamplesError {
+pub(crate) enum SamplesError {
     /// The song cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -29,7 +29,7 @@ pub enum SamplesError {
 }
 
 /// One decoded song; its file goes when the last user is through with it.
-pub struct Decoded {
+pub(crate) struct Decoded {
     /// The samples.
     pub pcm: Pcm,
     path: PathBuf,
@@ -46,26 +46,38 @@ impl Drop for Decoded {
 type Slot = Arc<OnceCell<Arc<Decoded>>>;
 
 /// The decoded songs of one node.
-pub struct Samples {
+pub(crate) struct Samples {
     folder: PathBuf,
     songs: Mutex<VecDeque<(Hash, Slot)>>,
 }
 
 impl Samples {
     /// Empties `folder` and keeps decoded songs there.
-    pub fn open(folder: PathBuf) -> std::io::Result<Self> {
+    pub(crate) fn open(folder: PathBuf) -> std::io::Result<Self> {
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, songs: Mutex::default() })
+        Ok(Self {
+            folder,
+            songs: Mutex::default(),
+        })
     }
 
     /// The samples of the song `hash`, whose file is at `song`; decoded now unless they are kept.
-    pub async fn of(&self, hash: Hash, song: &Path, format: &str) -> Result<Arc<Decoded>, SamplesError> {
+    pub(crate) async fn of(
+        &self,
+        hash: Hash,
+        song: &Path,
+        format: &str,
+    ) -> Result<Arc<Decoded>, SamplesError> {
         let slot = {
             let mut songs = self.songs.lock().await;
-            let slot = match songs.iter().position(|(kept, _)| *kept == hash).and_then(|at| songs.remove(at)) {
+            let slot = match songs
+                .iter()
+                .position(|(kept, _)| *kept == hash)
+                .and_then(|at| songs.remove(at))
+            {
                 Some((_, slot)) => slot,
                 None => Slot::default(),
             };
@@ -76,13 +88,17 @@ impl Samples {
         let decoded = slot
             .get_or_try_init(|| async {
                 // A name of its own: the song may have been dropped from the cache and still be in use.
-                let path = self.folder.join(format!("{hash}-{}.f32", uuid::Uuid::new_v4()));
+                let path = self
+                    .folder
+                    .join(format!("{hash}-{}.f32", uuid::Uuid::new_v4()));
                 let (song, format) = (song.to_owned(), format.to_owned());
-                at_low_priority("decode", move || match decode_to(&song, Some(&format), &path) {
-                    Ok(pcm) => Ok(Arc::new(Decoded { pcm, path })),
-                    Err(error) => {
-                        let _ = std::fs::remove_file(&path);
-                        Err(SamplesError::from(error))
+                at_low_priority("decode", move || {
+                    match decode_to(&song, Some(&format), &path) {
+                        Ok(pcm) => Ok(Arc::new(Decoded { pcm, path })),
+                        Err(error) => {
+                            let _ = std::fs::remove_file(&path);
+                            Err(SamplesError::from(error))
+                        }
                     }
                 })
                 .await?

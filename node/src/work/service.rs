@@ -13,7 +13,7 @@ use crate::reports::{Report, Reports};
 
 /// A question.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Call {
+pub(crate) enum Call {
     /// Hear what I do.
     Report(Report),
     /// Give me a task; only the leader has any.
@@ -25,7 +25,7 @@ pub enum Call {
 
 /// Its answer.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// The report was heard.
     Heard,
     /// A task, or none for now.
@@ -33,7 +33,7 @@ pub enum Reply {
 }
 
 /// Answers the other nodes.
-pub struct WorkService {
+pub(crate) struct WorkService {
     /// Hears reports.
     pub reports: Arc<Reports>,
     /// Gives tasks.
@@ -46,13 +46,18 @@ impl Service for WorkService {
         Box::pin(async move {
             let reply = match stream.read_frame::<Call>().await? {
                 Call::Report(report) if report.id != from => {
-                    return Err(PeerError::Protocol(format!("node {from} reported as node {}", report.id)));
+                    return Err(PeerError::Protocol(format!(
+                        "node {from} reported as node {}",
+                        report.id
+                    )));
                 }
                 Call::Report(report) => {
                     reports.hear(report);
                     Reply::Heard
                 }
-                Call::Next { has_broker } => Reply::Hint(dispatcher.next(from, has_broker, ASK_FOR).await),
+                Call::Next { has_broker } => {
+                    Reply::Hint(dispatcher.next(has_broker, ASK_FOR).await)
+                }
             };
             stream.write_frame(&reply).await?;
             stream.finish()

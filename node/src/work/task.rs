@@ -14,11 +14,11 @@ use storage::blobs::{BlobError, Hash};
 use storage::sharing::{ShareError, Sharing};
 
 use super::samples::{Samples, SamplesError};
-use super::thread::{Panicked, at_low_priority};
+use inference::thread::{Panicked, at_low_priority};
 
 /// Why a task gave no result.
 #[derive(Debug, thiserror::Error)]
-pub enum TaskError {
+pub(crate) enum TaskError {
     /// The song's file cannot be had.
     #[error("the song's file cannot be had: {0}")]
     Song(#[source] ShareError),
@@ -62,7 +62,7 @@ pub enum TaskError {
 }
 
 /// What tasks run with.
-pub struct Bench {
+pub(crate) struct Bench {
     /// The files.
     pub sharing: Sharing,
     /// The decoded songs.
@@ -73,7 +73,7 @@ pub struct Bench {
 
 impl Bench {
     /// Runs the task. `all` are the job's tasks, for a merge; `stop` ends it early.
-    pub async fn run(
+    pub(crate) async fn run(
         &self,
         job: &Job,
         task: &Task,
@@ -82,10 +82,16 @@ impl Bench {
     ) -> Result<Output, TaskError> {
         let separator = inference::separator(&job.model)?;
         let result = match task.kind {
-            TaskKind::Separate { first, count } => self.separate(job, separator, first, count, &stop).await,
+            TaskKind::Separate { first, count } => {
+                self.separate(job, separator, first, count, &stop).await
+            }
             TaskKind::Merge => self.merge(job, separator, all, &stop).await,
         };
-        if stop.load(Ordering::Relaxed) { Err(TaskError::Stopped) } else { result }
+        if stop.load(Ordering::Relaxed) {
+            Err(TaskError::Stopped)
+        } else {
+            result
+        }
     }
 
     async fn separate(
@@ -96,13 +102,24 @@ impl Bench {
         count: u32,
         stop: &Arc<AtomicBool>,
     ) -> Result<Output, TaskError> {
-        self.sharing.fetch(&job.hash).await.map_err(TaskError::Song)?;
+        self.sharing
+            .fetch(&job.hash)
+            .await
+            .map_err(TaskError::Song)?;
         let song = self.sharing.blobs().path(&job.hash);
         let decoded = self.samples.of(job.hash, &song, &job.format).await?;
         let staged = self.sharing.blobs().stage_file()?;
         let (path, stop) = (staged.path().to_owned(), Arc::clone(stop));
         at_low_priority("separate", move || {
-            separate_part(separator.as_ref(), &decoded.pcm, first, count, &path, &stop, &|_| {})
+            separate_part(
+                separator.as_ref(),
+                &decoded.pcm,
+                first,
+                count,
+                &path,
+                &stop,
+                &|_| {},
+            )
         })
         .await??;
         // A part stays where it was made: if its node dies before the merge, the part is made again.
@@ -118,23 +135,32 @@ impl Bench {
         stop: &Arc<AtomicBool>,
     ) -> Result<Output, TaskError> {
         let mut parts = Vec::new();
-        for task in all.iter().filter(|task| matches!(task.kind, TaskKind::Separate { .. })) {
-            let (Some(Output::Part(part)), TaskState::Done { node }) = (&task.output, &task.state) else {
+        for task in all
+            .iter()
+            .filter(|task| matches!(task.kind, TaskKind::Separate { .. }))
+        {
+            let (Some(Output::Part(part)), TaskState::Done { node }) = (&task.output, &task.state)
+            else {
                 return Err(TaskError::Unfinished(task.id));
             };
-            self.sharing.fetch(part).await.map_err(|source| TaskError::LostPart {
-                task: task.id,
-                node: *node,
-                source,
-            })?;
+            self.sharing
+                .fetch(part)
+                .await
+                .map_err(|source| TaskError::LostPart {
+                    task: task.id,
+                    node: *node,
+                    source,
+                })?;
             parts.push(self.sharing.blobs().path(part));
         }
         let folder = self.scratch.join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
         let _removed = Scratch(folder.clone());
         let (frames, stop) = (job.plan.frames, Arc::clone(stop));
-        let made =
-            at_low_priority("merge", move || merge(separator.as_ref(), frames, &parts, &folder, &stop)).await??;
+        let made = at_low_priority("merge", move || {
+            merge(separator.as_ref(), frames, &parts, &folder, &stop)
+        })
+        .await??;
 
         let mut files = BTreeMap::new();
         for stem in made {

@@ -23,12 +23,12 @@ use super::{Delivery, Hint, Outcome, now};
 use crate::reports::OwnWork;
 
 /// How long the leader holds a question for a task before it answers that there is none.
-pub const ASK_FOR: Duration = Duration::from_secs(3);
+pub(crate) const ASK_FOR: Duration = Duration::from_secs(3);
 /// The pause after a question that could not be answered.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// The workers of one node.
-pub struct Workers {
+pub(crate) struct Workers {
     id: NodeId,
     slots: usize,
     cluster: Cluster,
@@ -40,7 +40,7 @@ pub struct Workers {
 
 impl Workers {
     /// Workers that do nothing until they run.
-    pub fn new(
+    pub(crate) fn new(
         id: NodeId,
         slots: u32,
         cluster: Cluster,
@@ -49,11 +49,23 @@ impl Workers {
         broker: Option<Broker>,
         own: Arc<OwnWork>,
     ) -> Self {
-        Self { id, slots: slots as usize, cluster, peer, bench, broker, own }
+        Self {
+            id,
+            slots: slots as usize,
+            cluster,
+            peer,
+            bench,
+            broker,
+            own,
+        }
     }
 
     /// Works until `stop`, then hands back what is not finished.
-    pub async fn run(self: Arc<Self>, mut deliveries: mpsc::Receiver<Delivery>, stop: CancellationToken) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut deliveries: mpsc::Receiver<Delivery>,
+        stop: CancellationToken,
+    ) {
         let slots = Arc::new(Semaphore::new(self.slots));
         let running = TaskTracker::new();
         loop {
@@ -85,10 +97,17 @@ impl Workers {
     async fn ask_leader(&self) -> Hint {
         loop {
             if let Some(leader) = self.cluster.status().leader {
-                let has_broker = self.broker.as_ref().is_some_and(|broker| broker.state().connected);
+                let has_broker = self
+                    .broker
+                    .as_ref()
+                    .is_some_and(|broker| broker.state().connected);
                 let call = Call::Next { has_broker };
-                let answer =
-                    self.peer.call::<_, Reply>(leader, Protocol::Work, &call, ASK_FOR + Duration::from_secs(2));
+                let answer = self.peer.call::<_, Reply>(
+                    leader,
+                    Protocol::Work,
+                    &call,
+                    ASK_FOR + Duration::from_secs(2),
+                );
                 if let Ok(Reply::Hint(Some(hint))) = answer.await {
                     return hint;
                 }
@@ -99,7 +118,12 @@ impl Workers {
 
     /// Follows one hint to its end.
     async fn follow(&self, hint: Hint, stop: &CancellationToken) -> Outcome {
-        let claim = Command::ClaimTask { task: hint.task(), attempt: hint.attempt, node: self.id, at: now() };
+        let claim = Command::ClaimTask {
+            task: hint.task(),
+            attempt: hint.attempt,
+            node: self.id,
+            at: now(),
+        };
         let task = match self.cluster.propose(claim).await {
             Ok(Ok(Answer::Claimed(task))) => task,
             Ok(_) => return Outcome::Settled,
@@ -139,7 +163,9 @@ impl Workers {
 
     fn look(&self, task: &Task) -> Result<Option<(Job, Vec<Task>)>, raft::ViewError> {
         let view = self.cluster.peek();
-        let Some(job) = view.job(task.id.job)? else { return Ok(None) };
+        let Some(job) = view.job(task.id.job)? else {
+            return Ok(None);
+        };
         Ok(Some((job, view.tasks(task.id.job)?)))
     }
 
@@ -151,9 +177,12 @@ impl Workers {
                 Ok(Some(seen)) if seen.attempt < task.attempt => {}
                 Ok(Some(seen))
                     if seen.attempt == task.attempt
-                        && matches!(seen.state, TaskState::Running { node, .. } if node == self.id) => {}
+                        && matches!(seen.state, TaskState::Running { node, .. } if node == self.id) =>
+                    {}
                 // Still pending under this attempt: the claim has committed but is not applied here yet.
-                Ok(Some(seen)) if seen.attempt == task.attempt && matches!(seen.state, TaskState::Pending) => {}
+                Ok(Some(seen))
+                    if seen.attempt == task.attempt && matches!(seen.state, TaskState::Pending) => {
+                }
                 Ok(_) => return,
                 Err(error) => tracing::error!(%error, "the state cannot be read"),
             }
@@ -165,20 +194,50 @@ impl Workers {
     }
 
     /// Commits what became of the task.
-    async fn report(&self, task: &Task, verdict: Result<Output, TaskError>, stop: &CancellationToken) -> Outcome {
+    async fn report(
+        &self,
+        task: &Task,
+        verdict: Result<Output, TaskError>,
+        stop: &CancellationToken,
+    ) -> Outcome {
         let (id, attempt, node) = (task.id, task.attempt, self.id);
         let finished = verdict.is_ok();
         let command = match verdict {
-            Ok(output) => Command::FinishTask { task: id, attempt, node, output, at: now() },
+            Ok(output) => Command::FinishTask {
+                task: id,
+                attempt,
+                node,
+                output,
+                at: now(),
+            },
             Err(TaskError::Stopped) if !stop.is_cancelled() => return Outcome::Settled,
-            Err(TaskError::Stopped) => Command::ReleaseTask { task: id, attempt, node, at: now() },
-            Err(TaskError::LostPart { task: part, ref source, .. }) => {
+            Err(TaskError::Stopped) => Command::ReleaseTask {
+                task: id,
+                attempt,
+                node,
+                at: now(),
+            },
+            Err(TaskError::LostPart {
+                task: part,
+                ref source,
+                ..
+            }) => {
                 tracing::warn!(task = %id, part = %part, error = %source, "a part is lost and will be made again");
-                Command::ReopenTask { task: part, reason: format!("its part is lost: {source}"), at: now() }
+                Command::ReopenTask {
+                    task: part,
+                    reason: format!("its part is lost: {source}"),
+                    at: now(),
+                }
             }
             Err(error) => {
                 tracing::warn!(task = %id, attempt, %error, "the task failed");
-                Command::FailTask { task: id, attempt, node, reason: error.to_string(), at: now() }
+                Command::FailTask {
+                    task: id,
+                    attempt,
+                    node,
+                    reason: error.to_string(),
+                    at: now(),
+                }
             }
         };
         loop {
@@ -201,7 +260,9 @@ impl Workers {
                     tracing::warn!(task = %id, %error, "the task could not be handed back in time");
                     return Outcome::Returned;
                 }
-                Err(error) => tracing::warn!(task = %id, %error, "the result waits for the cluster"),
+                Err(error) => {
+                    tracing::warn!(task = %id, %error, "the result waits for the cluster")
+                }
             }
             tokio::time::sleep(ASK_AGAIN).await;
         }

@@ -19,16 +19,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One end-to-end test at a time: they share two cores with the nodes they start.
-pub async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
+pub(crate) async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     TURN.lock().await
 }
 
 /// Waits until `question` has an answer.
-pub async fn wait_for<T>(what: &str, mut question: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn wait_for<T>(what: &str, mut question: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = question().await {
@@ -50,13 +50,23 @@ fn free_port() -> u16 {
 }
 
 /// A generated song of `seconds`, made once per length and seed.
-pub fn song(seconds: u32, seed: u32) -> PathBuf {
+pub(crate) fn song(seconds: u32, seed: u32) -> PathBuf {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| TempDir::new().unwrap()).path().join(format!("{seconds}-{seed}"));
+    let folder = FOLDER
+        .get_or_init(|| TempDir::new().unwrap())
+        .path()
+        .join(format!("{seconds}-{seed}"));
     let song = folder.join("song.wav");
     if !song.exists() {
         let made = Command::new(env!("CARGO_BIN_EXE_node"))
-            .args(["synthesize", "--seconds", &seconds.to_string(), "--seed", &seed.to_string(), "--out"])
+            .args([
+                "synthesize",
+                "--seconds",
+                &seconds.to_string(),
+                "--seed",
+                &seed.to_string(),
+                "--out",
+            ])
             .arg(&folder)
             .status()
             .unwrap();
@@ -66,15 +76,15 @@ pub fn song(seconds: u32, seed: u32) -> PathBuf {
 }
 
 /// A process that ends with its owner.
-pub struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 
-    pub fn terminate(&mut self) {
+    pub(crate) fn terminate(&mut self) {
         rustix::process::kill_process(
             rustix::process::Pid::from_child(&self.0),
             rustix::process::Signal::TERM,
@@ -82,7 +92,7 @@ impl Process {
         .unwrap();
     }
 
-    pub fn wait(&mut self, bound: Duration) -> Option<std::process::ExitStatus> {
+    pub(crate) fn wait(&mut self, bound: Duration) -> Option<std::process::ExitStatus> {
         let began = Instant::now();
         while began.elapsed() < bound {
             if let Some(status) = self.0.try_wait().unwrap() {
@@ -101,7 +111,7 @@ impl Drop for Process {
 }
 
 /// A private RabbitMQ on the loopback.
-pub struct Broker {
+pub(crate) struct Broker {
     folder: TempDir,
     port: u16,
     distribution: u16,
@@ -110,26 +120,35 @@ pub struct Broker {
 }
 
 impl Broker {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = TempDir::with_prefix("quartet-rabbit").unwrap();
-        let mut broker =
-            Self { folder, port: free_port(), distribution: free_port(), epmd: free_port(), server: None };
+        let mut broker = Self {
+            folder,
+            port: free_port(),
+            distribution: free_port(),
+            epmd: free_port(),
+            server: None,
+        };
         broker.run().await;
         broker
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
     }
 
     /// Starts the server over an empty data folder.
-    pub async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         let at = self.folder.path();
         let _ = std::fs::remove_dir_all(at.join("mnesia"));
         for folder in ["mnesia", "log"] {
             std::fs::create_dir_all(at.join(folder)).unwrap();
         }
-        std::fs::write(at.join("rabbitmq.conf"), format!("listeners.tcp.1 = 127.0.0.1:{}\n", self.port)).unwrap();
+        std::fs::write(
+            at.join("rabbitmq.conf"),
+            format!("listeners.tcp.1 = 127.0.0.1:{}\n", self.port),
+        )
+        .unwrap();
         std::fs::write(at.join("plugins"), "[].\n").unwrap();
         let cookie = at.join(".erlang.cookie");
         if !cookie.exists() {
@@ -139,7 +158,10 @@ impl Broker {
         let log = File::create(at.join("out")).unwrap();
         let server = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server")
             .env("HOME", at)
-            .env("RABBITMQ_NODENAME", format!("quartet-{}@localhost", self.port))
+            .env(
+                "RABBITMQ_NODENAME",
+                format!("quartet-{}@localhost", self.port),
+            )
             .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
             .env("ERL_EPMD_PORT", self.epmd.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
@@ -148,7 +170,10 @@ impl Broker {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", at.join("plugins"))
             .env("RABBITMQ_CONFIG_FILE", at.join("rabbitmq"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel inet_dist_use_interface {127,0,0,1}",
+            )
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -156,11 +181,16 @@ impl Broker {
             .expect("rabbitmq-server is not installed; scripts/test installs it");
         self.server = Some(Process(server));
         let port = self.port;
-        wait_for("RabbitMQ", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
+        wait_for("RabbitMQ", async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .ok()
+        })
+        .await;
     }
 
     /// Ends the server the hard way: the launcher and the machine it runs.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         for pid in self.pids() {
             if let Some(pid) = rustix::process::Pid::from_raw(pid) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -176,8 +206,11 @@ impl Broker {
             .unwrap()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|pid| {
-                std::fs::read(format!("/proc/{pid}/environ"))
-                    .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|pair| pair == mark.as_bytes()))
+                std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+                    environment
+                        .split(|byte| *byte == 0)
+                        .any(|pair| pair == mark.as_bytes())
+                })
             })
             .collect()
     }
@@ -190,7 +223,7 @@ impl Drop for Broker {
 }
 
 /// Nodes of one cluster.
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub folder: TempDir,
     pub http: BTreeMap<u64, String>,
     nodes: BTreeMap<u64, Process>,
@@ -199,7 +232,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts `count` nodes and waits until all are ready. `more` is added to cluster.toml.
-    pub async fn start(count: u64, broker: Option<&Broker>, more: &str) -> Self {
+    pub(crate) async fn start(count: u64, broker: Option<&Broker>, more: &str) -> Self {
         let folder = TempDir::with_prefix("quartet-e2e").unwrap();
         let mut text = String::from("secret_file = \"secret\"\n");
         let mut http = BTreeMap::new();
@@ -216,9 +249,21 @@ impl Cluster {
         }
         text += more;
         std::fs::write(folder.path().join("cluster.toml"), text).unwrap();
-        std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").unwrap();
-        let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
-        let mut cluster = Self { folder, http, nodes: BTreeMap::new(), client };
+        std::fs::write(
+            folder.path().join("secret"),
+            "0123456789abcdef0123456789abcdef",
+        )
+        .unwrap();
+        let client = Client::builder()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .unwrap();
+        let mut cluster = Self {
+            folder,
+            http,
+            nodes: BTreeMap::new(),
+            client,
+        };
         for id in 0..count {
             cluster.run(id);
         }
@@ -229,8 +274,12 @@ impl Cluster {
     }
 
     /// Starts a node's process.
-    pub fn run(&mut self, id: u64) {
-        let log = File::options().create(true).append(true).open(self.log(id)).unwrap();
+    pub(crate) fn run(&mut self, id: u64) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log(id))
+            .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_node"))
             .args(["--id", &id.to_string(), "--cluster"])
             .arg(self.folder.path().join("cluster.toml"))
@@ -242,29 +291,29 @@ impl Cluster {
         self.nodes.insert(id, Process(child));
     }
 
-    pub fn log(&self, id: u64) -> PathBuf {
+    pub(crate) fn log(&self, id: u64) -> PathBuf {
         self.folder.path().join(format!("node-{id}.log"))
     }
 
     /// kill -9.
-    pub fn kill(&mut self, id: u64) {
+    pub(crate) fn kill(&mut self, id: u64) {
         self.nodes.remove(&id).expect("the node runs").kill();
     }
 
-    pub fn process(&mut self, id: u64) -> &mut Process {
+    pub(crate) fn process(&mut self, id: u64) -> &mut Process {
         self.nodes.get_mut(&id).expect("the node runs")
     }
 
-    pub fn url(&self, id: u64, path: &str) -> String {
+    pub(crate) fn url(&self, id: u64, path: &str) -> String {
         format!("http://{}{path}", self.http[&id])
     }
 
-    pub async fn get(&self, id: u64, path: &str) -> Option<Response> {
+    pub(crate) async fn get(&self, id: u64, path: &str) -> Option<Response> {
         self.client.get(self.url(id, path)).send().await.ok()
     }
 
     /// The `data` of a successful JSON answer.
-    pub async fn data(&self, id: u64, path: &str) -> Option<Value> {
+    pub(crate) async fn data(&self, id: u64, path: &str) -> Option<Value> {
         let answer = self.get(id, path).await?;
         if !answer.status().is_success() {
             return None;
@@ -274,67 +323,94 @@ impl Cluster {
         Some(body["data"].clone())
     }
 
-    pub async fn ready(&self, id: u64) {
+    pub(crate) async fn ready(&self, id: u64) {
         wait_for(&format!("node {id} to be ready"), async || {
-            self.get(id, "/readyz").await.filter(|answer| answer.status().is_success())
+            self.get(id, "/readyz")
+                .await
+                .filter(|answer| answer.status().is_success())
         })
         .await;
     }
 
-    pub async fn leader(&self, ask: u64) -> u64 {
-        wait_for("a leader", async || self.data(ask, "/cluster").await?["leader"].as_u64()).await
+    pub(crate) async fn leader(&self, ask: u64) -> u64 {
+        wait_for("a leader", async || {
+            self.data(ask, "/cluster").await?["leader"].as_u64()
+        })
+        .await
     }
 
     /// Uploads a file and returns the song.
-    pub async fn upload(&self, id: u64, title: &str, file: &Path) -> Value {
-        let (status, body) = self.try_upload(id, title, std::fs::read(file).unwrap(), "song.wav").await;
+    pub(crate) async fn upload(&self, id: u64, title: &str, file: &Path) -> Value {
+        let (status, body) = self
+            .try_upload(id, title, std::fs::read(file).unwrap(), "song.wav")
+            .await;
         assert!(status.is_success(), "{status}: {body}");
         body["data"]["song"].clone()
     }
 
-    pub async fn try_upload(&self, id: u64, title: &str, bytes: Vec<u8>, name: &str) -> (StatusCode, Value) {
+    pub(crate) async fn try_upload(
+        &self,
+        id: u64,
+        title: &str,
+        bytes: Vec<u8>,
+        name: &str,
+    ) -> (StatusCode, Value) {
         let form = Form::new()
             .text("title", title.to_owned())
             .part("file", Part::bytes(bytes).file_name(name.to_owned()));
-        let answer = self.client.post(self.url(id, "/songs/upload")).multipart(form).send().await.unwrap();
+        let answer = self
+            .client
+            .post(self.url(id, "/songs/upload"))
+            .multipart(form)
+            .send()
+            .await
+            .unwrap();
         (answer.status(), answer.json().await.unwrap())
     }
 
-    pub async fn status(&self, id: u64, song: &Value) -> Option<String> {
+    pub(crate) async fn status(&self, id: u64, song: &Value) -> Option<String> {
         let data = self.data(id, &format!("/songs/{}", song["id"])).await?;
         Some(data["song"]["status"].as_str()?.to_owned())
     }
 
     /// Waits until the song is split, seen from node `id`.
-    pub async fn split(&self, id: u64, song: &Value) {
+    pub(crate) async fn split(&self, id: u64, song: &Value) {
         wait_for("the stems", async || {
             let status = self.status(id, song).await?;
-            assert!(status != "FAILED" && status != "CANCELLED", "the job ended as {status}");
+            assert!(
+                status != "FAILED" && status != "CANCELLED",
+                "the job ended as {status}"
+            );
             (status == "SPLIT").then_some(())
         })
         .await;
     }
 
-    pub async fn job(&self, id: u64, song: &Value) -> Option<Value> {
+    pub(crate) async fn job(&self, id: u64, song: &Value) -> Option<Value> {
         Some(self.data(id, &format!("/jobs/{}", song["job_id"])).await?["job"].clone())
     }
 
     /// Waits until node `worker` (any, if none) works on a task of the song's job, and returns which.
-    pub async fn working(&self, ask: u64, song: &Value, not: Option<u64>) -> u64 {
+    pub(crate) async fn working(&self, ask: u64, song: &Value, not: Option<u64>) -> u64 {
         wait_for("a worker", async || {
             let job = self.job(ask, song).await?;
             job["tasks"].as_array()?.iter().find_map(|task| {
-                (task["state"] == "running").then(|| task["node"].as_u64()).flatten().filter(|node| Some(*node) != not)
+                (task["state"] == "running")
+                    .then(|| task["node"].as_u64())
+                    .flatten()
+                    .filter(|node| Some(*node) != not)
             })
         })
         .await
     }
 
     /// A stem's bytes, from node `id`.
-    pub async fn part(&self, id: u64, song: &Value, part: &str) -> Vec<u8> {
+    pub(crate) async fn part(&self, id: u64, song: &Value, part: &str) -> Vec<u8> {
         let path = format!("/songs/{}/{part}", song["id"]);
         let answer = wait_for("a file", async || {
-            self.get(id, &path).await.filter(|answer| answer.status().is_success())
+            self.get(id, &path)
+                .await
+                .filter(|answer| answer.status().is_success())
         })
         .await;
         answer.bytes().await.unwrap().to_vec()
@@ -343,7 +419,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for (id, _) in &self.http {
+        for id in self.http.keys() {
             let log = std::fs::read_to_string(self.log(*id)).unwrap_or_default();
             if std::thread::panicking() {
                 eprintln!("--- the log of node {id} ---\n{log}");

@@ -18,11 +18,13 @@ use storage::database::DatabaseError;
 use storage::wire::WireError;
 
 pub use apply::apply;
-pub use job::{Attempt, Job, JobState, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
+pub use job::{
+    Attempt, Job, JobState, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState,
+};
 pub use song::{Song, SongStatus};
 pub use transaction::{Changes, Transaction};
-pub use view::View;
 pub(crate) use view::Read;
+pub use view::View;
 
 /// The state could not be read.
 #[derive(Debug, thiserror::Error)]

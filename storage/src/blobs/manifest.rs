@@ -50,7 +50,7 @@ impl Hasher {
                 bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
             self.piece.update(now);
             self.length += now.len() as u64;
-            if self.length % PIECE == 0 {
+            if self.length.is_multiple_of(PIECE) {
                 self.pieces
                     .push(Hash::finish(std::mem::take(&mut self.piece)));
             }
@@ -63,7 +63,7 @@ impl Hasher {
     }
 
     pub(crate) fn finish(mut self) -> (Hash, Manifest) {
-        if self.length % PIECE != 0 {
+        if !self.length.is_multiple_of(PIECE) {
             self.pieces.push(Hash::finish(self.piece));
         }
         (

@@ -406,7 +406,11 @@ impl Peer {
     pub async fn close(&self) {
         self.0.endpoint.close(VarInt::from_u32(0), b"stopping");
         // Services hold handles on this endpoint; it could never go while it holds them.
-        self.0.services.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0
+            .services
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         // The farewells are packets too; a peer that is gone must not keep us.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.0.endpoint.wait_idle()).await;
     }

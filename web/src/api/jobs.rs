@@ -29,8 +29,21 @@ pub struct AttemptView {
 
 impl From<Attempt> for AttemptView {
     fn from(attempt: Attempt) -> Self {
-        let Attempt { number, node, started, ended, error, .. } = attempt;
-        Self { number, node, started, ended, error }
+        let Attempt {
+            number,
+            node,
+            started,
+            ended,
+            error,
+            ..
+        } = attempt;
+        Self {
+            number,
+            node,
+            started,
+            ended,
+            error,
+        }
     }
 }
 
@@ -135,9 +148,14 @@ impl JobView {
 
     /// A job with its tasks, if it is there.
     pub(crate) fn with_tasks(view: &View, id: u64) -> Result<Option<Self>, ApiError> {
-        let Some(job) = view.job(id)? else { return Ok(None) };
+        let Some(job) = view.job(id)? else {
+            return Ok(None);
+        };
         let tasks = view.tasks(id)?.into_iter().map(TaskView::from).collect();
-        Ok(Some(Self { tasks: Some(tasks), ..Self::of(job) }))
+        Ok(Some(Self {
+            tasks: Some(tasks),
+            ..Self::of(job)
+        }))
     }
 
     /// Whether nothing will change any more, unless somebody asks for it.
@@ -188,8 +206,14 @@ pub(crate) async fn list(
     state
         .read(move |view| {
             let jobs = view.jobs(page.before, limit)?;
-            let next = jobs.last().filter(|_| jobs.len() == limit).map(|job| job.id);
-            Ok(Answer::with(JobsData { jobs: jobs.into_iter().map(JobView::of).collect(), next }))
+            let next = jobs
+                .last()
+                .filter(|_| jobs.len() == limit)
+                .map(|job| job.id);
+            Ok(Answer::with(JobsData {
+                jobs: jobs.into_iter().map(JobView::of).collect(),
+                next,
+            }))
         })
         .await
 }
@@ -221,7 +245,10 @@ pub(crate) async fn one(state: State, Path(id): Path<String>) -> Result<Answer<J
     (status = 409, description = "The job has ended already", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn cancel(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+pub(crate) async fn cancel(
+    state: State,
+    Path(id): Path<String>,
+) -> Result<Answer<JobData>, ApiError> {
     let job = job_id(&id)?;
     change(state, id, Command::CancelJob { job, at: now() }).await
 }
@@ -235,7 +262,10 @@ pub(crate) async fn cancel(state: State, Path(id): Path<String>) -> Result<Answe
     (status = 409, description = "The job neither failed nor was cancelled", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn retry(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+pub(crate) async fn retry(
+    state: State,
+    Path(id): Path<String>,
+) -> Result<Answer<JobData>, ApiError> {
     let job = job_id(&id)?;
     change(state, id, Command::RetryJob { job, at: now() }).await
 }

@@ -40,10 +40,22 @@ impl Page {
                        In this version there are no accounts: anyone who reaches the port may call everything."
     ),
     paths(
-        songs::list, songs::one, songs::remove, upload::upload, files::file, mix::mix,
-        jobs::list, jobs::one, jobs::cancel, jobs::retry,
-        crate::events::all, crate::events::of_job,
-        cluster::cluster, health::alive, health::ready, health::metrics,
+        songs::list,
+        songs::one,
+        songs::remove,
+        upload::upload,
+        files::file,
+        mix::mix,
+        jobs::list,
+        jobs::one,
+        jobs::cancel,
+        jobs::retry,
+        crate::events::all,
+        crate::events::of_job,
+        cluster::cluster,
+        health::alive,
+        health::ready,
+        health::metrics,
     )
 )]
 struct Description;
@@ -63,18 +75,45 @@ mod tests {
     fn every_path_is_described() {
         let described = serde_json::to_value(Description::openapi()).unwrap();
         for path in [
-            "/songs/", "/songs/upload", "/songs/{id}", "/songs/{id}/{file}", "/songs/{id}/mix.mp3", "/jobs/",
-            "/jobs/{id}", "/jobs/{id}/cancel", "/jobs/{id}/retry", "/jobs/{id}/events", "/events", "/cluster",
-            "/healthz", "/readyz", "/metrics",
+            "/songs/",
+            "/songs/upload",
+            "/songs/{id}",
+            "/songs/{id}/{file}",
+            "/songs/{id}/mix.mp3",
+            "/jobs/",
+            "/jobs/{id}",
+            "/jobs/{id}/cancel",
+            "/jobs/{id}/retry",
+            "/jobs/{id}/events",
+            "/events",
+            "/cluster",
+            "/healthz",
+            "/readyz",
+            "/metrics",
         ] {
-            assert!(described["paths"][path].is_object(), "{path} is not described");
+            assert!(
+                described["paths"][path].is_object(),
+                "{path} is not described"
+            );
         }
     }
 
     #[test]
     fn pages_have_sensible_sizes() {
-        for (asked, given) in [(None, 50), (Some(0), 1), (Some(7), 7), (Some(1_000_000), 200)] {
-            assert_eq!(Page { before: None, limit: asked }.limit(), given);
+        for (asked, given) in [
+            (None, 50),
+            (Some(0), 1),
+            (Some(7), 7),
+            (Some(1_000_000), 200),
+        ] {
+            assert_eq!(
+                Page {
+                    before: None,
+                    limit: asked
+                }
+                .limit(),
+                given
+            );
         }
     }
 }
