@@ -129,7 +129,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
             dispatcher: Arc::clone(&dispatcher),
         }),
     );
-    loops.spawn(dispatcher.run(stopping.clone()));
+    loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));
     loops.spawn(upkeep::report(
         Arc::clone(&reports),
         peer.clone(),
@@ -148,10 +148,10 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         scratch: emptied(cache.join("scratch")).context("the cache folder")?,
     };
     let workers = Workers::new(
-        configuration.id,
         slots,
         cluster.clone(),
         peer.clone(),
+        Arc::clone(&dispatcher),
         bench,
         broker,
         Arc::clone(&own),
@@ -178,13 +178,11 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let served = axum::serve(listener, web::router(app))
         .with_graceful_shutdown(stopping.clone().cancelled_owned());
     let mut serving = tokio::spawn(served.into_future());
-    tokio::select! {
-        () = stopping.cancelled() => {}
-        ended = &mut serving => {
-            stopping.cancel();
-            ended?.context("the HTTP server ended")?;
-        }
-    }
+    let ended = tokio::select! {
+        () = stopping.cancelled() => None,
+        ended = &mut serving => Some(ended),
+    };
+    stopping.cancel();
 
     let in_order = async {
         let _ = working.await;
@@ -192,7 +190,9 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         loops.close();
         loops.wait().await;
         // Downloads and event streams get a moment to end by themselves.
-        let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+        if ended.is_none() {
+            let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+        }
         cluster.stop().await;
         peer.close().await;
     };
@@ -200,7 +200,10 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         tracing::warn!("not everything ended in time; nothing that was acknowledged is lost");
     }
     tracing::info!("stopped");
-    Ok(())
+    match ended {
+        None => Ok(()),
+        Some(ended) => ended?.context("the HTTP server ended"),
+    }
 }
 
 async fn resolve(address: &str) -> Result<std::net::SocketAddr> {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::broker::Broker;
+use super::dispatcher::Dispatcher;
 use super::service::{Call, Reply};
 use super::task::{Bench, TaskError};
 use super::{Delivery, Hint, Outcome, now};
@@ -33,6 +34,7 @@ pub(crate) struct Workers {
     slots: usize,
     cluster: Cluster,
     peer: Peer,
+    dispatcher: Arc<Dispatcher>,
     bench: Bench,
     broker: Option<Broker>,
     own: Arc<OwnWork>,
@@ -41,19 +43,20 @@ pub(crate) struct Workers {
 impl Workers {
     /// Workers that do nothing until they run.
     pub(crate) fn new(
-        id: NodeId,
         slots: u32,
         cluster: Cluster,
         peer: Peer,
+        dispatcher: Arc<Dispatcher>,
         bench: Bench,
         broker: Option<Broker>,
         own: Arc<OwnWork>,
     ) -> Self {
         Self {
-            id,
+            id: peer.id(),
             slots: slots as usize,
             cluster,
             peer,
+            dispatcher,
             bench,
             broker,
             own,
@@ -96,23 +99,32 @@ impl Workers {
     /// Asks whoever leads for a task until there is one.
     async fn ask_leader(&self) -> Hint {
         loop {
-            if let Some(leader) = self.cluster.status().leader {
-                let has_broker = self
-                    .broker
-                    .as_ref()
-                    .is_some_and(|broker| broker.state().connected);
-                let call = Call::Next { has_broker };
-                let answer = self.peer.call::<_, Reply>(
-                    leader,
-                    Protocol::Work,
-                    &call,
-                    ASK_FOR + Duration::from_secs(2),
-                );
-                if let Ok(Reply::Hint(Some(hint))) = answer.await {
-                    return hint;
+            let has_broker = self
+                .broker
+                .as_ref()
+                .is_some_and(|broker| broker.state().connected);
+            let hint = match self.cluster.status().leader {
+                None => None,
+                Some(leader) if leader == self.id => {
+                    self.dispatcher.next(has_broker, ASK_FOR).await
                 }
+                Some(leader) => {
+                    let call = Call::Next { has_broker };
+                    let patience = ASK_FOR + Duration::from_secs(2);
+                    match self
+                        .peer
+                        .call(leader, Protocol::Work, &call, patience)
+                        .await
+                    {
+                        Ok(Reply::Hint(hint)) => hint,
+                        Ok(Reply::Heard) | Err(_) => None,
+                    }
+                }
+            };
+            match hint {
+                Some(hint) => return hint,
+                None => tokio::time::sleep(ASK_AGAIN).await,
             }
-            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
