@@ -225,9 +225,10 @@ impl From<DecodeError> for ApiError {
         match error {
             DecodeError::Empty => Self::EmptyFile,
             DecodeError::NotAudio | DecodeError::Unsupported(_) => Self::NotAudio(message),
-            DecodeError::Silent | DecodeError::Truncated { .. } | DecodeError::Damaged { .. } => {
-                Self::Damaged(message)
-            }
+            DecodeError::Silent
+            | DecodeError::CutOff
+            | DecodeError::Truncated { .. }
+            | DecodeError::Damaged { .. } => Self::Damaged(message),
             DecodeError::TooLong(_) => Self::TooLong(message),
             DecodeError::Io(error) => Self::io("reading the song", &error),
             DecodeError::Resample(_) => Self::internal("resampling the song", &error),

@@ -17,6 +17,7 @@ use symphonia::core::formats::{FormatOptions, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 
+use crate::ending::is_cut_off;
 pub use crate::pcm::Pcm;
 use crate::pcm::PcmWriter;
 use crate::resample::{ToRate, resampled};
@@ -77,6 +78,9 @@ pub enum DecodeError {
         /// Seconds that should be.
         promised: f64,
     },
+    /// Its end is missing, nobody knows how much of it.
+    #[error("the file ends in the middle of something; it was cut off, upload the whole file")]
+    CutOff,
     /// It is broken inside.
     #[error("the file is damaged after {seconds:.1} seconds ({reason}); upload an intact one")]
     Damaged {
@@ -161,6 +165,9 @@ fn decode(
     let file = File::open(path)?;
     if file.metadata()?.len() == 0 {
         return Err(DecodeError::Empty);
+    }
+    if is_cut_off(&file)? {
+        return Err(DecodeError::CutOff);
     }
     let mut hint = Hint::new();
     if let Some(extension) = extension {

@@ -11,6 +11,7 @@
 
 pub mod decode;
 pub mod encode;
+mod ending;
 pub mod merge;
 pub mod mix;
 pub mod part;

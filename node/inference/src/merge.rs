@@ -158,3 +158,159 @@ fn weights_at(geometry: Geometry, frame: u64) -> f32 {
         sum + geometry.weight((frame - index * stride) as usize)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::decode::Pcm;
+    use crate::part::separate_part;
+    use crate::pcm::PcmWriter;
+    use crate::quality::si_sdr;
+    use crate::synth::{STEMS, compose};
+    use crate::{DEFAULT_MODEL, Stereo, separator};
+
+    use super::*;
+
+    fn pcm(folder: &Path, samples: &Stereo) -> Pcm {
+        let mut writer = PcmWriter::create(&folder.join("samples")).unwrap();
+        let interleaved: Vec<f32> = samples[0]
+            .iter()
+            .zip(&samples[1])
+            .flat_map(|(left, right)| [*left, *right])
+            .collect();
+        writer.write(&interleaved).unwrap();
+        writer.finish().unwrap()
+    }
+
+    /// Separates in tasks of `size` segments and adds the parts up: left and right of every source, frame by frame.
+    fn separated(separator: &dyn Separator, pcm: &Pcm, folder: &Path, size: u32) -> Vec<f32> {
+        let segments = separator.geometry().segments(pcm.frames());
+        let go_on = AtomicBool::new(false);
+        let mut parts = Vec::new();
+        for first in (0..segments).step_by(size as usize) {
+            let part = folder.join(format!("part-{first}"));
+            let count = size.min(segments - first);
+            separate_part(separator, pcm, first, count, &part, &go_on, &|_| {}).unwrap();
+            // Parts may come in any order.
+            parts.insert(0, part);
+        }
+        let mut all = Vec::new();
+        sum_parts(
+            separator.geometry(),
+            separator.sources().len(),
+            pcm.frames(),
+            &parts,
+            &mut |block| {
+                all.extend_from_slice(block);
+                Ok(())
+            },
+        )
+        .unwrap();
+        all
+    }
+
+    #[test]
+    fn stems_add_up_to_the_song_however_it_was_cut() {
+        let separator = separator(DEFAULT_MODEL).unwrap();
+        let stride = separator.geometry().stride;
+        let song = compose(21, 40.0).mixture();
+        for frames in [1, 2, 1000, stride, stride + 1, 3 * stride + 12_345] {
+            let folder = tempfile::tempdir().unwrap();
+            let cut = song.clone().map(|channel| channel[..frames].to_vec());
+            let pcm = pcm(folder.path(), &cut);
+            let whole = separated(separator.as_ref(), &pcm, folder.path(), u32::MAX);
+            for size in [1, 2, 3] {
+                assert!(
+                    separated(separator.as_ref(), &pcm, folder.path(), size) == whole,
+                    "{frames} by {size}"
+                );
+            }
+            assert_eq!(whole.len(), 8 * frames);
+            for (at, stems) in whole.chunks_exact(8).enumerate() {
+                for channel in 0..2 {
+                    let sum: f32 = (0..4).map(|source| stems[2 * source + channel]).sum();
+                    assert!(
+                        (sum - cut[channel][at]).abs() < 1e-5,
+                        "{frames}: frame {at} is {sum}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn silence_stays_silent() {
+        let separator = separator(DEFAULT_MODEL).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let pcm = pcm(folder.path(), &[vec![0.0; 100_000], vec![0.0; 100_000]]);
+        assert!(
+            separated(separator.as_ref(), &pcm, folder.path(), 1)
+                .iter()
+                .all(|sample| *sample == 0.0)
+        );
+    }
+
+    #[test]
+    fn every_stem_is_nearer_to_the_truth_than_the_song_is() {
+        let separator = separator(DEFAULT_MODEL).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let song = compose(22, 15.0);
+        let mixture = song.mixture();
+        let all = separated(
+            separator.as_ref(),
+            &pcm(folder.path(), &mixture),
+            folder.path(),
+            1,
+        );
+        for (source, name) in separator.sources().iter().enumerate() {
+            let stem = song
+                .stem(STEMS.iter().position(|stem| stem == name).unwrap())
+                .concat();
+            let channel = |channel| all.iter().skip(2 * source + channel).step_by(8).copied();
+            let estimate: Vec<f32> = channel(0).chain(channel(1)).collect();
+            let gain = si_sdr(&estimate, &stem) - si_sdr(&mixture.concat(), &stem);
+            assert!(gain > 3.0, "{name} gains {gain:.1} dB");
+        }
+    }
+
+    #[test]
+    fn missing_wrong_and_foreign_parts_are_refused() {
+        let separator = separator(DEFAULT_MODEL).unwrap();
+        let geometry = separator.geometry();
+        let folder = tempfile::tempdir().unwrap();
+        let frames = 2 * geometry.stride as u64;
+        let pcm = pcm(
+            folder.path(),
+            &[vec![0.1; frames as usize], vec![0.1; frames as usize]],
+        );
+        let go_on = AtomicBool::new(false);
+        let paths = [folder.path().join("first"), folder.path().join("second")];
+        for (path, first) in paths.iter().zip(0..) {
+            separate_part(separator.as_ref(), &pcm, first, 1, path, &go_on, &|_| {}).unwrap();
+        }
+        let sum = |parts: &[PathBuf]| sum_parts(geometry, 4, frames, parts, &mut |_| Ok(()));
+        assert!(sum(&paths).is_ok());
+        assert!(matches!(sum(&paths[1..]), Err(MergeError::Gap(0))));
+        assert!(
+            matches!(sum(&paths[..1]), Err(MergeError::Gap(at)) if at == geometry.segment as u64)
+        );
+        let bytes = std::fs::read(&paths[1]).unwrap();
+        std::fs::write(&paths[1], &bytes[..bytes.len() - 1]).unwrap();
+        assert!(matches!(
+            sum(&paths),
+            Err(MergeError::Part(PartError::NotAPart(_)))
+        ));
+        std::fs::write(&paths[1], "short").unwrap();
+        assert!(matches!(sum(&paths), Err(MergeError::Part(_))));
+    }
+
+    #[test]
+    fn a_raised_flag_stops_the_work() {
+        let separator = separator(DEFAULT_MODEL).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let pcm = pcm(folder.path(), &[vec![0.1; 1000], vec![0.1; 1000]]);
+        let raised = AtomicBool::new(true);
+        let part = folder.path().join("part");
+        let result = separate_part(separator.as_ref(), &pcm, 0, 1, &part, &raised, &|_| {});
+        assert!(matches!(result, Err(PartError::Stopped)));
+    }
+}

@@ -6,8 +6,19 @@ use rubato::{Fft, FixedSync, Resampler};
 use crate::RATE;
 use crate::decode::DecodeError;
 
-/// Frames that are resampled at a time; at awkward rates it is what the rate's divisors allow.
-const CHUNK: usize = 4096;
+/// Frames that are resampled at a time, about.
+const CHUNK: u32 = 4096;
+
+/// Frames at `rate` Hz that become an even number of ours: the filter's delay is half of them, and half a frame of it
+/// could not be made good.
+fn chunk(rate: u32) -> usize {
+    let (mut unit, mut rest) = (rate, RATE);
+    while rest > 0 {
+        (unit, rest) = (rest, unit % rest);
+    }
+    let pair = 2 * (rate / unit);
+    (pair * CHUNK.div_ceil(pair)) as usize
+}
 
 /// How many frames a song of `frames` frames at `rate` Hz has at 44.1 kHz.
 pub(crate) fn resampled(frames: u64, rate: u32) -> u64 {
@@ -39,8 +50,14 @@ impl ToRate {
         if rate == RATE {
             return Ok(Self::Same);
         }
-        let resampler = Fft::new(rate as usize, RATE as usize, CHUNK, 2, FixedSync::Input)
-            .map_err(|error| DecodeError::Resample(error.to_string()))?;
+        let resampler = Fft::new(
+            rate as usize,
+            RATE as usize,
+            chunk(rate),
+            2,
+            FixedSync::Both,
+        )
+        .map_err(|error| DecodeError::Resample(error.to_string()))?;
         let skip = resampler.output_delay();
         let output = vec![0.0; 2 * resampler.output_frames_max()];
         Ok(Self::Fft(Box::new(Stream {
