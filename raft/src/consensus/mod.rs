@@ -3,6 +3,8 @@
 //! The log's entries are batches of [`Request`]s, since openraft fsyncs once for each entry: the leader gathers what
 //! arrives while a write is under way ([`crate::cluster`]).
 
+#[cfg(test)]
+mod conformance;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod network;

@@ -407,7 +407,7 @@ fn fail(
         task.id, task.failures
     ));
     job.finished_at = Some(at);
-    close_tasks(state, job.id)?;
+    close_tasks(state, job.id, at)?;
     put_job(state, &job)?;
     Ok(Ok(Answer::Done))
 }
@@ -420,9 +420,14 @@ fn to_pending(state: &mut Transaction, task: &mut Task) -> Applied<Answer> {
 }
 
 /// Takes the tasks of a job that has ended from the workers.
-fn close_tasks(state: &mut Transaction, job: u64) -> Result<(), ViewError> {
+fn close_tasks(state: &mut Transaction, job: u64, at: u64) -> Result<(), ViewError> {
     for mut task in state.tasks(job)? {
         if matches!(task.state, TaskState::Pending | TaskState::Running { .. }) {
+            if let (TaskState::Running { .. }, Some(attempt)) =
+                (task.state, task.attempts.last_mut())
+            {
+                attempt.ended = Some(at);
+            }
             task.state = TaskState::Waiting;
             task.attempt += 1;
             put_task(state, &task)?;
@@ -473,7 +478,7 @@ fn cancel(state: &mut Transaction, id: u64, at: u64) -> Applied<Answer> {
             wish: "cancelled".into()
         });
     }
-    close_tasks(state, id)?;
+    close_tasks(state, id, at)?;
     job.state = JobState::Cancelled;
     job.finished_at = Some(at);
     put_job(state, &job)?;

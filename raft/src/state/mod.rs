@@ -7,8 +7,12 @@
 //! one batch together with the log's position.
 
 mod apply;
+#[cfg(test)]
+mod invariants;
 pub mod job;
 pub mod keys;
+#[cfg(test)]
+mod scripted;
 pub mod song;
 mod transaction;
 mod view;

@@ -1,0 +1,126 @@
+//! Whatever is asked in whatever order, the state stays sound, and two replicas stay the same.
+
+use proptest::prelude::*;
+use storage::blobs::Hash;
+use uuid::Uuid;
+
+use super::scripted::Machine;
+use super::{JobState, Output, Plan, StemFiles, Stems, TaskId, TaskKind, TaskState};
+use crate::command::Command;
+
+fn commands() -> impl Strategy<Value = Command> {
+    let (at, plan) = (
+        0,
+        Plan {
+            frames: 10,
+            segments: 3,
+            segments_per_task: 2,
+        },
+    );
+    let file = (0u8..2).prop_map(|file| Hash::of(&[file]));
+    let task = (1u64..4, 0u32..3).prop_map(|(job, index)| TaskId { job, index });
+    let claim = (task.clone(), 1u32..4, 0u64..2);
+    let output = |task: TaskId| {
+        let file = Hash::of(task.to_string().as_bytes());
+        let stems = [(
+            "drums".to_owned(),
+            StemFiles {
+                mp3: file,
+                wav: file,
+            },
+        )]
+        .into();
+        // The third task of this plan is the merge.
+        if task.index == 2 {
+            Output::Stems(Stems { files: stems })
+        } else {
+            Output::Part(file)
+        }
+    };
+    prop_oneof![
+        1 => file.prop_map(move |hash| Command::AddSong {
+            title: "song".into(),
+            hash,
+            size: 1,
+            format: "wav".into(),
+            uploader_id: None,
+            plan,
+            model: "spectral".into(),
+            max_attempts: 2,
+            at,
+        }),
+        1 => (1u64..6).prop_map(move |song| Command::RemoveSong { song, at }),
+        4 => claim.clone().prop_map(move |(task, attempt, node)| Command::ClaimTask { task, attempt, node, at }),
+        4 => claim.clone().prop_map(move |(task, attempt, node)| Command::FinishTask {
+            task,
+            attempt,
+            node,
+            output: output(task),
+            at,
+        }),
+        1 => claim.clone().prop_map(move |(task, attempt, node)| Command::FailTask {
+            task,
+            attempt,
+            node,
+            reason: String::new(),
+            at,
+        }),
+        1 => claim.clone().prop_map(move |(task, attempt, node)| Command::ReleaseTask { task, attempt, node, at }),
+        1 => claim.prop_map(move |(task, attempt, _)| Command::ExpireTask { task, attempt, reason: String::new(), at }),
+        1 => task.prop_map(move |task| Command::ReopenTask { task, reason: String::new(), at }),
+        1 => (1u64..4).prop_map(move |job| Command::CancelJob { job, at }),
+        1 => (1u64..4).prop_map(move |job| Command::RetryJob { job, at }),
+    ]
+}
+
+fn check(machine: &Machine) {
+    let view = machine.view();
+    let mut open = Vec::new();
+    for job in view.jobs(None, 100).unwrap().iter().rev() {
+        let tasks = view.tasks(job.id).unwrap();
+        let done = |task: &&super::Task| matches!(task.state, TaskState::Done { .. });
+        assert_eq!(
+            tasks.iter().filter(done).count(),
+            job.done as usize,
+            "{job:?}"
+        );
+        assert_eq!(tasks.len(), job.tasks as usize);
+        assert_eq!(job.state == JobState::Done, job.stems.is_some());
+        assert_eq!(job.state.is_open(), job.finished_at.is_none());
+        for task in &tasks {
+            if matches!(task.state, TaskState::Pending | TaskState::Running { .. }) {
+                assert!(job.state.is_open(), "{task:?} of {job:?}");
+                open.push(task.id);
+                if task.kind == TaskKind::Merge {
+                    assert_eq!(job.done + 1, job.tasks, "{task:?} of {job:?}");
+                }
+            }
+        }
+        let stuck = job.state.is_open() && !tasks.iter().any(|task| open.contains(&task.id));
+        assert!(!stuck, "nothing is left to do for {job:?}: {tasks:?}");
+    }
+    let known: Vec<_> = view
+        .open_tasks()
+        .unwrap()
+        .iter()
+        .map(|task| task.id)
+        .collect();
+    assert_eq!(known, open);
+    for song in view.songs(None, 100).unwrap() {
+        assert!(view.job(song.job).unwrap().is_some(), "{song:?} has no job");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn the_state_stays_sound(commands in prop::collection::vec(commands(), 1..60)) {
+        let (mut one, mut two) = (Machine::new(), Machine::new());
+        for command in &commands {
+            let id = Uuid::new_v4();
+            prop_assert_eq!(one.apply(id, command), two.apply(id, command));
+            check(&one);
+        }
+        prop_assert_eq!(one.view().references().unwrap(), two.view().references().unwrap());
+    }
+}
