@@ -1,10 +1,10 @@
 //! One claimed task, from the files it needs to the file it makes.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::try_join_all;
 use inference::merge::{MergeError, merge};
 use inference::part::{PartError, separate_part};
 use inference::{Separator, UnknownModel};
@@ -162,12 +162,11 @@ impl Bench {
         })
         .await??;
 
-        let mut files = BTreeMap::new();
-        for stem in made {
-            let mp3 = self.keep(&stem.mp3).await?;
-            let wav = self.keep(&stem.wav).await?;
-            files.insert(stem.name, StemFiles { mp3, wav });
-        }
+        let kept = made.into_iter().map(|stem| async move {
+            let (mp3, wav) = tokio::try_join!(self.keep(&stem.mp3), self.keep(&stem.wav))?;
+            Ok::<_, TaskError>((stem.name, StemFiles { mp3, wav }))
+        });
+        let files = try_join_all(kept).await?.into_iter().collect();
         Ok(Output::Stems(Stems { files }))
     }
 

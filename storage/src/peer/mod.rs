@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, Endpoint, EndpointConfig, TransportConfig, VarInt};
@@ -34,6 +34,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(4);
 /// Something is said at least this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// A member that failed to answer is asked last for this long.
+const SILENT_FOR: Duration = Duration::from_secs(5);
 /// Socket buffers: several milliseconds of a fast network.
 const SOCKET_BUFFER: usize = 4 << 20;
 
@@ -149,6 +151,8 @@ struct Inner {
     clients: HashMap<Protocol, quinn::ClientConfig>,
     services: RwLock<HashMap<Protocol, Arc<dyn Service>>>,
     connections: Mutex<HashMap<(NodeId, Protocol), Slot>>,
+    /// When a member last failed to answer.
+    silences: Mutex<HashMap<NodeId, Instant>>,
 }
 
 /// This node's end of all connections. Cheap to clone.
@@ -203,6 +207,7 @@ impl Peer {
             clients,
             services: RwLock::default(),
             connections: Mutex::default(),
+            silences: Mutex::default(),
         }));
         tokio::spawn(peer.clone().accept());
         Ok(peer)
@@ -236,6 +241,27 @@ impl Peer {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(node, address);
+    }
+
+    /// Whether the member failed to answer a moment ago. A hint for whom to ask first, no verdict.
+    pub fn is_silent(&self, node: NodeId) -> bool {
+        let silences = self
+            .0
+            .silences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        silences
+            .get(&node)
+            .is_some_and(|since| since.elapsed() < SILENT_FOR)
+    }
+
+    pub(crate) fn fell_silent(&self, node: NodeId) {
+        let mut silences = self
+            .0
+            .silences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        silences.insert(node, Instant::now());
     }
 
     /// Answers a protocol from now on.
@@ -340,9 +366,20 @@ impl Peer {
         };
         let connection = match dialled {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Err(unreachable(error.to_string())),
-            Err(_) => return Err(unreachable("no answer".into())),
+            Ok(Err(error)) => {
+                self.fell_silent(node);
+                return Err(unreachable(error.to_string()));
+            }
+            Err(_) => {
+                self.fell_silent(node);
+                return Err(unreachable("no answer".into()));
+            }
         };
+        self.0
+            .silences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&node);
         *kept = Some(connection.clone());
         Ok(connection)
     }
@@ -399,7 +436,10 @@ impl Peer {
         };
         tokio::time::timeout(patience, asked)
             .await
-            .unwrap_or(Err(PeerError::Timeout(node)))
+            .unwrap_or_else(|_| {
+                self.fell_silent(node);
+                Err(PeerError::Timeout(node))
+            })
     }
 
     /// Ends all connections in order.

@@ -73,10 +73,11 @@ impl Sharing {
         &self.0.blobs
     }
 
-    /// The other members, in the order in which they should hold the blob.
+    /// The other members, in the order in which they should hold the blob; those that do not answer come last.
     fn others(&self, hash: &Hash) -> Vec<NodeId> {
         let mut order = placement::order(hash, &self.0.peer.members());
         order.retain(|member| *member != self.0.peer.id());
+        order.sort_by_key(|member| self.0.peer.is_silent(*member));
         order
     }
 
@@ -118,7 +119,10 @@ impl Sharing {
     }
 
     async fn push(&self, member: NodeId, hash: Hash, manifest: &Manifest) -> Result<(), PeerError> {
-        let timeout = |_| PeerError::Timeout(member);
+        let timeout = |_| {
+            self.0.peer.fell_silent(member);
+            PeerError::Timeout(member)
+        };
         let question = Question::Push {
             hash,
             manifest: manifest.clone(),
