@@ -160,7 +160,7 @@ fn any_number_of_channels_becomes_two() {
 
     // Only the low-frequency channel of six sounds, and then only the left surround.
     let surround = |channel: usize, name: &str| {
-        let mut filter = vec!["0*c0"; 6];
+        let mut filter = ["0*c0"; 6];
         filter[channel] = "c0";
         let pan: Vec<_> = filter
             .iter()
