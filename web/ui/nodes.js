@@ -32,15 +32,17 @@ function draw(item, node, data) {
   if (item.dataset.key === key) return;
   item.dataset.key = key;
   item.className = node.alive ? "up" : "away";
+  const elsewhere = node.id === data.id
+    ? "You are here."
+    : el("a", { href: `http://${node.http}/` }, node.http);
   item.replaceChildren(
     el("div", {},
       el("span", { class: "lamp", "aria-hidden": "true" }),
       el("strong", {}, `Node ${node.id}`),
       node.leader ? el("span", { class: "tag" }, "leader") : null,
-      node.id === data.id ? el("span", { class: "tag" }, "this one") : null,
       node.alive ? null : el("span", { class: "tag" }, "away")),
     ...lines.map((line) => el("p", { class: "quiet" }, line)),
-    node.id === data.id ? null : el("p", { class: "quiet" }, el("a", { href: `http://${node.http}/` }, node.http)),
+    el("p", { class: "quiet" }, elsewhere),
   );
 }
 

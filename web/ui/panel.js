@@ -39,8 +39,9 @@ function stemTrack(song, part, place) {
       "aria-label": `Download ${part} as ${format.toUpperCase()}`,
     }, format.toUpperCase()));
   return new Track({
-    name: part,
-    label: part === "song" ? "whole song" : part,
+    // The class "song" is the card's.
+    name: part === "song" ? "whole" : part,
+    label: part,
     address: () => song.parts[part].mp3,
     seconds: song.seconds,
     place,
