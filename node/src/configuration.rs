@@ -148,9 +148,9 @@ pub(crate) struct Consensus {
 impl Default for Consensus {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 75,
-            election_min_ms: 300,
-            election_max_ms: 500,
+            heartbeat_ms: 60,
+            election_min_ms: 200,
+            election_max_ms: 350,
         }
     }
 }

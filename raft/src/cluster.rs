@@ -18,7 +18,7 @@ use storage::NodeId;
 use storage::database::{Database, DatabaseError};
 use storage::peer::{Peer, PeerError, Protocol, ServeFuture, Service, Stream};
 use storage::wire::WireError;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::bootstrap::{self, Finding, Introducer};
@@ -26,7 +26,7 @@ use crate::command::{Answer, Command, Refusal};
 use crate::consensus::log::Log;
 use crate::consensus::machine::Machine;
 use crate::consensus::network::{Network, RaftService};
-use crate::consensus::{Raft, Request, Requests};
+use crate::consensus::{Metrics, Raft, Request, Requests};
 use crate::state::{Event, View};
 
 /// How long a proposal or a read may take before it fails.
@@ -307,7 +307,8 @@ impl Cluster {
         }
     }
 
-    /// Calls whoever leads until it answers or the deadline comes; `here` is the same call on this node.
+    /// Calls whoever leads until it answers or the deadline comes; `here` is the same call on this node. A call to a
+    /// leader that is followed by another is given up: the old one may be dead, and would be waited for in vain.
     async fn persist<T, F>(&self, call: Call, here: impl Fn(Self) -> F) -> Result<T, ClusterError>
     where
         T: DeserializeOwned,
@@ -315,10 +316,10 @@ impl Cluster {
     {
         let began = Instant::now();
         let mut last = Miss::NotLeader;
+        let mut metrics = self.0.raft.metrics();
         while began.elapsed() < DEADLINE {
             let (leader, running) = {
-                let metrics = self.0.raft.metrics();
-                let metrics = metrics.borrow();
+                let metrics = metrics.borrow_and_update();
                 (metrics.current_leader, metrics.running_state.is_ok())
             };
             if !running {
@@ -332,11 +333,14 @@ impl Cluster {
                         self.ask(leader, &call).await
                     }
                 };
-                match tokio::time::timeout(STEP, step).await {
-                    Ok(Ok(value)) => return Ok(value),
-                    Ok(Err(Miss::NoMajority)) => return Err(ClusterError::NoMajority),
-                    Ok(Err(miss)) => last = miss,
-                    Err(_) => last = Miss::Timeout,
+                let answered = tokio::select! {
+                    answered = tokio::time::timeout(STEP, step) => answered.unwrap_or(Err(Miss::Timeout)),
+                    () = leads_no_more(&mut metrics, leader) => Err(Miss::NotLeader),
+                };
+                match answered {
+                    Ok(value) => return Ok(value),
+                    Err(Miss::NoMajority) => return Err(ClusterError::NoMajority),
+                    Err(miss) => last = miss,
                 }
             }
             tokio::time::sleep(AGAIN).await;
@@ -395,6 +399,15 @@ impl Cluster {
             Ok(Err(_)) => Err(Miss::NotLeader),
             Err(_) => Err(Miss::Timeout),
         }
+    }
+}
+
+/// Returns when this node sees somebody else lead than `leader`.
+async fn leads_no_more(metrics: &mut watch::Receiver<Metrics>, leader: NodeId) {
+    let other = |metrics: &Metrics| metrics.current_leader.is_some_and(|now| now != leader);
+    if metrics.wait_for(other).await.is_err() {
+        // Consensus has ended; the step will say so.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -59,6 +59,7 @@ openraft::declare_raft_types!(
 );
 
 pub(crate) type Raft = openraft::Raft<Types>;
+pub(crate) type Metrics = openraft::RaftMetrics<NodeId, Member>;
 pub(crate) type LogId = openraft::LogId<NodeId>;
 pub(crate) type StorageError = openraft::StorageError<NodeId>;
 

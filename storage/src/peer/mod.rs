@@ -25,6 +25,8 @@ use identity::{Identity, name_of};
 pub use identity::{Secret, SecretError};
 pub use stream::{LONGEST_FRAME, Stream};
 
+use uuid::Uuid;
+
 use crate::NodeId;
 use crate::wire::WireError;
 
@@ -36,6 +38,8 @@ const IDLE: Duration = Duration::from_secs(4);
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A member that failed to answer is asked last for this long.
 const SILENT_FOR: Duration = Duration::from_secs(5);
+/// The round trip that is assumed before one is measured: a first packet that is lost is sent again after three of it.
+const FIRST_GUESS: Duration = Duration::from_millis(50);
 /// Socket buffers: several milliseconds of a fast network.
 const SOCKET_BUFFER: usize = 4 << 20;
 
@@ -140,6 +144,8 @@ pub struct PeerConfig {
 #[derive(Debug, Serialize, Deserialize)]
 struct Hello {
     id: NodeId,
+    /// The random name of this run of the process.
+    run: Uuid,
 }
 
 type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
@@ -151,6 +157,10 @@ struct Inner {
     clients: HashMap<Protocol, quinn::ClientConfig>,
     services: RwLock<HashMap<Protocol, Arc<dyn Service>>>,
     connections: Mutex<HashMap<(NodeId, Protocol), Slot>>,
+    /// This process.
+    run: Uuid,
+    /// The processes that the members were last met as.
+    runs: Mutex<HashMap<NodeId, Uuid>>,
     /// When a member last failed to answer.
     silences: Mutex<HashMap<NodeId, Instant>>,
 }
@@ -207,6 +217,8 @@ impl Peer {
             clients,
             services: RwLock::default(),
             connections: Mutex::default(),
+            run: Uuid::new_v4(),
+            runs: Mutex::default(),
             silences: Mutex::default(),
         }));
         tokio::spawn(peer.clone().accept());
@@ -311,8 +323,9 @@ impl Peer {
                 hello.id
             )));
         }
-        stream.write_frame(&Hello { id: self.0.id }).await?;
+        stream.write_frame(&self.hello()).await?;
         stream.finish()?;
+        self.met(&hello);
         loop {
             let (send, recv) = connection.accept_bi().await?;
             let service = self
@@ -329,6 +342,41 @@ impl Peer {
                     tracing::debug!(from = hello.id, ?protocol, %error, "a request was not served");
                 }
             });
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            id: self.0.id,
+            run: self.0.run,
+        }
+    }
+
+    /// Notes who a member is now. If it was another process before, connections to that one are of no use, and only
+    /// their silence would tell.
+    fn met(&self, hello: &Hello) {
+        let before = self
+            .0
+            .runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(hello.id, hello.run);
+        if before.is_none_or(|before| before == hello.run) {
+            return;
+        }
+        let connections = self
+            .0
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for ((node, _), slot) in connections.iter() {
+            // A slot that is locked is being dialled, and will reach the new process.
+            if *node == hello.id
+                && let Ok(mut kept) = slot.try_lock()
+                && let Some(connection) = kept.take()
+            {
+                connection.close(VarInt::from_u32(3), b"you were started anew");
+            }
         }
     }
 
@@ -405,11 +453,12 @@ impl Peer {
             .await?;
         let (send, recv) = connection.open_bi().await?;
         let mut stream = Stream { send, recv };
-        stream.write_frame(&Hello { id: self.0.id }).await?;
+        stream.write_frame(&self.hello()).await?;
         let hello: Hello = stream.read_frame().await?;
         if hello.id != node {
             return Err(told(&format!("node {} answers there", hello.id)));
         }
+        self.met(&hello);
         Ok(connection)
     }
 
@@ -428,18 +477,34 @@ impl Peer {
         question: &Q,
         patience: Duration,
     ) -> Result<A, PeerError> {
-        let asked = async {
-            let mut stream = self.open(node, protocol).await?;
+        let asked = async |connection: &Connection| {
+            let (send, recv) = connection.open_bi().await?;
+            let mut stream = Stream { send, recv };
             stream.write_frame(question).await?;
             stream.finish()?;
             stream.read_frame().await
         };
-        tokio::time::timeout(patience, asked)
-            .await
-            .unwrap_or_else(|_| {
+        let began = Instant::now();
+        let connection = tokio::time::timeout(patience, self.connection(node, protocol)).await;
+        let Ok(connection) = connection else {
+            self.fell_silent(node);
+            return Err(PeerError::Timeout(node));
+        };
+        let connection = connection?;
+        let heard = connection.stats().udp_rx.datagrams;
+        let left = patience.saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, asked(&connection)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Not even an acknowledgement: the other end is gone, perhaps back with another connection. QUIC
+                // itself would try ever more seldom.
+                if connection.stats().udp_rx.datagrams == heard {
+                    connection.close(VarInt::from_u32(2), b"silence");
+                }
                 self.fell_silent(node);
                 Err(PeerError::Timeout(node))
-            })
+            }
+        }
     }
 
     /// Ends all connections in order.
@@ -474,6 +539,7 @@ fn certificate_names(connection: &Connection, id: NodeId) -> bool {
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport.max_idle_timeout(IDLE.try_into().ok());
+    transport.initial_rtt(FIRST_GUESS);
     transport.keep_alive_interval(Some(KEEP_ALIVE));
     transport.stream_receive_window(VarInt::from_u32(16 << 20));
     transport.receive_window(VarInt::from_u32(64 << 20));

@@ -7,6 +7,7 @@ mod placement;
 mod protocol;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +21,9 @@ use protocol::{BlobService, PushAnswer, Question, STALLED, read_piece, store, wr
 
 /// How long a member may take to say whether it holds a blob.
 const ASK_WITHIN: Duration = Duration::from_millis(1500);
+
+/// A member that has not answered for this long is not waited for alone.
+const HEDGE: Duration = Duration::from_millis(200);
 
 /// A blob could not be shared.
 #[derive(Debug, thiserror::Error)]
@@ -82,29 +86,36 @@ impl Sharing {
     }
 
     /// Pushes a blob of this node's until a majority of the members, this node among them, hold it on disk. Returns
-    /// how many do.
+    /// how many do. A member that is slow to answer is not waited for: the next one is asked as well.
     pub async fn spread(&self, hash: &Hash) -> Result<usize, ShareError> {
         let (blobs, wanted) = (self.0.blobs.clone(), *hash);
         let manifest = blocking(move || blobs.manifest(&wanted)).await?;
         let needed = self.0.peer.members().len() / 2 + 1;
+        let unanswered = AtomicUsize::new(0);
+        let push = |member| {
+            unanswered.fetch_add(1, Ordering::Relaxed);
+            self.push(member, *hash, &manifest, &unanswered)
+        };
         let mut candidates = self.others(hash).into_iter();
-        let mut pushes: FuturesUnordered<_> = candidates
-            .by_ref()
-            .take(needed - 1)
-            .map(|member| self.push(member, *hash, &manifest))
-            .collect();
+        let mut pushes: FuturesUnordered<_> =
+            candidates.by_ref().take(needed - 1).map(push).collect();
         let mut stored = 1;
         let mut reasons = Vec::new();
         while stored < needed {
-            match pushes.next().await {
+            let finished = tokio::select! {
+                finished = pushes.next() => finished,
+                () = tokio::time::sleep(HEDGE) => {
+                    if unanswered.load(Ordering::Relaxed) > 0 {
+                        pushes.extend(candidates.next().map(push));
+                    }
+                    continue;
+                }
+            };
+            match finished {
                 Some(Ok(())) => stored += 1,
                 Some(Err(error)) => {
                     reasons.push(error.to_string());
-                    pushes.extend(
-                        candidates
-                            .next()
-                            .map(|member| self.push(member, *hash, &manifest)),
-                    );
+                    pushes.extend(candidates.next().map(push));
                 }
                 None => {
                     return Err(ShareError::NoMajority {
@@ -118,7 +129,13 @@ impl Sharing {
         Ok(stored)
     }
 
-    async fn push(&self, member: NodeId, hash: Hash, manifest: &Manifest) -> Result<(), PeerError> {
+    async fn push(
+        &self,
+        member: NodeId,
+        hash: Hash,
+        manifest: &Manifest,
+        unanswered: &AtomicUsize,
+    ) -> Result<(), PeerError> {
         let timeout = |_| {
             self.0.peer.fell_silent(member);
             PeerError::Timeout(member)
@@ -133,9 +150,9 @@ impl Sharing {
             let answer = stream.read_frame::<PushAnswer>().await?;
             Ok::<_, PeerError>((stream, answer))
         };
-        let (mut stream, answer) = tokio::time::timeout(ASK_WITHIN, asked)
-            .await
-            .map_err(timeout)??;
+        let answered = tokio::time::timeout(ASK_WITHIN, asked).await;
+        unanswered.fetch_sub(1, Ordering::Relaxed);
+        let (mut stream, answer) = answered.map_err(timeout)??;
         let answer = match answer {
             PushAnswer::Wanted => {
                 write_pieces(&self.0.blobs, &mut stream, hash, manifest, 0).await?;
