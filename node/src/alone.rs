@@ -1,5 +1,6 @@
 //! What `node` does without a cluster: separate songs here and now, and compose songs to try things with.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -24,6 +25,9 @@ pub(crate) fn separate(song: &Path, out: &Path, model: &str) -> Result<()> {
     let made = separate_within(song, &folder, &scratch, separator.as_ref());
     std::fs::remove_dir_all(&scratch)?;
     let seconds = made?;
+    if std::io::stderr().is_terminal() {
+        eprint!("\r");
+    }
     eprintln!(
         "{}: {:.1} s of music in {:.1} s, in {}",
         song.display(),
@@ -47,13 +51,15 @@ fn separate_within(
     let never = AtomicBool::new(false);
     let part = scratch.join("part");
     separate_part(separator, &pcm, 0, segments, &part, &never, &|done| {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
         eprint!(
             "\r{}: {:3} %",
             song.display(),
             100 * u64::from(done) / u64::from(segments.max(1))
         );
     })?;
-    eprint!("\r");
     for stem in merge(separator, pcm.frames(), &[part], scratch, &never)? {
         std::fs::rename(&stem.mp3, folder.join(format!("{}.mp3", stem.name)))?;
         std::fs::rename(&stem.wav, folder.join(format!("{}.wav", stem.name)))?;

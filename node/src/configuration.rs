@@ -352,7 +352,7 @@ mod tests {
             ("max_attempts = 5", "max_attempts = 0", "at least 1"),
             ("model = \"spectral\"", "model = \"magic\"", "magic"),
             (
-                "election_max_ms = 500",
+                "election_max_ms = 350",
                 "election_max_ms = 100",
                 "election_max_ms above it",
             ),

@@ -60,42 +60,57 @@ fn wav_header(frames: u32) -> Vec<u8> {
 async fn bad_uploads_are_refused_with_a_sentence_and_leave_nothing() {
     let _turn = turn().await;
     let limits =
-        "[limits]\nupload_bytes = 8000000\nsong_seconds = 600\ncollect_grace_seconds = 1\n";
+        "[limits]\nupload_bytes = 37000000\nsong_seconds = 7200\ncollect_grace_seconds = 1\n";
     let cluster = Cluster::start(3, None, limits).await;
     let good = std::fs::read(song(10, 20)).unwrap();
-    let mut ten_hours = wav_header(5_000_000);
-    ten_hours[24..28].copy_from_slice(&100u32.to_le_bytes());
-    ten_hours.resize(ten_hours.len() + 5_000_000, 128);
+    let mut ten_hours = wav_header(36_000_000);
+    ten_hours[24..28].copy_from_slice(&1000u32.to_le_bytes());
+    ten_hours.resize(ten_hours.len() + 36_000_000, 128);
+    let letter = b"This is a letter, not a song. ".repeat(1000);
 
-    for (name, file, bytes, title) in [
+    for (status, code, file, bytes, title) in [
+        (415, "not_audio", "song.mp3", letter, "t".to_owned()),
+        (422, "empty_file", "song.mp3", Vec::new(), "t".to_owned()),
         (
-            "not audio",
-            "song.mp3",
-            b"This is a letter, not a song. ".repeat(1000),
+            422,
+            "damaged",
+            "no-length.wav",
+            wav_header(0),
             "t".to_owned(),
         ),
-        ("empty", "song.mp3", Vec::new(), "t".to_owned()),
-        ("zero length", "song.wav", wav_header(0), "t".to_owned()),
         (
-            "truncated",
-            "song.wav",
+            422,
+            "damaged",
+            "cut.wav",
             good[..good.len() / 2].to_vec(),
             "t".to_owned(),
         ),
-        ("hours long", "song.wav", ten_hours, "t".to_owned()),
-        ("too large", "song.wav", vec![0; 9_000_000], "t".to_owned()),
-        ("10 kB title", "song.wav", good.clone(), "t".repeat(10_000)),
+        (422, "too_long", "long.wav", ten_hours, "t".to_owned()),
+        (
+            413,
+            "too_large",
+            "large.wav",
+            vec![0; 38_000_000],
+            "t".to_owned(),
+        ),
+        (
+            422,
+            "title_too_long",
+            "song.wav",
+            good.clone(),
+            "t".repeat(10_000),
+        ),
     ] {
-        let (status, body) = cluster.try_upload(0, &title, bytes, file).await;
-        assert!(status.is_client_error(), "{name}: {status} {body}");
-        assert_eq!(body["ok"], false, "{name}: {body}");
-        assert!(body["errors"][0].to_string().len() > 20, "{name}: {body}");
+        let (found, body) = cluster.try_upload(0, &title, bytes, file).await;
+        assert_eq!(found.as_u16(), status, "{file}: {body}");
+        assert_eq!(body["ok"], false, "{file}: {body}");
+        assert_eq!(body["errors"][0]["code"], code, "{file}: {body}");
+        let message = body["errors"][0]["message"].as_str().unwrap();
+        assert!(
+            message.ends_with('.') && message.len() > 20,
+            "{file}: {message}"
+        );
     }
-    let (status, _) = cluster
-        .try_upload(1, "t", vec![0; 9_000_000], "song.wav")
-        .await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
-
     wait_for("a clean disk", async || {
         files(&cluster).is_empty().then_some(())
     })

@@ -189,3 +189,37 @@ async fn a_node_stops_in_order_and_hands_its_task_back() {
         "{job}"
     );
 }
+
+#[tokio::test]
+async fn a_task_that_always_fails_ends_its_job_with_the_reason() {
+    let _turn = turn().await;
+    // Nobody works yet.
+    let mut cluster = Cluster::start(3, None, "[workers]\nslots = 0\nmax_attempts = 3\n").await;
+    let uploaded = cluster.upload(0, "Poison", &song(5, 9)).await;
+    for node in 0..3 {
+        cluster.kill(node);
+        let blobs = cluster.folder.path().join(format!("node-{node}/blobs"));
+        std::fs::remove_dir_all(blobs).unwrap();
+    }
+    let file = cluster.folder.path().join("cluster.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("slots = 0", "slots = 1")).unwrap();
+    for node in 0..3 {
+        cluster.run(node);
+    }
+    cluster.ready(1).await;
+    let job = wait_for("the job to fail", async || {
+        let data = cluster
+            .data(1, &format!("/jobs/{}", uploaded["job_id"]))
+            .await?;
+        (data["job"]["state"] == "failed").then(|| data["job"].clone())
+    })
+    .await;
+    assert_eq!(job["tasks"][0]["failures"], 3);
+    let reason = job["error"].as_str().unwrap();
+    assert!(reason.contains("file cannot be had"), "{reason}");
+    assert_eq!(
+        cluster.status(2, &uploaded).await.as_deref(),
+        Some("FAILED")
+    );
+}

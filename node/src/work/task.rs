@@ -61,6 +61,13 @@ pub(crate) enum TaskError {
     Stopped,
 }
 
+impl TaskError {
+    /// Whether the same attempt may well succeed a moment later, when nodes that are away are back.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Song(_) | Self::Share(_))
+    }
+}
+
 /// What tasks run with.
 pub(crate) struct Bench {
     /// The files.

@@ -28,6 +28,9 @@ pub(crate) const ASK_FOR: Duration = Duration::from_secs(3);
 /// The pause after a question that could not be answered.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 
+/// The pause after a failure that may pass, for each failure before it.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// The workers of one node.
 pub(crate) struct Workers {
     id: NodeId,
@@ -147,6 +150,13 @@ impl Workers {
         let held = self.own.hold(task.id, task.attempt);
         tracing::info!(task = %task.id, attempt = task.attempt, "working");
         let verdict = self.work(&task, stop).await;
+        if verdict.as_ref().is_err_and(TaskError::may_pass) {
+            // Or all attempts would be spent on one bad moment.
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE * task.failures) => {}
+                () = stop.cancelled() => {}
+            }
+        }
         drop(held);
         self.report(&task, verdict, stop).await
     }
