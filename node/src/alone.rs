@@ -15,13 +15,10 @@ use inference::{RATE, Separator};
 pub(crate) fn separate(song: &Path, out: &Path, model: &str) -> Result<()> {
     let began = Instant::now();
     let separator = inference::separator(model)?;
-    let name = song
-        .file_stem()
-        .with_context(|| format!("{} is no file", song.display()))?;
+    let name = song.file_stem().with_context(|| format!("{} is no file", song.display()))?;
     let folder = out.join(model).join(name);
     let scratch = folder.join(".scratch");
-    std::fs::create_dir_all(&scratch)
-        .with_context(|| format!("{} cannot be made", scratch.display()))?;
+    std::fs::create_dir_all(&scratch).with_context(|| format!("{} cannot be made", scratch.display()))?;
     let made = separate_within(song, &folder, &scratch, separator.as_ref());
     std::fs::remove_dir_all(&scratch)?;
     let seconds = made?;
@@ -38,15 +35,9 @@ pub(crate) fn separate(song: &Path, out: &Path, model: &str) -> Result<()> {
     Ok(())
 }
 
-fn separate_within(
-    song: &Path,
-    folder: &Path,
-    scratch: &Path,
-    separator: &dyn Separator,
-) -> Result<f64> {
+fn separate_within(song: &Path, folder: &Path, scratch: &Path, separator: &dyn Separator) -> Result<f64> {
     let extension = song.extension().and_then(|extension| extension.to_str());
-    let pcm = decode_to(song, extension, &scratch.join("song.f32"))
-        .with_context(|| song.display().to_string())?;
+    let pcm = decode_to(song, extension, &scratch.join("song.f32")).with_context(|| song.display().to_string())?;
     let segments = separator.geometry().segments(pcm.frames());
     let never = AtomicBool::new(false);
     let part = scratch.join("part");
@@ -54,11 +45,7 @@ fn separate_within(
         if !std::io::stderr().is_terminal() {
             return;
         }
-        eprint!(
-            "\r{}: {:3} %",
-            song.display(),
-            100 * u64::from(done) / u64::from(segments.max(1))
-        );
+        eprint!("\r{}: {:3} %", song.display(), 100 * u64::from(done) / u64::from(segments.max(1)));
     })?;
     for stem in merge(separator, pcm.frames(), &[part], scratch, &never)? {
         std::fs::rename(&stem.mp3, folder.join(format!("{}.mp3", stem.name)))?;
@@ -69,10 +56,7 @@ fn separate_within(
 
 /// Composes a song into `out`: song.wav and its true stems.
 pub(crate) fn synthesize(out: &Path, seconds: f64, seed: u64) -> Result<()> {
-    ensure!(
-        seconds > 0.0 && seconds <= 36_000.0,
-        "--seconds must be above 0 and at most 36000"
-    );
+    ensure!(seconds > 0.0 && seconds <= 36_000.0, "--seconds must be above 0 and at most 36000");
     std::fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     inference::synth::compose(seed, seconds).write(out)?;
     Ok(())

@@ -21,21 +21,11 @@ pub(crate) struct CommandLine {
     pub cluster: Option<PathBuf>,
 
     /// The folder of a cluster of one.
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "quartet-data",
-        conflicts_with = "cluster"
-    )]
+    #[arg(long, value_name = "FOLDER", default_value = "quartet-data", conflicts_with = "cluster")]
     pub data: PathBuf,
 
     /// The address at which a cluster of one answers browsers.
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:8080",
-        conflicts_with = "cluster"
-    )]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", conflicts_with = "cluster")]
     pub listen: String,
 
     /// Does something else than running a node.

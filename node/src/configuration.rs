@@ -99,12 +99,7 @@ pub(crate) struct Workers {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self {
-            slots: 1,
-            model: inference::DEFAULT_MODEL.into(),
-            segments_per_task: 4,
-            max_attempts: 5,
-        }
+        Self { slots: 1, model: inference::DEFAULT_MODEL.into(), segments_per_task: 4, max_attempts: 5 }
     }
 }
 
@@ -124,12 +119,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            upload_bytes: 200 << 20,
-            song_seconds: 7200,
-            reserve_bytes: 256 << 20,
-            collect_grace_seconds: 120,
-        }
+        Self { upload_bytes: 200 << 20, song_seconds: 7200, reserve_bytes: 256 << 20, collect_grace_seconds: 120 }
     }
 }
 
@@ -147,11 +137,7 @@ pub(crate) struct Consensus {
 
 impl Default for Consensus {
     fn default() -> Self {
-        Self {
-            heartbeat_ms: 60,
-            election_min_ms: 200,
-            election_max_ms: 350,
-        }
+        Self { heartbeat_ms: 60, election_min_ms: 200, election_max_ms: 350 }
     }
 }
 
@@ -179,64 +165,43 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// Reads `cluster.toml` for the node `id`.
     pub(crate) fn read(path: &Path, id: NodeId) -> Result<Self, ConfigurationError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigurationError::Read {
-            path: path.into(),
-            source,
-        })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigurationError::Read { path: path.into(), source })?;
         Self::parse(&text, path, id)
     }
 
     fn parse(text: &str, path: &Path, id: NodeId) -> Result<Self, ConfigurationError> {
-        let file: File = toml::from_str(text).map_err(|source| ConfigurationError::Parse {
-            path: path.into(),
-            source: Box::new(source),
-        })?;
-        let invalid = |reason: String| ConfigurationError::Invalid {
-            path: path.into(),
-            reason,
-        };
+        let file: File = toml::from_str(text)
+            .map_err(|source| ConfigurationError::Parse { path: path.into(), source: Box::new(source) })?;
+        let invalid = |reason: String| ConfigurationError::Invalid { path: path.into(), reason };
         let folder = path.parent().unwrap_or(Path::new("."));
 
         let mut members = BTreeMap::new();
         let mut addresses = BTreeSet::new();
         for mut member in file.node {
             for (key, address) in [("http", &member.http), ("quic", &member.quic)] {
-                if address
-                    .rsplit_once(':')
-                    .and_then(|(_, port)| port.parse::<u16>().ok())
-                    .is_none()
-                {
+                if address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).is_none() {
                     return Err(invalid(format!(
                         "node {}: {key} = {address:?} is not an address; write host:port",
                         member.id
                     )));
                 }
                 if !addresses.insert((key, address.clone())) {
-                    return Err(invalid(format!(
-                        "two nodes have {key} = {address:?}; give each its own"
-                    )));
+                    return Err(invalid(format!("two nodes have {key} = {address:?}; give each its own")));
                 }
             }
             member.data = folder.join(&member.data);
             let id = member.id;
             if members.insert(id, member).is_some() {
-                return Err(invalid(format!(
-                    "node {id} is listed twice; every node has its own id"
-                )));
+                return Err(invalid(format!("node {id} is listed twice; every node has its own id")));
             }
         }
         if !members.contains_key(&id) {
             let known: Vec<String> = members.keys().map(u64::to_string).collect();
-            return Err(invalid(format!(
-                "there is no node {id} here, only {}",
-                known.join(", ")
-            )));
+            return Err(invalid(format!("there is no node {id} here, only {}", known.join(", "))));
         }
         for (key, value) in [
-            (
-                "workers.segments_per_task",
-                u64::from(file.workers.segments_per_task),
-            ),
+            ("workers.segments_per_task", u64::from(file.workers.segments_per_task)),
             ("workers.max_attempts", u64::from(file.workers.max_attempts)),
             ("limits.upload_bytes", file.limits.upload_bytes),
             ("limits.song_seconds", file.limits.song_seconds),
@@ -270,12 +235,7 @@ impl Configuration {
 
     /// A cluster of one, with everything embedded, in the folder `data`.
     pub(crate) fn alone(data: PathBuf, http: String) -> Self {
-        let member = Member {
-            id: 0,
-            http,
-            quic: "127.0.0.1:0".into(),
-            data: data.clone(),
-        };
+        let member = Member { id: 0, http, quic: "127.0.0.1:0".into(), data: data.clone() };
         Self {
             id: 0,
             members: BTreeMap::from([(0, member)]),
@@ -308,8 +268,7 @@ mod tests {
     const EXAMPLE: &str = include_str!("../../cluster.toml");
 
     fn parse(text: &str, id: NodeId) -> Result<Configuration, String> {
-        Configuration::parse(text, Path::new("/etc/quartet/cluster.toml"), id)
-            .map_err(|error| error.to_string())
+        Configuration::parse(text, Path::new("/etc/quartet/cluster.toml"), id).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -319,28 +278,15 @@ mod tests {
         assert_eq!(read.me().data, Path::new("/etc/quartet/data/node-1"));
         let alone = Configuration::alone("x".into(), "127.0.0.1:8080".into());
         assert_eq!(format!("{:?}", read.limits), format!("{:?}", alone.limits));
-        assert_eq!(
-            format!("{:?}", read.workers),
-            format!("{:?}", alone.workers)
-        );
-        assert_eq!(
-            format!("{:?}", read.consensus),
-            format!("{:?}", alone.consensus)
-        );
+        assert_eq!(format!("{:?}", read.workers), format!("{:?}", alone.workers));
+        assert_eq!(format!("{:?}", read.consensus), format!("{:?}", alone.consensus));
     }
 
     #[test]
     fn an_unknown_key_is_refused_with_its_line() {
-        let line = EXAMPLE
-            .lines()
-            .position(|line| line.starts_with("slots"))
-            .unwrap()
-            + 1;
+        let line = EXAMPLE.lines().position(|line| line.starts_with("slots")).unwrap() + 1;
         let error = parse(&EXAMPLE.replace("slots = 1 ", "slotz = 1 "), 0).unwrap_err();
-        assert!(
-            error.contains("slotz") && error.contains(&format!("line {line}")),
-            "{error}"
-        );
+        assert!(error.contains("slotz") && error.contains(&format!("line {line}")), "{error}");
     }
 
     #[test]
@@ -351,11 +297,7 @@ mod tests {
             ("127.0.0.1:7402", "127.0.0.1", "host:port"),
             ("max_attempts = 5", "max_attempts = 0", "at least 1"),
             ("model = \"spectral\"", "model = \"magic\"", "magic"),
-            (
-                "election_max_ms = 350",
-                "election_max_ms = 100",
-                "election_max_ms above it",
-            ),
+            ("election_max_ms = 350", "election_max_ms = 100", "election_max_ms above it"),
         ] {
             let error = parse(&EXAMPLE.replace(from, to), 0).unwrap_err();
             assert!(error.contains(word), "{to}: {error}");

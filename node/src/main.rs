@@ -19,9 +19,8 @@ use configuration::Configuration;
 
 fn main() -> Result<()> {
     let line = CommandLine::parse();
-    let filter = EnvFilter::try_from_env("QUARTET_LOG").unwrap_or_else(|_| {
-        EnvFilter::new("info,openraft=warn,lapin=off,amq_protocol=off,symphonia=off")
-    });
+    let filter = EnvFilter::try_from_env("QUARTET_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,openraft=warn,lapin=off,amq_protocol=off,symphonia=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -38,11 +37,7 @@ fn main() -> Result<()> {
                     failed += 1;
                 }
             }
-            anyhow::ensure!(
-                failed == 0,
-                "{failed} of {} songs could not be separated",
-                songs.len()
-            );
+            anyhow::ensure!(failed == 0, "{failed} of {} songs could not be separated", songs.len());
             Ok(())
         }
         Some(Action::Synthesize { out, seconds, seed }) => alone::synthesize(&out, seconds, seed),
@@ -51,10 +46,7 @@ fn main() -> Result<()> {
                 (Some(file), Some(id)) => Configuration::read(file, id)?,
                 _ => Configuration::alone(line.data, line.listen),
             };
-            tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?
-                .block_on(process::run(configuration))
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(process::run(configuration))
         }
     }
 }

@@ -37,9 +37,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let configuration = Arc::new(configuration);
     let me = configuration.me().clone();
-    let metrics = PrometheusBuilder::new()
-        .install_recorder()
-        .context("metrics cannot be recorded")?;
+    let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
 
     let secret = if configuration.make_secret {
         std::fs::create_dir_all(&me.data)
@@ -54,20 +52,13 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let peer = Peer::bind(PeerConfig {
         id: configuration.id,
         listen: resolve(&me.quic).await?,
-        members: configuration
-            .members
-            .values()
-            .map(|member| (member.id, member.quic.clone()))
-            .collect(),
+        members: configuration.members.values().map(|member| (member.id, member.quic.clone())).collect(),
         secret,
     })?;
     // Taken before Raft starts, so that a port in use is told at once.
-    let listener = TcpListener::bind(&me.http).await.with_context(|| {
-        format!(
-            "the HTTP address {} cannot be had; is another program on it?",
-            me.http
-        )
-    })?;
+    let listener = TcpListener::bind(&me.http)
+        .await
+        .with_context(|| format!("the HTTP address {} cannot be had; is another program on it?", me.http))?;
     let sharing = Sharing::start(blobs.clone(), peer.clone());
 
     let stopping = CancellationToken::new();
@@ -82,11 +73,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
 
     let raft = ClusterConfig {
         id: configuration.id,
-        members: configuration
-            .members
-            .values()
-            .map(|member| (member.id, member.quic.clone()))
-            .collect(),
+        members: configuration.members.values().map(|member| (member.id, member.quic.clone())).collect(),
         data: me.data.clone(),
         heartbeat: Duration::from_millis(configuration.consensus.heartbeat_ms),
         election: Duration::from_millis(configuration.consensus.election_min_ms)
@@ -103,8 +90,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let broker_stop = CancellationToken::new();
     let broker = configuration.broker.clone().map(|settings| {
         let slots = u16::try_from(slots).unwrap_or(u16::MAX);
-        let (broker, running) =
-            Broker::start(settings, slots, deliveries.clone(), broker_stop.clone());
+        let (broker, running) = Broker::start(settings, slots, deliveries.clone(), broker_stop.clone());
         loops.spawn(running);
         broker
     });
@@ -117,45 +103,22 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         broker.clone(),
         Arc::clone(&own),
     ));
-    let dispatcher = Arc::new(Dispatcher::new(
-        cluster.clone(),
-        Arc::clone(&reports),
-        broker.clone(),
-    ));
+    let dispatcher = Arc::new(Dispatcher::new(cluster.clone(), Arc::clone(&reports), broker.clone()));
     peer.serve(
         Protocol::Work,
-        Arc::new(WorkService {
-            reports: Arc::clone(&reports),
-            dispatcher: Arc::clone(&dispatcher),
-        }),
+        Arc::new(WorkService { reports: Arc::clone(&reports), dispatcher: Arc::clone(&dispatcher) }),
     );
     loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));
-    loops.spawn(upkeep::report(
-        Arc::clone(&reports),
-        peer.clone(),
-        stopping.clone(),
-    ));
-    loops.spawn(upkeep::collect(
-        cluster.clone(),
-        sharing.clone(),
-        configuration.collect_grace(),
-        stopping.clone(),
-    ));
+    loops.spawn(upkeep::report(Arc::clone(&reports), peer.clone(), stopping.clone()));
+    loops.spawn(upkeep::collect(cluster.clone(), sharing.clone(), configuration.collect_grace(), stopping.clone()));
     let cache = me.data.join("cache");
     let bench = Bench {
         sharing: sharing.clone(),
         samples: Samples::open(cache.join("samples")).context("the cache folder")?,
         scratch: emptied(cache.join("scratch")).context("the cache folder")?,
     };
-    let workers = Workers::new(
-        slots,
-        cluster.clone(),
-        peer.clone(),
-        Arc::clone(&dispatcher),
-        bench,
-        broker,
-        Arc::clone(&own),
-    );
+    let workers =
+        Workers::new(slots, cluster.clone(), peer.clone(), Arc::clone(&dispatcher), bench, broker, Arc::clone(&own));
     let working = tokio::spawn(Arc::new(workers).run(delivered, stopping.clone()));
 
     let app = web::App {
@@ -175,8 +138,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     };
     let address = listener.local_addr()?;
     tracing::info!(node = configuration.id, "ready: open http://{address}/");
-    let served = axum::serve(listener, web::router(app))
-        .with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let served = axum::serve(listener, web::router(app)).with_graceful_shutdown(stopping.clone().cancelled_owned());
     let mut serving = tokio::spawn(served.into_future());
     let ended = tokio::select! {
         () = stopping.cancelled() => None,

@@ -55,14 +55,8 @@ pub(crate) struct OwnWork {
 impl OwnWork {
     /// Notes a claim until the returned guard is dropped.
     pub(crate) fn hold(self: &Arc<Self>, task: TaskId, attempt: u32) -> Held {
-        self.claims
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(task, attempt);
-        Held {
-            work: Arc::clone(self),
-            task,
-        }
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(task, attempt);
+        Held { work: Arc::clone(self), task }
     }
 
     /// Counts a finished task.
@@ -79,11 +73,7 @@ pub(crate) struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.work
-            .claims
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.task);
+        self.work.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.task);
     }
 }
 
@@ -111,14 +101,7 @@ impl Reports {
         broker: Option<Broker>,
         own: Arc<OwnWork>,
     ) -> Self {
-        Self {
-            configuration,
-            cluster,
-            blobs,
-            broker,
-            own,
-            heard: Mutex::default(),
-        }
+        Self { configuration, cluster, blobs, broker, own, heard: Mutex::default() }
     }
 
     /// This node's report as of now. Looks at the disk, so not for a runtime's thread.
@@ -145,22 +128,14 @@ impl Reports {
 
     /// Takes in a report.
     pub(crate) fn hear(&self, report: Report) {
-        let heard = Heard {
-            at: Instant::now(),
-            report,
-        };
-        self.heard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(heard.report.id, heard);
+        let heard = Heard { at: Instant::now(), report };
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(heard.report.id, heard);
     }
 
     /// Whether `node` says that it works on this claim; `None` when it said nothing lately.
     pub(crate) fn works_on(&self, node: NodeId, task: TaskId, attempt: u32) -> Option<bool> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = heard
-            .get(&node)
-            .filter(|heard| heard.at.elapsed() < DEAD_AFTER)?;
+        let heard = heard.get(&node).filter(|heard| heard.at.elapsed() < DEAD_AFTER)?;
         Some(heard.report.working_on.contains(&(task, attempt)))
     }
 }
@@ -179,21 +154,11 @@ impl web::Nodes for Reports {
                     id: member.id,
                     http: member.http.clone(),
                     alive: known.is_some_and(|heard| heard.at.elapsed() < DEAD_AFTER),
-                    heard_ms_ago: known.map(|heard| {
-                        u64::try_from(heard.at.elapsed().as_millis()).unwrap_or(u64::MAX)
-                    }),
+                    heard_ms_ago: known.map(|heard| u64::try_from(heard.at.elapsed().as_millis()).unwrap_or(u64::MAX)),
                     leader: leader == Some(member.id),
-                    version: report
-                        .map(|report| report.version.clone())
-                        .unwrap_or_default(),
+                    version: report.map(|report| report.version.clone()).unwrap_or_default(),
                     working_on: report
-                        .map(|report| {
-                            report
-                                .working_on
-                                .iter()
-                                .map(|(task, _)| task.to_string())
-                                .collect()
-                        })
+                        .map(|report| report.working_on.iter().map(|(task, _)| task.to_string()).collect())
                         .unwrap_or_default(),
                     slots: report.map_or(0, |report| report.slots),
                     tasks_done: report.map_or(0, |report| report.tasks_done),
@@ -207,19 +172,13 @@ impl web::Nodes for Reports {
 
     fn broker(&self) -> BrokerReport {
         let open = self.cluster.peek().open_tasks().unwrap_or_default();
-        let running = open
-            .iter()
-            .filter(|task| matches!(task.state, raft::state::TaskState::Running { .. }))
-            .count() as u64;
+        let running =
+            open.iter().filter(|task| matches!(task.state, raft::state::TaskState::Running { .. })).count() as u64;
         let state = self.broker.as_ref().map(Broker::state).unwrap_or_default();
         BrokerReport {
             configured: self.broker.is_some(),
             connected: state.connected,
-            queue: self
-                .broker
-                .as_ref()
-                .map(|broker| broker.prefix().to_owned())
-                .unwrap_or_default(),
+            queue: self.broker.as_ref().map(|broker| broker.prefix().to_owned()).unwrap_or_default(),
             ready: state.ready,
             pending: open.len() as u64 - running,
             running,

@@ -29,19 +29,13 @@ pub(crate) async fn report(reports: Arc<Reports>, peer: Peer, stop: Cancellation
             continue;
         };
         reports.hear(report.clone());
-        let told = peer
-            .members()
-            .into_iter()
-            .filter(|member| *member != peer.id())
-            .map(|member| {
-                let (peer, call) = (&peer, Call::Report(report.clone()));
-                // A node that does not listen will hear the next one.
-                async move {
-                    let _ = peer
-                        .call::<_, Reply>(member, Protocol::Work, &call, INTERVAL)
-                        .await;
-                }
-            });
+        let told = peer.members().into_iter().filter(|member| *member != peer.id()).map(|member| {
+            let (peer, call) = (&peer, Call::Report(report.clone()));
+            // A node that does not listen will hear the next one.
+            async move {
+                let _ = peer.call::<_, Reply>(member, Protocol::Work, &call, INTERVAL).await;
+            }
+        });
         futures_util::future::join_all(told).await;
     }
 }
@@ -49,12 +43,7 @@ pub(crate) async fn report(reports: Arc<Reports>, peer: Peer, stop: Cancellation
 /// Removes this node's files that nothing in the state refers to and that are older than `grace`.
 ///
 /// The grace covers a file that is already here while the command that refers to it is on its way.
-pub(crate) async fn collect(
-    cluster: Cluster,
-    sharing: Sharing,
-    grace: Duration,
-    stop: CancellationToken,
-) {
+pub(crate) async fn collect(cluster: Cluster, sharing: Sharing, grace: Duration, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -25,14 +25,7 @@ fn files(cluster: &Cluster) -> Vec<String> {
     let mut found = Vec::new();
     for node in cluster.http.keys() {
         for folder in ["blobs", "staging", "cache"] {
-            below(
-                &cluster
-                    .folder
-                    .path()
-                    .join(format!("node-{node}"))
-                    .join(folder),
-                &mut found,
-            );
+            below(&cluster.folder.path().join(format!("node-{node}")).join(folder), &mut found);
         }
     }
     found
@@ -59,8 +52,7 @@ fn wav_header(frames: u32) -> Vec<u8> {
 #[tokio::test]
 async fn bad_uploads_are_refused_with_a_sentence_and_leave_nothing() {
     let _turn = turn().await;
-    let limits =
-        "[limits]\nupload_bytes = 37000000\nsong_seconds = 7200\ncollect_grace_seconds = 1\n";
+    let limits = "[limits]\nupload_bytes = 37000000\nsong_seconds = 7200\ncollect_grace_seconds = 1\n";
     let cluster = Cluster::start(3, None, limits).await;
     let good = std::fs::read(song(10, 20)).unwrap();
     let mut ten_hours = wav_header(36_000_000);
@@ -71,57 +63,21 @@ async fn bad_uploads_are_refused_with_a_sentence_and_leave_nothing() {
     for (status, code, file, bytes, title) in [
         (415, "not_audio", "song.mp3", letter, "t".to_owned()),
         (422, "empty_file", "song.mp3", Vec::new(), "t".to_owned()),
-        (
-            422,
-            "damaged",
-            "no-length.wav",
-            wav_header(0),
-            "t".to_owned(),
-        ),
-        (
-            422,
-            "damaged",
-            "cut.wav",
-            good[..good.len() / 2].to_vec(),
-            "t".to_owned(),
-        ),
+        (422, "damaged", "no-length.wav", wav_header(0), "t".to_owned()),
+        (422, "damaged", "cut.wav", good[..good.len() / 2].to_vec(), "t".to_owned()),
         (422, "too_long", "long.wav", ten_hours, "t".to_owned()),
-        (
-            413,
-            "too_large",
-            "large.wav",
-            vec![0; 38_000_000],
-            "t".to_owned(),
-        ),
-        (
-            422,
-            "title_too_long",
-            "song.wav",
-            good.clone(),
-            "t".repeat(10_000),
-        ),
+        (413, "too_large", "large.wav", vec![0; 38_000_000], "t".to_owned()),
+        (422, "title_too_long", "song.wav", good.clone(), "t".repeat(10_000)),
     ] {
         let (found, body) = cluster.try_upload(0, &title, bytes, file).await;
         assert_eq!(found.as_u16(), status, "{file}: {body}");
         assert_eq!(body["ok"], false, "{file}: {body}");
         assert_eq!(body["errors"][0]["code"], code, "{file}: {body}");
         let message = body["errors"][0]["message"].as_str().unwrap();
-        assert!(
-            message.ends_with('.') && message.len() > 20,
-            "{file}: {message}"
-        );
+        assert!(message.ends_with('.') && message.len() > 20, "{file}: {message}");
     }
-    wait_for("a clean disk", async || {
-        files(&cluster).is_empty().then_some(())
-    })
-    .await;
-    assert_eq!(
-        cluster.data(2, "/songs/").await.unwrap()["songs"]
-            .as_array()
-            .unwrap()
-            .len(),
-        0
-    );
+    wait_for("a clean disk", async || files(&cluster).is_empty().then_some(())).await;
+    assert_eq!(cluster.data(2, "/songs/").await.unwrap()["songs"].as_array().unwrap().len(), 0);
 }
 
 /// Begins an upload of which only a part arrives.
@@ -158,10 +114,7 @@ async fn broken_connections_leave_nothing() {
     assert!(String::from_utf8_lossy(&answer[..length]).starts_with("HTTP/1.1 4"));
     drop(cut);
 
-    wait_for("a clean disk", async || {
-        files(&cluster).is_empty().then_some(())
-    })
-    .await;
+    wait_for("a clean disk", async || files(&cluster).is_empty().then_some(())).await;
     cluster.ready(0).await;
 }
 
@@ -178,43 +131,20 @@ async fn files_answer_ranges_and_refuse_what_is_not_there() {
     let tag = whole.headers()["etag"].clone();
     let whole = whole.bytes().await.unwrap();
 
-    let ranged = async |range: &str| {
-        cluster
-            .client
-            .get(&url)
-            .header("range", range)
-            .send()
-            .await
-            .unwrap()
-    };
+    let ranged = async |range: &str| cluster.client.get(&url).header("range", range).send().await.unwrap();
     let middle = ranged("bytes=100-199").await;
     assert_eq!(middle.status(), StatusCode::PARTIAL_CONTENT);
-    assert_eq!(
-        middle.headers()["content-range"].to_str().unwrap(),
-        format!("bytes 100-199/{}", whole.len())
-    );
+    assert_eq!(middle.headers()["content-range"].to_str().unwrap(), format!("bytes 100-199/{}", whole.len()));
     assert_eq!(middle.bytes().await.unwrap(), whole[100..200]);
     let tail = ranged("bytes=-50").await;
     assert_eq!(tail.bytes().await.unwrap(), whole[whole.len() - 50..]);
     let past = ranged("bytes=999999999-").await;
     assert_eq!(past.status(), StatusCode::RANGE_NOT_SATISFIABLE);
-    assert_eq!(
-        past.headers()["content-range"].to_str().unwrap(),
-        format!("bytes */{}", whole.len())
-    );
+    assert_eq!(past.headers()["content-range"].to_str().unwrap(), format!("bytes */{}", whole.len()));
 
     let head = cluster.client.head(&url).send().await.unwrap();
-    assert_eq!(
-        head.headers()["content-length"].to_str().unwrap(),
-        whole.len().to_string()
-    );
-    let fresh = cluster
-        .client
-        .get(&url)
-        .header("if-none-match", &tag)
-        .send()
-        .await
-        .unwrap();
+    assert_eq!(head.headers()["content-length"].to_str().unwrap(), whole.len().to_string());
+    let fresh = cluster.client.get(&url).header("if-none-match", &tag).send().await.unwrap();
     assert_eq!(fresh.status(), StatusCode::NOT_MODIFIED);
 
     for path in [
@@ -228,44 +158,16 @@ async fn files_answer_ranges_and_refuse_what_is_not_there() {
     ] {
         let answer = cluster.get(0, &path).await.unwrap();
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
-        assert_eq!(
-            answer.json::<serde_json::Value>().await.unwrap()["ok"],
-            false,
-            "{path}"
-        );
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["ok"], false, "{path}");
     }
     for query in ["drums=loud", "drums=NaN", "kazoo=1", "drums=1e30"] {
-        let answer = cluster
-            .get(0, &format!("/songs/{}/mix.mp3?{query}", uploaded["id"]))
-            .await
-            .unwrap();
-        assert!(
-            answer.status().is_client_error(),
-            "{query}: {}",
-            answer.status()
-        );
+        let answer = cluster.get(0, &format!("/songs/{}/mix.mp3?{query}", uploaded["id"])).await.unwrap();
+        assert!(answer.status().is_client_error(), "{query}: {}", answer.status());
     }
 
-    let gone = cluster
-        .client
-        .delete(cluster.url(0, &format!("/songs/{}", uploaded["id"])))
-        .send()
-        .await
-        .unwrap();
+    let gone = cluster.client.delete(cluster.url(0, &format!("/songs/{}", uploaded["id"]))).send().await.unwrap();
     assert!(gone.status().is_success());
-    assert_eq!(
-        cluster
-            .get(0, &format!("/songs/{}", uploaded["id"]))
-            .await
-            .unwrap()
-            .status(),
-        404
-    );
-    let blobs = async || {
-        files(&cluster)
-            .iter()
-            .all(|file| !file.contains("/blobs/"))
-            .then_some(())
-    };
+    assert_eq!(cluster.get(0, &format!("/songs/{}", uploaded["id"])).await.unwrap().status(), 404);
+    let blobs = async || files(&cluster).iter().all(|file| !file.contains("/blobs/")).then_some(());
     wait_for("the files to go", blobs).await;
 }

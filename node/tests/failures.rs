@@ -19,10 +19,7 @@ async fn same_everywhere(cluster: &Cluster, nodes: &[u64], song: &serde_json::Va
             seen.push(cluster.part(*node, song, &format!("{stem}.wav")).await);
         }
         assert!(seen[0].len() > 44);
-        assert!(
-            seen.windows(2).all(|pair| pair[0] == pair[1]),
-            "{stem} differs between nodes"
-        );
+        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{stem} differs between nodes");
     }
 }
 
@@ -67,10 +64,7 @@ async fn the_merged_result_is_what_one_process_makes() {
     assert!(separated.success());
     for stem in STEMS {
         let here = std::fs::read(alone.path().join(format!("spectral/song/{stem}.wav"))).unwrap();
-        assert!(
-            here == cluster.part(0, &uploaded, &format!("{stem}.wav")).await,
-            "{stem} differs"
-        );
+        assert!(here == cluster.part(0, &uploaded, &format!("{stem}.wav")).await, "{stem} differs");
     }
 }
 
@@ -172,22 +166,11 @@ async fn a_node_stops_in_order_and_hands_its_task_back() {
     let worker = cluster.working(0, &uploaded, None).await;
     let process = cluster.process(worker);
     process.terminate();
-    assert!(
-        process
-            .wait(harness::PATIENCE)
-            .is_some_and(|status| status.success())
-    );
+    assert!(process.wait(harness::PATIENCE).is_some_and(|status| status.success()));
     let survivor = (worker + 1) % 3;
     cluster.split(survivor, &uploaded).await;
     let job = cluster.job(survivor, &uploaded).await.unwrap();
-    assert!(
-        job["tasks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|task| task["failures"] == 0),
-        "{job}"
-    );
+    assert!(job["tasks"].as_array().unwrap().iter().all(|task| task["failures"] == 0), "{job}");
 }
 
 #[tokio::test]
@@ -209,17 +192,12 @@ async fn a_task_that_always_fails_ends_its_job_with_the_reason() {
     }
     cluster.ready(1).await;
     let job = wait_for("the job to fail", async || {
-        let data = cluster
-            .data(1, &format!("/jobs/{}", uploaded["job_id"]))
-            .await?;
+        let data = cluster.data(1, &format!("/jobs/{}", uploaded["job_id"])).await?;
         (data["job"]["state"] == "failed").then(|| data["job"].clone())
     })
     .await;
     assert_eq!(job["tasks"][0]["failures"], 3);
     let reason = job["error"].as_str().unwrap();
     assert!(reason.contains("file cannot be had"), "{reason}");
-    assert_eq!(
-        cluster.status(2, &uploaded).await.as_deref(),
-        Some("FAILED")
-    );
+    assert_eq!(cluster.status(2, &uploaded).await.as_deref(), Some("FAILED"));
 }

@@ -40,17 +40,11 @@ pub(crate) fn disk(database: &Database, node: NodeId) -> Result<Uuid, StartError
     if let Some(bytes) = database.get(Table::Meta, DISK)? {
         let disk: Disk = wire::decode(&bytes)?;
         if disk.node != node {
-            return Err(StartError::AnothersDisk {
-                node,
-                owner: disk.node,
-            });
+            return Err(StartError::AnothersDisk { node, owner: disk.node });
         }
         return Ok(disk.name);
     }
-    let disk = Disk {
-        name: Uuid::new_v4(),
-        node,
-    };
+    let disk = Disk { name: Uuid::new_v4(), node };
     let mut batch = Batch::new();
     batch.put(Table::Meta, DISK, wire::encode(&disk)?);
     database.write(batch)?;
@@ -77,15 +71,9 @@ impl Introducer {
         let members = self.raft.get().map(|raft| {
             let metrics = raft.metrics();
             let membership = Arc::clone(&metrics.borrow().membership_config);
-            membership
-                .nodes()
-                .map(|(id, member)| (*id, member.clone()))
-                .collect::<BTreeMap<_, _>>()
+            membership.nodes().map(|(id, member)| (*id, member.clone())).collect::<BTreeMap<_, _>>()
         });
-        Introduction {
-            disk: self.disk,
-            members: members.filter(|members| !members.is_empty()),
-        }
+        Introduction { disk: self.disk, members: members.filter(|members| !members.is_empty()) }
     }
 }
 
@@ -110,40 +98,17 @@ pub(crate) async fn find_cluster(
         let mut silent = Vec::new();
         for (id, address) in addresses {
             if *id == me {
-                members.insert(
-                    me,
-                    Member {
-                        disk,
-                        address: address.clone(),
-                    },
-                );
+                members.insert(me, Member { disk, address: address.clone() });
                 continue;
             }
-            match peer
-                .call::<_, Introduction>(
-                    *id,
-                    Protocol::Cluster,
-                    &Call::Hello,
-                    Duration::from_secs(1),
-                )
-                .await
-            {
-                Ok(Introduction {
-                    members: Some(known),
-                    ..
-                }) => match known.get(&me) {
+            match peer.call::<_, Introduction>(*id, Protocol::Cluster, &Call::Hello, Duration::from_secs(1)).await {
+                Ok(Introduction { members: Some(known), .. }) => match known.get(&me) {
                     Some(member) if member.disk == disk => return Ok(Finding::Join),
                     Some(_) => return Err(StartError::WipedDisk(me)),
                     None => return Err(StartError::NotAMember(me)),
                 },
                 Ok(Introduction { disk, .. }) => {
-                    members.insert(
-                        *id,
-                        Member {
-                            disk,
-                            address: address.clone(),
-                        },
-                    );
+                    members.insert(*id, Member { disk, address: address.clone() });
                 }
                 Err(error) => silent.push(error.to_string()),
             }

@@ -82,9 +82,7 @@ pub enum StartError {
     )]
     WipedDisk(NodeId),
     /// The cluster does not know this node.
-    #[error(
-        "the cluster that answers has no node {0}; check the id and the addresses in cluster.toml"
-    )]
+    #[error("the cluster that answers has no node {0}; check the id and the addresses in cluster.toml")]
     NotAMember(NodeId),
     /// Raft refused.
     #[error("consensus cannot start: {0}")]
@@ -162,28 +160,16 @@ pub struct Cluster(Arc<Inner>);
 
 impl Cluster {
     /// Takes part; a fresh disk waits here until it has found the others.
-    pub async fn start(
-        config: ClusterConfig,
-        database: Database,
-        peer: Peer,
-    ) -> Result<Self, StartError> {
+    pub async fn start(config: ClusterConfig, database: Database, peer: Peer) -> Result<Self, StartError> {
         let told = |error: &dyn std::fmt::Display| StartError::Consensus(error.to_string());
         let disk = bootstrap::disk(&database, config.id)?;
         let log = Log::new(database.clone());
         let fresh = log.is_fresh().map_err(|error| told(&error))?;
-        let introducer = Introducer {
-            disk,
-            raft: Arc::new(OnceLock::new()),
-        };
+        let introducer = Introducer { disk, raft: Arc::new(OnceLock::new()) };
         peer.serve(Protocol::Cluster, Arc::new(Greeter(introducer.clone())));
-        let finding = if fresh {
-            Some(bootstrap::find_cluster(&peer, disk, &config.members).await?)
-        } else {
-            None
-        };
+        let finding = if fresh { Some(bootstrap::find_cluster(&peer, disk, &config.members).await?) } else { None };
 
-        let machine =
-            Machine::open(database, config.data.join("snapshots")).map_err(|error| told(&error))?;
+        let machine = Machine::open(database, config.data.join("snapshots")).map_err(|error| told(&error))?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let settings = Config {
             cluster_name: "quartet".into(),
@@ -196,15 +182,9 @@ impl Cluster {
             ..Config::default()
         };
         let settings = Arc::new(settings.validate().map_err(|error| told(&error))?);
-        let raft = Raft::new(
-            config.id,
-            settings,
-            Network(peer.clone()),
-            log,
-            machine.clone(),
-        )
-        .await
-        .map_err(|error| told(&error))?;
+        let raft = Raft::new(config.id, settings, Network(peer.clone()), log, machine.clone())
+            .await
+            .map_err(|error| told(&error))?;
         peer.serve(Protocol::Raft, Arc::new(RaftService(raft.clone())));
         if let Some(Finding::Begin(members)) = finding
             && let Err(error) = raft.initialize(members).await
@@ -219,17 +199,8 @@ impl Cluster {
         let _ = introducer.raft.set(raft.clone());
 
         let (writes, waiting) = mpsc::channel(4 * BATCH);
-        let cluster = Self(Arc::new(Inner {
-            id: config.id,
-            raft,
-            machine,
-            peer,
-            writes,
-        }));
-        let service = ClusterService {
-            cluster: cluster.clone(),
-            introducer,
-        };
+        let cluster = Self(Arc::new(Inner { id: config.id, raft, machine, peer, writes }));
+        let service = ClusterService { cluster: cluster.clone(), introducer };
         cluster.0.peer.serve(Protocol::Cluster, Arc::new(service));
         tokio::spawn(write_batches(cluster.0.raft.clone(), waiting));
         Ok(cluster)
@@ -237,10 +208,7 @@ impl Cluster {
 
     /// Asks the cluster for a change and waits until a majority has it on disk and the leader has applied it.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ClusterError> {
-        let request = Request {
-            id: Uuid::new_v4(),
-            command,
-        };
+        let request = Request { id: Uuid::new_v4(), command };
         let call = Call::Propose(request.clone());
         self.persist(call, |cluster| {
             let request = request.clone();
@@ -251,15 +219,9 @@ impl Cluster {
 
     /// A state in which everything is applied that was committed when this was called, at whichever node.
     pub async fn read(&self) -> Result<View, ClusterError> {
-        let index: u64 = self
-            .persist(Call::ReadIndex, |cluster| async move {
-                cluster.read_index().await
-            })
-            .await?;
+        let index: u64 = self.persist(Call::ReadIndex, |cluster| async move { cluster.read_index().await }).await?;
         let wait = self.0.raft.wait(Some(STEP));
-        let applied = wait
-            .applied_index_at_least(Some(index), "a linearizable read")
-            .await;
+        let applied = wait.applied_index_at_least(Some(index), "a linearizable read").await;
         applied.map_err(|_| ClusterError::Timeout)?;
         Ok(self.peek())
     }
@@ -295,9 +257,7 @@ impl Cluster {
         let metrics = self.0.raft.metrics();
         let metrics = metrics.borrow();
         metrics.current_leader == Some(self.0.id)
-            && metrics
-                .millis_since_quorum_ack
-                .is_some_and(|silence| silence < QUORUM_SILENCE)
+            && metrics.millis_since_quorum_ack.is_some_and(|silence| silence < QUORUM_SILENCE)
     }
 
     /// Ends this node's part in order.
@@ -327,11 +287,7 @@ impl Cluster {
             }
             if let Some(leader) = leader {
                 let step = async {
-                    if leader == self.0.id {
-                        here(self.clone()).await
-                    } else {
-                        self.ask(leader, &call).await
-                    }
+                    if leader == self.0.id { here(self.clone()).await } else { self.ask(leader, &call).await }
                 };
                 let answered = tokio::select! {
                     answered = tokio::time::timeout(STEP, step) => answered.unwrap_or(Err(Miss::Timeout)),
@@ -345,20 +301,11 @@ impl Cluster {
             }
             tokio::time::sleep(AGAIN).await;
         }
-        Err(if last == Miss::NotLeader {
-            ClusterError::NoMajority
-        } else {
-            ClusterError::Timeout
-        })
+        Err(if last == Miss::NotLeader { ClusterError::NoMajority } else { ClusterError::Timeout })
     }
 
     async fn ask<A: DeserializeOwned>(&self, leader: NodeId, call: &Call) -> Result<A, Miss> {
-        match self
-            .0
-            .peer
-            .call::<_, Result<A, Miss>>(leader, Protocol::Cluster, call, STEP)
-            .await
-        {
+        match self.0.peer.call::<_, Result<A, Miss>>(leader, Protocol::Cluster, call, STEP).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::debug!(leader, %error, "the leader does not answer");
@@ -383,11 +330,7 @@ impl Cluster {
     async fn write(&self, request: Request) -> Result<Outcome, Miss> {
         self.refuse_without_majority()?;
         let (answer, answered) = oneshot::channel();
-        self.0
-            .writes
-            .send((request, answer))
-            .await
-            .map_err(|_| Miss::NotLeader)?;
+        self.0.writes.send((request, answer)).await.map_err(|_| Miss::NotLeader)?;
         answered.await.unwrap_or(Err(Miss::NotLeader))
     }
 
@@ -424,10 +367,7 @@ async fn write_batches(raft: Raft, mut waiting: mpsc::Receiver<Waiting>) {
                 }
             }
             Err(error) => {
-                if !matches!(
-                    error,
-                    RaftError::APIError(ClientWriteError::ForwardToLeader(_))
-                ) {
+                if !matches!(error, RaftError::APIError(ClientWriteError::ForwardToLeader(_))) {
                     tracing::warn!(%error, "a write failed");
                 }
                 for asker in askers {

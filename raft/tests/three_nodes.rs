@@ -28,16 +28,8 @@ impl Node {
 }
 
 fn free_ports(count: u64) -> BTreeMap<NodeId, String> {
-    let sockets: Vec<_> = (0..count)
-        .map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap())
-        .collect();
-    (0..count)
-        .zip(
-            sockets
-                .iter()
-                .map(|socket| socket.local_addr().unwrap().to_string()),
-        )
-        .collect()
+    let sockets: Vec<_> = (0..count).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    (0..count).zip(sockets.iter().map(|socket| socket.local_addr().unwrap().to_string())).collect()
 }
 
 /// What a node of this process that has just stopped holds is free a moment later.
@@ -52,11 +44,7 @@ async fn once_free<T, E: std::fmt::Display>(open: impl Fn() -> Result<T, E>) -> 
     }
 }
 
-async fn start(
-    id: NodeId,
-    members: &BTreeMap<NodeId, String>,
-    root: &Path,
-) -> Result<Node, StartError> {
+async fn start(id: NodeId, members: &BTreeMap<NodeId, String>, root: &Path) -> Result<Node, StartError> {
     let secret = root.join("secret");
     std::fs::write(&secret, "a secret of more than thirty-two characters").unwrap();
     let peer = once_free(|| {
@@ -88,11 +76,7 @@ async fn start(
 
 async fn start_all(members: &BTreeMap<NodeId, String>, root: &TempDir) -> Vec<Node> {
     let starting = members.keys().map(|id| start(*id, members, root.path()));
-    futures_util::future::join_all(starting)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect()
+    futures_util::future::join_all(starting).await.into_iter().map(Result::unwrap).collect()
 }
 
 fn add(title: &str) -> Command {
@@ -102,11 +86,7 @@ fn add(title: &str) -> Command {
         size: 1,
         format: "wav".into(),
         uploader_id: None,
-        plan: Plan {
-            frames: 1,
-            segments: 3,
-            segments_per_task: 2,
-        },
+        plan: Plan { frames: 1, segments: 3, segments_per_task: 2 },
         model: "spectral".into(),
         max_attempts: 3,
         at: 0,
@@ -122,11 +102,7 @@ async fn add_song(node: &Node, title: &str) -> Song {
 
 async fn titles(node: &Node) -> Vec<String> {
     let view = node.cluster.read().await.unwrap();
-    view.songs(None, 10_000)
-        .unwrap()
-        .into_iter()
-        .map(|song| song.title)
-        .collect()
+    view.songs(None, 10_000).unwrap().into_iter().map(|song| song.title).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,18 +117,11 @@ async fn three_fresh_nodes_make_one_cluster_and_outlive_its_leader() {
             assert_eq!(titles(node).await[0], title);
         }
     }
-    let refused = nodes[1]
-        .cluster
-        .propose(Command::RemoveSong { song: 77, at: 0 })
-        .await
-        .unwrap();
+    let refused = nodes[1].cluster.propose(Command::RemoveSong { song: 77, at: 0 }).await.unwrap();
     assert_eq!(refused, Err(Refusal::NoSuchSong(77)));
 
     let leader = nodes[0].cluster.status().leader.unwrap();
-    let at = nodes
-        .iter()
-        .position(|node| node.peer.id() == leader)
-        .unwrap();
+    let at = nodes.iter().position(|node| node.peer.id() == leader).unwrap();
     nodes.remove(at).stop().await;
     add_song(&nodes[0], "four").await;
     assert_eq!(titles(&nodes[1]).await, ["four", "three", "two", "one"]);
@@ -188,10 +157,7 @@ async fn a_wiped_disk_and_a_foreign_folder_are_refused() {
     let moved = tempfile::tempdir().unwrap();
     std::fs::rename(root.path().join("lost"), moved.path().join("0")).unwrap();
     let refused = start(0, &free_ports(3), moved.path()).await.err().unwrap();
-    assert!(
-        matches!(refused, StartError::AnothersDisk { node: 0, owner: 2 }),
-        "{refused}"
-    );
+    assert!(matches!(refused, StartError::AnothersDisk { node: 0, owner: 2 }), "{refused}");
 
     std::fs::remove_dir_all(&disk).unwrap();
     std::fs::rename(moved.path().join("0"), &disk).unwrap();
@@ -214,24 +180,11 @@ async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
         }
     }
     for n in 0..6500 {
-        nodes[0]
-            .cluster
-            .propose(Command::RemoveSong {
-                song: 1_000_000 + n,
-                at: 0,
-            })
-            .await
-            .unwrap()
-            .unwrap_err();
+        nodes[0].cluster.propose(Command::RemoveSong { song: 1_000_000 + n, at: 0 }).await.unwrap().unwrap_err();
     }
     let back = start(2, &members, root.path()).await.unwrap();
     let songs = titles(&back).await;
     assert_eq!(songs.len(), 8001);
     assert_eq!(songs.last().unwrap(), "first");
-    assert!(
-        std::fs::read_dir(root.path().join("2/snapshots"))
-            .unwrap()
-            .count()
-            > 0
-    );
+    assert!(std::fs::read_dir(root.path().join("2/snapshots")).unwrap().count() > 0);
 }

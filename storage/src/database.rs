@@ -10,17 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 /// The database could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// It could not be opened.
-    #[error(
-        "the database {path} cannot be opened (is another node running on this folder?): {source}"
-    )]
+    #[error("the database {path} cannot be opened (is another node running on this folder?): {source}")]
     Open {
         /// Its folder.
         path: PathBuf,
@@ -82,11 +79,7 @@ impl Batch {
 
     /// Sets a value.
     pub fn put(&mut self, table: Table, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.0.push(Change::Put(
-            table,
-            key.as_ref().to_vec(),
-            value.as_ref().to_vec(),
-        ));
+        self.0.push(Change::Put(table, key.as_ref().to_vec(), value.as_ref().to_vec()));
     }
 
     /// Removes a value.
@@ -96,11 +89,7 @@ impl Batch {
 
     /// Removes all values from `from` up to and without `to`.
     pub fn delete_range(&mut self, table: Table, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) {
-        self.0.push(Change::DeleteRange(
-            table,
-            from.as_ref().to_vec(),
-            to.as_ref().to_vec(),
-        ));
+        self.0.push(Change::DeleteRange(table, from.as_ref().to_vec(), to.as_ref().to_vec()));
     }
 
     /// How many changes there are.
@@ -121,10 +110,7 @@ pub struct Database(Arc<DB>);
 impl Database {
     /// Opens the database in `folder`, and makes it if there is none.
     pub fn open(folder: &Path) -> Result<Self, DatabaseError> {
-        let failed = |source| DatabaseError::Open {
-            path: folder.into(),
-            source,
-        };
+        let failed = |source| DatabaseError::Open { path: folder.into(), source };
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -136,24 +122,17 @@ impl Database {
             // RocksDB makes the last folder only; an error shows when it tries.
             let _ = std::fs::create_dir_all(parent);
         }
-        let tables =
-            Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), options.clone()));
-        Ok(Self(Arc::new(
-            DB::open_cf_descriptors(&options, folder, tables).map_err(failed)?,
-        )))
+        let tables = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), options.clone()));
+        Ok(Self(Arc::new(DB::open_cf_descriptors(&options, folder, tables).map_err(failed)?)))
     }
 
     fn table(&self, table: Table) -> Result<&ColumnFamily, DatabaseError> {
-        self.0
-            .cf_handle(table.name())
-            .ok_or(DatabaseError::MissingTable(table))
+        self.0.cf_handle(table.name()).ok_or(DatabaseError::MissingTable(table))
     }
 
     /// The value of `key`.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
-        self.0
-            .get_cf(self.table(table)?, key)
-            .map_err(DatabaseError::Read)
+        self.0.get_cf(self.table(table)?, key).map_err(DatabaseError::Read)
     }
 
     /// The pairs from `from` up to and without `to`, in the order of their keys, as of this moment.
@@ -163,12 +142,7 @@ impl Database {
         from: &[u8],
         to: &[u8],
     ) -> Result<impl Iterator<Item = Result<Pair, DatabaseError>> + '_, DatabaseError> {
-        self.iterate(
-            table,
-            from,
-            to,
-            IteratorMode::From(from, Direction::Forward),
-        )
+        self.iterate(table, from, to, IteratorMode::From(from, Direction::Forward))
     }
 
     /// Like [`Database::scan`], from the last key to the first.
@@ -192,19 +166,11 @@ impl Database {
         options.set_iterate_lower_bound(from);
         options.set_iterate_upper_bound(to);
         let pairs = self.0.iterator_cf_opt(self.table(table)?, options, mode);
-        Ok(pairs.map(|pair| {
-            pair.map(|(key, value)| (key.into_vec(), value.into_vec()))
-                .map_err(DatabaseError::Read)
-        }))
+        Ok(pairs.map(|pair| pair.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(DatabaseError::Read)))
     }
 
     /// The last pair from `from` up to and without `to`.
-    pub fn last(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<Pair>, DatabaseError> {
+    pub fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Pair>, DatabaseError> {
         self.scan_back(table, from, to)?.next().transpose()
     }
 
@@ -222,9 +188,7 @@ impl Database {
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.0
-            .write_opt(writes, &options)
-            .map_err(DatabaseError::Write)
+        self.0.write_opt(writes, &options).map_err(DatabaseError::Write)
     }
 }
 
@@ -252,16 +216,9 @@ mod tests {
         }
         let database = Database::open(folder.path()).unwrap();
         assert_eq!(database.get(Table::Meta, b"a").unwrap(), None);
-        let keys: Vec<_> = database
-            .scan(Table::Log, &[0], &[9])
-            .unwrap()
-            .map(|pair| pair.unwrap().0)
-            .collect();
+        let keys: Vec<_> = database.scan(Table::Log, &[0], &[9]).unwrap().map(|pair| pair.unwrap().0).collect();
         assert_eq!(keys, [[1], [4]]);
-        assert_eq!(
-            database.last(Table::Log, &[0], &[4]).unwrap(),
-            Some((vec![1], vec![10]))
-        );
+        assert_eq!(database.last(Table::Log, &[0], &[4]).unwrap(), Some((vec![1], vec![10])));
     }
 
     #[test]

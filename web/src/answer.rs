@@ -34,22 +34,14 @@ pub struct Empty {}
 impl<T> Answer<T> {
     /// A request that did what it asked for.
     pub fn with(data: T) -> Self {
-        Self {
-            ok: true,
-            errors: Vec::new(),
-            data: Some(data),
-        }
+        Self { ok: true, errors: Vec::new(), data: Some(data) }
     }
 }
 
 impl Answer<Empty> {
     /// A request that did not.
     pub fn refused(problem: Problem) -> Self {
-        Self {
-            ok: false,
-            errors: vec![problem],
-            data: None,
-        }
+        Self { ok: false, errors: vec![problem], data: None }
     }
 }
 
@@ -68,14 +60,8 @@ mod tests {
     #[test]
     fn the_envelope_has_always_the_same_three_fields() {
         let yes = serde_json::to_value(Answer::with(vec![1, 2])).unwrap();
-        assert_eq!(
-            yes,
-            serde_json::json!({ "ok": true, "errors": [], "data": [1, 2] })
-        );
-        let no = Answer::refused(Problem {
-            code: "not_found",
-            message: "There is no song 7.".into(),
-        });
+        assert_eq!(yes, serde_json::json!({ "ok": true, "errors": [], "data": [1, 2] }));
+        let no = Answer::refused(Problem { code: "not_found", message: "There is no song 7.".into() });
         assert_eq!(
             serde_json::to_value(no).unwrap(),
             serde_json::json!({

@@ -35,12 +35,7 @@ pub struct Cache {
 impl Cache {
     /// A cache of at most `limit` bytes in `folder`, which must exist.
     pub fn new(folder: PathBuf, limit: u64) -> Self {
-        Self {
-            folder: Arc::new(folder),
-            limit,
-            makers: Arc::new(Semaphore::new(MAKERS)),
-            flights: Arc::default(),
-        }
+        Self { folder: Arc::new(folder), limit, makers: Arc::new(Semaphore::new(MAKERS)), flights: Arc::default() }
     }
 
     /// The file `name`, made by `make` if it is not there: on a thread of its own, into the path that it is given.
@@ -69,8 +64,7 @@ impl Cache {
             let (folder, limit, whole) = (Arc::clone(&cache.folder), cache.limit, path.clone());
             at_low_priority("convert", move || {
                 let made = make(&half).and_then(|()| {
-                    std::fs::rename(&half, &whole)
-                        .map_err(|source| ApiError::io("keep a file", &source))
+                    std::fs::rename(&half, &whole).map_err(|source| ApiError::io("keep a file", &source))
                 });
                 remove_half_made(&folder, &half);
                 made?;
@@ -81,9 +75,7 @@ impl Cache {
             })
             .await?
         });
-        making
-            .await
-            .unwrap_or_else(|error| Err(ApiError::internal("making a file", &error)))
+        making.await.unwrap_or_else(|error| Err(ApiError::internal("making a file", &error)))
     }
 
     fn flight(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -102,10 +94,7 @@ impl Cache {
 async fn used(path: &Path) -> bool {
     let path = path.to_owned();
     let touched = tokio::task::spawn_blocking(move || {
-        std::fs::File::options()
-            .append(true)
-            .open(path)?
-            .set_modified(SystemTime::now())
+        std::fs::File::options().append(true).open(path)?.set_modified(SystemTime::now())
     });
     matches!(touched.await, Ok(Ok(())))
 }
@@ -116,11 +105,7 @@ fn remove_half_made(folder: &Path, half: &Path) {
         return;
     };
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .to_str()
-            .is_some_and(|found| found.starts_with(name))
-        {
+        if entry.file_name().to_str().is_some_and(|found| found.starts_with(name)) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -214,10 +199,8 @@ mod tests {
             cache.get(name, |path| write(path, 100)).await.unwrap();
             tokio::time::sleep(pause).await;
         }
-        let mut left: Vec<_> = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let mut left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["a", "c"]);
     }

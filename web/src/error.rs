@@ -22,9 +22,7 @@ pub enum ApiError {
     #[error("There is nothing at this address. The interface is described in /api/openapi.json.")]
     NoSuchPath,
     /// The path is there, but not with this method.
-    #[error(
-        "This address does not take {0} requests. The interface is described in /api/openapi.json."
-    )]
+    #[error("This address does not take {0} requests. The interface is described in /api/openapi.json.")]
     Method(String),
     /// No song has this id.
     #[error("There is no song {0}. It may have been deleted; GET /songs/ lists what is here.")]
@@ -42,9 +40,7 @@ pub enum ApiError {
     #[error("{0}")]
     Malformed(String),
     /// A form without its file.
-    #[error(
-        "The form has no file. Send multipart/form-data with the fields \"title\" and \"file\"."
-    )]
+    #[error("The form has no file. Send multipart/form-data with the fields \"title\" and \"file\".")]
     NoFile,
     /// A file of no bytes.
     #[error("The file is empty. Choose a song.")]
@@ -88,9 +84,7 @@ pub enum ApiError {
     )]
     NoMajority(String),
     /// No node that answers has the file.
-    #[error(
-        "The file cannot be had from any node that answers now: {0}. Try again when all nodes are up."
-    )]
+    #[error("The file cannot be had from any node that answers now: {0}. Try again when all nodes are up.")]
     FileAway(String),
     /// Too much at once.
     #[error("This node is busy {0}. Try again in a moment.")]
@@ -225,10 +219,9 @@ impl From<DecodeError> for ApiError {
         match error {
             DecodeError::Empty => Self::EmptyFile,
             DecodeError::NotAudio | DecodeError::Unsupported(_) => Self::NotAudio(message),
-            DecodeError::Silent
-            | DecodeError::CutOff
-            | DecodeError::Truncated { .. }
-            | DecodeError::Damaged { .. } => Self::Damaged(message),
+            DecodeError::Silent | DecodeError::CutOff | DecodeError::Truncated { .. } | DecodeError::Damaged { .. } => {
+                Self::Damaged(message)
+            }
             DecodeError::TooLong(_) => Self::TooLong(message),
             DecodeError::Io(error) => Self::io("reading the song", &error),
             DecodeError::Resample(_) => Self::internal("resampling the song", &error),
@@ -251,33 +244,17 @@ impl From<EncodeError> for ApiError {
 /// A message as a sentence: a capital at its beginning, a full stop at its end.
 fn sentence(message: &str) -> String {
     let mut characters = message.chars();
-    let first = characters
-        .next()
-        .map(|first| first.to_uppercase().collect::<String>())
-        .unwrap_or_default();
-    let stop = if message.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
+    let first = characters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    let stop = if message.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{first}{}{stop}", characters.as_str())
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.kind();
-        let mut response = (
-            status,
-            Answer::refused(Problem {
-                code,
-                message: self.to_string(),
-            }),
-        )
-            .into_response();
+        let mut response = (status, Answer::refused(Problem { code, message: self.to_string() })).into_response();
         if let Some(seconds) = self.retry_after() {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -108,8 +108,7 @@ async fn send(to: &Sender, name: &str, data: &impl Serialize) -> bool {
 }
 
 fn answer(receiver: mpsc::Receiver<Result<Sent, Infallible>>) -> Events {
-    Sse::new(ReceiverStream::new(receiver))
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("still here"))
+    Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("still here"))
 }
 
 /// Streams every change of songs and jobs as server-sent events.
@@ -126,10 +125,7 @@ pub(crate) async fn all(state: State) -> Sse<impl Stream<Item = Result<Sent, Inf
     let stopping = state.app.stopping.clone();
     tokio::spawn(async move {
         let telling = async {
-            let hello = Hello {
-                id: state.app.cluster.status().id,
-                version: env!("CARGO_PKG_VERSION"),
-            };
+            let hello = Hello { id: state.app.cluster.status().id, version: env!("CARGO_PKG_VERSION") };
             let _ = sender.send(Ok(Sent::default().retry(RETRY))).await;
             if !send(&sender, "hello", &hello).await {
                 return;
@@ -206,9 +202,7 @@ pub(crate) async fn of_job(
     let number = job_id(&id)?;
     // Listening begins before looking, so no change falls between the two.
     let mut events = state.app.cluster.events();
-    let mut job = state
-        .read(move |view| JobView::with_tasks(view, number)?.ok_or_else(|| no_job(&id)))
-        .await?;
+    let mut job = state.read(move |view| JobView::with_tasks(view, number)?.ok_or_else(|| no_job(&id))).await?;
     let (sender, receiver) = mpsc::channel(16);
     let stopping = state.app.stopping.clone();
     tokio::spawn(async move {
@@ -226,10 +220,7 @@ pub(crate) async fn of_job(
                         break;
                     }
                 }
-                match state
-                    .peek(move |view| JobView::with_tasks(view, number))
-                    .await
-                {
+                match state.peek(move |view| JobView::with_tasks(view, number)).await {
                     Ok(Some(now)) => job = now,
                     Ok(None) => {
                         send(&sender, "gone", &Id { id: number }).await;
@@ -257,33 +248,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn changes_that_come_together_are_told_together() {
         let (sender, mut events) = tokio::sync::broadcast::channel(4);
-        for event in [
-            Event::Job { id: 1 },
-            Event::Song { id: 2 },
-            Event::Job { id: 1 },
-        ] {
+        for event in [Event::Job { id: 1 }, Event::Song { id: 2 }, Event::Job { id: 1 }] {
             sender.send(event).unwrap();
         }
         let changed = Changed::next(&mut events).await.unwrap();
-        assert_eq!(
-            changed,
-            Changed {
-                jobs: [1].into(),
-                songs: [2].into(),
-                ..Changed::default()
-            }
-        );
+        assert_eq!(changed, Changed { jobs: [1].into(), songs: [2].into(), ..Changed::default() });
 
         sender.send(Event::Song { id: 3 }).unwrap();
         sender.send(Event::SongRemoved { id: 3 }).unwrap();
         let changed = Changed::next(&mut events).await.unwrap();
-        assert_eq!(
-            changed,
-            Changed {
-                removed: [3].into(),
-                ..Changed::default()
-            }
-        );
+        assert_eq!(changed, Changed { removed: [3].into(), ..Changed::default() });
 
         for id in 0..10 {
             sender.send(Event::Job { id }).unwrap();

@@ -128,9 +128,7 @@ impl Shared {
     }
 
     pub(crate) fn upload_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.uploads
-            .try_acquire()
-            .map_err(|_| ApiError::Busy(format!("with {UPLOADS} other uploads")))
+        self.uploads.try_acquire().map_err(|_| ApiError::Busy(format!("with {UPLOADS} other uploads")))
     }
 
     pub(crate) async fn probe_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
@@ -143,16 +141,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
     doing: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| ApiError::internal(doing, &error))
+    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(doing, &error))
 }
 
 /// Milliseconds since 1970, for people to read.
 pub(crate) fn now() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -168,10 +162,7 @@ pub fn router(app: App) -> Router {
         .route("/songs", get(api::songs::list))
         .route("/songs/", get(api::songs::list))
         .route("/songs/upload", post(api::upload::upload))
-        .route(
-            "/songs/{id}",
-            get(api::songs::one).delete(api::songs::remove),
-        )
+        .route("/songs/{id}", get(api::songs::one).delete(api::songs::remove))
         .route("/songs/{id}/mix.mp3", get(api::mix::mix))
         .route("/songs/{id}/{file}", get(api::files::file))
         .route("/jobs", get(api::jobs::list))

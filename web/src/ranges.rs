@@ -32,11 +32,7 @@ pub fn select(range: &str, length: u64) -> Selection {
     }
     let mut asked = 0;
     let mut found = None;
-    for range in ranges
-        .split(',')
-        .map(str::trim)
-        .filter(|range| !range.is_empty())
-    {
+    for range in ranges.split(',').map(str::trim).filter(|range| !range.is_empty()) {
         let Some(one) = one(range, length) else {
             return Selection::Whole;
         };
@@ -57,16 +53,10 @@ fn one(range: &str, length: u64) -> Option<Option<(u64, u64)>> {
     let (first, last) = (first.trim(), last.trim());
     if first.is_empty() {
         let suffix = number(last)?;
-        return Some(
-            (suffix > 0 && length > 0).then(|| (length.saturating_sub(suffix), length - 1)),
-        );
+        return Some((suffix > 0 && length > 0).then(|| (length.saturating_sub(suffix), length - 1)));
     }
     let first = number(first)?;
-    let last = if last.is_empty() {
-        u64::MAX
-    } else {
-        number(last)?
-    };
+    let last = if last.is_empty() { u64::MAX } else { number(last)? };
     if last < first {
         return None;
     }
@@ -83,8 +73,7 @@ fn number(digits: &str) -> Option<u64> {
 
 /// Whether one of an `If-None-Match` field's tags is `tag`, compared weakly.
 pub fn none_match_hits(field: &str, tag: &str) -> bool {
-    field.trim() == "*"
-        || tags(field).any(|candidate| candidate.strip_prefix("W/").unwrap_or(candidate) == tag)
+    field.trim() == "*" || tags(field).any(|candidate| candidate.strip_prefix("W/").unwrap_or(candidate) == tag)
 }
 
 /// Whether one of an `If-Match` field's tags is `tag`, compared strongly.
@@ -120,10 +109,7 @@ mod tests {
             ("Bytes = 1-2", PART(1, 2)),
             ("bytes=0-99999999999999999999999999", PART(0, 99)),
             ("bytes=100-", Selection::Unsatisfiable),
-            (
-                "bytes=99999999999999999999999999-",
-                Selection::Unsatisfiable,
-            ),
+            ("bytes=99999999999999999999999999-", Selection::Unsatisfiable),
             ("bytes=-0", Selection::Unsatisfiable),
             ("bytes=100-,200-300", Selection::Unsatisfiable),
             ("bytes=0-1,5-6", Selection::Whole),
@@ -139,11 +125,7 @@ mod tests {
             assert_eq!(select(range, 100), expected, "{range}");
         }
         for range in ["bytes=0-", "bytes=-5", "bytes=0-0"] {
-            assert_eq!(
-                select(range, 0),
-                Selection::Unsatisfiable,
-                "{range} of nothing"
-            );
+            assert_eq!(select(range, 0), Selection::Unsatisfiable, "{range} of nothing");
         }
     }
 

@@ -43,9 +43,7 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         response.headers_mut().insert(header::ETAG, tag);
     }
     // A node of another version has another page: ask each time, which costs a 304.
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
@@ -71,37 +69,17 @@ mod tests {
         let page = Files::get("index.html").unwrap();
         let page = String::from_utf8(page.data.to_vec()).unwrap();
         for attribute in ["src=\"/", "href=\"/"] {
-            for name in page
-                .split(attribute)
-                .skip(1)
-                .filter_map(|rest| rest.split('"').next())
-            {
+            for name in page.split(attribute).skip(1).filter_map(|rest| rest.split('"').next()) {
                 assert!(Files::get(name).is_some(), "{name} is not there");
             }
         }
-        assert!(
-            !page.contains("<style") && !page.contains(" style="),
-            "the policy forbids inline styles"
-        );
+        assert!(!page.contains("<style") && !page.contains(" style="), "the policy forbids inline styles");
         let found = serve(Method::GET, Uri::from_static("/"), HeaderMap::new()).await;
-        assert_eq!(
-            found.headers()[header::CONTENT_TYPE],
-            "text/html; charset=utf-8"
-        );
+        assert_eq!(found.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
         let mut again = HeaderMap::new();
         again.insert(header::IF_NONE_MATCH, found.headers()[header::ETAG].clone());
-        assert_eq!(
-            serve(Method::GET, Uri::from_static("/"), again)
-                .await
-                .status(),
-            StatusCode::NOT_MODIFIED
-        );
-        let lost = serve(
-            Method::GET,
-            Uri::from_static("/../Cargo.toml"),
-            HeaderMap::new(),
-        )
-        .await;
+        assert_eq!(serve(Method::GET, Uri::from_static("/"), again).await.status(), StatusCode::NOT_MODIFIED);
+        let lost = serve(Method::GET, Uri::from_static("/../Cargo.toml"), HeaderMap::new()).await;
         assert_eq!(lost.status(), StatusCode::NOT_FOUND);
     }
 }

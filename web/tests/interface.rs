@@ -43,14 +43,7 @@ impl web::Nodes for Alone {
     }
 
     fn broker(&self) -> BrokerReport {
-        BrokerReport {
-            configured: false,
-            connected: false,
-            queue: String::new(),
-            ready: None,
-            pending: 0,
-            running: 0,
-        }
+        BrokerReport { configured: false, connected: false, queue: String::new(), ready: None, pending: 0, running: 0 }
     }
 }
 
@@ -96,10 +89,7 @@ impl Node {
             cluster,
             sharing,
             nodes: Arc::new(Alone),
-            limits: web::Limits {
-                max_upload_bytes: 1_000_000,
-                max_seconds: 60,
-            },
+            limits: web::Limits { max_upload_bytes: 1_000_000, max_seconds: 60 },
             cache,
             model: "spectral".into(),
             max_attempts: 3,
@@ -107,11 +97,7 @@ impl Node {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             stopping: stopping.clone(),
         });
-        Self {
-            router,
-            folder,
-            stopping,
-        }
+        Self { router, folder, stopping }
     }
 
     async fn ask(
@@ -125,12 +111,7 @@ impl Node {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self
-            .router
-            .clone()
-            .oneshot(request.body(Body::from(body)).unwrap())
-            .await
-            .unwrap();
+        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         (head.status, head.headers, body.to_vec())
@@ -142,13 +123,8 @@ impl Node {
     }
 
     async fn upload(&self, name: &str, bytes: &[u8]) -> (StatusCode, Value) {
-        let mut body =
-            b"--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nBlue\r\n--b\r\n"
-                .to_vec();
-        body.extend(
-            format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n")
-                .bytes(),
-        );
+        let mut body = b"--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nBlue\r\n--b\r\n".to_vec();
+        body.extend(format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n").bytes());
         body.extend(bytes);
         body.extend(b"\r\n--b--\r\n");
         let headers = [("content-type", "multipart/form-data; boundary=b")];
@@ -157,9 +133,7 @@ impl Node {
     }
 
     fn files(&self, below: &str) -> usize {
-        std::fs::read_dir(self.folder.path().join(below))
-            .unwrap()
-            .count()
+        std::fs::read_dir(self.folder.path().join(below)).unwrap().count()
     }
 }
 
@@ -169,15 +143,7 @@ fn wav() -> Vec<u8> {
     let mut file = b"RIFF".to_vec();
     file.extend((36u32 + 88_200).to_le_bytes());
     file.extend(b"WAVEfmt ");
-    for (value, size) in [
-        (16u32, 4),
-        (1, 2),
-        (1, 2),
-        (44_100, 4),
-        (88_200, 4),
-        (2, 2),
-        (16, 2),
-    ] {
+    for (value, size) in [(16u32, 4), (1, 2), (1, 2), (44_100, 4), (88_200, 4), (2, 2), (16, 2)] {
         file.extend(&value.to_le_bytes()[..size]);
     }
     file.extend(b"data");
@@ -200,137 +166,63 @@ async fn a_song_comes_is_heard_and_goes() {
     assert_eq!(song["hash"].as_str().unwrap().len(), 64);
 
     assert_eq!(node.json("GET", "/songs/1").await.1["data"]["song"], *song);
-    assert_eq!(
-        node.json("GET", "/songs").await.1["data"]["songs"][0],
-        *song
-    );
-    assert_eq!(
-        node.json("GET", "/songs/?before=1").await.1["data"]["songs"],
-        serde_json::json!([])
-    );
+    assert_eq!(node.json("GET", "/songs").await.1["data"]["songs"][0], *song);
+    assert_eq!(node.json("GET", "/songs/?before=1").await.1["data"]["songs"], serde_json::json!([]));
     let (_, job) = node.json("GET", &format!("/jobs/{}", song["job_id"])).await;
     assert_eq!(job["data"]["job"]["tasks"][0]["state"], "pending");
     assert_eq!(job["data"]["job"]["tasks_done"], 0);
-    assert_eq!(
-        node.json("GET", "/jobs").await.1["data"]["jobs"][0]["state"],
-        "pending"
-    );
+    assert_eq!(node.json("GET", "/jobs").await.1["data"]["jobs"][0]["state"], "pending");
 
     // The original comes as it was uploaded, whole and in ranges.
     let (status, headers, body) = node.ask("GET", "/songs/1/song.wav", &[], Vec::new()).await;
     assert_eq!((status, &body), (StatusCode::OK, &wav()));
     assert_eq!(headers["content-type"], "audio/wav");
-    assert_eq!(
-        headers["etag"],
-        format!("\"{}\"", song["hash"].as_str().unwrap())
-    );
+    assert_eq!(headers["etag"], format!("\"{}\"", song["hash"].as_str().unwrap()));
     let etag = headers["etag"].to_str().unwrap();
     for (condition, status, length) in [
         (vec![("range", "bytes=10-19")], 206, 10),
         (vec![("range", "bytes=10-19"), ("if-range", etag)], 206, 10),
-        (
-            vec![("range", "bytes=10-19"), ("if-range", "\"other\"")],
-            200,
-            wav().len(),
-        ),
+        (vec![("range", "bytes=10-19"), ("if-range", "\"other\"")], 200, wav().len()),
         (vec![("range", "bytes=10-19,30-39")], 200, wav().len()),
         (vec![("range", "bytes=999999-")], 416, 0),
         (vec![("if-none-match", etag)], 304, 0),
     ] {
-        let (found, _, body) = node
-            .ask("GET", "/songs/1/song.wav", &condition, Vec::new())
-            .await;
-        assert_eq!(
-            (found.as_u16(), body.len()),
-            (status, length),
-            "{condition:?}"
-        );
+        let (found, _, body) = node.ask("GET", "/songs/1/song.wav", &condition, Vec::new()).await;
+        assert_eq!((found.as_u16(), body.len()), (status, length), "{condition:?}");
     }
     let (status, headers, body) = node.ask("HEAD", "/songs/1/song.wav", &[], Vec::new()).await;
-    assert_eq!(
-        (
-            status,
-            headers["content-length"].to_str().unwrap(),
-            body.len()
-        ),
-        (StatusCode::OK, "88244", 0)
-    );
+    assert_eq!((status, headers["content-length"].to_str().unwrap(), body.len()), (StatusCode::OK, "88244", 0));
     // The other format is made.
-    let (status, headers, _) = node
-        .ask("GET", "/songs/1/song.mp3?download=1", &[], Vec::new())
-        .await;
-    assert_eq!(
-        (status, headers["content-type"].to_str().unwrap()),
-        (StatusCode::OK, "audio/mpeg")
-    );
-    assert!(
-        headers["content-disposition"]
-            .to_str()
-            .unwrap()
-            .starts_with("attachment; filename=\"Blue.mp3\"")
-    );
+    let (status, headers, _) = node.ask("GET", "/songs/1/song.mp3?download=1", &[], Vec::new()).await;
+    assert_eq!((status, headers["content-type"].to_str().unwrap()), (StatusCode::OK, "audio/mpeg"));
+    assert!(headers["content-disposition"].to_str().unwrap().starts_with("attachment; filename=\"Blue.mp3\""));
     assert_eq!(node.files("cache"), 1);
 
     // Stems are not there yet.
-    for (path, code) in [
-        ("drums.mp3", "not_split"),
-        ("mix.mp3", "not_split"),
-        ("kazoo.mp3", "no_such_part"),
-    ] {
+    for (path, code) in [("drums.mp3", "not_split"), ("mix.mp3", "not_split"), ("kazoo.mp3", "no_such_part")] {
         let (status, body) = node.json("GET", &format!("/songs/1/{path}")).await;
-        assert_eq!(
-            (status.as_u16(), body["errors"][0]["code"].as_str().unwrap()),
-            (404, code),
-            "{path}"
-        );
+        assert_eq!((status.as_u16(), body["errors"][0]["code"].as_str().unwrap()), (404, code), "{path}");
     }
 
-    assert_eq!(
-        node.json("POST", "/jobs/1/cancel").await.1["data"]["job"]["state"],
-        "cancelled"
-    );
-    assert_eq!(
-        node.json("POST", "/jobs/1/cancel").await.0,
-        StatusCode::CONFLICT
-    );
-    assert_eq!(
-        node.json("GET", "/songs/1").await.1["data"]["song"]["status"],
-        "CANCELLED"
-    );
-    assert_eq!(
-        node.json("POST", "/jobs/1/retry").await.1["data"]["job"]["state"],
-        "pending"
-    );
+    assert_eq!(node.json("POST", "/jobs/1/cancel").await.1["data"]["job"]["state"], "cancelled");
+    assert_eq!(node.json("POST", "/jobs/1/cancel").await.0, StatusCode::CONFLICT);
+    assert_eq!(node.json("GET", "/songs/1").await.1["data"]["song"]["status"], "CANCELLED");
+    assert_eq!(node.json("POST", "/jobs/1/retry").await.1["data"]["job"]["state"], "pending");
 
     assert_eq!(node.json("DELETE", "/songs/1").await.0, StatusCode::OK);
     for path in ["/songs/1", "/songs/1/song.wav", "/jobs/1"] {
-        assert_eq!(
-            node.json("GET", path).await.0,
-            StatusCode::NOT_FOUND,
-            "{path}"
-        );
+        assert_eq!(node.json("GET", path).await.0, StatusCode::NOT_FOUND, "{path}");
     }
-    assert_eq!(
-        node.json("DELETE", "/songs/1").await.0,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(node.json("DELETE", "/songs/1").await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_says_why_and_leaves_nothing() {
     let node = Node::start().await;
-    let (status, body) = node
-        .upload("letter.mp3", &b"This is a letter. ".repeat(500))
-        .await;
+    let (status, body) = node.upload("letter.mp3", &b"This is a letter. ".repeat(500)).await;
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{body}");
-    assert_eq!(
-        node.upload("a.wav", b"").await.0,
-        StatusCode::UNPROCESSABLE_ENTITY
-    );
-    assert_eq!(
-        node.upload("a.wav", &vec![0; 1_000_001]).await.0,
-        StatusCode::PAYLOAD_TOO_LARGE
-    );
+    assert_eq!(node.upload("a.wav", b"").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(node.upload("a.wav", &vec![0; 1_000_001]).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!((node.files("staging"), node.files("blobs")), (0, 0));
 
     for (method, path, status) in [
@@ -349,17 +241,11 @@ async fn what_is_refused_says_why_and_leaves_nothing() {
         assert_eq!(found.as_u16(), status, "{method} {path}");
         assert_eq!(body["ok"], false);
         assert_eq!(body["data"], Value::Null);
-        assert!(
-            body["errors"][0]["message"].as_str().unwrap().len() > 20,
-            "{body}"
-        );
+        assert!(body["errors"][0]["message"].as_str().unwrap().len() > 20, "{body}");
     }
 
     let headers = [("sec-fetch-site", "cross-site")];
-    assert_eq!(
-        node.ask("DELETE", "/songs/1", &headers, Vec::new()).await.0,
-        StatusCode::FORBIDDEN
-    );
+    assert_eq!(node.ask("DELETE", "/songs/1", &headers, Vec::new()).await.0, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -372,32 +258,15 @@ async fn a_node_tells_how_it_is() {
     assert_eq!(cluster["data"]["leader"], 0);
     assert_eq!(cluster["data"]["health"], "good");
     assert_eq!(cluster["data"]["members"], serde_json::json!([0]));
-    assert_eq!(
-        node.ask("GET", "/metrics", &[], Vec::new()).await.0,
-        StatusCode::OK
-    );
-    let (status, headers, page) = node
-        .ask("GET", "/", &[("x-request-id", "mine")], Vec::new())
-        .await;
+    assert_eq!(node.ask("GET", "/metrics", &[], Vec::new()).await.0, StatusCode::OK);
+    let (status, headers, page) = node.ask("GET", "/", &[("x-request-id", "mine")], Vec::new()).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(headers["x-request-id"], "mine");
     assert_eq!(headers["x-content-type-options"], "nosniff");
-    assert!(
-        headers["content-security-policy"]
-            .to_str()
-            .unwrap()
-            .contains("default-src 'none'")
-    );
-    assert!(
-        String::from_utf8(page)
-            .unwrap()
-            .contains("<title>Quartet</title>")
-    );
+    assert!(headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    assert!(String::from_utf8(page).unwrap().contains("<title>Quartet</title>"));
     node.stopping.cancel();
-    assert_eq!(
-        node.json("GET", "/readyz").await.0,
-        StatusCode::SERVICE_UNAVAILABLE
-    );
+    assert_eq!(node.json("GET", "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -424,8 +293,6 @@ async fn a_jobs_events_end_with_the_job() {
     let mut stream = response.into_body().into_data_stream();
     stream.next().await.unwrap().unwrap();
     node.stopping.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(5), async {
-        while stream.next().await.is_some() {}
-    });
+    let ended = tokio::time::timeout(Duration::from_secs(5), async { while stream.next().await.is_some() {} });
     ended.await.unwrap();
 }

@@ -16,9 +16,7 @@ const SONGS: u64 = 8;
 const SECONDS: f64 = 24.0;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let model = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| DEFAULT_MODEL.into());
+    let model = std::env::args().nth(1).unwrap_or_else(|| DEFAULT_MODEL.into());
     let separator = separator(&model)?;
     let mut rows = vec![Vec::new(); STEMS.len()];
     let began = Instant::now();
@@ -27,20 +25,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let song = compose(seed, SECONDS);
         let mixture = song.mixture();
         let geometry = separator.geometry();
-        let piece = |samples: &[Vec<f32>; 2], at: usize| {
-            samples
-                .clone()
-                .map(|all| all[at..at + geometry.segment].to_vec())
-        };
+        let piece =
+            |samples: &[Vec<f32>; 2], at: usize| samples.clone().map(|all| all[at..at + geometry.segment].to_vec());
         let at = (mixture[0].len().saturating_sub(geometry.segment)) / 2;
         let started = Instant::now();
-        let stems = separator.separate(
-            &piece(&mixture, at),
-            &SongStats {
-                mean: 0.0,
-                std: 1.0,
-            },
-        )?;
+        let stems = separator.separate(&piece(&mixture, at), &SongStats { mean: 0.0, std: 1.0 })?;
         separating += started.elapsed().as_secs_f64();
         for (source, estimate) in separator.sources().iter().zip(&stems) {
             let Some(stem) = STEMS.iter().position(|stem| stem == source) else {
@@ -58,14 +47,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]
         };
-        let (before, after) = (
-            median(row.iter().map(|row| row.0).collect()),
-            median(row.iter().map(|row| row.1).collect()),
-        );
-        println!(
-            "{stem:>8} {before:>9.2} {after:>9.2} {:>9.2}",
-            after - before
-        );
+        let (before, after) =
+            (median(row.iter().map(|row| row.0).collect()), median(row.iter().map(|row| row.1).collect()));
+        println!("{stem:>8} {before:>9.2} {after:>9.2} {:>9.2}", after - before);
     }
     let seconds = SONGS as f64 * separator.geometry().segment as f64 / f64::from(RATE);
     println!(

@@ -56,22 +56,16 @@ pub enum DecodeError {
     #[error("the file is empty; choose one with music in it")]
     Empty,
     /// No audio of a known kind.
-    #[error(
-        "this is not an audio file that can be read; upload mp3, wav, flac, ogg/vorbis or m4a/aac"
-    )]
+    #[error("this is not an audio file that can be read; upload mp3, wav, flac, ogg/vorbis or m4a/aac")]
     NotAudio,
     /// The container is known, what is in it is not.
-    #[error(
-        "this file's audio cannot be decoded ({0}); convert it to mp3, wav, flac, ogg/vorbis or m4a/aac"
-    )]
+    #[error("this file's audio cannot be decoded ({0}); convert it to mp3, wav, flac, ogg/vorbis or m4a/aac")]
     Unsupported(String),
     /// It has no samples.
     #[error("the file holds no sound; choose one that is longer than nothing")]
     Silent,
     /// It ends too early.
-    #[error(
-        "the file ends after {found:.1} of {promised:.1} seconds; it was cut off, upload the whole file"
-    )]
+    #[error("the file ends after {found:.1} of {promised:.1} seconds; it was cut off, upload the whole file")]
     Truncated {
         /// Seconds that are there.
         found: f64,
@@ -90,9 +84,7 @@ pub enum DecodeError {
         reason: String,
     },
     /// It is too long.
-    #[error(
-        "the song is longer than {0} seconds, the most that is taken here; upload a shorter one"
-    )]
+    #[error("the song is longer than {0} seconds, the most that is taken here; upload a shorter one")]
     TooLong(u64),
     /// The sample rate cannot be converted.
     #[error("the sample rate cannot be converted to 44.1 kHz: {0}")]
@@ -135,12 +127,8 @@ pub fn decode_to(path: &Path, extension: Option<&str>, out: &Path) -> Result<Pcm
 
 /// Decoders are many and files are strange: a panic in one is a damaged file, not the end of the node.
 fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
-    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(DecodeError::Damaged {
-            seconds: 0.0,
-            reason: "its decoder gave up on it".into(),
-        })
-    })
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(DecodeError::Damaged { seconds: 0.0, reason: "its decoder gave up on it".into() }))
 }
 
 /// Some stereo frames at the file's own rate.
@@ -175,34 +163,18 @@ fn decode(
     }
     let stream = MediaSourceStream::new(Box::new(file), Default::default());
     let mut format = symphonia::default::get_probe()
-        .probe(
-            &hint,
-            stream,
-            FormatOptions::default(),
-            MetadataOptions::default(),
-        )
+        .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|_| DecodeError::NotAudio)?;
     let name = extension_of(format.format_info().short_name);
-    let track = format
-        .default_track(TrackType::Audio)
-        .ok_or(DecodeError::NotAudio)?;
+    let track = format.default_track(TrackType::Audio).ok_or(DecodeError::NotAudio)?;
     let (id, promised) = (track.id, track.num_frames);
-    let parameters = track
-        .codec_params
-        .as_ref()
-        .and_then(|parameters| parameters.audio())
-        .ok_or(DecodeError::NotAudio)?
-        .clone();
+    let parameters =
+        track.codec_params.as_ref().and_then(|parameters| parameters.audio()).ok_or(DecodeError::NotAudio)?.clone();
     let mut decoder = symphonia::default::get_codecs()
         .make_audio_decoder(&parameters, &AudioDecoderOptions::default())
         .map_err(|error| DecodeError::Unsupported(error.to_string()))?;
 
-    let mut found = Decoded {
-        format: name,
-        frames: 0,
-        rate: 0,
-        channels: 0,
-    };
+    let mut found = Decoded { format: name, frames: 0, rate: 0, channels: 0 };
     let mut damaged = 0;
     let mut ending = None;
     let (mut raw, mut stereo) = (Vec::new(), Vec::new());
@@ -216,16 +188,11 @@ fn decode(
                 break;
             }
             Err(Error::ResetRequired) => {
-                return Err(DecodeError::Unsupported(
-                    "it changes its format on the way".into(),
-                ));
+                return Err(DecodeError::Unsupported("it changes its format on the way".into()));
             }
             Err(Error::IoError(error)) => return Err(error.into()),
             Err(error) => {
-                return Err(DecodeError::Damaged {
-                    seconds,
-                    reason: error.to_string(),
-                });
+                return Err(DecodeError::Damaged { seconds, reason: error.to_string() });
             }
         };
         if packet.track_id != id {
@@ -234,28 +201,17 @@ fn decode(
         match decoder.decode(&packet) {
             Ok(buffer) => {
                 take(&buffer, &mut found, &mut raw, &mut stereo)?;
-                sink(Block {
-                    interleaved: &stereo,
-                    rate: found.rate,
-                })?;
+                sink(Block { interleaved: &stereo, rate: found.rate })?;
             }
             Err(Error::DecodeError(reason)) => {
                 damaged += 1;
                 if damaged > DAMAGED_PACKETS {
-                    return Err(DecodeError::Damaged {
-                        seconds,
-                        reason: reason.into(),
-                    });
+                    return Err(DecodeError::Damaged { seconds, reason: reason.into() });
                 }
             }
-            Err(Error::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                damaged += 1
-            }
+            Err(Error::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => damaged += 1,
             Err(error) => {
-                return Err(DecodeError::Damaged {
-                    seconds,
-                    reason: error.to_string(),
-                });
+                return Err(DecodeError::Damaged { seconds, reason: error.to_string() });
             }
         }
         if let Some(Limits { max_seconds }) = limits
@@ -267,10 +223,7 @@ fn decode(
     let seconds = |frames: u64| frames as f64 / f64::from(found.rate.max(1));
     match promised {
         Some(promised) if found.frames + SLACK < promised => {
-            return Err(DecodeError::Truncated {
-                found: seconds(found.frames),
-                promised: seconds(promised),
-            });
+            return Err(DecodeError::Truncated { found: seconds(found.frames), promised: seconds(promised) });
         }
         _ => {}
     }
@@ -284,10 +237,7 @@ fn decode(
         && promised.is_some()
         && !matches!(found.format.as_str(), "mp3" | "aac")
     {
-        return Err(DecodeError::Damaged {
-            seconds: seconds(found.frames),
-            reason,
-        });
+        return Err(DecodeError::Damaged { seconds: seconds(found.frames), reason });
     }
     Ok(found)
 }
@@ -302,24 +252,18 @@ fn take(
     let (rate, channels) = (buffer.spec().rate(), buffer.spec().channels().count());
     if found.rate == 0 {
         if !RATES.contains(&rate) || channels == 0 {
-            return Err(DecodeError::Unsupported(format!(
-                "{channels} channels at {rate} Hz"
-            )));
+            return Err(DecodeError::Unsupported(format!("{channels} channels at {rate} Hz")));
         }
         (found.rate, found.channels) = (rate, channels);
     }
     if (rate, channels) != (found.rate, found.channels) {
-        return Err(DecodeError::Unsupported(
-            "it changes its sample rate or channels on the way".into(),
-        ));
+        return Err(DecodeError::Unsupported("it changes its sample rate or channels on the way".into()));
     }
     raw.resize(buffer.samples_interleaved(), 0.0);
     buffer.copy_to_slice_interleaved(raw.as_mut_slice());
     stereo.clear();
     stereo.extend(
-        raw.chunks_exact(channels)
-            .flat_map(downmix)
-            .map(|sample| if sample.is_finite() { sample } else { 0.0 }),
+        raw.chunks_exact(channels).flat_map(downmix).map(|sample| if sample.is_finite() { sample } else { 0.0 }),
     );
     found.frames += buffer.frames() as u64;
     Ok(())
@@ -332,21 +276,14 @@ fn downmix(frame: &[f32]) -> [f32; 2] {
         [mono] => [mono, mono],
         [left, right] => [left, right],
         [left, right, centre] => [left + HALF_POWER * centre, right + HALF_POWER * centre],
-        [left, right, back_left, back_right] => [
-            left + HALF_POWER * back_left,
-            right + HALF_POWER * back_right,
-        ],
-        [left, right, centre, back_left, back_right] => [
-            left + HALF_POWER * (centre + back_left),
-            right + HALF_POWER * (centre + back_right),
-        ],
+        [left, right, back_left, back_right] => [left + HALF_POWER * back_left, right + HALF_POWER * back_right],
+        [left, right, centre, back_left, back_right] => {
+            [left + HALF_POWER * (centre + back_left), right + HALF_POWER * (centre + back_right)]
+        }
         // Left, right, centre, low frequencies, then pairs.
         [left, right, centre, _, ref rest @ ..] => {
             let side = |at: usize| rest.iter().skip(at).step_by(2).sum::<f32>();
-            [
-                left + HALF_POWER * (centre + side(0)),
-                right + HALF_POWER * (centre + side(1)),
-            ]
+            [left + HALF_POWER * (centre + side(0)), right + HALF_POWER * (centre + side(1))]
         }
         [] => [0.0, 0.0],
     }

@@ -52,18 +52,13 @@ impl Mp3Writer {
             .and_then(|builder| builder.with_to_write_vbr_tag(true))
             .and_then(Builder::build)
             .map_err(|error| lame(&error))?;
-        Ok(Self {
-            encoder,
-            file: BufWriter::new(File::create(path)?),
-            buffer: Vec::new(),
-        })
+        Ok(Self { encoder, file: BufWriter::new(File::create(path)?), buffer: Vec::new() })
     }
 
     /// Appends frames.
     pub fn write(&mut self, [left, right]: &Stereo) -> Result<(), EncodeError> {
         self.buffer.clear();
-        self.buffer
-            .reserve(mp3lame_encoder::max_required_buffer_size(left.len()));
+        self.buffer.reserve(mp3lame_encoder::max_required_buffer_size(left.len()));
         self.encoder
             .encode_to_vec(DualPcm { left, right }, &mut self.buffer)
             .map_err(|error| EncodeError::Lame(format!("{error:?}")))?;
@@ -74,8 +69,7 @@ impl Mp3Writer {
     /// Ends the file.
     pub fn finish(mut self) -> Result<(), EncodeError> {
         self.buffer.clear();
-        self.buffer
-            .reserve(mp3lame_encoder::max_required_buffer_size(0).max(7200));
+        self.buffer.reserve(mp3lame_encoder::max_required_buffer_size(0).max(7200));
         self.encoder
             .flush_to_vec::<FlushGap>(&mut self.buffer)
             .map_err(|error| EncodeError::Lame(format!("{error:?}")))?;
@@ -83,8 +77,7 @@ impl Mp3Writer {
         // LAME left room for its tag in the first frame and knows only now what to say there.
         let mut tag = Vec::with_capacity(self.encoder.lame_tag_size());
         if self.encoder.lame_tag_encode_to_vec(&mut tag).is_some() {
-            self.file
-                .seek(SeekFrom::Start(self.encoder.id3v2_tag_size() as u64))?;
+            self.file.seek(SeekFrom::Start(self.encoder.id3v2_tag_size() as u64))?;
             self.file.write_all(&tag)?;
         }
         self.file.flush()?;
@@ -108,12 +101,8 @@ impl WavWriter {
 
     /// Appends frames.
     pub fn write(&mut self, [left, right]: &Stereo) -> Result<(), EncodeError> {
-        let frames = u32::try_from(left.len())
-            .ok()
-            .and_then(|more| self.frames.checked_add(more));
-        self.frames = frames
-            .filter(|frames| *frames < (u32::MAX - HEADER) / 4)
-            .ok_or(EncodeError::TooLong)?;
+        let frames = u32::try_from(left.len()).ok().and_then(|more| self.frames.checked_add(more));
+        self.frames = frames.filter(|frames| *frames < (u32::MAX - HEADER) / 4).ok_or(EncodeError::TooLong)?;
         for (left, right) in left.iter().zip(right) {
             self.file.write_all(&to_16_bit(*left).to_le_bytes())?;
             self.file.write_all(&to_16_bit(*right).to_le_bytes())?;

@@ -23,9 +23,7 @@ mod spectral;
 pub mod synth;
 pub mod thread;
 
-pub use separator::{
-    DEFAULT_MODEL, Geometry, SeparateError, Separator, SongStats, UnknownModel, separator,
-};
+pub use separator::{DEFAULT_MODEL, Geometry, SeparateError, Separator, SongStats, UnknownModel, separator};
 
 /// The sample rate of everything, in Hz.
 pub const RATE: u32 = 44_100;

@@ -68,35 +68,19 @@ pub fn merge(
         let (mp3, wav) = (Mp3Writer::create(&made.mp3)?, WavWriter::create(&made.wav)?);
         stems.push(StemWriter { made, mp3, wav });
     }
-    sum_parts(
-        separator.geometry(),
-        stems.len(),
-        frames,
-        parts,
-        &mut |block| {
-            if stop.load(Ordering::Relaxed) {
-                return Err(MergeError::Stopped);
-            }
-            let width = 2 * stems.len();
-            stems
-                .par_iter_mut()
-                .enumerate()
-                .try_for_each(|(source, stem)| {
-                    let samples = |channel| {
-                        block
-                            .iter()
-                            .skip(2 * source + channel)
-                            .step_by(width)
-                            .copied()
-                            .collect()
-                    };
-                    let stereo = [samples(0), samples(1)];
-                    stem.wav.write(&stereo)?;
-                    stem.mp3.write(&stereo)?;
-                    Ok::<_, MergeError>(())
-                })
-        },
-    )?;
+    sum_parts(separator.geometry(), stems.len(), frames, parts, &mut |block| {
+        if stop.load(Ordering::Relaxed) {
+            return Err(MergeError::Stopped);
+        }
+        let width = 2 * stems.len();
+        stems.par_iter_mut().enumerate().try_for_each(|(source, stem)| {
+            let samples = |channel| block.iter().skip(2 * source + channel).step_by(width).copied().collect();
+            let stereo = [samples(0), samples(1)];
+            stem.wav.write(&stereo)?;
+            stem.mp3.write(&stereo)?;
+            Ok::<_, MergeError>(())
+        })
+    })?;
     stems
         .into_par_iter()
         .map(|stem| {
@@ -117,10 +101,8 @@ pub(crate) fn sum_parts(
     sink: &mut dyn FnMut(&[f32]) -> Result<(), MergeError>,
 ) -> Result<(), MergeError> {
     let width = 2 * sources;
-    let mut readers: Vec<PartReader> = parts
-        .iter()
-        .map(|part| PartReader::open(part, width))
-        .collect::<Result<_, _>>()?;
+    let mut readers: Vec<PartReader> =
+        parts.iter().map(|part| PartReader::open(part, width)).collect::<Result<_, _>>()?;
     readers.sort_by_key(PartReader::begin);
     let mut covered = 0;
     for reader in &readers {
@@ -154,9 +136,7 @@ fn weights_at(geometry: Geometry, frame: u64) -> f32 {
     let (segment, stride) = (geometry.segment as u64, geometry.stride as u64);
     let last = frame / stride;
     let first = (frame + 1).saturating_sub(segment).div_ceil(stride);
-    (first..=last).fold(0.0, |sum, index| {
-        sum + geometry.weight((frame - index * stride) as usize)
-    })
+    (first..=last).fold(0.0, |sum, index| sum + geometry.weight((frame - index * stride) as usize))
 }
 
 #[cfg(test)]
@@ -172,11 +152,8 @@ mod tests {
 
     fn pcm(folder: &Path, samples: &Stereo) -> Pcm {
         let mut writer = PcmWriter::create(&folder.join("samples")).unwrap();
-        let interleaved: Vec<f32> = samples[0]
-            .iter()
-            .zip(&samples[1])
-            .flat_map(|(left, right)| [*left, *right])
-            .collect();
+        let interleaved: Vec<f32> =
+            samples[0].iter().zip(&samples[1]).flat_map(|(left, right)| [*left, *right]).collect();
         writer.write(&interleaved).unwrap();
         writer.finish().unwrap()
     }
@@ -194,16 +171,10 @@ mod tests {
             parts.insert(0, part);
         }
         let mut all = Vec::new();
-        sum_parts(
-            separator.geometry(),
-            separator.sources().len(),
-            pcm.frames(),
-            &parts,
-            &mut |block| {
-                all.extend_from_slice(block);
-                Ok(())
-            },
-        )
+        sum_parts(separator.geometry(), separator.sources().len(), pcm.frames(), &parts, &mut |block| {
+            all.extend_from_slice(block);
+            Ok(())
+        })
         .unwrap();
         all
     }
@@ -219,19 +190,13 @@ mod tests {
             let pcm = pcm(folder.path(), &cut);
             let whole = separated(separator.as_ref(), &pcm, folder.path(), u32::MAX);
             for size in [1, 2, 3] {
-                assert!(
-                    separated(separator.as_ref(), &pcm, folder.path(), size) == whole,
-                    "{frames} by {size}"
-                );
+                assert!(separated(separator.as_ref(), &pcm, folder.path(), size) == whole, "{frames} by {size}");
             }
             assert_eq!(whole.len(), 8 * frames);
             for (at, stems) in whole.chunks_exact(8).enumerate() {
                 for channel in 0..2 {
                     let sum: f32 = (0..4).map(|source| stems[2 * source + channel]).sum();
-                    assert!(
-                        (sum - cut[channel][at]).abs() < 1e-5,
-                        "{frames}: frame {at} is {sum}"
-                    );
+                    assert!((sum - cut[channel][at]).abs() < 1e-5, "{frames}: frame {at} is {sum}");
                 }
             }
         }
@@ -242,11 +207,7 @@ mod tests {
         let separator = separator(DEFAULT_MODEL).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let pcm = pcm(folder.path(), &[vec![0.0; 100_000], vec![0.0; 100_000]]);
-        assert!(
-            separated(separator.as_ref(), &pcm, folder.path(), 1)
-                .iter()
-                .all(|sample| *sample == 0.0)
-        );
+        assert!(separated(separator.as_ref(), &pcm, folder.path(), 1).iter().all(|sample| *sample == 0.0));
     }
 
     #[test]
@@ -255,16 +216,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let song = compose(22, 15.0);
         let mixture = song.mixture();
-        let all = separated(
-            separator.as_ref(),
-            &pcm(folder.path(), &mixture),
-            folder.path(),
-            1,
-        );
+        let all = separated(separator.as_ref(), &pcm(folder.path(), &mixture), folder.path(), 1);
         for (source, name) in separator.sources().iter().enumerate() {
-            let stem = song
-                .stem(STEMS.iter().position(|stem| stem == name).unwrap())
-                .concat();
+            let stem = song.stem(STEMS.iter().position(|stem| stem == name).unwrap()).concat();
             let channel = |channel| all.iter().skip(2 * source + channel).step_by(8).copied();
             let estimate: Vec<f32> = channel(0).chain(channel(1)).collect();
             let gain = si_sdr(&estimate, &stem) - si_sdr(&mixture.concat(), &stem);
@@ -278,10 +232,7 @@ mod tests {
         let geometry = separator.geometry();
         let folder = tempfile::tempdir().unwrap();
         let frames = 2 * geometry.stride as u64;
-        let pcm = pcm(
-            folder.path(),
-            &[vec![0.1; frames as usize], vec![0.1; frames as usize]],
-        );
+        let pcm = pcm(folder.path(), &[vec![0.1; frames as usize], vec![0.1; frames as usize]]);
         let go_on = AtomicBool::new(false);
         let paths = [folder.path().join("first"), folder.path().join("second")];
         for (path, first) in paths.iter().zip(0..) {
@@ -290,15 +241,10 @@ mod tests {
         let sum = |parts: &[PathBuf]| sum_parts(geometry, 4, frames, parts, &mut |_| Ok(()));
         assert!(sum(&paths).is_ok());
         assert!(matches!(sum(&paths[1..]), Err(MergeError::Gap(0))));
-        assert!(
-            matches!(sum(&paths[..1]), Err(MergeError::Gap(at)) if at == geometry.segment as u64)
-        );
+        assert!(matches!(sum(&paths[..1]), Err(MergeError::Gap(at)) if at == geometry.segment as u64));
         let bytes = std::fs::read(&paths[1]).unwrap();
         std::fs::write(&paths[1], &bytes[..bytes.len() - 1]).unwrap();
-        assert!(matches!(
-            sum(&paths),
-            Err(MergeError::Part(PartError::NotAPart(_)))
-        ));
+        assert!(matches!(sum(&paths), Err(MergeError::Part(PartError::NotAPart(_)))));
         std::fs::write(&paths[1], "short").unwrap();
         assert!(matches!(sum(&paths), Err(MergeError::Part(_))));
     }

@@ -17,25 +17,17 @@ pub fn mix_mp3(stems: &[(PathBuf, f32)], out: &Path) -> Result<(), EncodeError> 
         let samples = Working(out.with_extension(format!("samples-{at}")));
         decoded.push((decode_to(stem, Some("wav"), &samples.0)?, *weight, samples));
     }
-    let frames = decoded
-        .iter()
-        .map(|(pcm, ..): &(Pcm, _, _)| pcm.frames())
-        .max()
-        .unwrap_or(0);
+    let frames = decoded.iter().map(|(pcm, ..): &(Pcm, _, _)| pcm.frames()).max().unwrap_or(0);
     let mut writer = Mp3Writer::create(out)?;
     for at in (0..frames).step_by(BLOCK) {
         let length = (frames - at).min(BLOCK as u64) as usize;
         let mut sum = [vec![0.0f32; length], vec![0.0f32; length]];
         for (pcm, weight, _) in &decoded {
             for (sum, samples) in sum.iter_mut().zip(pcm.read(at as i64, length)?) {
-                sum.iter_mut()
-                    .zip(samples)
-                    .for_each(|(sum, sample)| *sum += weight * sample);
+                sum.iter_mut().zip(samples).for_each(|(sum, sample)| *sum += weight * sample);
             }
         }
-        sum.iter_mut()
-            .flatten()
-            .for_each(|sample| *sample = sample.clamp(-1.0, 1.0));
+        sum.iter_mut().flatten().for_each(|sample| *sample = sample.clamp(-1.0, 1.0));
         writer.write(&sum)?;
     }
     writer.finish()

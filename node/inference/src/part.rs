@@ -38,10 +38,7 @@ pub enum PartError {
 
 /// Attaches the part's path to what the system said.
 fn told(path: &Path) -> impl Fn(io::Error) -> PartError + '_ {
-    |source| PartError::Io {
-        path: path.into(),
-        source,
-    }
+    |source| PartError::Io { path: path.into(), source }
 }
 
 /// Separates `count` segments from `first` on and writes their sum to `out`. `stop` ends it between segments;
@@ -59,11 +56,7 @@ pub fn separate_part(
     let width = 2 * separator.sources().len();
     let (begin, _) = geometry.span(first, pcm.frames());
     let (_, end) = geometry.span((first + count).saturating_sub(1), pcm.frames());
-    let header = Header {
-        width: width as u32,
-        begin,
-        frames: end - begin,
-    };
+    let header = Header { width: width as u32, begin, frames: end - begin };
     let mut file = BufWriter::with_capacity(1 << 18, File::create(out).map_err(told(out))?);
     header.write(&mut file).map_err(told(out))?;
 
@@ -78,9 +71,7 @@ pub fn separate_part(
         let length = (stop_at - start) as usize;
         // A short last segment lies in the middle of the window, between real neighbouring audio where there is any.
         let margin = (geometry.segment - length) / 2;
-        let window = pcm
-            .read(start as i64 - margin as i64, geometry.segment)
-            .map_err(told(out))?;
+        let window = pcm.read(start as i64 - margin as i64, geometry.segment).map_err(told(out))?;
         let separated = separator.separate(&window, pcm.stats())?;
 
         let complete = ((start - at) as usize * width).min(sum.len());
@@ -104,9 +95,7 @@ pub fn separate_part(
 }
 
 fn write_samples(file: &mut impl Write, samples: &[f32]) -> io::Result<()> {
-    samples
-        .iter()
-        .try_for_each(|sample| file.write_all(&sample.to_le_bytes()))
+    samples.iter().try_for_each(|sample| file.write_all(&sample.to_le_bytes()))
 }
 
 struct Header {
@@ -142,28 +131,15 @@ impl PartReader {
         let mut bytes = [0; 28];
         file.read_exact(&mut bytes).map_err(told(path))?;
         let number = |range: std::ops::Range<usize>| {
-            bytes[range]
-                .iter()
-                .rev()
-                .fold(0u64, |number, byte| (number << 8) | u64::from(*byte))
+            bytes[range].iter().rev().fold(0u64, |number, byte| (number << 8) | u64::from(*byte))
         };
         let (found, begin, frames) = (number(8..12), number(12..20), number(20..28));
-        let expected = frames
-            .checked_mul(4 * width as u64)
-            .and_then(|bytes| bytes.checked_add(28));
+        let expected = frames.checked_mul(4 * width as u64).and_then(|bytes| bytes.checked_add(28));
         if bytes[..8] != *MAGIC || found != width as u64 || expected != Some(length) {
             return Err(PartError::NotAPart(path.into()));
         }
-        let end = begin
-            .checked_add(frames)
-            .ok_or_else(|| PartError::NotAPart(path.into()))?;
-        Ok(Self {
-            path: path.into(),
-            file,
-            width,
-            next: begin,
-            end,
-        })
+        let end = begin.checked_add(frames).ok_or_else(|| PartError::NotAPart(path.into()))?;
+        Ok(Self { path: path.into(), file, width, next: begin, end })
     }
 
     /// The first frame.

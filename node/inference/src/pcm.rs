@@ -20,18 +20,8 @@ pub(crate) struct PcmWriter {
 
 impl PcmWriter {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let file = File::options()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .open(path)?;
-        Ok(Self {
-            file: BufWriter::with_capacity(1 << 18, file),
-            frames: 0,
-            sum: 0.0,
-            squares: 0.0,
-        })
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
+        Ok(Self { file: BufWriter::with_capacity(1 << 18, file), frames: 0, sum: 0.0, squares: 0.0 })
     }
 
     /// Appends interleaved frames.
@@ -48,31 +38,14 @@ impl PcmWriter {
     }
 
     pub(crate) fn finish(self) -> io::Result<Pcm> {
-        let file = self
-            .file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let count = self.frames as f64;
-        let mean = if self.frames > 0 {
-            self.sum / count
-        } else {
-            0.0
-        };
+        let mean = if self.frames > 0 { self.sum / count } else { 0.0 };
         // The unbiased variance, as torch computes it.
-        let variance = if self.frames > 1 {
-            (self.squares - count * mean * mean).max(0.0) / (count - 1.0)
-        } else {
-            0.0
-        };
-        let stats = SongStats {
-            mean: mean as f32,
-            std: variance.sqrt() as f32,
-        };
-        Ok(Pcm {
-            file,
-            frames: self.frames,
-            stats,
-        })
+        let variance =
+            if self.frames > 1 { (self.squares - count * mean * mean).max(0.0) / (count - 1.0) } else { 0.0 };
+        let stats = SongStats { mean: mean as f32, std: variance.sqrt() as f32 };
+        Ok(Pcm { file, frames: self.frames, stats })
     }
 }
 
@@ -98,9 +71,7 @@ impl Pcm {
     pub fn read(&self, start: i64, length: usize) -> io::Result<Stereo> {
         let mut window = [vec![0.0; length], vec![0.0; length]];
         let first = start.max(0) as u64;
-        let end = start
-            .saturating_add_unsigned(length as u64)
-            .clamp(0, self.frames as i64) as u64;
+        let end = start.saturating_add_unsigned(length as u64).clamp(0, self.frames as i64) as u64;
         if first >= end {
             return Ok(window);
         }
@@ -110,8 +81,7 @@ impl Pcm {
         for (at, frame) in bytes.chunks_exact(FRAME as usize).enumerate() {
             for (channel, window) in window.iter_mut().enumerate() {
                 let sample = &frame[4 * channel..4 * channel + 4];
-                window[offset + at] =
-                    f32::from_le_bytes([sample[0], sample[1], sample[2], sample[3]]);
+                window[offset + at] = f32::from_le_bytes([sample[0], sample[1], sample[2], sample[3]]);
             }
         }
         Ok(window)

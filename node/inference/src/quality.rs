@@ -4,12 +4,7 @@
 /// done?", 2019): the energy of the reference's share in the estimate over the energy of everything else. Both are as
 /// long. Infinite where nothing else is there; NaN where the reference is silent.
 pub fn si_sdr(estimate: &[f32], reference: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter()
-            .zip(b)
-            .map(|(a, b)| f64::from(*a) * f64::from(*b))
-            .sum()
-    };
+    let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
     let scale = dot(estimate, reference) / dot(reference, reference);
     let mut noise = 0.0;
     for (estimate, reference) in estimate.iter().zip(reference) {

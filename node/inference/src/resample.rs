@@ -23,9 +23,7 @@ fn chunk(rate: u32) -> usize {
 /// How many frames a song of `frames` frames at `rate` Hz has at 44.1 kHz.
 pub(crate) fn resampled(frames: u64, rate: u32) -> u64 {
     let exact = u128::from(frames) * u128::from(RATE);
-    u64::try_from((exact + u128::from(rate) / 2) / u128::from(rate))
-        .unwrap_or(u64::MAX)
-        .max(u64::from(frames > 0))
+    u64::try_from((exact + u128::from(rate) / 2) / u128::from(rate)).unwrap_or(u64::MAX).max(u64::from(frames > 0))
 }
 
 /// Takes interleaved stereo at one rate and gives it at 44.1 kHz, exactly as long as [`resampled`] says.
@@ -50,25 +48,11 @@ impl ToRate {
         if rate == RATE {
             return Ok(Self::Same);
         }
-        let resampler = Fft::new(
-            rate as usize,
-            RATE as usize,
-            chunk(rate),
-            2,
-            FixedSync::Both,
-        )
-        .map_err(|error| DecodeError::Resample(error.to_string()))?;
+        let resampler = Fft::new(rate as usize, RATE as usize, chunk(rate), 2, FixedSync::Both)
+            .map_err(|error| DecodeError::Resample(error.to_string()))?;
         let skip = resampler.output_delay();
         let output = vec![0.0; 2 * resampler.output_frames_max()];
-        Ok(Self::Fft(Box::new(Stream {
-            resampler,
-            rate,
-            waiting: Vec::new(),
-            output,
-            skip,
-            taken: 0,
-            given: 0,
-        })))
+        Ok(Self::Fft(Box::new(Stream { resampler, rate, waiting: Vec::new(), output, skip, taken: 0, given: 0 })))
     }
 
     /// Feeds interleaved frames; what comes out goes to `sink`.
@@ -96,9 +80,7 @@ impl ToRate {
             return Ok(());
         };
         while stream.given < resampled(stream.taken, stream.rate) {
-            stream
-                .waiting
-                .resize(2 * stream.resampler.input_frames_next(), 0.0);
+            stream.waiting.resize(2 * stream.resampler.input_frames_next(), 0.0);
             stream.run(sink)?;
         }
         Ok(())
@@ -106,10 +88,7 @@ impl ToRate {
 }
 
 impl Stream {
-    fn run(
-        &mut self,
-        sink: &mut dyn FnMut(&[f32]) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
+    fn run(&mut self, sink: &mut dyn FnMut(&[f32]) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
         let told = |error: &dyn std::fmt::Display| DecodeError::Resample(error.to_string());
         let mut used = 0;
         loop {
@@ -120,12 +99,9 @@ impl Stream {
             }
             let input = InterleavedSlice::new(input, 2, wanted).map_err(|error| told(&error))?;
             let room = self.output.len() / 2;
-            let mut output = InterleavedSlice::new_mut(&mut self.output, 2, room)
-                .map_err(|error| told(&error))?;
-            let (_, made) = self
-                .resampler
-                .process_into_buffer(&input, &mut output, None)
-                .map_err(|error| told(&error))?;
+            let mut output = InterleavedSlice::new_mut(&mut self.output, 2, room).map_err(|error| told(&error))?;
+            let (_, made) =
+                self.resampler.process_into_buffer(&input, &mut output, None).map_err(|error| told(&error))?;
             used += wanted;
             let dropped = self.skip.min(made);
             self.skip -= dropped;

@@ -26,13 +26,8 @@ const MINOR: [i32; 3] = [2, 4, 9];
 /// The scale the lead sings.
 const PENTATONIC: [i32; 5] = [0, 2, 4, 7, 9];
 /// The first three formants of five vowels (a, e, i, o, u), in Hz (Peterson and Barney, 1952, men's averages).
-const VOWELS: [[f32; 3]; 5] = [
-    [730., 1090., 2440.],
-    [530., 1840., 2480.],
-    [270., 2290., 3010.],
-    [570., 840., 2410.],
-    [300., 870., 2240.],
-];
+const VOWELS: [[f32; 3]; 5] =
+    [[730., 1090., 2440.], [530., 1840., 2480.], [270., 2290., 3010.], [570., 840., 2410.], [300., 870., 2240.]];
 
 /// Composes `seconds` of music. The same seed gives the same song.
 pub fn compose(seed: u64, seconds: f64) -> Composition {
@@ -44,22 +39,11 @@ pub fn compose(seed: u64, seconds: f64) -> Composition {
         key: random.below(12) as i32,
         roots: PROGRESSIONS[random.below(PROGRESSIONS.len())],
     };
-    let mut stems = [
-        song.drums(&mut random),
-        song.bass(&mut random),
-        song.chords(&mut random),
-        song.lead(&mut random),
-    ];
+    let mut stems = [song.drums(&mut random), song.bass(&mut random), song.chords(&mut random), song.lead(&mut random)];
     let mut peak = 0.0f32;
     for channel in 0..2 {
         for frame in 0..frames {
-            peak = peak.max(
-                stems
-                    .iter()
-                    .map(|stem| stem[channel][frame])
-                    .sum::<f32>()
-                    .abs(),
-            );
+            peak = peak.max(stems.iter().map(|stem| stem[channel][frame]).sum::<f32>().abs());
         }
     }
     let gain = if peak > 0.0 { PEAK / peak } else { 0.0 };
@@ -80,9 +64,7 @@ impl Composition {
         let mut sum = self.stems[0].clone();
         for stem in &self.stems[1..] {
             for (sum, samples) in sum.iter_mut().zip(stem) {
-                sum.iter_mut()
-                    .zip(samples)
-                    .for_each(|(sum, sample)| *sum += sample);
+                sum.iter_mut().zip(samples).for_each(|(sum, sample)| *sum += sample);
             }
         }
         sum
@@ -95,10 +77,7 @@ impl Composition {
             writer.write(samples)?;
             writer.finish()
         };
-        STEMS
-            .iter()
-            .zip(&self.stems)
-            .try_for_each(|(name, stem)| save(name, stem))?;
+        STEMS.iter().zip(&self.stems).try_for_each(|(name, stem)| save(name, stem))?;
         save("song", &self.mixture())
     }
 }
@@ -163,13 +142,7 @@ impl Song {
             let root = self.chord(bar)[0].rem_euclid(12);
             for (eighth, step) in pattern.iter().enumerate() {
                 let from = self.at(4.0 * bar as f32 + 0.5 * eighth as f32);
-                let note = Note {
-                    from,
-                    length: self.at(0.48),
-                    hertz: hertz(28 + root + step),
-                    level: 0.32,
-                    pan: 0.0,
-                };
+                let note = Note { from, length: self.at(0.48), hertz: hertz(28 + root + step), level: 0.32, pan: 0.0 };
                 note.play(&mut out, &[1.0, 0.5, 0.25, 0.12, 0.06], 0.006, 0.05);
             }
         }
@@ -186,14 +159,7 @@ impl Song {
                 let pitch = 55 + (pitch - 55).rem_euclid(12);
                 for detune in [-0.06, 0.05] {
                     let hertz = hertz(pitch) * (detune / 12.0f32).exp2();
-                    Note {
-                        from,
-                        length: self.at(3.9),
-                        hertz,
-                        level: 0.05,
-                        pan,
-                    }
-                    .play(&mut out, &bright, 0.03, 0.25);
+                    Note { from, length: self.at(3.9), hertz, level: 0.05, pan }.play(&mut out, &bright, 0.03, 0.25);
                 }
             }
             // A plucked figure over them, now on one side and now on the other.
@@ -202,14 +168,7 @@ impl Song {
                 let pan = if eighth % 2 == 0 { 0.8 } else { -0.8 };
                 let from = self.at(4.0 * bar as f32 + 0.5 * eighth as f32) + random.below(200);
                 let hertz = hertz(72 + (pitch - 72).rem_euclid(12));
-                Note {
-                    from,
-                    length: self.at(0.45),
-                    hertz,
-                    level: 0.06,
-                    pan,
-                }
-                .play(&mut out, &bright[..5], 0.004, 0.3);
+                Note { from, length: self.at(0.45), hertz, level: 0.06, pan }.play(&mut out, &bright[..5], 0.004, 0.3);
             }
         }
         out
@@ -228,9 +187,7 @@ impl Song {
                 let target = self.key + 12 * (degree / 5) + PENTATONIC[(degree % 5) as usize];
                 let target = 57.0 + (target - self.key) as f32 + (self.key % 5) as f32;
                 let vowel = VOWELS[random.below(VOWELS.len())];
-                let gains: Vec<f32> = (1..=28)
-                    .map(|k| formant_gain(k as f32 * hertz_of(target), &vowel))
-                    .collect();
+                let gains: Vec<f32> = (1..=28).map(|k| formant_gain(k as f32 * hertz_of(target), &vowel)).collect();
                 if pitch == 0.0 {
                     pitch = target;
                 }
@@ -239,9 +196,7 @@ impl Song {
                     let seconds = frame as f32 / RATE as f32;
                     // Glides in about 40 ms; the vibrato comes in after a fifth of a second.
                     pitch += (target - pitch) * 0.0006;
-                    let vibrato = 0.35
-                        * ((seconds - 0.2) * 4.0).clamp(0.0, 1.0)
-                        * (TAU * 5.6 * seconds).sin();
+                    let vibrato = 0.35 * ((seconds - 0.2) * 4.0).clamp(0.0, 1.0) * (TAU * 5.6 * seconds).sin();
                     phase = (phase + hertz_of(pitch + vibrato) / RATE as f32).fract();
                     let breath = 0.01 * random.between(-1.0, 1.0);
                     let level = 0.5 * envelope(frame, length, 0.04, 0.06);
@@ -274,9 +229,7 @@ impl Note {
         let mut phase = 0.0f32;
         for frame in 0..frames {
             phase = (phase + self.hertz / RATE as f32).fract();
-            let sample = self.level
-                * envelope(frame, self.length, attack, release)
-                * harmonics(phase, gains);
+            let sample = self.level * envelope(frame, self.length, attack, release) * harmonics(phase, gains);
             out[0][self.from + frame] += left * sample;
             out[1][self.from + frame] += right * sample;
         }
@@ -323,18 +276,13 @@ fn hit(out: &mut Stereo, from: usize, seconds: f32, pan: f32, mut sound: impl Fn
 /// Equal power at every place between left and right.
 fn sides(pan: f32) -> [f32; 2] {
     let angle = (pan + 1.0) * std::f32::consts::FRAC_PI_4;
-    [
-        angle.cos() * std::f32::consts::SQRT_2,
-        angle.sin() * std::f32::consts::SQRT_2,
-    ]
+    [angle.cos() * std::f32::consts::SQRT_2, angle.sin() * std::f32::consts::SQRT_2]
 }
 
 /// Rises over `attack` seconds and falls over the last `release` seconds.
 fn envelope(frame: usize, length: usize, attack: f32, release: f32) -> f32 {
     let rate = RATE as f32;
-    (frame as f32 / (attack * rate))
-        .min((length - frame) as f32 / (release * rate))
-        .min(1.0)
+    (frame as f32 / (attack * rate)).min((length - frame) as f32 / (release * rate)).min(1.0)
 }
 
 /// The sum of sines at multiples of a phase that goes from 0 to 1, by the recurrence of their sines.
@@ -407,11 +355,6 @@ mod tests {
             assert_eq!(stem[0].len(), (12.3 * f64::from(RATE)) as usize);
             assert!(stem[0].iter().any(|sample| sample.abs() > 0.05));
         }
-        assert!(
-            song.mixture()
-                .iter()
-                .flatten()
-                .all(|sample| sample.abs() <= PEAK + 0.001)
-        );
+        assert!(song.mixture().iter().flatten().all(|sample| sample.abs() <= PEAK + 0.001));
     }
 }

@@ -17,17 +17,13 @@ pub async fn at_low_priority<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
     let (sender, result) = oneshot::channel();
-    let spawned = std::thread::Builder::new()
-        .name(name.into())
-        .spawn(move || {
-            // On Linux a thread's niceness is its own. Being refused is no reason not to work.
-            if let Err(error) =
-                rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS)
-            {
-                tracing::debug!(%error, "the priority stays as it is");
-            }
-            let _ = sender.send(work());
-        });
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(move || {
+        // On Linux a thread's niceness is its own. Being refused is no reason not to work.
+        if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
+            tracing::debug!(%error, "the priority stays as it is");
+        }
+        let _ = sender.send(work());
+    });
     if let Err(error) = spawned {
         tracing::error!(%error, "no thread could be started");
         return Err(Panicked);

@@ -73,9 +73,7 @@ fn likeness(pcm: &Pcm, song: &Stereo, lag: i64) -> f64 {
     let margin = 4096;
     let length = song[0].len() - 2 * margin;
     let read = pcm.read(lag + margin as i64, length).unwrap();
-    let cut = song
-        .clone()
-        .map(|channel| channel[margin..margin + length].to_vec());
+    let cut = song.clone().map(|channel| channel[margin..margin + length].to_vec());
     si_sdr(&read.concat(), &cut.concat())
 }
 
@@ -97,13 +95,7 @@ fn every_format_is_read() {
         ("-ar 192000 -c:a pcm_s24le", "192.wav", "wav", 0, 25.0),
         ("-ar 22050 -c:a pcm_s16le", "22.wav", "wav", 0, 10.0),
         ("-b:a 320k", "cbr.mp3", "mp3", 0, 25.0),
-        (
-            "-q:a 0 -id3v2_version 3 -metadata title=Tagged",
-            "vbr.mp3",
-            "mp3",
-            0,
-            20.0,
-        ),
+        ("-q:a 0 -id3v2_version 3 -metadata title=Tagged", "vbr.mp3", "mp3", 0, 20.0),
         ("-ar 48000 -b:a 320k", "48.mp3", "mp3", 0, 20.0),
         ("-c:a libvorbis -q:a 8", "vorbis.ogg", "ogg", 0, 15.0),
         // The encoder's first 1024 frames stay.
@@ -111,9 +103,7 @@ fn every_format_is_read() {
         ("-c:a aac -b:a 320k", "aac.aac", "aac", 1024, 15.0),
     ] {
         let path = files.convert("song.wav", options, name);
-        let (probe, pcm) = files
-            .read(&path)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (probe, pcm) = files.read(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(probe.format, format, "{name}");
         assert_eq!(probe.frames, pcm.frames(), "{name}");
         assert_eq!(probe.channels, 2, "{name}");
@@ -121,11 +111,7 @@ fn every_format_is_read() {
         if lag == 0 && format != "ogg" {
             assert_eq!(pcm.frames(), length, "{name}");
         } else {
-            assert!(
-                pcm.frames().abs_diff(length) <= 3072,
-                "{name}: {}",
-                pcm.frames()
-            );
+            assert!(pcm.frames().abs_diff(length) <= 3072, "{name}: {}", pcm.frames());
         }
         let like = likeness(&pcm, &song, lag);
         assert!(like > wanted, "{name}: {like:.1} dB");
@@ -151,10 +137,7 @@ fn any_number_of_channels_becomes_two() {
 
     let mono = files.convert("song.wav", "-ac 1 -ar 8000", "mono.wav");
     let (probe, pcm) = files.read(&mono).unwrap();
-    assert_eq!(
-        (probe.rate, probe.channels, pcm.frames()),
-        (8000, 1, 2 * u64::from(RATE))
-    );
+    assert_eq!((probe.rate, probe.channels, pcm.frames()), (8000, 1, 2 * u64::from(RATE)));
     let [left, right] = pcm.read(0, 2 * RATE as usize).unwrap();
     assert_eq!(left, right);
 
@@ -162,22 +145,12 @@ fn any_number_of_channels_becomes_two() {
     let surround = |channel: usize, name: &str| {
         let mut filter = ["0*c0"; 6];
         filter[channel] = "c0";
-        let pan: Vec<_> = filter
-            .iter()
-            .enumerate()
-            .map(|(at, gain)| format!("c{at}={gain}"))
-            .collect();
+        let pan: Vec<_> = filter.iter().enumerate().map(|(at, gain)| format!("c{at}={gain}")).collect();
         files.convert("song.wav", &format!("-af pan=5.1|{}", pan.join("|")), name)
     };
     let (probe, pcm) = files.read(&surround(3, "low.wav")).unwrap();
     assert_eq!(probe.channels, 6);
-    assert!(
-        pcm.read(0, 10_000)
-            .unwrap()
-            .iter()
-            .flatten()
-            .all(|sample| sample.abs() < 1e-4)
-    );
+    assert!(pcm.read(0, 10_000).unwrap().iter().flatten().all(|sample| sample.abs() < 1e-4));
     let (_, pcm) = files.read(&surround(4, "back.wav")).unwrap();
     let [left, right] = pcm.read(0, 80_000).unwrap();
     assert!(right.iter().all(|sample| sample.abs() < 1e-4));
@@ -188,13 +161,9 @@ fn any_number_of_channels_becomes_two() {
 #[test]
 fn every_rate_becomes_ours_in_time_and_pitch() {
     let files = Files::new();
-    for rate in [
-        8_000, 11_025, 16_000, 22_050, 32_000, 37_801, 48_000, 88_200, 96_000, 192_000,
-    ] {
+    for rate in [8_000, 11_025, 16_000, 22_050, 32_000, 37_801, 48_000, 88_200, 96_000, 192_000] {
         let tone = |rate: u32, seconds: u32| -> Vec<f32> {
-            (0..rate * seconds)
-                .map(|at| (6000.0 * f64::from(at) / f64::from(rate)).sin() as f32)
-                .collect()
+            (0..rate * seconds).map(|at| (6000.0 * f64::from(at) / f64::from(rate)).sin() as f32).collect()
         };
         let path = files.bytes("tone.wav", &float_wav(rate, &tone(rate, 2)));
         let (_, pcm) = files.read(&path).unwrap();
@@ -209,10 +178,7 @@ fn every_rate_becomes_ours_in_time_and_pitch() {
 fn short_silent_and_odd_files_are_defined() {
     let files = Files::new();
     let one = files.bytes("one.wav", &float_wav(RATE, &[0.5]));
-    assert_eq!(
-        files.read(&one).unwrap().1.read(0, 1).unwrap(),
-        [[0.5], [0.5]]
-    );
+    assert_eq!(files.read(&one).unwrap().1.read(0, 1).unwrap(), [[0.5], [0.5]]);
     let one = files.bytes("one-at-8-kHz.wav", &float_wav(8_000, &[0.5]));
     assert_eq!(files.read(&one).unwrap().1.frames(), 6);
 
@@ -222,10 +188,7 @@ fn short_silent_and_odd_files_are_defined() {
 
     let broken = [f32::NAN, f32::INFINITY, 0.25, f32::NEG_INFINITY];
     let broken = files.bytes("nan.wav", &float_wav(RATE, &broken));
-    assert_eq!(
-        files.read(&broken).unwrap().1.read(0, 4).unwrap()[0],
-        [0.0, 0.0, 0.25, 0.0]
-    );
+    assert_eq!(files.read(&broken).unwrap().1.read(0, 4).unwrap()[0], [0.0, 0.0, 0.25, 0.0]);
 }
 
 #[test]
@@ -256,45 +219,20 @@ fn what_cannot_be_read_is_refused_by_its_reason() {
         Ok((probe, _)) => panic!("{name} was taken: {probe:?}"),
     };
     assert!(matches!(error("empty.mp3", b""), DecodeError::Empty));
-    assert!(matches!(
-        error("text.mp3", &b"Only words here. ".repeat(5000)),
-        DecodeError::NotAudio
-    ));
-    assert!(matches!(
-        error("zeros.wav", &[0; 100_000]),
-        DecodeError::NotAudio
-    ));
-    assert!(matches!(
-        error("image.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
-        DecodeError::NotAudio
-    ));
-    assert!(matches!(
-        error("nothing.wav", &float_wav(RATE, &[])),
-        DecodeError::Silent
-    ));
-    assert!(matches!(
-        error("slow.wav", &float_wav(10, &[0.5; 100])),
-        DecodeError::Unsupported(_)
-    ));
+    assert!(matches!(error("text.mp3", &b"Only words here. ".repeat(5000)), DecodeError::NotAudio));
+    assert!(matches!(error("zeros.wav", &[0; 100_000]), DecodeError::NotAudio));
+    assert!(matches!(error("image.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), DecodeError::NotAudio));
+    assert!(matches!(error("nothing.wav", &float_wav(RATE, &[])), DecodeError::Silent));
+    assert!(matches!(error("slow.wav", &float_wav(10, &[0.5; 100])), DecodeError::Unsupported(_)));
     let long = float_wav(1_000, &vec![0.1; 601_000]);
-    assert!(matches!(
-        error("long.wav", &long),
-        DecodeError::TooLong(600)
-    ));
+    assert!(matches!(error("long.wav", &long), DecodeError::TooLong(600)));
 
-    for (options, name) in [
-        ("", "cut.wav"),
-        ("", "cut.flac"),
-        ("-b:a 192k", "cut.mp3"),
-        ("-c:a libvorbis", "cut.ogg"),
-        ("", "cut.m4a"),
-    ] {
+    for (options, name) in
+        [("", "cut.wav"), ("", "cut.flac"), ("-b:a 192k", "cut.mp3"), ("-c:a libvorbis", "cut.ogg"), ("", "cut.m4a")]
+    {
         let whole = std::fs::read(files.convert("song.wav", options, name)).unwrap();
         let error = error(name, &whole[..whole.len() / 2]);
-        let cut = matches!(
-            error,
-            DecodeError::Truncated { .. } | DecodeError::Damaged { .. } | DecodeError::CutOff
-        );
+        let cut = matches!(error, DecodeError::Truncated { .. } | DecodeError::Damaged { .. } | DecodeError::CutOff);
         assert!(cut, "{name}: {error}");
     }
 }

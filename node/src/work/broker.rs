@@ -14,14 +14,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::message::Delivery as Message;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
-    ExchangeKind,
-};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -85,22 +82,8 @@ impl Broker {
         let (state_out, state) = watch::channel(State::default());
         let (publications, publications_in) = mpsc::channel(256);
         let prefix: Arc<str> = settings.prefix.as_str().into();
-        let link = Link {
-            settings,
-            slots,
-            deliveries,
-            state: state_out,
-            publications: publications_in,
-            stop,
-        };
-        (
-            Self {
-                state,
-                publications,
-                prefix,
-            },
-            tokio::spawn(link.run()),
-        )
+        let link = Link { settings, slots, deliveries, state: state_out, publications: publications_in, stop };
+        (Self { state, publications, prefix }, tokio::spawn(link.run()))
     }
 
     /// What is known now.
@@ -121,19 +104,10 @@ impl Broker {
     /// Publishes a hint and waits until the broker has confirmed it; false when it could not be.
     pub(crate) async fn publish(&self, hint: Hint) -> bool {
         let (confirmed, answer) = oneshot::channel();
-        if !self.state.borrow().connected
-            || self
-                .publications
-                .send(Publication { hint, confirmed })
-                .await
-                .is_err()
-        {
+        if !self.state.borrow().connected || self.publications.send(Publication { hint, confirmed }).await.is_err() {
             return false;
         }
-        matches!(
-            tokio::time::timeout(2 * PATIENCE, answer).await,
-            Ok(Ok(true))
-        )
+        matches!(tokio::time::timeout(2 * PATIENCE, answer).await, Ok(Ok(true)))
     }
 }
 
@@ -174,9 +148,7 @@ impl Link {
                         state.connected = false;
                         state.ready = None;
                     });
-                    let _ =
-                        tokio::time::timeout(PATIENCE, session.connection.close(200, "bye".into()))
-                            .await;
+                    let _ = tokio::time::timeout(PATIENCE, session.connection.close(200, "bye".into())).await;
                     match ended {
                         Ok(()) => return,
                         Err(error) => error,
@@ -213,21 +185,13 @@ impl Link {
         let channel = patiently(connection.create_channel()).await?;
         patiently(channel.confirm_select(ConfirmSelectOptions::default())).await?;
 
-        let durable = ExchangeDeclareOptions {
-            durable: true,
-            ..Default::default()
-        };
-        for (exchange, kind) in [
-            (self.exchange(), ExchangeKind::Direct),
-            (self.queue("dead-letters"), ExchangeKind::Fanout),
-        ] {
-            patiently(channel.exchange_declare(exchange, kind, durable, FieldTable::default()))
-                .await?;
+        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        for (exchange, kind) in
+            [(self.exchange(), ExchangeKind::Direct), (self.queue("dead-letters"), ExchangeKind::Fanout)]
+        {
+            patiently(channel.exchange_declare(exchange, kind, durable, FieldTable::default())).await?;
         }
-        let lasting = QueueDeclareOptions {
-            durable: true,
-            ..Default::default()
-        };
+        let lasting = QueueDeclareOptions { durable: true, ..Default::default() };
         patiently(channel.queue_declare(self.queue("dead"), lasting, quorum())).await?;
         patiently(channel.queue_bind(
             self.queue("dead"),
@@ -241,10 +205,7 @@ impl Link {
         let mut consumers = Vec::new();
         for kind in KINDS {
             let mut arguments = quorum();
-            arguments.insert(
-                "x-delivery-limit".into(),
-                AMQPValue::LongLongInt(DELIVERY_LIMIT),
-            );
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
             arguments.insert(
                 "x-dead-letter-exchange".into(),
                 AMQPValue::LongString(self.queue("dead-letters").as_str().into()),
@@ -273,11 +234,7 @@ impl Link {
                 .await?,
             );
         }
-        Ok(Session {
-            connection,
-            channel,
-            consumers,
-        })
+        Ok(Session { connection, channel, consumers })
     }
 
     /// Serves one session until it breaks (an error) or the node stops (no error).
@@ -309,21 +266,10 @@ impl Link {
     async fn publish(&self, channel: &Channel, hint: Hint) -> Result<(), BrokerError> {
         let body = serde_json::to_vec(&hint)?;
         let kind = KINDS[usize::from(hint.merge)];
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..Default::default()
-        };
-        let properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_content_type("application/json".into());
-        let confirm = patiently(channel.basic_publish(
-            self.exchange(),
-            kind.into(),
-            options,
-            &body,
-            properties,
-        ))
-        .await?;
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let properties = BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+        let confirm =
+            patiently(channel.basic_publish(self.exchange(), kind.into(), options, &body, properties)).await?;
         match patiently(confirm).await? {
             Confirmation::Ack(None) => Ok(()),
             _ => Err(BrokerError::Unroutable),
@@ -333,14 +279,8 @@ impl Link {
     async fn ready(&self, channel: &Channel) -> Result<u64, BrokerError> {
         let mut ready = 0;
         for kind in KINDS {
-            let passive = QueueDeclareOptions {
-                passive: true,
-                durable: true,
-                ..Default::default()
-            };
-            let queue =
-                patiently(channel.queue_declare(self.queue(kind), passive, FieldTable::default()))
-                    .await?;
+            let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
+            let queue = patiently(channel.queue_declare(self.queue(kind), passive, FieldTable::default())).await?;
             ready += u64::from(queue.message_count());
         }
         Ok(ready)
@@ -349,16 +289,8 @@ impl Link {
     /// Hands a message to the workers; it is acknowledged from a task of its own when they are through with it.
     async fn receive(&self, message: Message) {
         let Ok(hint) = serde_json::from_slice::<Hint>(&message.data) else {
-            tracing::warn!(
-                bytes = message.data.len(),
-                "a message that is no hint was put aside"
-            );
-            let _ = message
-                .nack(BasicNackOptions {
-                    requeue: false,
-                    ..Default::default()
-                })
-                .await;
+            tracing::warn!(bytes = message.data.len(), "a message that is no hint was put aside");
+            let _ = message.nack(BasicNackOptions { requeue: false, ..Default::default() }).await;
             return;
         };
         let (done, outcome) = oneshot::channel();
@@ -367,14 +299,7 @@ impl Link {
             // An error here means that the session is gone, and the broker gives the message to somebody else.
             let _ = match (handed, outcome.await) {
                 (Ok(()), Ok(Outcome::Settled)) => message.ack(BasicAckOptions::default()).await,
-                _ => {
-                    message
-                        .nack(BasicNackOptions {
-                            requeue: true,
-                            ..Default::default()
-                        })
-                        .await
-                }
+                _ => message.nack(BasicNackOptions { requeue: true, ..Default::default() }).await,
             };
         });
     }
@@ -382,10 +307,7 @@ impl Link {
 
 fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
-    arguments.insert(
-        "x-queue-type".into(),
-        AMQPValue::LongString("quorum".into()),
-    );
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     arguments
 }
 

@@ -52,25 +52,14 @@ struct Term {
 
 impl Term {
     fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            session: 0,
-            told: HashMap::new(),
-            claims: HashMap::new(),
-        }
+        Self { began: Instant::now(), session: 0, told: HashMap::new(), claims: HashMap::new() }
     }
 }
 
 impl Dispatcher {
     /// A dispatcher that does nothing until it runs.
     pub(crate) fn new(cluster: Cluster, reports: Arc<Reports>, broker: Option<Broker>) -> Self {
-        Self {
-            cluster,
-            reports,
-            broker,
-            offers: Mutex::default(),
-            offered: Notify::new(),
-        }
+        Self { cluster, reports, broker, offers: Mutex::default(), offered: Notify::new() }
     }
 
     /// Runs until `stop`.
@@ -102,11 +91,8 @@ impl Dispatcher {
         let open = self.cluster.peek().open_tasks()?;
         self.end_dead_claims(term, &open).await;
 
-        let pending: Vec<Hint> = open
-            .iter()
-            .filter(|task| matches!(task.state, TaskState::Pending))
-            .map(Hint::of)
-            .collect();
+        let pending: Vec<Hint> =
+            open.iter().filter(|task| matches!(task.state, TaskState::Pending)).map(Hint::of).collect();
         {
             let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
             offers.leases.retain(|_, since| since.elapsed() < LEASE);
@@ -160,20 +146,12 @@ impl Dispatcher {
                 None => format!("node {node} is gone"),
                 Some(false) => format!("node {node} was started anew in the middle of the task"),
                 Some(true) if since.elapsed() > TASK_LIMIT => {
-                    format!(
-                        "node {node} did not finish within {} minutes",
-                        TASK_LIMIT.as_secs() / 60
-                    )
+                    format!("node {node} did not finish within {} minutes", TASK_LIMIT.as_secs() / 60)
                 }
                 Some(true) => continue,
             };
             tracing::info!(task = %task.id, attempt = task.attempt, %reason, "the task goes to another worker");
-            let end = Command::ExpireTask {
-                task: task.id,
-                attempt: task.attempt,
-                reason,
-                at: now(),
-            };
+            let end = Command::ExpireTask { task: task.id, attempt: task.attempt, reason, at: now() };
             if let Err(error) = self.cluster.propose(end).await {
                 tracing::warn!(%error, task = %task.id, "the end of a claim could not be proposed");
             }
@@ -188,11 +166,7 @@ impl Dispatcher {
         let until = tokio::time::Instant::now() + patience;
         loop {
             let offered = self.offered.notified();
-            let queue_serves = worker_has_broker
-                && self
-                    .broker
-                    .as_ref()
-                    .is_some_and(|broker| broker.state().connected);
+            let queue_serves = worker_has_broker && self.broker.as_ref().is_some_and(|broker| broker.state().connected);
             if !queue_serves && let Some(hint) = self.lease() {
                 return Some(hint);
             }
@@ -205,10 +179,7 @@ impl Dispatcher {
 
     fn lease(&self) -> Option<Hint> {
         let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = offers
-            .pending
-            .iter()
-            .position(|hint| !offers.leases.contains_key(hint))?;
+        let free = offers.pending.iter().position(|hint| !offers.leases.contains_key(hint))?;
         let hint = offers.pending.swap_remove(free);
         offers.leases.insert(hint, Instant::now());
         Some(hint)

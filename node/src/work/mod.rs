@@ -45,10 +45,7 @@ impl Hint {
 
     /// The task.
     pub(crate) fn task(&self) -> TaskId {
-        TaskId {
-            job: self.job,
-            index: self.index,
-        }
+        TaskId { job: self.job, index: self.index }
     }
 }
 
@@ -74,7 +71,5 @@ pub(crate) enum Outcome {
 pub(crate) fn now() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -58,26 +58,14 @@ impl Samples {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(&folder)?;
-        Ok(Self {
-            folder,
-            songs: Mutex::default(),
-        })
+        Ok(Self { folder, songs: Mutex::default() })
     }
 
     /// The samples of the song `hash`, whose file is at `song`; decoded now unless they are kept.
-    pub(crate) async fn of(
-        &self,
-        hash: Hash,
-        song: &Path,
-        format: &str,
-    ) -> Result<Arc<Decoded>, SamplesError> {
+    pub(crate) async fn of(&self, hash: Hash, song: &Path, format: &str) -> Result<Arc<Decoded>, SamplesError> {
         let slot = {
             let mut songs = self.songs.lock().await;
-            let slot = match songs
-                .iter()
-                .position(|(kept, _)| *kept == hash)
-                .and_then(|at| songs.remove(at))
-            {
+            let slot = match songs.iter().position(|(kept, _)| *kept == hash).and_then(|at| songs.remove(at)) {
                 Some((_, slot)) => slot,
                 None => Slot::default(),
             };
@@ -88,17 +76,13 @@ impl Samples {
         let decoded = slot
             .get_or_try_init(|| async {
                 // A name of its own: the song may have been dropped from the cache and still be in use.
-                let path = self
-                    .folder
-                    .join(format!("{hash}-{}.f32", uuid::Uuid::new_v4()));
+                let path = self.folder.join(format!("{hash}-{}.f32", uuid::Uuid::new_v4()));
                 let (song, format) = (song.to_owned(), format.to_owned());
-                at_low_priority("decode", move || {
-                    match decode_to(&song, Some(&format), &path) {
-                        Ok(pcm) => Ok(Arc::new(Decoded { pcm, path })),
-                        Err(error) => {
-                            let _ = std::fs::remove_file(&path);
-                            Err(SamplesError::from(error))
-                        }
+                at_low_priority("decode", move || match decode_to(&song, Some(&format), &path) {
+                    Ok(pcm) => Ok(Arc::new(Decoded { pcm, path })),
+                    Err(error) => {
+                        let _ = std::fs::remove_file(&path);
+                        Err(SamplesError::from(error))
                     }
                 })
                 .await?

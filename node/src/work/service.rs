@@ -46,18 +46,13 @@ impl Service for WorkService {
         Box::pin(async move {
             let reply = match stream.read_frame::<Call>().await? {
                 Call::Report(report) if report.id != from => {
-                    return Err(PeerError::Protocol(format!(
-                        "node {from} reported as node {}",
-                        report.id
-                    )));
+                    return Err(PeerError::Protocol(format!("node {from} reported as node {}", report.id)));
                 }
                 Call::Report(report) => {
                     reports.hear(report);
                     Reply::Heard
                 }
-                Call::Next { has_broker } => {
-                    Reply::Hint(dispatcher.next(has_broker, ASK_FOR).await)
-                }
+                Call::Next { has_broker } => Reply::Hint(dispatcher.next(has_broker, ASK_FOR).await),
             };
             stream.write_frame(&reply).await?;
             stream.finish()

@@ -89,16 +89,10 @@ impl Bench {
     ) -> Result<Output, TaskError> {
         let separator = inference::separator(&job.model)?;
         let result = match task.kind {
-            TaskKind::Separate { first, count } => {
-                self.separate(job, separator, first, count, &stop).await
-            }
+            TaskKind::Separate { first, count } => self.separate(job, separator, first, count, &stop).await,
             TaskKind::Merge => self.merge(job, separator, all, &stop).await,
         };
-        if stop.load(Ordering::Relaxed) {
-            Err(TaskError::Stopped)
-        } else {
-            result
-        }
+        if stop.load(Ordering::Relaxed) { Err(TaskError::Stopped) } else { result }
     }
 
     async fn separate(
@@ -109,24 +103,13 @@ impl Bench {
         count: u32,
         stop: &Arc<AtomicBool>,
     ) -> Result<Output, TaskError> {
-        self.sharing
-            .fetch(&job.hash)
-            .await
-            .map_err(TaskError::Song)?;
+        self.sharing.fetch(&job.hash).await.map_err(TaskError::Song)?;
         let song = self.sharing.blobs().path(&job.hash);
         let decoded = self.samples.of(job.hash, &song, &job.format).await?;
         let staged = self.sharing.blobs().stage_file()?;
         let (path, stop) = (staged.path().to_owned(), Arc::clone(stop));
         at_low_priority("separate", move || {
-            separate_part(
-                separator.as_ref(),
-                &decoded.pcm,
-                first,
-                count,
-                &path,
-                &stop,
-                &|_| {},
-            )
+            separate_part(separator.as_ref(), &decoded.pcm, first, count, &path, &stop, &|_| {})
         })
         .await??;
         // A part stays where it was made: if its node dies before the merge, the part is made again.
@@ -142,32 +125,23 @@ impl Bench {
         stop: &Arc<AtomicBool>,
     ) -> Result<Output, TaskError> {
         let mut parts = Vec::new();
-        for task in all
-            .iter()
-            .filter(|task| matches!(task.kind, TaskKind::Separate { .. }))
-        {
-            let (Some(Output::Part(part)), TaskState::Done { node }) = (&task.output, &task.state)
-            else {
+        for task in all.iter().filter(|task| matches!(task.kind, TaskKind::Separate { .. })) {
+            let (Some(Output::Part(part)), TaskState::Done { node }) = (&task.output, &task.state) else {
                 return Err(TaskError::Unfinished(task.id));
             };
-            self.sharing
-                .fetch(part)
-                .await
-                .map_err(|source| TaskError::LostPart {
-                    task: task.id,
-                    node: *node,
-                    source,
-                })?;
+            self.sharing.fetch(part).await.map_err(|source| TaskError::LostPart {
+                task: task.id,
+                node: *node,
+                source,
+            })?;
             parts.push(self.sharing.blobs().path(part));
         }
         let folder = self.scratch.join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
         let _removed = Scratch(folder.clone());
         let (frames, stop) = (job.plan.frames, Arc::clone(stop));
-        let made = at_low_priority("merge", move || {
-            merge(separator.as_ref(), frames, &parts, &folder, &stop)
-        })
-        .await??;
+        let made =
+            at_low_priority("merge", move || merge(separator.as_ref(), frames, &parts, &folder, &stop)).await??;
 
         let kept = made.into_iter().map(|stem| async move {
             let (mp3, wav) = tokio::try_join!(self.keep(&stem.mp3), self.keep(&stem.wav))?;

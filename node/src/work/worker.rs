@@ -54,24 +54,11 @@ impl Workers {
         broker: Option<Broker>,
         own: Arc<OwnWork>,
     ) -> Self {
-        Self {
-            id: peer.id(),
-            slots: slots as usize,
-            cluster,
-            peer,
-            dispatcher,
-            bench,
-            broker,
-            own,
-        }
+        Self { id: peer.id(), slots: slots as usize, cluster, peer, dispatcher, bench, broker, own }
     }
 
     /// Works until `stop`, then hands back what is not finished.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        mut deliveries: mpsc::Receiver<Delivery>,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn run(self: Arc<Self>, mut deliveries: mpsc::Receiver<Delivery>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.slots));
         let running = TaskTracker::new();
         loop {
@@ -102,23 +89,14 @@ impl Workers {
     /// Asks whoever leads for a task until there is one.
     async fn ask_leader(&self) -> Hint {
         loop {
-            let has_broker = self
-                .broker
-                .as_ref()
-                .is_some_and(|broker| broker.state().connected);
+            let has_broker = self.broker.as_ref().is_some_and(|broker| broker.state().connected);
             let hint = match self.cluster.status().leader {
                 None => None,
-                Some(leader) if leader == self.id => {
-                    self.dispatcher.next(has_broker, ASK_FOR).await
-                }
+                Some(leader) if leader == self.id => self.dispatcher.next(has_broker, ASK_FOR).await,
                 Some(leader) => {
                     let call = Call::Next { has_broker };
                     let patience = ASK_FOR + Duration::from_secs(2);
-                    match self
-                        .peer
-                        .call(leader, Protocol::Work, &call, patience)
-                        .await
-                    {
+                    match self.peer.call(leader, Protocol::Work, &call, patience).await {
                         Ok(Reply::Hint(hint)) => hint,
                         Ok(Reply::Heard) | Err(_) => None,
                     }
@@ -133,12 +111,7 @@ impl Workers {
 
     /// Follows one hint to its end.
     async fn follow(&self, hint: Hint, stop: &CancellationToken) -> Outcome {
-        let claim = Command::ClaimTask {
-            task: hint.task(),
-            attempt: hint.attempt,
-            node: self.id,
-            at: now(),
-        };
+        let claim = Command::ClaimTask { task: hint.task(), attempt: hint.attempt, node: self.id, at: now() };
         let task = match self.cluster.propose(claim).await {
             Ok(Ok(Answer::Claimed(task))) => task,
             Ok(_) => return Outcome::Settled,
@@ -199,12 +172,9 @@ impl Workers {
                 Ok(Some(seen)) if seen.attempt < task.attempt => {}
                 Ok(Some(seen))
                     if seen.attempt == task.attempt
-                        && matches!(seen.state, TaskState::Running { node, .. } if node == self.id) =>
-                    {}
+                        && matches!(seen.state, TaskState::Running { node, .. } if node == self.id) => {}
                 // Still pending under this attempt: the claim has committed but is not applied here yet.
-                Ok(Some(seen))
-                    if seen.attempt == task.attempt && matches!(seen.state, TaskState::Pending) => {
-                }
+                Ok(Some(seen)) if seen.attempt == task.attempt && matches!(seen.state, TaskState::Pending) => {}
                 Ok(_) => return,
                 Err(error) => tracing::error!(%error, "the state cannot be read"),
             }
@@ -216,50 +186,20 @@ impl Workers {
     }
 
     /// Commits what became of the task.
-    async fn report(
-        &self,
-        task: &Task,
-        verdict: Result<Output, TaskError>,
-        stop: &CancellationToken,
-    ) -> Outcome {
+    async fn report(&self, task: &Task, verdict: Result<Output, TaskError>, stop: &CancellationToken) -> Outcome {
         let (id, attempt, node) = (task.id, task.attempt, self.id);
         let finished = verdict.is_ok();
         let command = match verdict {
-            Ok(output) => Command::FinishTask {
-                task: id,
-                attempt,
-                node,
-                output,
-                at: now(),
-            },
+            Ok(output) => Command::FinishTask { task: id, attempt, node, output, at: now() },
             Err(TaskError::Stopped) if !stop.is_cancelled() => return Outcome::Settled,
-            Err(TaskError::Stopped) => Command::ReleaseTask {
-                task: id,
-                attempt,
-                node,
-                at: now(),
-            },
-            Err(TaskError::LostPart {
-                task: part,
-                ref source,
-                ..
-            }) => {
+            Err(TaskError::Stopped) => Command::ReleaseTask { task: id, attempt, node, at: now() },
+            Err(TaskError::LostPart { task: part, ref source, .. }) => {
                 tracing::warn!(task = %id, part = %part, error = %source, "a part is lost and will be made again");
-                Command::ReopenTask {
-                    task: part,
-                    reason: format!("its part is lost: {source}"),
-                    at: now(),
-                }
+                Command::ReopenTask { task: part, reason: format!("its part is lost: {source}"), at: now() }
             }
             Err(error) => {
                 tracing::warn!(task = %id, attempt, %error, "the task failed");
-                Command::FailTask {
-                    task: id,
-                    attempt,
-                    node,
-                    reason: error.to_string(),
-                    at: now(),
-                }
+                Command::FailTask { task: id, attempt, node, reason: error.to_string(), at: now() }
             }
         };
         loop {

@@ -52,21 +52,11 @@ fn free_port() -> u16 {
 /// A generated song of `seconds`, made once per length and seed.
 pub(crate) fn song(seconds: u32, seed: u32) -> PathBuf {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    let folder = FOLDER
-        .get_or_init(|| TempDir::new().unwrap())
-        .path()
-        .join(format!("{seconds}-{seed}"));
+    let folder = FOLDER.get_or_init(|| TempDir::new().unwrap()).path().join(format!("{seconds}-{seed}"));
     let song = folder.join("song.wav");
     if !song.exists() {
         let made = Command::new(env!("CARGO_BIN_EXE_node"))
-            .args([
-                "synthesize",
-                "--seconds",
-                &seconds.to_string(),
-                "--seed",
-                &seed.to_string(),
-                "--out",
-            ])
+            .args(["synthesize", "--seconds", &seconds.to_string(), "--seed", &seed.to_string(), "--out"])
             .arg(&folder)
             .status()
             .unwrap();
@@ -85,11 +75,8 @@ impl Process {
     }
 
     pub(crate) fn terminate(&mut self) {
-        rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.0),
-            rustix::process::Signal::TERM,
-        )
-        .unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::TERM)
+            .unwrap();
     }
 
     pub(crate) fn wait(&mut self, bound: Duration) -> Option<std::process::ExitStatus> {
@@ -122,13 +109,7 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) async fn start() -> Self {
         let folder = TempDir::with_prefix("quartet-rabbit").unwrap();
-        let mut broker = Self {
-            folder,
-            port: free_port(),
-            distribution: free_port(),
-            epmd: free_port(),
-            server: None,
-        };
+        let mut broker = Self { folder, port: free_port(), distribution: free_port(), epmd: free_port(), server: None };
         broker.run().await;
         broker
     }
@@ -144,11 +125,7 @@ impl Broker {
         for folder in ["mnesia", "log"] {
             std::fs::create_dir_all(at.join(folder)).unwrap();
         }
-        std::fs::write(
-            at.join("rabbitmq.conf"),
-            format!("listeners.tcp.1 = 127.0.0.1:{}\n", self.port),
-        )
-        .unwrap();
+        std::fs::write(at.join("rabbitmq.conf"), format!("listeners.tcp.1 = 127.0.0.1:{}\n", self.port)).unwrap();
         std::fs::write(at.join("plugins"), "[].\n").unwrap();
         let cookie = at.join(".erlang.cookie");
         if !cookie.exists() {
@@ -158,10 +135,7 @@ impl Broker {
         let log = File::create(at.join("out")).unwrap();
         let server = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server")
             .env("HOME", at)
-            .env(
-                "RABBITMQ_NODENAME",
-                format!("quartet-{}@localhost", self.port),
-            )
+            .env("RABBITMQ_NODENAME", format!("quartet-{}@localhost", self.port))
             .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
             .env("ERL_EPMD_PORT", self.epmd.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
@@ -170,10 +144,7 @@ impl Broker {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", at.join("plugins"))
             .env("RABBITMQ_CONFIG_FILE", at.join("rabbitmq"))
             .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-            .env(
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "-kernel inet_dist_use_interface {127,0,0,1}",
-            )
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -181,12 +152,7 @@ impl Broker {
             .expect("rabbitmq-server is not installed; scripts/test installs it");
         self.server = Some(Process(server));
         let port = self.port;
-        wait_for("RabbitMQ", async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", port))
-                .await
-                .ok()
-        })
-        .await;
+        wait_for("RabbitMQ", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
     }
 
     /// Ends the server the hard way: the launcher and the machine it runs.
@@ -206,11 +172,8 @@ impl Broker {
             .unwrap()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|pid| {
-                std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
-                    environment
-                        .split(|byte| *byte == 0)
-                        .any(|pair| pair == mark.as_bytes())
-                })
+                std::fs::read(format!("/proc/{pid}/environ"))
+                    .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|pair| pair == mark.as_bytes()))
             })
             .collect()
     }
@@ -249,21 +212,9 @@ impl Cluster {
         }
         text += more;
         std::fs::write(folder.path().join("cluster.toml"), text).unwrap();
-        std::fs::write(
-            folder.path().join("secret"),
-            "0123456789abcdef0123456789abcdef",
-        )
-        .unwrap();
-        let client = Client::builder()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .unwrap();
-        let mut cluster = Self {
-            folder,
-            http,
-            nodes: BTreeMap::new(),
-            client,
-        };
+        std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").unwrap();
+        let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let mut cluster = Self { folder, http, nodes: BTreeMap::new(), client };
         for id in 0..count {
             cluster.run(id);
         }
@@ -275,11 +226,7 @@ impl Cluster {
 
     /// Starts a node's process.
     pub(crate) fn run(&mut self, id: u64) {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log(id))
-            .unwrap();
+        let log = File::options().create(true).append(true).open(self.log(id)).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_node"))
             .args(["--id", &id.to_string(), "--cluster"])
             .arg(self.folder.path().join("cluster.toml"))
@@ -325,46 +272,26 @@ impl Cluster {
 
     pub(crate) async fn ready(&self, id: u64) {
         wait_for(&format!("node {id} to be ready"), async || {
-            self.get(id, "/readyz")
-                .await
-                .filter(|answer| answer.status().is_success())
+            self.get(id, "/readyz").await.filter(|answer| answer.status().is_success())
         })
         .await;
     }
 
     pub(crate) async fn leader(&self, ask: u64) -> u64 {
-        wait_for("a leader", async || {
-            self.data(ask, "/cluster").await?["leader"].as_u64()
-        })
-        .await
+        wait_for("a leader", async || self.data(ask, "/cluster").await?["leader"].as_u64()).await
     }
 
     /// Uploads a file and returns the song.
     pub(crate) async fn upload(&self, id: u64, title: &str, file: &Path) -> Value {
-        let (status, body) = self
-            .try_upload(id, title, std::fs::read(file).unwrap(), "song.wav")
-            .await;
+        let (status, body) = self.try_upload(id, title, std::fs::read(file).unwrap(), "song.wav").await;
         assert!(status.is_success(), "{status}: {body}");
         body["data"]["song"].clone()
     }
 
-    pub(crate) async fn try_upload(
-        &self,
-        id: u64,
-        title: &str,
-        bytes: Vec<u8>,
-        name: &str,
-    ) -> (StatusCode, Value) {
-        let form = Form::new()
-            .text("title", title.to_owned())
-            .part("file", Part::bytes(bytes).file_name(name.to_owned()));
-        let answer = self
-            .client
-            .post(self.url(id, "/songs/upload"))
-            .multipart(form)
-            .send()
-            .await
-            .unwrap();
+    pub(crate) async fn try_upload(&self, id: u64, title: &str, bytes: Vec<u8>, name: &str) -> (StatusCode, Value) {
+        let form =
+            Form::new().text("title", title.to_owned()).part("file", Part::bytes(bytes).file_name(name.to_owned()));
+        let answer = self.client.post(self.url(id, "/songs/upload")).multipart(form).send().await.unwrap();
         (answer.status(), answer.json().await.unwrap())
     }
 
@@ -377,10 +304,7 @@ impl Cluster {
     pub(crate) async fn split(&self, id: u64, song: &Value) {
         wait_for("the stems", async || {
             let status = self.status(id, song).await?;
-            assert!(
-                status != "FAILED" && status != "CANCELLED",
-                "the job ended as {status}"
-            );
+            assert!(status != "FAILED" && status != "CANCELLED", "the job ended as {status}");
             (status == "SPLIT").then_some(())
         })
         .await;
@@ -395,10 +319,7 @@ impl Cluster {
         wait_for("a worker", async || {
             let job = self.job(ask, song).await?;
             job["tasks"].as_array()?.iter().find_map(|task| {
-                (task["state"] == "running")
-                    .then(|| task["node"].as_u64())
-                    .flatten()
-                    .filter(|node| Some(*node) != not)
+                (task["state"] == "running").then(|| task["node"].as_u64()).flatten().filter(|node| Some(*node) != not)
             })
         })
         .await
@@ -407,12 +328,8 @@ impl Cluster {
     /// A stem's bytes, from node `id`.
     pub(crate) async fn part(&self, id: u64, song: &Value, part: &str) -> Vec<u8> {
         let path = format!("/songs/{}/{part}", song["id"]);
-        let answer = wait_for("a file", async || {
-            self.get(id, &path)
-                .await
-                .filter(|answer| answer.status().is_success())
-        })
-        .await;
+        let answer =
+            wait_for("a file", async || self.get(id, &path).await.filter(|answer| answer.status().is_success())).await;
         answer.bytes().await.unwrap().to_vec()
     }
 }

@@ -37,21 +37,13 @@ impl Log {
     }
 
     fn mark<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, LogError> {
-        Ok(self
-            .0
-            .get(Table::Meta, key)?
-            .map(|bytes| wire::decode(&bytes))
-            .transpose()?)
+        Ok(self.0.get(Table::Meta, key)?.map(|bytes| wire::decode(&bytes)).transpose()?)
     }
 
     /// Whether this disk has ever taken part in a cluster.
     pub(crate) fn is_fresh(&self) -> Result<bool, LogError> {
         let voted = self.mark::<Vote<NodeId>>(VOTE)?.is_some();
-        Ok(!voted
-            && self
-                .0
-                .last(Table::Log, &index(0), &index(u64::MAX))?
-                .is_none())
+        Ok(!voted && self.0.last(Table::Log, &index(0), &index(u64::MAX))?.is_none())
     }
 
     async fn set_mark<T: Serialize>(
@@ -92,9 +84,7 @@ impl RaftLogReader<Types> for Log {
         let database = self.0.clone();
         on_disk(ErrorSubject::Logs, ErrorVerb::Read, move || {
             let pairs = database.scan(Table::Log, &index(from), &index(to))?;
-            pairs
-                .map(|pair| Ok(wire::decode(&pair?.1)?))
-                .collect::<Result<_, LogError>>()
+            pairs.map(|pair| Ok(wire::decode(&pair?.1)?)).collect::<Result<_, LogError>>()
         })
         .await
     }
@@ -108,13 +98,9 @@ impl RaftLogStorage<Types> for Log {
         on_disk(ErrorSubject::Logs, ErrorVerb::Read, move || {
             let last_purged_log_id: Option<LogId> = log.mark(PURGED)?;
             let last = log.0.last(Table::Log, &index(0), &index(u64::MAX))?;
-            let last: Option<Entry<Types>> =
-                last.map(|(_, value)| wire::decode(&value)).transpose()?;
+            let last: Option<Entry<Types>> = last.map(|(_, value)| wire::decode(&value)).transpose()?;
             let last_log_id = last.map(|entry| entry.log_id).or(last_purged_log_id);
-            Ok::<_, LogError>(LogState {
-                last_purged_log_id,
-                last_log_id,
-            })
+            Ok::<_, LogError>(LogState { last_purged_log_id, last_log_id })
         })
         .await
     }
@@ -135,11 +121,7 @@ impl RaftLogStorage<Types> for Log {
     // The committed mark is not saved: the state is on the disk with the position that it was applied up to, so a
     // restart has nothing to replay that the leader would not tell it about.
 
-    async fn append<I>(
-        &mut self,
-        entries: I,
-        callback: LogFlushed<Types>,
-    ) -> Result<(), StorageError>
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), StorageError>
     where
         I: IntoIterator<Item = Entry<Types>> + OptionalSend,
         I::IntoIter: OptionalSend,
@@ -150,20 +132,12 @@ impl RaftLogStorage<Types> for Log {
                 Ok(bytes) => batch.put(Table::Log, index(entry.log_id.index), bytes),
                 Err(error) => {
                     let error = openraft::AnyError::new(&error);
-                    return Err(openraft::StorageIOError::new(
-                        ErrorSubject::Logs,
-                        ErrorVerb::Write,
-                        error,
-                    )
-                    .into());
+                    return Err(openraft::StorageIOError::new(ErrorSubject::Logs, ErrorVerb::Write, error).into());
                 }
             }
         }
         let database = self.0.clone();
-        let written = on_disk(ErrorSubject::Logs, ErrorVerb::Write, move || {
-            database.write(batch)
-        })
-        .await;
+        let written = on_disk(ErrorSubject::Logs, ErrorVerb::Write, move || database.write(batch)).await;
         let heard = match &written {
             Ok(()) => Ok(()),
             Err(error) => Err(std::io::Error::other(error.to_string())),

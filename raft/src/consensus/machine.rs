@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    Entry, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot,
-    SnapshotMeta, StoredMembership,
+    Entry, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
+    StoredMembership,
 };
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
@@ -94,10 +94,7 @@ impl Machine {
     }
 
     fn position(&self) -> MutexGuard<'_, Position> {
-        self.0
-            .position
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn generation(&self) -> u8 {
@@ -125,9 +122,7 @@ impl Machine {
         batch.put(Table::Meta, POSITION, wire::encode(&position)?);
         let mut now = self.position();
         self.0.database.write(batch)?;
-        self.0
-            .generation
-            .store(position.generation, Ordering::Release);
+        self.0.generation.store(position.generation, Ordering::Release);
         *now = position;
         Ok(())
     }
@@ -146,13 +141,7 @@ impl Machine {
                 EntryPayload::Normal(requests) => {
                     for (place, request) in (0u32..).zip(&requests.0) {
                         let command = &request.command;
-                        answers.0.push(apply(
-                            &mut state,
-                            &request.id,
-                            command,
-                            entry.log_id.index,
-                            place,
-                        )?);
+                        answers.0.push(apply(&mut state, &request.id, command, entry.log_id.index, place)?);
                     }
                 }
             }
@@ -170,25 +159,15 @@ impl Machine {
     }
 
     fn build(&self) -> Result<Snapshot<Types>, MachineError> {
-        let _generations = self
-            .0
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let building = self
-            .0
-            .folder
-            .join(format!("building-{}", uuid::Uuid::new_v4()));
+        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let building = self.0.folder.join(format!("building-{}", uuid::Uuid::new_v4()));
         let mut writer = Writer::create(&building)?;
         // The scan sees the database as it is when it begins, which is under the lock: position and pairs are of one
         // moment, and writes go on while the pairs are written down.
         let locked = self.position();
         let position = locked.clone();
         let generation = position.generation;
-        let pairs = self
-            .0
-            .database
-            .scan(Table::State, &[generation], &[generation + 1])?;
+        let pairs = self.0.database.scan(Table::State, &[generation], &[generation + 1])?;
         drop(locked);
         for pair in pairs {
             let (key, value) = pair?;
@@ -230,45 +209,24 @@ impl Machine {
     }
 
     fn current(&self) -> Result<Option<SnapshotMeta<NodeId, Member>>, MachineError> {
-        Ok(self
-            .0
-            .database
-            .get(Table::Meta, SNAPSHOT)?
-            .map(|bytes| wire::decode(&bytes))
-            .transpose()?)
+        Ok(self.0.database.get(Table::Meta, SNAPSHOT)?.map(|bytes| wire::decode(&bytes)).transpose()?)
     }
 
-    fn install(
-        &self,
-        meta: &SnapshotMeta<NodeId, Member>,
-        file: SnapshotFile,
-    ) -> Result<(), MachineError> {
+    fn install(&self, meta: &SnapshotMeta<NodeId, Member>, file: SnapshotFile) -> Result<(), MachineError> {
         Reader::verify(file.path())?;
-        let _generations = self
-            .0
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.generation();
         let generation = old ^ 1;
         self.clear(generation)?;
         let mut batch = Batch::new();
         for pair in Reader::open(file.path())? {
             let (key, value) = pair?;
-            batch.put(
-                Table::State,
-                [&[generation], key.as_slice()].concat(),
-                value,
-            );
+            batch.put(Table::State, [&[generation], key.as_slice()].concat(), value);
             if batch.len() == PIECE {
                 self.0.database.write(std::mem::take(&mut batch))?;
             }
         }
-        let position = Position {
-            generation,
-            applied: meta.last_log_id,
-            membership: meta.last_membership.clone(),
-        };
+        let position = Position { generation, applied: meta.last_log_id, membership: meta.last_membership.clone() };
         self.advance(position, batch)?;
         self.clear(old)?;
         let kept = self.0.folder.join(format!("kept-{}", uuid::Uuid::new_v4()));
@@ -280,19 +238,14 @@ impl Machine {
 impl RaftSnapshotBuilder<Types> for Machine {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
         let machine = self.clone();
-        on_disk(ErrorSubject::Snapshot(None), ErrorVerb::Write, move || {
-            machine.build()
-        })
-        .await
+        on_disk(ErrorSubject::Snapshot(None), ErrorVerb::Write, move || machine.build()).await
     }
 }
 
 impl RaftStateMachine<Types> for Machine {
     type SnapshotBuilder = Self;
 
-    async fn applied_state(
-        &mut self,
-    ) -> Result<(Option<LogId>, StoredMembership<NodeId, Member>), StorageError> {
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership<NodeId, Member>), StorageError> {
         let position = self.position().clone();
         Ok((position.applied, position.membership))
     }
@@ -303,10 +256,7 @@ impl RaftStateMachine<Types> for Machine {
         I::IntoIter: OptionalSend,
     {
         let (machine, entries) = (self.clone(), entries.into_iter().collect());
-        on_disk(ErrorSubject::StateMachine, ErrorVerb::Write, move || {
-            machine.apply_all(entries)
-        })
-        .await
+        on_disk(ErrorSubject::StateMachine, ErrorVerb::Write, move || machine.apply_all(entries)).await
     }
 
     async fn get_snapshot_builder(&mut self) -> Self {
@@ -323,20 +273,15 @@ impl RaftStateMachine<Types> for Machine {
         snapshot: Box<SnapshotFile>,
     ) -> Result<(), StorageError> {
         let (machine, meta) = (self.clone(), meta.clone());
-        on_disk(
-            ErrorSubject::Snapshot(Some(meta.signature())),
-            ErrorVerb::Write,
-            move || machine.install(&meta, *snapshot),
-        )
+        on_disk(ErrorSubject::Snapshot(Some(meta.signature())), ErrorVerb::Write, move || {
+            machine.install(&meta, *snapshot)
+        })
         .await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
         let machine = self.clone();
-        let current = on_disk(ErrorSubject::Snapshot(None), ErrorVerb::Read, move || {
-            machine.current()
-        })
-        .await?;
+        let current = on_disk(ErrorSubject::Snapshot(None), ErrorVerb::Read, move || machine.current()).await?;
         Ok(current.map(|meta| self.snapshot(meta)))
     }
 }

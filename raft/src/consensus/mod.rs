@@ -69,9 +69,8 @@ pub(crate) async fn on_disk<T: Send + 'static, E: std::error::Error + Send + Syn
     verb: openraft::ErrorVerb,
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, StorageError> {
-    let told = |error: openraft::AnyError| {
-        StorageError::from(openraft::StorageIOError::new(subject.clone(), verb, error))
-    };
+    let told =
+        |error: openraft::AnyError| StorageError::from(openraft::StorageIOError::new(subject.clone(), verb, error));
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(told(openraft::AnyError::new(&error))),

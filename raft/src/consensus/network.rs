@@ -8,13 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{
-    Fatal, NetworkError, RPCError, RaftError, RemoteError, ReplicationClosed, StreamingError,
-    Timeout, Unreachable,
+    Fatal, NetworkError, RPCError, RaftError, RemoteError, ReplicationClosed, StreamingError, Timeout, Unreachable,
 };
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
-};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{OptionalSend, RPCTypes, Snapshot, SnapshotMeta, Vote};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,11 +31,7 @@ const STALLED: Duration = Duration::from_secs(10);
 enum Call {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<NodeId>),
-    Snapshot {
-        vote: Vote<NodeId>,
-        meta: SnapshotMeta<NodeId, Member>,
-        length: u64,
-    },
+    Snapshot { vote: Vote<NodeId>, meta: SnapshotMeta<NodeId, Member>, length: u64 },
 }
 
 type Rpc<E> = RPCError<NodeId, Member, E>;
@@ -58,10 +51,7 @@ impl RaftNetworkFactory<Types> for Network {
 
     async fn new_client(&mut self, target: NodeId, node: &Member) -> Link {
         self.0.set_address(target, node.address.clone());
-        Link {
-            peer: self.0.clone(),
-            target,
-        }
+        Link { peer: self.0.clone(), target }
     }
 }
 
@@ -72,20 +62,14 @@ impl Link {
         call: &Call,
         patience: Duration,
     ) -> Result<A, Rpc<RaftError<NodeId>>> {
-        let answer = self
-            .peer
-            .call::<_, Result<A, RaftError<NodeId>>>(self.target, Protocol::Raft, call, patience)
-            .await;
+        let answer =
+            self.peer.call::<_, Result<A, RaftError<NodeId>>>(self.target, Protocol::Raft, call, patience).await;
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(RPCError::RemoteError(RemoteError::new(self.target, error))),
-            Err(PeerError::Timeout(_)) => Err(Timeout {
-                action,
-                id: self.peer.id(),
-                target: self.target,
-                timeout: patience,
+            Err(PeerError::Timeout(_)) => {
+                Err(Timeout { action, id: self.peer.id(), target: self.target, timeout: patience }.into())
             }
-            .into()),
             Err(error) => Err(Unreachable::new(&error).into()),
         }
     }
@@ -99,8 +83,7 @@ impl RaftNetwork<Types> for Link {
     ) -> Result<AppendEntriesResponse<NodeId>, Rpc<RaftError<NodeId>>> {
         // A heartbeat's time to live is too short for a disk that has just been busy.
         let patience = option.hard_ttl().max(Duration::from_millis(500));
-        self.call(RPCTypes::AppendEntries, &Call::Append(rpc), patience)
-            .await
+        self.call(RPCTypes::AppendEntries, &Call::Append(rpc), patience).await
     }
 
     async fn vote(
@@ -108,8 +91,7 @@ impl RaftNetwork<Types> for Link {
         rpc: VoteRequest<NodeId>,
         option: RPCOption,
     ) -> Result<VoteResponse<NodeId>, Rpc<RaftError<NodeId>>> {
-        self.call(RPCTypes::Vote, &Call::Vote(rpc), option.hard_ttl())
-            .await
+        self.call(RPCTypes::Vote, &Call::Vote(rpc), option.hard_ttl()).await
     }
 
     async fn full_snapshot(
@@ -138,20 +120,10 @@ impl Link {
     ) -> Result<SnapshotResponse<NodeId>, StreamingError<Types, Fatal<NodeId>>> {
         let told = |error: io::Error| StreamingError::from(NetworkError::new(&error));
         let failed = |error: PeerError| StreamingError::from(Unreachable::new(&error));
-        let mut file = tokio::fs::File::open(snapshot.snapshot.path())
-            .await
-            .map_err(told)?;
+        let mut file = tokio::fs::File::open(snapshot.snapshot.path()).await.map_err(told)?;
         let mut left = file.metadata().await.map_err(told)?.len();
-        let call = Call::Snapshot {
-            vote,
-            meta: snapshot.meta,
-            length: left,
-        };
-        let mut stream = self
-            .peer
-            .open(self.target, Protocol::Raft)
-            .await
-            .map_err(failed)?;
+        let call = Call::Snapshot { vote, meta: snapshot.meta, length: left };
+        let mut stream = self.peer.open(self.target, Protocol::Raft).await.map_err(failed)?;
         stream.write_frame(&call).await.map_err(failed)?;
         let mut buffer = vec![0; 1 << 18];
         while left > 0 {
@@ -160,8 +132,7 @@ impl Link {
                 return Err(told(io::ErrorKind::UnexpectedEof.into()));
             }
             let sent = tokio::time::timeout(STALLED, stream.send.write_all(&buffer[..read])).await;
-            sent.map_err(|_| failed(PeerError::Timeout(self.target)))?
-                .map_err(|error| failed(error.into()))?;
+            sent.map_err(|_| failed(PeerError::Timeout(self.target)))?.map_err(|error| failed(error.into()))?;
             left = left.saturating_sub(read as u64);
         }
         stream.finish().map_err(failed)?;
@@ -192,16 +163,9 @@ impl Service for RaftService {
                 }
                 Call::Snapshot { vote, meta, length } => {
                     let refused = |reason: String| PeerError::Protocol(reason);
-                    let snapshot = raft
-                        .begin_receiving_snapshot()
-                        .await
-                        .map_err(|error| refused(error.to_string()))?;
-                    receive(&mut stream, &snapshot, length)
-                        .await
-                        .map_err(|error| refused(error.to_string()))?;
-                    let answer = raft
-                        .install_full_snapshot(vote, Snapshot { meta, snapshot })
-                        .await;
+                    let snapshot = raft.begin_receiving_snapshot().await.map_err(|error| refused(error.to_string()))?;
+                    receive(&mut stream, &snapshot, length).await.map_err(|error| refused(error.to_string()))?;
+                    let answer = raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await;
                     stream.write_frame(&answer).await?;
                 }
             }
@@ -216,9 +180,7 @@ async fn receive(stream: &mut Stream, snapshot: &SnapshotFile, length: u64) -> i
     let mut left = length;
     let mut buffer = vec![0; 1 << 18];
     while left > 0 {
-        let wanted = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         let read = tokio::time::timeout(STALLED, stream.recv.read(&mut buffer[..wanted])).await;
         let read = read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let read = read.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
@@ -228,7 +190,5 @@ async fn receive(stream: &mut Stream, snapshot: &SnapshotFile, length: u64) -> i
     file.sync_all().await?;
     drop(file);
     let path = Arc::new(snapshot.path().to_owned());
-    tokio::task::spawn_blocking(move || Reader::verify(&path))
-        .await
-        .map_err(io::Error::other)?
+    tokio::task::spawn_blocking(move || Reader::verify(&path)).await.map_err(io::Error::other)?
 }

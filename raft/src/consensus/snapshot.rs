@@ -29,10 +29,7 @@ impl SnapshotFile {
 
     /// A file that is being received.
     pub(crate) fn receiving(folder: &Path) -> Self {
-        Self {
-            path: folder.join(format!("receiving-{}", uuid::Uuid::new_v4())),
-            kept: false,
-        }
+        Self { path: folder.join(format!("receiving-{}", uuid::Uuid::new_v4())), kept: false }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -64,10 +61,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: BufWriter::with_capacity(1 << 18, File::create(path)?),
-            hash: Sha256::new(),
-        })
+        Ok(Self { file: BufWriter::with_capacity(1 << 18, File::create(path)?), hash: Sha256::new() })
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -76,11 +70,8 @@ impl Writer {
     }
 
     fn framed(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(bytes.len())
-            .ok()
-            .filter(|length| *length <= LONGEST);
-        let length =
-            length.ok_or_else(|| io::Error::other("a value is too long for a snapshot"))?;
+        let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= LONGEST);
+        let length = length.ok_or_else(|| io::Error::other("a value is too long for a snapshot"))?;
         self.bytes(&length.to_be_bytes())?;
         self.bytes(bytes)
     }
@@ -94,10 +85,7 @@ impl Writer {
         self.bytes(&END.to_be_bytes())?;
         let hash = self.hash.finalize();
         self.file.write_all(&hash)?;
-        self.file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()
+        self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     }
 }
 
@@ -110,11 +98,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: BufReader::with_capacity(1 << 18, File::open(path)?),
-            hash: Sha256::new(),
-            ended: false,
-        })
+        Ok(Self { file: BufReader::with_capacity(1 << 18, File::open(path)?), hash: Sha256::new(), ended: false })
     }
 
     /// Reads the file to its end and checks it.
@@ -149,11 +133,7 @@ impl Reader {
             let mut expected = [0; 32];
             self.file.read_exact(&mut expected)?;
             let hash: [u8; 32] = std::mem::take(&mut self.hash).finalize().into();
-            return if hash == expected {
-                Ok(None)
-            } else {
-                Err(damaged())
-            };
+            return if hash == expected { Ok(None) } else { Err(damaged()) };
         }
         let key = self.framed(length)?;
         let length = self.length()?;
@@ -188,21 +168,13 @@ mod tests {
     fn a_snapshot_is_read_as_it_was_written_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("snapshot");
-        let pairs: Vec<Pair> = (0..1000u32)
-            .map(|n| (n.to_be_bytes().to_vec(), vec![7; n as usize]))
-            .collect();
+        let pairs: Vec<Pair> = (0..1000u32).map(|n| (n.to_be_bytes().to_vec(), vec![7; n as usize])).collect();
         let mut writer = Writer::create(&path).unwrap();
         for (key, value) in &pairs {
             writer.pair(key, value).unwrap();
         }
         writer.finish().unwrap();
-        assert_eq!(
-            Reader::open(&path)
-                .unwrap()
-                .map(Result::unwrap)
-                .collect::<Vec<_>>(),
-            pairs
-        );
+        assert_eq!(Reader::open(&path).unwrap().map(Result::unwrap).collect::<Vec<_>>(), pairs);
 
         let whole = std::fs::read(&path).unwrap();
         for cut in [0, 3, 100, whole.len() - 1] {

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::keys;
 use super::{
-    Attempt, Event, Job, JobState, Output, Plan, Read, Song, Stems, Task, TaskId, TaskKind,
-    TaskState, Transaction, ViewError,
+    Attempt, Event, Job, JobState, Output, Plan, Read, Song, Stems, Task, TaskId, TaskKind, TaskState, Transaction,
+    ViewError,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -30,13 +30,7 @@ struct Remembered(Result<Answer, Refusal>);
 
 /// Applies the `place`-th request of log entry `index`: a request that was applied before gets the same answer again
 /// and changes nothing.
-pub fn apply(
-    state: &mut Transaction,
-    request: &Uuid,
-    command: &Command,
-    index: u64,
-    place: u32,
-) -> Applied<Answer> {
+pub fn apply(state: &mut Transaction, request: &Uuid, command: &Command, index: u64, place: u32) -> Applied<Answer> {
     if let Some(Remembered(answer)) = state.value(&keys::answer(request))? {
         return Ok(answer);
     }
@@ -63,17 +57,7 @@ fn forget(state: &mut Transaction, index: u64) -> Result<(), ViewError> {
 
 fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
     match command {
-        Command::AddSong {
-            title,
-            hash,
-            size,
-            format,
-            uploader_id,
-            plan,
-            model,
-            max_attempts,
-            at,
-        } => {
+        Command::AddSong { title, hash, size, format, uploader_id, plan, model, max_attempts, at } => {
             if plan.segments == 0 || plan.segments_per_task == 0 {
                 refuse!(Refusal::EmptyPlan);
             }
@@ -98,47 +82,22 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             Ok(Ok(Answer::Song(song)))
         }
         Command::RemoveSong { song, .. } => remove_song(state, *song),
-        Command::ClaimTask {
-            task,
-            attempt,
-            node,
-            at,
-        } => claim(state, *task, *attempt, *node, *at),
-        Command::FinishTask {
-            task,
-            attempt,
-            node,
-            output,
-            at,
-        } => match claimed(state, *task, *attempt, Some(*node))? {
-            Ok((job, task)) => finish(state, job, task, *node, output, *at),
-            Err(refusal) => Ok(Err(refusal)),
-        },
-        Command::FailTask {
-            task,
-            attempt,
-            node,
-            reason,
-            at,
-        } => match claimed(state, *task, *attempt, Some(*node))? {
+        Command::ClaimTask { task, attempt, node, at } => claim(state, *task, *attempt, *node, *at),
+        Command::FinishTask { task, attempt, node, output, at } => {
+            match claimed(state, *task, *attempt, Some(*node))? {
+                Ok((job, task)) => finish(state, job, task, *node, output, *at),
+                Err(refusal) => Ok(Err(refusal)),
+            }
+        }
+        Command::FailTask { task, attempt, node, reason, at } => match claimed(state, *task, *attempt, Some(*node))? {
             Ok((job, task)) => fail(state, job, task, reason, *at),
             Err(refusal) => Ok(Err(refusal)),
         },
-        Command::ExpireTask {
-            task,
-            attempt,
-            reason,
-            at,
-        } => match claimed(state, *task, *attempt, None)? {
+        Command::ExpireTask { task, attempt, reason, at } => match claimed(state, *task, *attempt, None)? {
             Ok((job, task)) => fail(state, job, task, reason, *at),
             Err(refusal) => Ok(Err(refusal)),
         },
-        Command::ReleaseTask {
-            task,
-            attempt,
-            node,
-            ..
-        } => match claimed(state, *task, *attempt, Some(*node))? {
+        Command::ReleaseTask { task, attempt, node, .. } => match claimed(state, *task, *attempt, Some(*node))? {
             Ok((_, mut task)) => {
                 task.attempts.pop();
                 to_pending(state, &mut task)
@@ -163,9 +122,7 @@ fn job_for(state: &Transaction, hash: &Hash, model: &str) -> Result<Option<u64>,
     let Some(id) = state.value::<u64>(&keys::job_of(hash, model))? else {
         return Ok(None);
     };
-    let usable = state
-        .job(id)?
-        .is_some_and(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
+    let usable = state.job(id)?.is_some_and(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
     Ok(usable.then_some(id))
 }
 
@@ -182,16 +139,9 @@ fn add_job(
     let mut tasks = 0;
     for kind in plan.kinds() {
         let task = Task {
-            id: TaskId {
-                job: id,
-                index: tasks,
-            },
+            id: TaskId { job: id, index: tasks },
             kind,
-            state: if matches!(kind, TaskKind::Merge) {
-                TaskState::Waiting
-            } else {
-                TaskState::Pending
-            },
+            state: if matches!(kind, TaskKind::Merge) { TaskState::Waiting } else { TaskState::Pending },
             attempt: 1,
             failures: 0,
             attempts: Vec::new(),
@@ -225,12 +175,8 @@ fn add_job(
 /// Stores a task and keeps the marks of open tasks true.
 fn put_task(state: &mut Transaction, task: &Task) -> Result<(), ViewError> {
     match task.state {
-        TaskState::Pending | TaskState::Running { .. } => {
-            state.put(keys::open(task.id), &task.id)?
-        }
-        TaskState::Waiting | TaskState::Done { .. } | TaskState::Failed => {
-            state.delete(keys::open(task.id))
-        }
+        TaskState::Pending | TaskState::Running { .. } => state.put(keys::open(task.id), &task.id)?,
+        TaskState::Waiting | TaskState::Done { .. } | TaskState::Failed => state.delete(keys::open(task.id)),
     }
     state.put(keys::task(task.id), task)?;
     state.tell(Event::Job { id: task.id.job });
@@ -251,9 +197,7 @@ fn put_job(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
 }
 
 fn remove_song(state: &mut Transaction, id: u64) -> Applied<Answer> {
-    let Some(song) = state.song(id)? else {
-        refuse!(Refusal::NoSuchSong(id))
-    };
+    let Some(song) = state.song(id)? else { refuse!(Refusal::NoSuchSong(id)) };
     state.delete(keys::song(id));
     state.delete(keys::song_of(&song.hash, id));
     state.tell(Event::SongRemoved { id });
@@ -285,27 +229,13 @@ fn remove_job(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
     Ok(())
 }
 
-fn claim(
-    state: &mut Transaction,
-    id: TaskId,
-    attempt: u32,
-    node: NodeId,
-    at: u64,
-) -> Applied<Answer> {
-    let (Some(mut job), Some(mut task)) = (state.job(id.job)?, state.task(id)?) else {
-        refuse!(Refusal::ClaimLost)
-    };
+fn claim(state: &mut Transaction, id: TaskId, attempt: u32, node: NodeId, at: u64) -> Applied<Answer> {
+    let (Some(mut job), Some(mut task)) = (state.job(id.job)?, state.task(id)?) else { refuse!(Refusal::ClaimLost) };
     if !job.state.is_open() || task.state != TaskState::Pending || task.attempt != attempt {
         refuse!(Refusal::ClaimLost);
     }
     task.state = TaskState::Running { node, since: at };
-    task.attempts.push(Attempt {
-        number: attempt,
-        node,
-        started: at,
-        ended: None,
-        error: None,
-    });
+    task.attempts.push(Attempt { number: attempt, node, started: at, ended: None, error: None });
     put_task(state, &task)?;
     if job.state == JobState::Pending {
         job.state = JobState::Running;
@@ -315,18 +245,9 @@ fn claim(
 }
 
 /// The job and task of a claim that still stands; `node` is whose it should be, or anybody's.
-fn claimed(
-    state: &Transaction,
-    id: TaskId,
-    attempt: u32,
-    node: Option<NodeId>,
-) -> Applied<(Job, Task)> {
-    let (Some(job), Some(task)) = (state.job(id.job)?, state.task(id)?) else {
-        refuse!(Refusal::ClaimLost)
-    };
-    let TaskState::Running { node: owner, .. } = task.state else {
-        refuse!(Refusal::ClaimLost)
-    };
+fn claimed(state: &Transaction, id: TaskId, attempt: u32, node: Option<NodeId>) -> Applied<(Job, Task)> {
+    let (Some(job), Some(task)) = (state.job(id.job)?, state.task(id)?) else { refuse!(Refusal::ClaimLost) };
+    let TaskState::Running { node: owner, .. } = task.state else { refuse!(Refusal::ClaimLost) };
     if !job.state.is_open() || task.attempt != attempt || node.is_some_and(|node| node != owner) {
         refuse!(Refusal::ClaimLost);
     }
@@ -351,10 +272,7 @@ fn finish(
     match output {
         Output::Part(_) => {
             if job.done + 1 == job.tasks {
-                let merge = TaskId {
-                    job: job.id,
-                    index: job.tasks - 1,
-                };
+                let merge = TaskId { job: job.id, index: job.tasks - 1 };
                 if let Some(mut merge) = state.task(merge)? {
                     merge.state = TaskState::Pending;
                     put_task(state, &merge)?;
@@ -368,12 +286,7 @@ fn finish(
 }
 
 /// The job is done; its parts are not needed any more.
-fn end_with(
-    state: &mut Transaction,
-    job: &mut Job,
-    stems: &Stems,
-    at: u64,
-) -> Result<(), ViewError> {
+fn end_with(state: &mut Transaction, job: &mut Job, stems: &Stems, at: u64) -> Result<(), ViewError> {
     job.state = JobState::Done;
     job.stems = Some(stems.clone());
     job.finished_at = Some(at);
@@ -384,13 +297,7 @@ fn end_with(
     Ok(())
 }
 
-fn fail(
-    state: &mut Transaction,
-    mut job: Job,
-    mut task: Task,
-    reason: &str,
-    at: u64,
-) -> Applied<Answer> {
+fn fail(state: &mut Transaction, mut job: Job, mut task: Task, reason: &str, at: u64) -> Applied<Answer> {
     if let Some(attempt) = task.attempts.last_mut() {
         attempt.ended = Some(at);
         attempt.error = Some(reason.into());
@@ -402,10 +309,7 @@ fn fail(
     task.state = TaskState::Failed;
     put_task(state, &task)?;
     job.state = JobState::Failed;
-    job.error = Some(format!(
-        "task {} failed {} times, at last: {reason}",
-        task.id, task.failures
-    ));
+    job.error = Some(format!("task {} failed {} times, at last: {reason}", task.id, task.failures));
     job.finished_at = Some(at);
     close_tasks(state, job.id, at)?;
     put_job(state, &job)?;
@@ -423,9 +327,7 @@ fn to_pending(state: &mut Transaction, task: &mut Task) -> Applied<Answer> {
 fn close_tasks(state: &mut Transaction, job: u64, at: u64) -> Result<(), ViewError> {
     for mut task in state.tasks(job)? {
         if matches!(task.state, TaskState::Pending | TaskState::Running { .. }) {
-            if let (TaskState::Running { .. }, Some(attempt)) =
-                (task.state, task.attempts.last_mut())
-            {
+            if let (TaskState::Running { .. }, Some(attempt)) = (task.state, task.attempts.last_mut()) {
                 attempt.ended = Some(at);
             }
             task.state = TaskState::Waiting;
@@ -437,9 +339,7 @@ fn close_tasks(state: &mut Transaction, job: u64, at: u64) -> Result<(), ViewErr
 }
 
 fn reopen(state: &mut Transaction, id: TaskId, reason: &str, at: u64) -> Applied<Answer> {
-    let (Some(mut job), Some(mut task)) = (state.job(id.job)?, state.task(id)?) else {
-        refuse!(Refusal::ClaimLost)
-    };
+    let (Some(mut job), Some(mut task)) = (state.job(id.job)?, state.task(id)?) else { refuse!(Refusal::ClaimLost) };
     if !job.state.is_open() || !matches!(task.state, TaskState::Done { .. }) {
         refuse!(Refusal::ClaimLost);
     }
@@ -449,13 +349,9 @@ fn reopen(state: &mut Transaction, id: TaskId, reason: &str, at: u64) -> Applied
     task.output = None;
     to_pending(state, &mut task)?.ok();
     job.done -= 1;
-    if let Some(mut merge) = state.task(TaskId {
-        job: job.id,
-        index: job.tasks - 1,
-    })? {
+    if let Some(mut merge) = state.task(TaskId { job: job.id, index: job.tasks - 1 })? {
         // The merge waits again, and whoever is at it has lost it.
-        if let (TaskState::Running { .. }, Some(attempt)) = (merge.state, merge.attempts.last_mut())
-        {
+        if let (TaskState::Running { .. }, Some(attempt)) = (merge.state, merge.attempts.last_mut()) {
             attempt.ended = Some(at);
             attempt.error = Some(reason.into());
         }
@@ -468,15 +364,9 @@ fn reopen(state: &mut Transaction, id: TaskId, reason: &str, at: u64) -> Applied
 }
 
 fn cancel(state: &mut Transaction, id: u64, at: u64) -> Applied<Answer> {
-    let Some(mut job) = state.job(id)? else {
-        refuse!(Refusal::NoSuchJob(id))
-    };
+    let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
     if !job.state.is_open() {
-        refuse!(Refusal::WrongState {
-            job: id,
-            state: job.state.to_string(),
-            wish: "cancelled".into()
-        });
+        refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: "cancelled".into() });
     }
     close_tasks(state, id, at)?;
     job.state = JobState::Cancelled;
@@ -486,15 +376,9 @@ fn cancel(state: &mut Transaction, id: u64, at: u64) -> Applied<Answer> {
 }
 
 fn retry(state: &mut Transaction, id: u64) -> Applied<Answer> {
-    let Some(mut job) = state.job(id)? else {
-        refuse!(Refusal::NoSuchJob(id))
-    };
+    let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
     if !matches!(job.state, JobState::Failed | JobState::Cancelled) {
-        refuse!(Refusal::WrongState {
-            job: id,
-            state: job.state.to_string(),
-            wish: "tried again".into()
-        });
+        refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: "tried again".into() });
     }
     let parts_made = job.done + 1 == job.tasks;
     for mut task in state.tasks(id)? {

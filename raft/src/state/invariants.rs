@@ -9,33 +9,15 @@ use super::{JobState, Output, Plan, StemFiles, Stems, TaskId, TaskKind, TaskStat
 use crate::command::Command;
 
 fn commands() -> impl Strategy<Value = Command> {
-    let (at, plan) = (
-        0,
-        Plan {
-            frames: 10,
-            segments: 3,
-            segments_per_task: 2,
-        },
-    );
+    let (at, plan) = (0, Plan { frames: 10, segments: 3, segments_per_task: 2 });
     let file = (0u8..2).prop_map(|file| Hash::of(&[file]));
     let task = (1u64..4, 0u32..3).prop_map(|(job, index)| TaskId { job, index });
     let claim = (task.clone(), 1u32..4, 0u64..2);
     let output = |task: TaskId| {
         let file = Hash::of(task.to_string().as_bytes());
-        let stems = [(
-            "drums".to_owned(),
-            StemFiles {
-                mp3: file,
-                wav: file,
-            },
-        )]
-        .into();
+        let stems = [("drums".to_owned(), StemFiles { mp3: file, wav: file })].into();
         // The third task of this plan is the merge.
-        if task.index == 2 {
-            Output::Stems(Stems { files: stems })
-        } else {
-            Output::Part(file)
-        }
+        if task.index == 2 { Output::Stems(Stems { files: stems }) } else { Output::Part(file) }
     };
     prop_oneof![
         1 => file.prop_map(move |hash| Command::AddSong {
@@ -79,11 +61,7 @@ fn check(machine: &Machine) {
     for job in view.jobs(None, 100).unwrap().iter().rev() {
         let tasks = view.tasks(job.id).unwrap();
         let done = |task: &&super::Task| matches!(task.state, TaskState::Done { .. });
-        assert_eq!(
-            tasks.iter().filter(done).count(),
-            job.done as usize,
-            "{job:?}"
-        );
+        assert_eq!(tasks.iter().filter(done).count(), job.done as usize, "{job:?}");
         assert_eq!(tasks.len(), job.tasks as usize);
         assert_eq!(job.state == JobState::Done, job.stems.is_some());
         assert_eq!(job.state.is_open(), job.finished_at.is_none());
@@ -99,12 +77,7 @@ fn check(machine: &Machine) {
         let stuck = job.state.is_open() && !tasks.iter().any(|task| open.contains(&task.id));
         assert!(!stuck, "nothing is left to do for {job:?}: {tasks:?}");
     }
-    let known: Vec<_> = view
-        .open_tasks()
-        .unwrap()
-        .iter()
-        .map(|task| task.id)
-        .collect();
+    let known: Vec<_> = view.open_tasks().unwrap().iter().map(|task| task.id).collect();
     assert_eq!(known, open);
     for song in view.songs(None, 100).unwrap() {
         assert!(view.job(song.job).unwrap().is_some(), "{song:?} has no job");

@@ -33,10 +33,7 @@ impl Plan {
         (0..segments.div_ceil(size))
             .map(move |index| {
                 let first = index * size;
-                TaskKind::Separate {
-                    first,
-                    count: size.min(segments - first),
-                }
+                TaskKind::Separate { first, count: size.min(segments - first) }
             })
             .chain([TaskKind::Merge])
     }

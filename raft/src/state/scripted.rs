@@ -10,10 +10,7 @@ use storage::database::{Batch, Database};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{
-    Event, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState, Transaction, View,
-    apply,
-};
+use super::{Event, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState, Transaction, View, apply};
 use crate::command::{Answer, Command, Refusal};
 
 const GENERATION: u8 = 0;
@@ -29,22 +26,14 @@ impl Machine {
     pub(super) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let database = Database::open(folder.path()).unwrap();
-        Self {
-            _folder: folder,
-            database,
-            index: 0,
-        }
+        Self { _folder: folder, database, index: 0 }
     }
 
     pub(super) fn view(&self) -> View {
         View::new(self.database.clone(), GENERATION)
     }
 
-    pub(super) fn apply(
-        &mut self,
-        id: Uuid,
-        command: &Command,
-    ) -> (Result<Answer, Refusal>, Vec<Event>) {
+    pub(super) fn apply(&mut self, id: Uuid, command: &Command) -> (Result<Answer, Refusal>, Vec<Event>) {
         self.index += 1;
         let mut state = Transaction::over(self.view());
         let answer = apply(&mut state, &id, command, self.index, 0).unwrap();
@@ -61,17 +50,12 @@ fn hash(name: &str) -> Hash {
 
 fn task_id(text: &str) -> TaskId {
     let (job, index) = text.split_once('.').unwrap();
-    TaskId {
-        job: job.parse().unwrap(),
-        index: index.parse().unwrap(),
-    }
+    TaskId { job: job.parse().unwrap(), index: index.parse().unwrap() }
 }
 
 /// `key=value` among the words.
 fn value<'a>(words: &'a [&str], key: &str) -> Option<&'a str> {
-    words
-        .iter()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
 fn number(words: &[&str], key: &str, otherwise: u64) -> u64 {
@@ -101,59 +85,17 @@ fn parse(words: &[&str], at: u64) -> Command {
             at,
         },
         "remove" => Command::RemoveSong { song: id(), at },
-        "claim" => Command::ClaimTask {
-            task: task(),
-            attempt,
-            node,
-            at,
-        },
-        "finish" => Command::FinishTask {
-            task: task(),
-            attempt,
-            node,
-            output: Output::Part(hash(words[1])),
-            at,
-        },
+        "claim" => Command::ClaimTask { task: task(), attempt, node, at },
+        "finish" => Command::FinishTask { task: task(), attempt, node, output: Output::Part(hash(words[1])), at },
         "merge" => {
-            let files = StemFiles {
-                mp3: hash("mp3"),
-                wav: hash("wav"),
-            };
-            let stems = Stems {
-                files: [("drums".to_owned(), files)].into(),
-            };
-            Command::FinishTask {
-                task: task(),
-                attempt,
-                node,
-                output: Output::Stems(stems),
-                at,
-            }
+            let files = StemFiles { mp3: hash("mp3"), wav: hash("wav") };
+            let stems = Stems { files: [("drums".to_owned(), files)].into() };
+            Command::FinishTask { task: task(), attempt, node, output: Output::Stems(stems), at }
         }
-        "fail" => Command::FailTask {
-            task: task(),
-            attempt,
-            node,
-            reason,
-            at,
-        },
-        "release" => Command::ReleaseTask {
-            task: task(),
-            attempt,
-            node,
-            at,
-        },
-        "expire" => Command::ExpireTask {
-            task: task(),
-            attempt,
-            reason,
-            at,
-        },
-        "reopen" => Command::ReopenTask {
-            task: task(),
-            reason,
-            at,
-        },
+        "fail" => Command::FailTask { task: task(), attempt, node, reason, at },
+        "release" => Command::ReleaseTask { task: task(), attempt, node, at },
+        "expire" => Command::ExpireTask { task: task(), attempt, reason, at },
+        "reopen" => Command::ReopenTask { task: task(), reason, at },
         "cancel" => Command::CancelJob { job: id(), at },
         "retry" => Command::RetryJob { job: id(), at },
         other => panic!("there is no command {other}"),
@@ -165,34 +107,16 @@ fn shown(view: &View) -> String {
     let mut out = String::new();
     for song in view.songs(None, 100).unwrap().iter().rev() {
         let status = view.song_status(song).unwrap();
-        writeln!(
-            out,
-            "song {} {:?} job {} {status:?}",
-            song.id, song.title, song.job
-        )
-        .unwrap();
+        writeln!(out, "song {} {:?} job {} {status:?}", song.id, song.title, song.job).unwrap();
     }
     for job in view.jobs(None, 100).unwrap().iter().rev() {
-        let error = job
-            .error
-            .as_ref()
-            .map_or(String::new(), |error| format!(" because {error}"));
-        writeln!(
-            out,
-            "job {} {} {}/{}{error}",
-            job.id, job.state, job.done, job.tasks
-        )
-        .unwrap();
+        let error = job.error.as_ref().map_or(String::new(), |error| format!(" because {error}"));
+        writeln!(out, "job {} {} {}/{}{error}", job.id, job.state, job.done, job.tasks).unwrap();
         for task in view.tasks(job.id).unwrap() {
             writeln!(out, "  {}", task_shown(&task)).unwrap();
         }
     }
-    let open: Vec<_> = view
-        .open_tasks()
-        .unwrap()
-        .iter()
-        .map(|task| task.id.to_string())
-        .collect();
+    let open: Vec<_> = view.open_tasks().unwrap().iter().map(|task| task.id.to_string()).collect();
     writeln!(out, "open: {}", open.join(" ")).unwrap();
     out
 }
@@ -210,26 +134,10 @@ fn task_shown(task: &Task) -> String {
     let tries: Vec<_> = task
         .attempts
         .iter()
-        .map(|tried| {
-            format!(
-                "{}@{}{}",
-                tried.number,
-                tried.node,
-                if tried.error.is_some() { "!" } else { "" }
-            )
-        })
+        .map(|tried| format!("{}@{}{}", tried.number, tried.node, if tried.error.is_some() { "!" } else { "" }))
         .collect();
-    let output = if task.output.is_some() {
-        ", has output"
-    } else {
-        ""
-    };
-    format!(
-        "{} {kind}: {state}, attempt {}, tried [{}]{output}",
-        task.id,
-        task.attempt,
-        tries.join(" ")
-    )
+    let output = if task.output.is_some() { ", has output" } else { "" };
+    format!("{} {kind}: {state}, attempt {}, tried [{}]{output}", task.id, task.attempt, tries.join(" "))
 }
 
 fn answer_shown(answer: &Result<Answer, Refusal>) -> String {

@@ -61,10 +61,7 @@ impl Read for Transaction {
 impl Transaction {
     /// Begins with no changes.
     pub fn over(below: View) -> Self {
-        Self {
-            below,
-            changes: Changes::default(),
-        }
+        Self { below, changes: Changes::default() }
     }
 
     pub(super) fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) -> Result<(), ViewError> {

@@ -17,17 +17,11 @@ pub(crate) trait Read {
     fn scan(&self, range: Range) -> Result<Vec<Pair>, ViewError>;
 
     fn value<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, ViewError> {
-        Ok(self
-            .get(key)?
-            .map(|bytes| wire::decode(&bytes))
-            .transpose()?)
+        Ok(self.get(key)?.map(|bytes| wire::decode(&bytes)).transpose()?)
     }
 
     fn values<T: DeserializeOwned>(&self, range: Range) -> Result<Vec<T>, ViewError> {
-        self.scan(range)?
-            .iter()
-            .map(|(_, value)| Ok(wire::decode(value)?))
-            .collect()
+        self.scan(range)?.iter().map(|(_, value)| Ok(wire::decode(value)?)).collect()
     }
 
     fn song(&self, id: u64) -> Result<Option<Song>, ViewError> {
@@ -56,20 +50,13 @@ pub struct View {
 
 impl Read for View {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        Ok(self
-            .database
-            .get(Table::State, &within(self.generation, key))?)
+        Ok(self.database.get(Table::State, &within(self.generation, key))?)
     }
 
     fn scan(&self, (from, to): Range) -> Result<Vec<Pair>, ViewError> {
         let (from, to) = (within(self.generation, &from), within(self.generation, &to));
         let pairs = self.database.scan(Table::State, &from, &to)?;
-        pairs
-            .map(|pair| {
-                pair.map(|(key, value)| (key[1..].to_vec(), value))
-                    .map_err(ViewError::from)
-            })
-            .collect()
+        pairs.map(|pair| pair.map(|(key, value)| (key[1..].to_vec(), value)).map_err(ViewError::from)).collect()
     }
 }
 
@@ -83,10 +70,7 @@ pub(crate) fn within(generation: u8, key: &[u8]) -> Vec<u8> {
 
 impl View {
     pub(crate) fn new(database: Database, generation: u8) -> Self {
-        Self {
-            database,
-            generation,
-        }
+        Self { database, generation }
     }
 
     /// A song.
@@ -102,9 +86,7 @@ impl View {
     /// How far a song is.
     pub fn song_status(&self, song: &Song) -> Result<SongStatus, ViewError> {
         // A song's job exists as long as the song does; one without was removed a moment ago.
-        Ok(self
-            .job(song.job)?
-            .map_or(SongStatus::Cancelled, |job| job.state.into()))
+        Ok(self.job(song.job)?.map_or(SongStatus::Cancelled, |job| job.state.into()))
     }
 
     /// A job.
@@ -138,9 +120,7 @@ impl View {
     /// All tasks that are pending or running, in the order of their jobs.
     pub fn open_tasks(&self) -> Result<Vec<Task>, ViewError> {
         let ids: Vec<TaskId> = self.values(keys::all_open())?;
-        ids.into_iter()
-            .filter_map(|id| self.task(id).transpose())
-            .collect()
+        ids.into_iter().filter_map(|id| self.task(id).transpose()).collect()
     }
 
     /// Every file that the state refers to: songs, stems, and the parts of jobs that are not done.
@@ -151,33 +131,19 @@ impl View {
         }
         for job in self.values::<Job>(keys::jobs(None))? {
             match &job.stems {
-                Some(stems) => found.extend(
-                    stems
-                        .files
-                        .values()
-                        .flat_map(|files| [files.mp3, files.wav]),
-                ),
-                None => found.extend(self.tasks(job.id)?.iter().filter_map(
-                    |task| match task.output {
-                        Some(Output::Part(part)) => Some(part),
-                        _ => None,
-                    },
-                )),
+                Some(stems) => found.extend(stems.files.values().flat_map(|files| [files.mp3, files.wav])),
+                None => found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
+                    Some(Output::Part(part)) => Some(part),
+                    _ => None,
+                })),
             }
         }
         Ok(found)
     }
 
-    fn newest<T: DeserializeOwned>(
-        &self,
-        (from, to): Range,
-        limit: usize,
-    ) -> Result<Vec<T>, ViewError> {
+    fn newest<T: DeserializeOwned>(&self, (from, to): Range, limit: usize) -> Result<Vec<T>, ViewError> {
         let (from, to) = (within(self.generation, &from), within(self.generation, &to));
         let pairs = self.database.scan_back(Table::State, &from, &to)?;
-        pairs
-            .take(limit)
-            .map(|pair| Ok(wire::decode(&pair?.1)?))
-            .collect()
+        pairs.take(limit).map(|pair| Ok(wire::decode(&pair?.1)?)).collect()
     }
 }

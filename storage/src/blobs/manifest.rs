@@ -46,13 +46,11 @@ impl Hasher {
         self.whole.update(bytes);
         while !bytes.is_empty() {
             let room = PIECE - self.length % PIECE;
-            let (now, later) =
-                bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            let (now, later) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
             self.piece.update(now);
             self.length += now.len() as u64;
             if self.length.is_multiple_of(PIECE) {
-                self.pieces
-                    .push(Hash::finish(std::mem::take(&mut self.piece)));
+                self.pieces.push(Hash::finish(std::mem::take(&mut self.piece)));
             }
             bytes = later;
         }
@@ -66,12 +64,6 @@ impl Hasher {
         if !self.length.is_multiple_of(PIECE) {
             self.pieces.push(Hash::finish(self.piece));
         }
-        (
-            Hash::finish(self.whole),
-            Manifest {
-                length: self.length,
-                pieces: self.pieces,
-            },
-        )
+        (Hash::finish(self.whole), Manifest { length: self.length, pieces: self.pieces })
     }
 }

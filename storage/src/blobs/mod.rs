@@ -62,11 +62,7 @@ pub(crate) fn told(operation: &'static str, path: &Path) -> impl FnOnce(io::Erro
     let path = path.to_owned();
     move |source| match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => BlobError::Full,
-        _ => BlobError::Io {
-            operation,
-            path,
-            source,
-        },
+        _ => BlobError::Io { operation, path, source },
     }
 }
 
@@ -74,16 +70,12 @@ pub(crate) fn told(operation: &'static str, path: &Path) -> impl FnOnce(io::Erro
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
 ) -> Result<T, BlobError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or(Err(BlobError::Broken))
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(BlobError::Broken))
 }
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), BlobError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(told("fsync", folder))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(told("fsync", folder))
 }
 
 struct Folders {
@@ -159,17 +151,12 @@ impl Blobs {
             let folder = folder.map_err(told("list", &self.0.blobs))?.path();
             for file in std::fs::read_dir(&folder).map_err(told("list", &folder))? {
                 let file = file.map_err(told("list", &folder))?;
-                let Some(hash) = file.file_name().to_str().and_then(|name| name.parse().ok())
-                else {
+                let Some(hash) = file.file_name().to_str().and_then(|name| name.parse().ok()) else {
                     continue;
                 };
                 // A file may go while the list is made.
                 let Ok(about) = file.metadata() else { continue };
-                found.push((
-                    hash,
-                    about.len(),
-                    about.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                ));
+                found.push((hash, about.len(), about.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
             }
         }
         Ok(found)
@@ -186,9 +173,7 @@ impl Blobs {
         if self.free_bytes()? == 0 {
             return Err(BlobError::Full);
         }
-        Ok(StagedFile::new(
-            self.0.staging.join(uuid::Uuid::new_v4().to_string()),
-        ))
+        Ok(StagedFile::new(self.0.staging.join(uuid::Uuid::new_v4().to_string())))
     }
 
     /// Stores a finished staged file.
@@ -218,22 +203,12 @@ impl Blobs {
     pub async fn import(&self, path: &Path) -> Result<(Hash, u64), BlobError> {
         let (staged, from) = (self.stage_file()?, path.to_owned());
         let to = staged.path().to_owned();
-        blocking(move || {
-            std::fs::copy(&from, &to)
-                .map(drop)
-                .map_err(told("copy", &from))
-        })
-        .await?;
+        blocking(move || std::fs::copy(&from, &to).map(drop).map_err(told("copy", &from))).await?;
         self.commit_file(staged).await
     }
 
     /// Gives a complete, fsynced file its name. The manifest comes first, so that no blob is ever without one.
-    pub(crate) fn adopt(
-        &self,
-        staged: &Path,
-        hash: &Hash,
-        manifest: &Manifest,
-    ) -> Result<(), BlobError> {
+    pub(crate) fn adopt(&self, staged: &Path, hash: &Hash, manifest: &Manifest) -> Result<(), BlobError> {
         if self.touch(hash)? {
             let _ = std::fs::remove_file(staged);
             return Ok(());
@@ -246,9 +221,7 @@ impl Blobs {
         }
         let written = self.0.staging.join(uuid::Uuid::new_v4().to_string());
         std::fs::write(&written, wire::encode(manifest)?).map_err(told("write", &written))?;
-        File::open(&written)
-            .and_then(|file| file.sync_all())
-            .map_err(told("fsync", &written))?;
+        File::open(&written).and_then(|file| file.sync_all()).map_err(told("fsync", &written))?;
         std::fs::rename(&written, self.manifest_path(hash)).map_err(told("rename", &written))?;
         std::fs::rename(staged, &path).map_err(told("rename", staged))?;
         sync_folder(folder)
@@ -260,8 +233,7 @@ impl Blobs {
         let path = self.path(hash);
         match File::options().append(true).open(&path) {
             Ok(file) => {
-                file.set_modified(SystemTime::now())
-                    .map_err(told("touch", &path))?;
+                file.set_modified(SystemTime::now()).map_err(told("touch", &path))?;
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -280,23 +252,15 @@ impl Blobs {
     }
 
     /// One piece, verified. A damaged blob is set aside.
-    pub fn piece(
-        &self,
-        hash: &Hash,
-        manifest: &Manifest,
-        index: usize,
-    ) -> Result<Vec<u8>, BlobError> {
+    pub fn piece(&self, hash: &Hash, manifest: &Manifest, index: usize) -> Result<Vec<u8>, BlobError> {
         let path = self.path(hash);
         let mut file = File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => BlobError::Missing(*hash),
             _ => told("open", &path)(error),
         })?;
-        file.seek(SeekFrom::Start(index as u64 * PIECE))
-            .map_err(told("seek in", &path))?;
+        file.seek(SeekFrom::Start(index as u64 * PIECE)).map_err(told("seek in", &path))?;
         let mut bytes = Vec::new();
-        file.take(manifest.piece_length(index))
-            .read_to_end(&mut bytes)
-            .map_err(told("read", &path))?;
+        file.take(manifest.piece_length(index)).read_to_end(&mut bytes).map_err(told("read", &path))?;
         if manifest.pieces.get(index) != Some(&Hash::of(&bytes)) {
             self.set_aside(hash)?;
             return Err(BlobError::Corrupt(*hash));
@@ -313,8 +277,7 @@ impl Blobs {
                 blobs.set_aside(&hash)?;
                 return Err(BlobError::Corrupt(hash));
             }
-            (0..manifest.pieces.len())
-                .try_for_each(|index| blobs.piece(&hash, &manifest, index).map(drop))
+            (0..manifest.pieces.len()).try_for_each(|index| blobs.piece(&hash, &manifest, index).map(drop))
         })
         .await
     }
@@ -323,8 +286,7 @@ impl Blobs {
     pub fn set_aside(&self, hash: &Hash) -> Result<(), BlobError> {
         tracing::error!(%hash, "a damaged file was set aside; it will be fetched again");
         let path = self.path(hash);
-        std::fs::rename(&path, self.0.corrupt.join(hash.to_string()))
-            .map_err(told("set aside", &path))?;
+        std::fs::rename(&path, self.0.corrupt.join(hash.to_string())).map_err(told("set aside", &path))?;
         self.remove(hash)
     }
 
@@ -361,10 +323,7 @@ mod tests {
         staged.write(b"a").await.unwrap();
         staged.write(b"bc").await.unwrap();
         let (hash, length) = staged.commit().await.unwrap();
-        assert_eq!(
-            hash.to_string(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(hash.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(length, 3);
         assert_eq!(std::fs::read(blobs.path(&hash)).unwrap(), b"abc");
         assert_eq!(blobs.list().unwrap().len(), 1);
@@ -379,21 +338,11 @@ mod tests {
         let mut staged = blobs.stage().await.unwrap();
         staged.write(&vec![7; 100_000]).await.unwrap();
         drop(staged);
-        assert_eq!(
-            std::fs::read_dir(folder.path().join("staging"))
-                .unwrap()
-                .count(),
-            0
-        );
+        assert_eq!(std::fs::read_dir(folder.path().join("staging")).unwrap().count(), 0);
         // A killed process cannot tidy up; the next start does.
         std::fs::write(folder.path().join("staging/left"), b"over").unwrap();
         open(&folder);
-        assert_eq!(
-            std::fs::read_dir(folder.path().join("staging"))
-                .unwrap()
-                .count(),
-            0
-        );
+        assert_eq!(std::fs::read_dir(folder.path().join("staging")).unwrap().count(), 0);
     }
 
     #[tokio::test]
@@ -410,17 +359,8 @@ mod tests {
         let manifest = blobs.manifest(&hash).unwrap();
         assert_eq!(manifest.pieces.len(), 3);
         assert!(blobs.piece(&hash, &manifest, 0).is_ok());
-        assert!(matches!(
-            blobs.piece(&hash, &manifest, 2),
-            Err(BlobError::Corrupt(_))
-        ));
+        assert!(matches!(blobs.piece(&hash, &manifest, 2), Err(BlobError::Corrupt(_))));
         assert!(!blobs.contains(&hash));
-        assert!(
-            folder
-                .path()
-                .join("corrupt")
-                .join(hash.to_string())
-                .exists()
-        );
+        assert!(folder.path().join("corrupt").join(hash.to_string()).exists());
     }
 }

@@ -52,19 +52,12 @@ pub struct Staged {
 impl Staged {
     pub(super) fn new(blobs: Blobs) -> Result<Self, BlobError> {
         let at = blobs.stage_file()?;
-        let file = File::options()
-            .write(true)
-            .read(true)
-            .create_new(true)
-            .open(at.path())
-            .map_err(told("make", at.path()))?;
+        let file =
+            File::options().write(true).read(true).create_new(true).open(at.path()).map_err(told("make", at.path()))?;
         Ok(Self {
             blobs,
             at,
-            open: Some(Open {
-                file,
-                hasher: Hasher::default(),
-            }),
+            open: Some(Open { file, hasher: Hasher::default() }),
             length: 0,
             measure_at: MEASURE_EVERY,
         })
@@ -124,9 +117,7 @@ impl Staged {
             let (hash, manifest) = open.hasher.finish();
             let right = expected.is_none_or(|expected| expected == hash);
             if right {
-                open.file
-                    .sync_all()
-                    .map_err(told("fsync", self.at.path()))?;
+                open.file.sync_all().map_err(told("fsync", self.at.path()))?;
                 self.blobs.adopt(self.at.path(), &hash, &manifest)?;
             }
             Ok((hash, manifest.length, right))

@@ -10,9 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -25,9 +23,7 @@ use crate::NodeId;
 /// The shortest secret that is taken, in bytes.
 const SHORTEST: usize = 32;
 /// PKCS #8 version 1 for an Ed25519 seed (RFC 8410, section 7), which follows these bytes.
-const ED25519_PKCS8: [u8; 16] = [
-    0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
-];
+const ED25519_PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
 /// The cluster's secret could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +61,7 @@ impl Secret {
         let mut text = Vec::new();
         File::open(path)
             .and_then(|file| file.take(4096).read_to_end(&mut text))
-            .map_err(|source| SecretError::Read {
-                path: path.into(),
-                source,
-            })?;
+            .map_err(|source| SecretError::Read { path: path.into(), source })?;
         let text = text.trim_ascii();
         if text.len() < SHORTEST {
             return Err(SecretError::Short(path.into()));
@@ -79,14 +72,9 @@ impl Secret {
     /// Reads the secret, after making a random one if there is no file yet.
     pub fn generate_if_missing(path: &Path) -> Result<Self, SecretError> {
         if !path.exists() {
-            let failed = |source| SecretError::Make {
-                path: path.into(),
-                source,
-            };
+            let failed = |source| SecretError::Make { path: path.into(), source };
             let mut bytes = [0; 32];
-            SystemRandom::new()
-                .fill(&mut bytes)
-                .map_err(|_| failed(std::io::Error::other("no random numbers")))?;
+            SystemRandom::new().fill(&mut bytes).map_err(|_| failed(std::io::Error::other("no random numbers")))?;
             File::options()
                 .write(true)
                 .create_new(true)
@@ -141,33 +129,18 @@ impl Identity {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.distinguished_name = DistinguishedName::new();
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, "Quartet cluster");
-        let root = authority
-            .self_signed(&authority_key)
-            .map_err(|error| told(&error))?;
+        authority.distinguished_name.push(DnType::CommonName, "Quartet cluster");
+        let root = authority.self_signed(&authority_key).map_err(|error| told(&error))?;
         let mut roots = RootCertStore::empty();
-        roots
-            .add(root.der().clone())
-            .map_err(|error| told(&error))?;
+        roots.add(root.der().clone()).map_err(|error| told(&error))?;
 
         let issuer = Issuer::new(authority, authority_key);
         let key = KeyPair::generate().map_err(|error| told(&error))?;
         let mut leaf = CertificateParams::new(vec![name_of(id)]).map_err(|error| told(&error))?;
         leaf.distinguished_name = DistinguishedName::new();
-        leaf.distinguished_name
-            .push(DnType::CommonName, name_of(id));
-        let certificate = leaf
-            .signed_by(&key, &issuer)
-            .map_err(|error| told(&error))?
-            .der()
-            .clone();
-        Ok(Self {
-            certificate,
-            key: key.serialize_der().into(),
-            roots: Arc::new(roots),
-        })
+        leaf.distinguished_name.push(DnType::CommonName, name_of(id));
+        let certificate = leaf.signed_by(&key, &issuer).map_err(|error| told(&error))?.der().clone();
+        Ok(Self { certificate, key: key.serialize_der().into(), roots: Arc::new(roots) })
     }
 
     fn private_key(&self) -> PrivateKeyDer<'static> {
@@ -178,12 +151,9 @@ impl Identity {
     pub(crate) fn server(&self) -> Result<ServerConfig, PeerError> {
         let told = |error: &dyn std::fmt::Display| PeerError::Identity(error.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(
-            Arc::clone(&self.roots),
-            Arc::clone(&provider),
-        )
-        .build()
-        .map_err(|error| told(&error))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::clone(&provider))
+            .build()
+            .map_err(|error| told(&error))?;
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .and_then(|builder| {
@@ -192,10 +162,7 @@ impl Identity {
                     .with_single_cert(vec![self.certificate.clone()], self.private_key())
             })
             .map_err(|error| told(&error))?;
-        server.alpn_protocols = Protocol::ALL
-            .iter()
-            .map(|protocol| protocol.alpn().to_vec())
-            .collect();
+        server.alpn_protocols = Protocol::ALL.iter().map(|protocol| protocol.alpn().to_vec()).collect();
         Ok(server)
     }
 

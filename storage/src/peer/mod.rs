@@ -186,30 +186,19 @@ impl Peer {
         server.transport_config(Arc::clone(&transport));
         let mut clients = HashMap::new();
         for protocol in Protocol::ALL {
-            let tls = QuicClientConfig::try_from(identity.client(protocol)?)
-                .map_err(|error| told(&error))?;
+            let tls = QuicClientConfig::try_from(identity.client(protocol)?).map_err(|error| told(&error))?;
             let mut client = quinn::ClientConfig::new(Arc::new(tls));
             client.transport_config(Arc::clone(&transport));
             clients.insert(protocol, client);
         }
         // The same key after a restart: the node then tells its peers at once that their old connections are gone.
-        let reset = config
-            .secret
-            .derive(&format!("stateless reset of {}", name_of(config.id)))?;
+        let reset = config.secret.derive(&format!("stateless reset of {}", name_of(config.id)))?;
         let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &reset);
-        let failed = |source| PeerError::Bind {
-            address: config.listen,
-            source,
-        };
+        let failed = |source| PeerError::Bind { address: config.listen, source };
         let socket = socket(config.listen).map_err(failed)?;
         let runtime = quinn::default_runtime().ok_or_else(|| told(&"no runtime"))?;
-        let endpoint = Endpoint::new(
-            EndpointConfig::new(Arc::new(reset)),
-            Some(server),
-            socket,
-            runtime,
-        )
-        .map_err(failed)?;
+        let endpoint =
+            Endpoint::new(EndpointConfig::new(Arc::new(reset)), Some(server), socket, runtime).map_err(failed)?;
         let peer = Self(Arc::new(Inner {
             id: config.id,
             endpoint,
@@ -237,52 +226,28 @@ impl Peer {
 
     /// All members, this node among them.
     pub fn members(&self) -> Vec<NodeId> {
-        self.0
-            .members
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .copied()
-            .collect()
+        self.0.members.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     /// Says where a member listens.
     pub fn set_address(&self, node: NodeId, address: String) {
-        self.0
-            .members
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(node, address);
+        self.0.members.write().unwrap_or_else(PoisonError::into_inner).insert(node, address);
     }
 
     /// Whether the member failed to answer a moment ago. A hint for whom to ask first, no verdict.
     pub fn is_silent(&self, node: NodeId) -> bool {
-        let silences = self
-            .0
-            .silences
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        silences
-            .get(&node)
-            .is_some_and(|since| since.elapsed() < SILENT_FOR)
+        let silences = self.0.silences.lock().unwrap_or_else(PoisonError::into_inner);
+        silences.get(&node).is_some_and(|since| since.elapsed() < SILENT_FOR)
     }
 
     pub(crate) fn fell_silent(&self, node: NodeId) {
-        let mut silences = self
-            .0
-            .silences
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut silences = self.0.silences.lock().unwrap_or_else(PoisonError::into_inner);
         silences.insert(node, Instant::now());
     }
 
     /// Answers a protocol from now on.
     pub fn serve(&self, protocol: Protocol, service: Arc<dyn Service>) {
-        self.0
-            .services
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(protocol, service);
+        self.0.services.write().unwrap_or_else(PoisonError::into_inner).insert(protocol, service);
     }
 
     async fn accept(self) {
@@ -304,37 +269,21 @@ impl Peer {
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
             .and_then(|data| data.protocol)
-            .and_then(|alpn| {
-                Protocol::ALL
-                    .into_iter()
-                    .find(|protocol| protocol.alpn() == alpn)
-            })
+            .and_then(|alpn| Protocol::ALL.into_iter().find(|protocol| protocol.alpn() == alpn))
             .ok_or_else(|| PeerError::Protocol("no known protocol was chosen".into()))?;
         let (send, recv) = connection.accept_bi().await?;
         let mut stream = Stream { send, recv };
         let hello: Hello = stream.read_frame().await?;
         if !certificate_names(&connection, hello.id) {
-            connection.close(
-                VarInt::from_u32(1),
-                b"your certificate does not carry that node id",
-            );
-            return Err(PeerError::Protocol(format!(
-                "somebody else came as node {}",
-                hello.id
-            )));
+            connection.close(VarInt::from_u32(1), b"your certificate does not carry that node id");
+            return Err(PeerError::Protocol(format!("somebody else came as node {}", hello.id)));
         }
         stream.write_frame(&self.hello()).await?;
         stream.finish()?;
         self.met(&hello);
         loop {
             let (send, recv) = connection.accept_bi().await?;
-            let service = self
-                .0
-                .services
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(&protocol)
-                .cloned();
+            let service = self.0.services.read().unwrap_or_else(PoisonError::into_inner).get(&protocol).cloned();
             // A node that is still starting does not answer; dropping the streams says so.
             let Some(service) = service else { continue };
             tokio::spawn(async move {
@@ -346,29 +295,17 @@ impl Peer {
     }
 
     fn hello(&self) -> Hello {
-        Hello {
-            id: self.0.id,
-            run: self.0.run,
-        }
+        Hello { id: self.0.id, run: self.0.run }
     }
 
     /// Notes who a member is now. If it was another process before, connections to that one are of no use, and only
     /// their silence would tell.
     fn met(&self, hello: &Hello) {
-        let before = self
-            .0
-            .runs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(hello.id, hello.run);
+        let before = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(hello.id, hello.run);
         if before.is_none_or(|before| before == hello.run) {
             return;
         }
-        let connections = self
-            .0
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
         for ((node, _), slot) in connections.iter() {
             // A slot that is locked is being dialled, and will reach the new process.
             if *node == hello.id
@@ -382,36 +319,17 @@ impl Peer {
 
     async fn connection(&self, node: NodeId, protocol: Protocol) -> Result<Connection, PeerError> {
         let slot = Arc::clone(
-            self.0
-                .connections
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry((node, protocol))
-                .or_default(),
+            self.0.connections.lock().unwrap_or_else(PoisonError::into_inner).entry((node, protocol)).or_default(),
         );
         let mut kept = slot.lock().await;
-        if let Some(connection) = kept
-            .as_ref()
-            .filter(|connection| connection.close_reason().is_none())
-        {
+        if let Some(connection) = kept.as_ref().filter(|connection| connection.close_reason().is_none()) {
             return Ok(connection.clone());
         }
         *kept = None;
-        let address = self
-            .0
-            .members
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&node)
-            .cloned();
+        let address = self.0.members.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned();
         let address = address.ok_or(PeerError::Unknown(node))?;
-        let dialled =
-            tokio::time::timeout(CONNECT_WITHIN, self.dial(node, protocol, &address)).await;
-        let unreachable = |reason: String| PeerError::Unreachable {
-            node,
-            address: address.clone(),
-            reason,
-        };
+        let dialled = tokio::time::timeout(CONNECT_WITHIN, self.dial(node, protocol, &address)).await;
+        let unreachable = |reason: String| PeerError::Unreachable { node, address: address.clone(), reason };
         let connection = match dialled {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
@@ -423,21 +341,12 @@ impl Peer {
                 return Err(unreachable("no answer".into()));
             }
         };
-        self.0
-            .silences
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&node);
+        self.0.silences.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
         *kept = Some(connection.clone());
         Ok(connection)
     }
 
-    async fn dial(
-        &self,
-        node: NodeId,
-        protocol: Protocol,
-        address: &str,
-    ) -> Result<Connection, PeerError> {
+    async fn dial(&self, node: NodeId, protocol: Protocol, address: &str) -> Result<Connection, PeerError> {
         let told = |error: &dyn fmt::Display| PeerError::Protocol(error.to_string());
         let resolved = tokio::net::lookup_host(address)
             .await
@@ -445,12 +354,8 @@ impl Peer {
             .next()
             .ok_or_else(|| told(&"the address names no host"))?;
         let client = self.0.clients[&protocol].clone();
-        let connection = self
-            .0
-            .endpoint
-            .connect_with(client, resolved, &name_of(node))
-            .map_err(|error| told(&error))?
-            .await?;
+        let connection =
+            self.0.endpoint.connect_with(client, resolved, &name_of(node)).map_err(|error| told(&error))?.await?;
         let (send, recv) = connection.open_bi().await?;
         let mut stream = Stream { send, recv };
         stream.write_frame(&self.hello()).await?;
@@ -511,11 +416,7 @@ impl Peer {
     pub async fn close(&self) {
         self.0.endpoint.close(VarInt::from_u32(0), b"stopping");
         // Services hold handles on this endpoint; it could never go while it holds them.
-        self.0
-            .services
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.0.services.write().unwrap_or_else(PoisonError::into_inner).clear();
         // The farewells are packets too; a peer that is gone must not keep us.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.0.endpoint.wait_idle()).await;
     }
@@ -524,9 +425,7 @@ impl Peer {
 /// Whether the other side's certificate, which is of this cluster, is that of node `id`.
 fn certificate_names(connection: &Connection, id: NodeId) -> bool {
     let name = ServerName::try_from(name_of(id));
-    let chain = connection
-        .peer_identity()
-        .and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let chain = connection.peer_identity().and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
     let (Ok(name), Some(chain)) = (name, chain) else {
         return false;
     };
@@ -577,9 +476,7 @@ pub(crate) mod tests {
     /// `count` endpoints of one cluster on free ports.
     pub(crate) fn peers(count: u64) -> Vec<Peer> {
         let (_folder, secret) = secret("swordfish");
-        let peers: Vec<Peer> = (0..count)
-            .map(|id| bind(id, secret.clone(), "127.0.0.1:0"))
-            .collect();
+        let peers: Vec<Peer> = (0..count).map(|id| bind(id, secret.clone(), "127.0.0.1:0")).collect();
         for peer in &peers {
             for other in &peers {
                 peer.set_address(other.id(), other.local_addr().unwrap().to_string());
@@ -589,13 +486,7 @@ pub(crate) mod tests {
     }
 
     fn bind(id: NodeId, secret: Secret, listen: &str) -> Peer {
-        Peer::bind(PeerConfig {
-            id,
-            listen: listen.parse().unwrap(),
-            members: BTreeMap::new(),
-            secret,
-        })
-        .unwrap()
+        Peer::bind(PeerConfig { id, listen: listen.parse().unwrap(), members: BTreeMap::new(), secret }).unwrap()
     }
 
     struct Echo;
@@ -623,10 +514,7 @@ pub(crate) mod tests {
         assert_eq!(ask(&peers[0], 1).await.unwrap(), "0: hello");
         // A node may ask itself.
         assert_eq!(ask(&peers[1], 1).await.unwrap(), "1: hello");
-        assert!(matches!(
-            ask(&peers[0], 7).await,
-            Err(PeerError::Unknown(7))
-        ));
+        assert!(matches!(ask(&peers[0], 7).await, Err(PeerError::Unknown(7))));
     }
 
     #[tokio::test]
@@ -637,16 +525,10 @@ pub(crate) mod tests {
         let (_folder, other) = secret("marlinspike");
         let stranger = bind(0, other, "127.0.0.1:0");
         stranger.set_address(1, at.clone());
-        assert!(matches!(
-            ask(&stranger, 1).await,
-            Err(PeerError::Unreachable { .. })
-        ));
+        assert!(matches!(ask(&stranger, 1).await, Err(PeerError::Unreachable { .. })));
         // The address of node 1, taken for node 5's.
         peers[0].set_address(5, at);
-        assert!(matches!(
-            ask(&peers[0], 5).await,
-            Err(PeerError::Unreachable { .. })
-        ));
+        assert!(matches!(ask(&peers[0], 5).await, Err(PeerError::Unreachable { .. })));
     }
 
     #[tokio::test]
@@ -662,12 +544,8 @@ pub(crate) mod tests {
         drop(second);
         let mut again = None;
         for _ in 0..100 {
-            let config = PeerConfig {
-                id: 1,
-                listen: at.parse().unwrap(),
-                members: BTreeMap::new(),
-                secret: secret.clone(),
-            };
+            let config =
+                PeerConfig { id: 1, listen: at.parse().unwrap(), members: BTreeMap::new(), secret: secret.clone() };
             match Peer::bind(config) {
                 Ok(peer) => {
                     again = Some(peer);

@@ -65,11 +65,7 @@ impl Sharing {
     /// Begins to answer the other nodes.
     pub fn start(blobs: Blobs, peer: Peer) -> Self {
         peer.serve(Protocol::Blobs, Arc::new(BlobService(blobs.clone())));
-        Self(Arc::new(Inner {
-            blobs,
-            peer,
-            fetching: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { blobs, peer, fetching: Mutex::default() }))
     }
 
     /// This node's own blobs.
@@ -97,8 +93,7 @@ impl Sharing {
             self.push(member, *hash, &manifest, &unanswered)
         };
         let mut candidates = self.others(hash).into_iter();
-        let mut pushes: FuturesUnordered<_> =
-            candidates.by_ref().take(needed - 1).map(push).collect();
+        let mut pushes: FuturesUnordered<_> = candidates.by_ref().take(needed - 1).map(push).collect();
         let mut stored = 1;
         let mut reasons = Vec::new();
         while stored < needed {
@@ -118,11 +113,7 @@ impl Sharing {
                     pushes.extend(candidates.next().map(push));
                 }
                 None => {
-                    return Err(ShareError::NoMajority {
-                        stored,
-                        needed,
-                        reasons: reasons.join("; "),
-                    });
+                    return Err(ShareError::NoMajority { stored, needed, reasons: reasons.join("; ") });
                 }
             }
         }
@@ -140,10 +131,7 @@ impl Sharing {
             self.0.peer.fell_silent(member);
             PeerError::Timeout(member)
         };
-        let question = Question::Push {
-            hash,
-            manifest: manifest.clone(),
-        };
+        let question = Question::Push { hash, manifest: manifest.clone() };
         let asked = async {
             let mut stream = self.0.peer.open(member, Protocol::Blobs).await?;
             stream.write_frame(&question).await?;
@@ -157,9 +145,7 @@ impl Sharing {
             PushAnswer::Wanted => {
                 write_pieces(&self.0.blobs, &mut stream, hash, manifest, 0).await?;
                 stream.finish()?;
-                tokio::time::timeout(STALLED, stream.read_frame())
-                    .await
-                    .map_err(timeout)??
+                tokio::time::timeout(STALLED, stream.read_frame()).await.map_err(timeout)??
             }
             answer => answer,
         };
@@ -176,27 +162,12 @@ impl Sharing {
         if self.0.blobs.contains(hash) {
             return Ok(());
         }
-        let turn = Arc::clone(
-            self.0
-                .fetching
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(*hash)
-                .or_default(),
-        );
+        let turn = Arc::clone(self.0.fetching.lock().unwrap_or_else(PoisonError::into_inner).entry(*hash).or_default());
         let fetched = {
             let _turn = turn.lock().await;
-            if self.0.blobs.contains(hash) {
-                Ok(())
-            } else {
-                self.fetch_from_others(*hash).await
-            }
+            if self.0.blobs.contains(hash) { Ok(()) } else { self.fetch_from_others(*hash).await }
         };
-        let mut fetching = self
-            .0
-            .fetching
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut fetching = self.0.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         // Two hold it when nobody else waits: the map and this call.
         if Arc::strong_count(&turn) <= 2 {
             fetching.remove(hash);
@@ -215,11 +186,7 @@ impl Sharing {
                 Err(error) => reasons.push(format!("node {member}: {error}")),
             }
         }
-        let reasons = if reasons.is_empty() {
-            "none has it".into()
-        } else {
-            reasons.join("; ")
-        };
+        let reasons = if reasons.is_empty() { "none has it".into() } else { reasons.join("; ") };
         Err(ShareError::Nowhere { hash, reasons })
     }
 
@@ -231,11 +198,7 @@ impl Sharing {
         begun: &mut Option<(Manifest, usize, crate::blobs::Staged)>,
     ) -> Result<bool, ReceiveError> {
         let question = Question::Manifest(hash);
-        let Some(manifest): Option<Manifest> = self
-            .0
-            .peer
-            .call(member, Protocol::Blobs, &question, ASK_WITHIN)
-            .await?
+        let Some(manifest): Option<Manifest> = self.0.peer.call(member, Protocol::Blobs, &question, ASK_WITHIN).await?
         else {
             return Ok(false);
         };
@@ -249,9 +212,7 @@ impl Sharing {
             return Ok(false);
         };
         let mut stream = self.0.peer.open(member, Protocol::Blobs).await?;
-        stream
-            .write_frame(&Question::Pieces { hash, first: *done })
-            .await?;
+        stream.write_frame(&Question::Pieces { hash, first: *done }).await?;
         stream.finish()?;
         if !stream.read_frame::<bool>().await? {
             return Ok(false);
@@ -275,12 +236,7 @@ impl Sharing {
         }
         for member in self.others(hash) {
             let question = Question::Manifest(*hash);
-            let answer = self.0.peer.call::<_, Option<Manifest>>(
-                member,
-                Protocol::Blobs,
-                &question,
-                ASK_WITHIN,
-            );
+            let answer = self.0.peer.call::<_, Option<Manifest>>(member, Protocol::Blobs, &question, ASK_WITHIN);
             if matches!(answer.await, Ok(Some(_))) {
                 holders.push(member);
             }
@@ -293,9 +249,7 @@ impl Sharing {
     pub async fn collect(&self, keep: &HashSet<Hash>, grace: Duration) -> Result<usize, BlobError> {
         let blobs = self.0.blobs.clone();
         let listed = blocking(move || blobs.list()).await?;
-        let limit = SystemTime::now()
-            .checked_sub(grace)
-            .unwrap_or(SystemTime::UNIX_EPOCH);
+        let limit = SystemTime::now().checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH);
         let unneeded: Vec<Hash> = listed
             .into_iter()
             .filter(|(hash, _, confirmed)| !keep.contains(hash) && *confirmed < limit)
@@ -326,11 +280,7 @@ mod tests {
             .map(|peer| {
                 let folder = tempfile::tempdir().unwrap();
                 let blobs = Blobs::open(folder.path(), 0).unwrap();
-                Node {
-                    sharing: Sharing::start(blobs, peer.clone()),
-                    peer,
-                    _folder: folder,
-                }
+                Node { sharing: Sharing::start(blobs, peer.clone()), peer, _folder: folder }
             })
             .collect()
     }
@@ -350,10 +300,7 @@ mod tests {
         assert_eq!(nodes[1].sharing.holders(&hash).await.len(), 2);
         for node in &nodes {
             node.sharing.fetch(&hash).await.unwrap();
-            assert_eq!(
-                std::fs::read(node.sharing.blobs().path(&hash)).unwrap(),
-                bytes
-            );
+            assert_eq!(std::fs::read(node.sharing.blobs().path(&hash)).unwrap(), bytes);
         }
         let empty = put(&nodes[0], b"").await;
         nodes[2].sharing.fetch(&empty).await.unwrap();
@@ -368,21 +315,8 @@ mod tests {
         nodes[2].peer.close().await;
         let lonely = put(&nodes[0], b"another").await;
         let error = nodes[0].sharing.spread(&lonely).await.unwrap_err();
-        assert!(
-            matches!(
-                error,
-                ShareError::NoMajority {
-                    stored: 1,
-                    needed: 2,
-                    ..
-                }
-            ),
-            "{error}"
-        );
-        assert!(matches!(
-            nodes[0].sharing.fetch(&Hash::of(b"?")).await,
-            Err(ShareError::Nowhere { .. })
-        ));
+        assert!(matches!(error, ShareError::NoMajority { stored: 1, needed: 2, .. }), "{error}");
+        assert!(matches!(nodes[0].sharing.fetch(&Hash::of(b"?")).await, Err(ShareError::Nowhere { .. })));
     }
 
     #[tokio::test]
@@ -407,19 +341,10 @@ mod tests {
     #[tokio::test]
     async fn only_what_nobody_needs_is_collected() {
         let nodes = nodes(1);
-        let (needed, unneeded) = (
-            put(&nodes[0], b"needed").await,
-            put(&nodes[0], b"not").await,
-        );
+        let (needed, unneeded) = (put(&nodes[0], b"needed").await, put(&nodes[0], b"not").await);
         let keep = HashSet::from([needed]);
         let sharing = &nodes[0].sharing;
-        assert_eq!(
-            sharing
-                .collect(&keep, Duration::from_secs(600))
-                .await
-                .unwrap(),
-            0
-        );
+        assert_eq!(sharing.collect(&keep, Duration::from_secs(600)).await.unwrap(), 0);
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(sharing.collect(&keep, Duration::ZERO).await.unwrap(), 1);
         assert!(sharing.blobs().contains(&needed) && !sharing.blobs().contains(&unneeded));

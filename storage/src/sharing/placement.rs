@@ -12,11 +12,8 @@ use crate::blobs::Hash;
 pub(super) fn order(hash: &Hash, members: &[NodeId]) -> Vec<NodeId> {
     let mut order = members.to_vec();
     order.sort_by_cached_key(|member| {
-        let score: [u8; 32] = Sha256::new()
-            .chain_update(hash.as_bytes())
-            .chain_update(member.to_be_bytes())
-            .finalize()
-            .into();
+        let score: [u8; 32] =
+            Sha256::new().chain_update(hash.as_bytes()).chain_update(member.to_be_bytes()).finalize().into();
         (score, *member)
     });
     order

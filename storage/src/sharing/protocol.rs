@@ -50,9 +50,7 @@ impl Service for BlobService {
                     let found = held(&blobs, hash).await.ok();
                     stream.write_frame(&found).await?;
                 }
-                Question::Pieces { hash, first } => {
-                    send_pieces(&blobs, &mut stream, hash, first).await?
-                }
+                Question::Pieces { hash, first } => send_pieces(&blobs, &mut stream, hash, first).await?,
                 Question::Push { hash, manifest } => {
                     let answer = match receive(&blobs, &mut stream, hash, &manifest).await {
                         Ok(()) => PushAnswer::Stored,
@@ -72,22 +70,10 @@ impl Service for BlobService {
 /// The manifest of a blob that is here, which is then kept from collection for another while.
 async fn held(blobs: &Blobs, hash: Hash) -> Result<Manifest, BlobError> {
     let blobs = blobs.clone();
-    blocking(move || {
-        if blobs.touch(&hash)? {
-            blobs.manifest(&hash)
-        } else {
-            Err(BlobError::Missing(hash))
-        }
-    })
-    .await
+    blocking(move || if blobs.touch(&hash)? { blobs.manifest(&hash) } else { Err(BlobError::Missing(hash)) }).await
 }
 
-async fn send_pieces(
-    blobs: &Blobs,
-    stream: &mut Stream,
-    hash: Hash,
-    first: usize,
-) -> Result<(), PeerError> {
+async fn send_pieces(blobs: &Blobs, stream: &mut Stream, hash: Hash, first: usize) -> Result<(), PeerError> {
     let Ok(manifest) = held(blobs, hash).await else {
         return stream.write_frame(&false).await;
     };
@@ -129,12 +115,7 @@ pub enum ReceiveError {
     WrongBytes(Hash),
 }
 
-async fn receive(
-    blobs: &Blobs,
-    stream: &mut Stream,
-    hash: Hash,
-    manifest: &Manifest,
-) -> Result<(), ReceiveError> {
+async fn receive(blobs: &Blobs, stream: &mut Stream, hash: Hash, manifest: &Manifest) -> Result<(), ReceiveError> {
     let keeper = blobs.clone();
     if blocking(move || keeper.touch(&hash)).await? {
         return Ok(());
@@ -145,9 +126,7 @@ async fn receive(
     let mut staged = blobs.stage().await?;
     stream.write_frame(&PushAnswer::Wanted).await?;
     for index in 0..manifest.pieces.len() {
-        staged
-            .write(&read_piece(stream, hash, manifest, index).await?)
-            .await?;
+        staged.write(&read_piece(stream, hash, manifest, index).await?).await?;
     }
     store(staged, hash).await
 }

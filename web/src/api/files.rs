@@ -95,19 +95,9 @@ pub(crate) async fn file(
             (Source::Made(convert(&state, &song, format).await?), tag)
         }
     };
-    let name = if part == "song" {
-        song.title
-    } else {
-        format!("{} - {part}", song.title)
-    };
+    let name = if part == "song" { song.title } else { format!("{} - {part}", song.title) };
     let download = offer.download.is_some_and(|download| download != "false");
-    let served = Served {
-        source,
-        tag,
-        format: format.to_owned(),
-        name,
-        download,
-    };
+    let served = Served { source, tag, format: format.to_owned(), name, download };
     serve(&state.app.sharing, served, &method, &headers).await
 }
 
@@ -134,25 +124,17 @@ fn find(view: &View, song: &Song, file: &str) -> Result<Found, ApiError> {
     let Some(files) = stems.files.get(part) else {
         return Err(no_part(song, Some(&stems), file));
     };
-    Ok(Found::Blob(if format == "mp3" {
-        files.mp3
-    } else {
-        files.wav
-    }))
+    Ok(Found::Blob(if format == "mp3" { files.mp3 } else { files.wav }))
 }
 
 /// The song's stems. If they are not made, those in `wanted` that its model would not make either are no parts at all.
 pub(crate) fn stems_of(view: &View, song: &Song, wanted: &[&str]) -> Result<Stems, ApiError> {
-    let job = view
-        .job(song.job)?
-        .ok_or_else(|| ApiError::NoJob(song.job.to_string()))?;
+    let job = view.job(song.job)?.ok_or_else(|| ApiError::NoJob(song.job.to_string()))?;
     if let Some(stems) = job.stems {
         return Ok(stems);
     }
     if let Ok(separator) = inference::separator(&job.model)
-        && let Some(unknown) = wanted
-            .iter()
-            .find(|part| !separator.sources().contains(part))
+        && let Some(unknown) = wanted.iter().find(|part| !separator.sources().contains(part))
     {
         return Err(ApiError::NoPart(format!(
             "A song has no part {unknown:?}. This one will have: song, {}.",
@@ -163,11 +145,7 @@ pub(crate) fn stems_of(view: &View, song: &Song, wanted: &[&str]) -> Result<Stem
         JobState::Failed | JobState::Cancelled => format!(
             "The song {} has no stems, because its job was {}. POST /jobs/{}/retry tries again.",
             song.id,
-            if job.state == JobState::Failed {
-                "a failure"
-            } else {
-                "cancelled"
-            },
+            if job.state == JobState::Failed { "a failure" } else { "cancelled" },
             job.id
         ),
         _ => format!(
@@ -194,17 +172,8 @@ fn no_part(song: &Song, stems: Option<&Stems>, file: &str) -> ApiError {
 async fn convert(state: &State, song: &Song, format: &str) -> Result<PathBuf, ApiError> {
     let sharing = &state.app.sharing;
     sharing.fetch(&song.hash).await?;
-    let (from, hint, to) = (
-        sharing.blobs().path(&song.hash),
-        song.format.clone(),
-        format.to_owned(),
-    );
-    state
-        .cache
-        .get(&format!("song-{}.{format}", song.hash), move |half| {
-            convert_here(&from, &hint, half, &to)
-        })
-        .await
+    let (from, hint, to) = (sharing.blobs().path(&song.hash), song.format.clone(), format.to_owned());
+    state.cache.get(&format!("song-{}.{format}", song.hash), move |half| convert_here(&from, &hint, half, &to)).await
 }
 
 fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Result<(), ApiError> {
@@ -240,9 +209,7 @@ pub(crate) async fn serve(
     let length = opened.length();
     let range = field(header::RANGE)
         .filter(|_| *method == Method::GET)
-        .filter(|_| {
-            field(header::IF_RANGE).is_none_or(|condition| if_range_holds(condition, &tag))
-        });
+        .filter(|_| field(header::IF_RANGE).is_none_or(|condition| if_range_holds(condition, &tag)));
     let (status, first, end) = match range.map_or(Selection::Whole, |range| select(range, length)) {
         Selection::Whole => (StatusCode::OK, 0, length),
         Selection::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last + 1),
@@ -250,29 +217,15 @@ pub(crate) async fn serve(
             let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
             describe(response.headers_mut(), &served, &tag);
             response.headers_mut().remove(header::CONTENT_DISPOSITION);
-            set(
-                response.headers_mut(),
-                header::CONTENT_RANGE,
-                &format!("bytes */{length}"),
-            );
+            set(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{length}"));
             return Ok(response);
         }
     };
-    let body = if *method == Method::HEAD {
-        Body::empty()
-    } else {
-        opened.body(first, end).await?
-    };
+    let body = if *method == Method::HEAD { Body::empty() } else { opened.body(first, end).await? };
     let mut response = (status, body).into_response();
     describe(response.headers_mut(), &served, &tag);
-    set(
-        response.headers_mut(),
-        header::CONTENT_TYPE,
-        content_type(&served.format),
-    );
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, HeaderValue::from(end - first));
+    set(response.headers_mut(), header::CONTENT_TYPE, content_type(&served.format));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(end - first));
     if status == StatusCode::PARTIAL_CONTENT {
         let range = format!("bytes {first}-{}/{length}", end - 1);
         set(response.headers_mut(), header::CONTENT_RANGE, &range);
@@ -308,16 +261,11 @@ fn disposition(name: &str, format: &str, download: bool) -> String {
         })
         .collect();
     let name = format!("{}.{format}", name.trim_matches(['.', ' ']));
-    let plain: String = name
-        .chars()
-        .map(|character| if character.is_ascii() { character } else { '_' })
-        .collect();
+    let plain: String = name.chars().map(|character| if character.is_ascii() { character } else { '_' }).collect();
     let mut encoded = String::new();
     for byte in name.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte))
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -339,15 +287,8 @@ fn content_type(format: &str) -> &'static str {
 
 /// A file whose length is known.
 enum Opened {
-    Blob {
-        sharing: Sharing,
-        hash: Hash,
-        manifest: Arc<Manifest>,
-    },
-    Made {
-        file: tokio::fs::File,
-        length: u64,
-    },
+    Blob { sharing: Sharing, hash: Hash, manifest: Arc<Manifest> },
+    Made { file: tokio::fs::File, length: u64 },
 }
 
 async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
@@ -355,13 +296,8 @@ async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
         Source::Blob(hash) => {
             sharing.fetch(hash).await?;
             let (blobs, wanted) = (sharing.blobs().clone(), *hash);
-            let manifest =
-                crate::blocking("reading a manifest", move || blobs.manifest(&wanted)).await??;
-            Ok(Opened::Blob {
-                sharing: sharing.clone(),
-                hash: *hash,
-                manifest: Arc::new(manifest),
-            })
+            let manifest = crate::blocking("reading a manifest", move || blobs.manifest(&wanted)).await??;
+            Ok(Opened::Blob { sharing: sharing.clone(), hash: *hash, manifest: Arc::new(manifest) })
         }
         Source::Made(path) => {
             let opening = async {
@@ -369,9 +305,7 @@ async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
                 let length = file.metadata().await?.len();
                 Ok(Opened::Made { file, length })
             };
-            opening
-                .await
-                .map_err(|error: io::Error| ApiError::io("opening a file", &error))
+            opening.await.map_err(|error: io::Error| ApiError::io("opening a file", &error))
         }
     }
 }
@@ -388,19 +322,10 @@ impl Opened {
     async fn body(self, first: u64, end: u64) -> Result<Body, ApiError> {
         match self {
             Self::Made { mut file, .. } => {
-                file.seek(io::SeekFrom::Start(first))
-                    .await
-                    .map_err(|error| ApiError::io("reading a file", &error))?;
-                Ok(Body::from_stream(ReaderStream::with_capacity(
-                    file.take(end - first),
-                    64 << 10,
-                )))
+                file.seek(io::SeekFrom::Start(first)).await.map_err(|error| ApiError::io("reading a file", &error))?;
+                Ok(Body::from_stream(ReaderStream::with_capacity(file.take(end - first), 64 << 10)))
             }
-            Self::Blob {
-                sharing,
-                hash,
-                manifest,
-            } => {
+            Self::Blob { sharing, hash, manifest } => {
                 if first == end {
                     return Ok(Body::empty());
                 }
@@ -430,20 +355,11 @@ impl Opened {
 }
 
 /// The verified bytes from `at` to the end of their piece, or to `end`.
-async fn piece(
-    sharing: &Sharing,
-    hash: Hash,
-    manifest: &Arc<Manifest>,
-    at: u64,
-    end: u64,
-) -> Result<Bytes, ApiError> {
+async fn piece(sharing: &Sharing, hash: Hash, manifest: &Arc<Manifest>, at: u64, end: u64) -> Result<Bytes, ApiError> {
     let index = usize::try_from(at / PIECE).unwrap_or(usize::MAX);
     let read = async || {
         let (blobs, manifest) = (sharing.blobs().clone(), Arc::clone(manifest));
-        crate::blocking("reading a file", move || {
-            blobs.piece(&hash, &manifest, index)
-        })
-        .await
+        crate::blocking("reading a file", move || blobs.piece(&hash, &manifest, index)).await
     };
     let bytes = match read().await? {
         Err(BlobError::Corrupt(_) | BlobError::Missing(_)) => {
@@ -453,16 +369,10 @@ async fn piece(
         read => read?,
     };
     let start = index as u64 * PIECE;
-    let from = usize::try_from(at - start)
-        .unwrap_or(usize::MAX)
-        .min(bytes.len());
-    let to = usize::try_from(end - start)
-        .unwrap_or(usize::MAX)
-        .min(bytes.len());
+    let from = usize::try_from(at - start).unwrap_or(usize::MAX).min(bytes.len());
+    let to = usize::try_from(end - start).unwrap_or(usize::MAX).min(bytes.len());
     if from >= to {
-        return Err(ApiError::Internal(
-            "reading a file that is shorter than it should be".into(),
-        ));
+        return Err(ApiError::Internal("reading a file that is shorter than it should be".into()));
     }
     Ok(Bytes::from(bytes).slice(from..to))
 }

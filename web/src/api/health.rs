@@ -28,10 +28,7 @@ pub struct Alive {
 /// Anyone who reaches the port may call this.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Answer<Alive>)))]
 pub(crate) async fn alive(state: State) -> Answer<Alive> {
-    Answer::with(Alive {
-        id: state.app.cluster.status().id,
-        version: env!("CARGO_PKG_VERSION"),
-    })
+    Answer::with(Alive { id: state.app.cluster.status().id, version: env!("CARGO_PKG_VERSION") })
 }
 
 /// Says whether requests should be sent to this node: it knows a leader that a majority follows, and has caught up.
@@ -87,13 +84,5 @@ pub(crate) async fn metrics(state: State) -> impl IntoResponse {
         shared.app.metrics.render()
     })
     .await;
-    text.map(|text| {
-        (
-            [(
-                header::CONTENT_TYPE,
-                "text/plain; version=0.0.4; charset=utf-8",
-            )],
-            text,
-        )
-    })
+    text.map(|text| ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

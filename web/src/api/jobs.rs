@@ -29,21 +29,8 @@ pub struct AttemptView {
 
 impl From<Attempt> for AttemptView {
     fn from(attempt: Attempt) -> Self {
-        let Attempt {
-            number,
-            node,
-            started,
-            ended,
-            error,
-            ..
-        } = attempt;
-        Self {
-            number,
-            node,
-            started,
-            ended,
-            error,
-        }
+        let Attempt { number, node, started, ended, error, .. } = attempt;
+        Self { number, node, started, ended, error }
     }
 }
 
@@ -152,10 +139,7 @@ impl JobView {
             return Ok(None);
         };
         let tasks = view.tasks(id)?.into_iter().map(TaskView::from).collect();
-        Ok(Some(Self {
-            tasks: Some(tasks),
-            ..Self::of(job)
-        }))
+        Ok(Some(Self { tasks: Some(tasks), ..Self::of(job) }))
     }
 
     /// Whether nothing will change any more, unless somebody asks for it.
@@ -206,14 +190,8 @@ pub(crate) async fn list(
     state
         .read(move |view| {
             let jobs = view.jobs(page.before, limit)?;
-            let next = jobs
-                .last()
-                .filter(|_| jobs.len() == limit)
-                .map(|job| job.id);
-            Ok(Answer::with(JobsData {
-                jobs: jobs.into_iter().map(JobView::of).collect(),
-                next,
-            }))
+            let next = jobs.last().filter(|_| jobs.len() == limit).map(|job| job.id);
+            Ok(Answer::with(JobsData { jobs: jobs.into_iter().map(JobView::of).collect(), next }))
         })
         .await
 }
@@ -245,10 +223,7 @@ pub(crate) async fn one(state: State, Path(id): Path<String>) -> Result<Answer<J
     (status = 409, description = "The job has ended already", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn cancel(
-    state: State,
-    Path(id): Path<String>,
-) -> Result<Answer<JobData>, ApiError> {
+pub(crate) async fn cancel(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
     let job = job_id(&id)?;
     change(state, id, Command::CancelJob { job, at: now() }).await
 }
@@ -262,10 +237,7 @@ pub(crate) async fn cancel(
     (status = 409, description = "The job neither failed nor was cancelled", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn retry(
-    state: State,
-    Path(id): Path<String>,
-) -> Result<Answer<JobData>, ApiError> {
+pub(crate) async fn retry(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
     let job = job_id(&id)?;
     change(state, id, Command::RetryJob { job, at: now() }).await
 }

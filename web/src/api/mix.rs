@@ -23,10 +23,7 @@ const STEPS: f32 = 1000.0;
 /// The stems' weights. 1 is as loud as in the song, 0 is silent, a negative one turns the wave around.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(
-    dead_code,
-    reason = "it describes a query whose names follow from the song's model"
-)]
+#[expect(dead_code, reason = "it describes a query whose names follow from the song's model")]
 pub(crate) struct Weights {
     /// -10 to 10.
     vocals: Option<f32>,
@@ -101,44 +98,24 @@ pub(crate) async fn mix(
         state.app.sharing.fetch(hash).await?;
     }
     let blobs = state.app.sharing.blobs();
-    let files: Vec<_> = inputs
-        .iter()
-        .map(|(_, hash, weight)| (blobs.path(hash), *weight))
-        .collect();
-    let made = state
-        .cache
-        .get(&format!("mix-{tag}.mp3"), move |half| {
-            Ok(inference::mix::mix_mp3(&files, half)?)
-        })
-        .await?;
+    let files: Vec<_> = inputs.iter().map(|(_, hash, weight)| (blobs.path(hash), *weight)).collect();
+    let made =
+        state.cache.get(&format!("mix-{tag}.mp3"), move |half| Ok(inference::mix::mix_mp3(&files, half)?)).await?;
     let heard: Vec<&str> = inputs.iter().map(|(stem, _, _)| stem.as_str()).collect();
     let name = format!("{title} - {}", heard.join(" + "));
-    let served = Served {
-        source: Source::Made(made),
-        tag,
-        format: "mp3".into(),
-        name,
-        download,
-    };
+    let served = Served { source: Source::Made(made), tag, format: "mp3".into(), name, download };
     serve(&state.app.sharing, served, &method, &headers).await
 }
 
 fn parse(query: &[(String, String)]) -> Result<Asked, ApiError> {
-    let mut asked = Asked {
-        weights: BTreeMap::new(),
-        download: false,
-    };
+    let mut asked = Asked { weights: BTreeMap::new(), download: false };
     for (name, value) in query {
         if name == "download" {
             asked.download = value != "false";
             continue;
         }
         let short: String = name.chars().take(20).collect();
-        let weight = value
-            .trim()
-            .parse::<f32>()
-            .ok()
-            .filter(|weight| weight.abs() <= MAX_WEIGHT);
+        let weight = value.trim().parse::<f32>().ok().filter(|weight| weight.abs() <= MAX_WEIGHT);
         let Some(weight) = weight else {
             return Err(ApiError::Malformed(format!(
                 "The weight of {short:?} must be a number from -{MAX_WEIGHT} to {MAX_WEIGHT}; 1 is as loud as in the song."
@@ -147,9 +124,7 @@ fn parse(query: &[(String, String)]) -> Result<Asked, ApiError> {
         // Adding zero makes a plain zero of a negative one.
         let weight = (weight * STEPS).round() / STEPS + 0.0;
         if asked.weights.insert(name.clone(), weight).is_some() {
-            return Err(ApiError::Malformed(format!(
-                "{short:?} has two weights. Give it one."
-            )));
+            return Err(ApiError::Malformed(format!("{short:?} has two weights. Give it one.")));
         }
     }
     if asked.weights.is_empty() {
@@ -175,12 +150,7 @@ mod tests {
     use super::*;
 
     fn asked(query: &[(&str, &str)]) -> Result<Asked, ApiError> {
-        parse(
-            &query
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect::<Vec<_>>(),
-        )
+        parse(&query.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect::<Vec<_>>())
     }
 
     fn weights(query: &[(&str, &str)]) -> Vec<(String, f32)> {
@@ -191,28 +161,16 @@ mod tests {
     fn weights_are_read() {
         assert_eq!(weights(&[]), [("bass".into(), 1.0), ("drums".into(), 1.0)]);
         assert_eq!(weights(&[("vocals", "0.5")]), [("vocals".into(), 0.5)]);
-        assert_eq!(
-            weights(&[("a", "-1"), ("b", "1e-9")]),
-            [("a".into(), -1.0), ("b".into(), 0.0)]
-        );
+        assert_eq!(weights(&[("a", "-1"), ("b", "1e-9")]), [("a".into(), -1.0), ("b".into(), 0.0)]);
         assert!(asked(&[("download", "1")]).unwrap().download);
-        assert!(
-            !asked(&[("download", "false"), ("drums", "1")])
-                .unwrap()
-                .download
-        );
+        assert!(!asked(&[("download", "false"), ("drums", "1")]).unwrap().download);
         // Weights that sound the same have one name.
-        assert_eq!(
-            weights(&[("drums", "0.1000001")]),
-            weights(&[("drums", "0.1")])
-        );
+        assert_eq!(weights(&[("drums", "0.1000001")]), weights(&[("drums", "0.1")]));
     }
 
     #[test]
     fn weights_that_are_none_are_refused() {
-        for value in [
-            "", "loud", "NaN", "inf", "-inf", "1e30", "10.5", "-11", "1,5",
-        ] {
+        for value in ["", "loud", "NaN", "inf", "-inf", "1e30", "10.5", "-11", "1,5"] {
             let error = asked(&[("drums", value)]).unwrap_err();
             assert_eq!(error.kind().0, 400, "{value}");
         }
@@ -221,10 +179,7 @@ mod tests {
 
     #[test]
     fn a_mix_is_named_after_what_it_is_made_of() {
-        let (a, b): (Hash, Hash) = (
-            "a".repeat(64).parse().unwrap(),
-            "b".repeat(64).parse().unwrap(),
-        );
+        let (a, b): (Hash, Hash) = ("a".repeat(64).parse().unwrap(), "b".repeat(64).parse().unwrap());
         let name = |hash, weight| tag_of(&[("drums".into(), hash, weight)]);
         assert_eq!(name(a, 1.0), name(a, 1.0));
         assert_ne!(name(a, 1.0), name(b, 1.0));

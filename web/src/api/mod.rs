@@ -91,29 +91,14 @@ mod tests {
             "/readyz",
             "/metrics",
         ] {
-            assert!(
-                described["paths"][path].is_object(),
-                "{path} is not described"
-            );
+            assert!(described["paths"][path].is_object(), "{path} is not described");
         }
     }
 
     #[test]
     fn pages_have_sensible_sizes() {
-        for (asked, given) in [
-            (None, 50),
-            (Some(0), 1),
-            (Some(7), 7),
-            (Some(1_000_000), 200),
-        ] {
-            assert_eq!(
-                Page {
-                    before: None,
-                    limit: asked
-                }
-                .limit(),
-                given
-            );
+        for (asked, given) in [(None, 50), (Some(0), 1), (Some(7), 7), (Some(1_000_000), 200)] {
+            assert_eq!(Page { before: None, limit: asked }.limit(), given);
         }
     }
 }

@@ -63,22 +63,12 @@ impl SongView {
         let links = |part: &str, formats: &[&str]| {
             formats
                 .iter()
-                .map(|format| {
-                    (
-                        (*format).to_owned(),
-                        format!("/songs/{}/{part}.{format}", song.id),
-                    )
-                })
+                .map(|format| ((*format).to_owned(), format!("/songs/{}/{part}.{format}", song.id)))
                 .collect::<BTreeMap<_, _>>()
         };
         let mut parts = BTreeMap::from([("song".to_owned(), links("song", &["mp3", "wav"]))]);
         if let Some(stems) = job.and_then(|job| job.stems.as_ref()) {
-            parts.extend(
-                stems
-                    .files
-                    .keys()
-                    .map(|stem| (stem.clone(), links(stem, &["mp3", "wav"]))),
-            );
+            parts.extend(stems.files.keys().map(|stem| (stem.clone(), links(stem, &["mp3", "wav"]))));
         }
         Self {
             parts,
@@ -93,9 +83,7 @@ impl SongView {
             added_at: song.added_at,
             tasks_done: job.map_or(0, |job| job.done),
             tasks_total: job.map_or(0, |job| job.tasks),
-            error: job
-                .filter(|job| job.state == JobState::Failed)
-                .and_then(|job| job.error.clone()),
+            error: job.filter(|job| job.state == JobState::Failed).and_then(|job| job.error.clone()),
             title: song.title,
         }
     }
@@ -141,14 +129,8 @@ pub(crate) async fn list(
     state
         .read(move |view| {
             let songs = view.songs(page.before, limit)?;
-            let next = songs
-                .last()
-                .filter(|_| songs.len() == limit)
-                .map(|song| song.id);
-            let songs = songs
-                .into_iter()
-                .map(|song| SongView::of(view, song))
-                .collect::<Result<_, _>>()?;
+            let next = songs.last().filter(|_| songs.len() == limit).map(|song| song.id);
+            let songs = songs.into_iter().map(|song| SongView::of(view, song)).collect::<Result<_, _>>()?;
             Ok(Answer::with(SongsData { songs, next }))
         })
         .await
@@ -162,16 +144,11 @@ pub(crate) async fn list(
     (status = 404, description = "No such song", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn one(
-    state: State,
-    Path(id): Path<String>,
-) -> Result<Answer<SongData>, ApiError> {
+pub(crate) async fn one(state: State, Path(id): Path<String>) -> Result<Answer<SongData>, ApiError> {
     state
         .read(move |view| {
             let song = song_of(view, &id)?;
-            Ok(Answer::with(SongData {
-                song: SongView::of(view, song)?,
-            }))
+            Ok(Answer::with(SongData { song: SongView::of(view, song)? }))
         })
         .await
 }
@@ -184,21 +161,10 @@ pub(crate) async fn one(
     (status = 404, description = "No such song", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn remove(
-    state: State,
-    Path(id): Path<String>,
-) -> Result<Answer<Empty>, ApiError> {
+pub(crate) async fn remove(state: State, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
     let named = id.clone();
     let song = state.read(move |view| song_of(view, &named)).await?;
-    match state
-        .app
-        .cluster
-        .propose(Command::RemoveSong {
-            song: song.id,
-            at: now(),
-        })
-        .await?
-    {
+    match state.app.cluster.propose(Command::RemoveSong { song: song.id, at: now() }).await? {
         Ok(_) => Ok(Answer::with(Empty {})),
         Err(Refusal::NoSuchSong(_)) => Err(ApiError::NoSong(id)),
         Err(refusal) => Err(refusal.into()),

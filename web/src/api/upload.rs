@@ -92,16 +92,11 @@ async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiE
         .map_err(|error| ApiError::Malformed(format!("The model cannot be used: {error}.")))?;
 
     let extension = extension(received.file_name.as_deref());
-    let limits = decode::Limits {
-        max_seconds: app.limits.max_seconds,
-    };
+    let limits = decode::Limits { max_seconds: app.limits.max_seconds };
     let path = received.staged.path().to_owned();
     let probe: Probe = {
         let _permit = state.probe_permit().await?;
-        at_low_priority("probe", move || {
-            decode::probe(&path, extension.as_deref(), &limits)
-        })
-        .await??
+        at_low_priority("probe", move || decode::probe(&path, extension.as_deref(), &limits)).await??
     };
     let frames = probe.frames;
     let segments = separator.geometry().segments(frames);
@@ -114,11 +109,7 @@ async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiE
         size,
         format: probe.format.to_string(),
         uploader_id: None,
-        plan: Plan {
-            frames,
-            segments,
-            segments_per_task: app.segments_per_task,
-        },
+        plan: Plan { frames, segments, segments_per_task: app.segments_per_task },
         model,
         max_attempts: app.max_attempts,
         at: now(),
@@ -181,10 +172,8 @@ impl Incoming {
 
     /// Reads the form. Whatever it refuses has left nothing on the disk.
     pub(crate) async fn receive(self, blobs: &Blobs) -> Result<Received, ApiError> {
-        let announced = self
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let announced =
+            self.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|announced| announced > self.limit.saturating_add(FORM_BYTES)) {
             if !self.headers.contains_key(header::EXPECT) {
                 self.drain().await;
@@ -205,37 +194,23 @@ impl Incoming {
         DefaultBodyLimit::disable().apply(&mut request);
         let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
             ApiError::Malformed(
-                "This is no form. Send multipart/form-data with the fields \"title\" and \"file\"."
-                    .into(),
+                "This is no form. Send multipart/form-data with the fields \"title\" and \"file\".".into(),
             )
         })?;
         let (mut title, mut model, mut file) = (None, None, None);
-        while let Some(mut field) = form
-            .next_field()
-            .await
-            .map_err(|error| self.broken(&error))?
-        {
+        while let Some(mut field) = form.next_field().await.map_err(|error| self.broken(&error))? {
             match field.name() {
                 Some("title") => title = Some(self.title(&mut field).await?),
                 Some("model") => model = Some(self.text(&mut field, "model").await?),
                 Some("file") if file.is_some() => {
-                    return Err(ApiError::Malformed(
-                        "The form has two files. Send one song at a time.".into(),
-                    ));
+                    return Err(ApiError::Malformed("The form has two files. Send one song at a time.".into()));
                 }
                 Some("file") => {
                     let name = field.file_name().map(str::to_owned);
                     file = Some((name, self.file(&mut field, blobs).await?));
                 }
                 // What a later version or another program adds is none of our business.
-                _ => {
-                    while field
-                        .chunk()
-                        .await
-                        .map_err(|error| self.broken(&error))?
-                        .is_some()
-                    {}
-                }
+                _ => while field.chunk().await.map_err(|error| self.broken(&error))?.is_some() {},
             }
         }
         let Some((file_name, staged)) = file else {
@@ -249,16 +224,9 @@ impl Incoming {
                 ApiError::EmptyFile
             });
         }
-        let title = title
-            .filter(|title| !title.is_empty())
-            .unwrap_or_else(|| title_of(file_name.as_deref()));
+        let title = title.filter(|title| !title.is_empty()).unwrap_or_else(|| title_of(file_name.as_deref()));
         let model = model.filter(|model| !model.is_empty());
-        Ok(Received {
-            title,
-            model,
-            file_name,
-            staged,
-        })
+        Ok(Received { title, model, file_name, staged })
     }
 
     async fn title(&self, field: &mut Field<'_>) -> Result<String, ApiError> {
@@ -281,8 +249,7 @@ impl Incoming {
                 });
             }
         }
-        String::from_utf8(bytes)
-            .map_err(|_| ApiError::Malformed(format!("The field \"{name}\" is not UTF-8 text.")))
+        String::from_utf8(bytes).map_err(|_| ApiError::Malformed(format!("The field \"{name}\" is not UTF-8 text.")))
     }
 
     async fn file(&self, field: &mut Field<'_>, blobs: &Blobs) -> Result<Staged, ApiError> {
@@ -316,11 +283,7 @@ impl Incoming {
                     verdict.set(why);
                     Some((Err(std::io::Error::from(kind)), None))
                 };
-                let chunk: Bytes = match tokio::time::timeout(IDLE, async {
-                    body.lock().await.next().await
-                })
-                .await
-                {
+                let chunk: Bytes = match tokio::time::timeout(IDLE, async { body.lock().await.next().await }).await {
                     Err(_) => return fail(Verdict::IDLE, std::io::ErrorKind::TimedOut),
                     Ok(None) => return None,
                     Ok(Some(Err(_))) => {
@@ -362,44 +325,23 @@ impl Incoming {
 
 /// A title as it is kept: one line, no spaces around it, no control characters.
 fn tidy(title: &str) -> String {
-    let spaced: String = title
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect();
+    let spaced: String = title.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
     spaced.trim().to_owned()
 }
 
 /// A title for a song that came without one.
 fn title_of(file_name: Option<&str>) -> String {
     // Some programs send a whole path, with the slashes of their system.
-    let name = file_name
-        .unwrap_or("")
-        .rsplit(['/', '\\'])
-        .next()
-        .unwrap_or("");
-    let stem = Path::new(name)
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or("");
+    let name = file_name.unwrap_or("").rsplit(['/', '\\']).next().unwrap_or("");
+    let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("");
     let title: String = tidy(stem).chars().take(TITLE_CHARACTERS).collect();
-    if title.is_empty() {
-        "Untitled".into()
-    } else {
-        title
-    }
+    if title.is_empty() { "Untitled".into() } else { title }
 }
 
 /// The file name's extension in lower case, if it looks like one.
 fn extension(file_name: Option<&str>) -> Option<String> {
     let (_, extension) = file_name?.rsplit_once('.')?;
-    let plain = (1..=8).contains(&extension.len())
-        && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let plain = (1..=8).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
     plain.then(|| extension.to_ascii_lowercase())
 }
 
@@ -444,15 +386,9 @@ mod tests {
     /// The status and code of a refusal, after a look at the disk.
     async fn refused(request: Request) -> (StatusCode, &'static str) {
         let folder = tempfile::tempdir().unwrap();
-        let Err(error) = receive(&folder, request).await else {
-            panic!("it was taken")
-        };
+        let Err(error) = receive(&folder, request).await else { panic!("it was taken") };
         for left in ["staging", "blobs"] {
-            assert_eq!(
-                std::fs::read_dir(folder.path().join(left)).unwrap().count(),
-                0,
-                "something is in {left}"
-            );
+            assert_eq!(std::fs::read_dir(folder.path().join(left)).unwrap().count(), 0, "something is in {left}");
         }
         assert!(error.to_string().len() > 20);
         error.kind()
@@ -468,32 +404,16 @@ mod tests {
         ]);
         let received = receive(&folder, request(body)).await.unwrap();
         assert_eq!(received.title, "Ne w");
-        assert_eq!(
-            extension(received.file_name.as_deref()).as_deref(),
-            Some("mp3")
-        );
+        assert_eq!(extension(received.file_name.as_deref()).as_deref(), Some("mp3"));
         assert_eq!(std::fs::read(received.staged.path()).unwrap(), b"music");
         let (_, length) = received.staged.commit().await.unwrap();
         assert_eq!(length, 5);
 
-        let received = receive(
-            &folder,
-            request(form(&[("file", Some("a"), &vec![7; LIMIT as usize])])),
-        )
-        .await
-        .unwrap();
+        let received = receive(&folder, request(form(&[("file", Some("a"), &vec![7; LIMIT as usize])]))).await.unwrap();
         assert_eq!(received.staged.len(), LIMIT);
 
-        let received = receive(
-            &folder,
-            request(form(&[(
-                "file",
-                Some("C:\\songs\\Blue.in.Green.flac"),
-                b"x",
-            )])),
-        )
-        .await
-        .unwrap();
+        let received =
+            receive(&folder, request(form(&[("file", Some("C:\\songs\\Blue.in.Green.flac"), b"x")]))).await.unwrap();
         assert_eq!(received.title, "Blue.in.Green");
     }
 
@@ -502,34 +422,16 @@ mod tests {
         let large = vec![0; LIMIT as usize + 1];
         let long = "x".repeat(10_000);
         for (body, expected) in [
+            (form(&[("title", None, b"t")]), (StatusCode::BAD_REQUEST, "no_file")),
+            (form(&[("file", Some(""), b"")]), (StatusCode::BAD_REQUEST, "no_file")),
+            (form(&[("file", Some("a.mp3"), b"")]), (StatusCode::UNPROCESSABLE_ENTITY, "empty_file")),
+            (form(&[("file", Some("a.mp3"), &large)]), (StatusCode::PAYLOAD_TOO_LARGE, "too_large")),
             (
-                form(&[("title", None, b"t")]),
-                (StatusCode::BAD_REQUEST, "no_file"),
-            ),
-            (
-                form(&[("file", Some(""), b"")]),
-                (StatusCode::BAD_REQUEST, "no_file"),
-            ),
-            (
-                form(&[("file", Some("a.mp3"), b"")]),
-                (StatusCode::UNPROCESSABLE_ENTITY, "empty_file"),
-            ),
-            (
-                form(&[("file", Some("a.mp3"), &large)]),
-                (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            ),
-            (
-                form(&[
-                    ("file", Some("a.mp3"), b"x"),
-                    ("title", None, long.as_bytes()),
-                ]),
+                form(&[("file", Some("a.mp3"), b"x"), ("title", None, long.as_bytes())]),
                 (StatusCode::UNPROCESSABLE_ENTITY, "title_too_long"),
             ),
             (
-                form(&[
-                    ("title", None, "ü".repeat(201).as_bytes()),
-                    ("file", Some("a.mp3"), b"x"),
-                ]),
+                form(&[("title", None, "ü".repeat(201).as_bytes()), ("file", Some("a.mp3"), b"x")]),
                 (StatusCode::UNPROCESSABLE_ENTITY, "title_too_long"),
             ),
             (
@@ -537,52 +439,30 @@ mod tests {
                 (StatusCode::BAD_REQUEST, "malformed"),
             ),
             (
-                form(&[
-                    ("file", Some("a.mp3"), b"x"),
-                    ("title", None, &[0xff, 0xfe]),
-                ]),
+                form(&[("file", Some("a.mp3"), b"x"), ("title", None, &[0xff, 0xfe])]),
                 (StatusCode::BAD_REQUEST, "malformed"),
             ),
-            (
-                form(&[("file", Some("a.mp3"), &[1; 5000])])[..3000].to_vec(),
-                (StatusCode::BAD_REQUEST, "broken_upload"),
-            ),
+            (form(&[("file", Some("a.mp3"), &[1; 5000])])[..3000].to_vec(), (StatusCode::BAD_REQUEST, "broken_upload")),
             (Vec::new(), (StatusCode::BAD_REQUEST, "broken_upload")),
         ] {
             assert_eq!(refused(request(body)).await, expected);
         }
-        let no_form = Request::post("/songs/upload")
-            .body(Body::from("music"))
-            .unwrap();
-        assert_eq!(
-            refused(no_form).await,
-            (StatusCode::BAD_REQUEST, "malformed")
-        );
+        let no_form = Request::post("/songs/upload").body(Body::from("music")).unwrap();
+        assert_eq!(refused(no_form).await, (StatusCode::BAD_REQUEST, "malformed"));
         let mut announced = request("");
-        announced
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, (LIMIT + FORM_BYTES + 1).into());
-        assert_eq!(
-            refused(announced).await,
-            (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
-        );
+        announced.headers_mut().insert(header::CONTENT_LENGTH, (LIMIT + FORM_BYTES + 1).into());
+        assert_eq!(refused(announced).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large"));
     }
 
     #[tokio::test]
     async fn a_connection_that_breaks_or_rests_is_told_from_one_that_ends() {
         let beginning = Bytes::from(form(&[("file", Some("a.mp3"), &[1; 100])])[..100].to_vec());
         let broken = stream::iter([Ok(beginning.clone()), Err(std::io::Error::other("reset"))]);
-        assert_eq!(
-            refused(request(Body::from_stream(broken))).await.1,
-            "broken_upload"
-        );
+        assert_eq!(refused(request(Body::from_stream(broken))).await.1, "broken_upload");
 
         tokio::time::pause();
         let resting = stream::iter([Ok::<_, std::io::Error>(beginning)]).chain(stream::pending());
-        assert_eq!(
-            refused(request(Body::from_stream(resting))).await,
-            (StatusCode::REQUEST_TIMEOUT, "idle")
-        );
+        assert_eq!(refused(request(Body::from_stream(resting))).await, (StatusCode::REQUEST_TIMEOUT, "idle"));
     }
 
     #[test]

@@ -62,26 +62,22 @@ impl CustomOp2 for MedianOfRows {
         let rows = contiguous(rows.as_slice::<u32>()?, rows_layout)?;
         let ((_, columns), (_, count)) = (layout.shape().dims2()?, rows_layout.shape().dims2()?);
         let mut medians = vec![0.0; values.len()];
-        medians
-            .par_chunks_exact_mut(columns)
-            .zip(rows.par_chunks_exact(count))
-            .for_each(|(medians, rows)| {
-                let mut several = vec![0.0; count];
-                for (column, median) in medians.iter_mut().enumerate() {
-                    for (value, row) in several.iter_mut().zip(rows) {
-                        *value = values[*row as usize * columns + column];
-                    }
-                    *median = *several.select_nth_unstable_by(count / 2, f32::total_cmp).1;
+        medians.par_chunks_exact_mut(columns).zip(rows.par_chunks_exact(count)).for_each(|(medians, rows)| {
+            let mut several = vec![0.0; count];
+            for (column, median) in medians.iter_mut().enumerate() {
+                for (value, row) in several.iter_mut().zip(rows) {
+                    *value = values[*row as usize * columns + column];
                 }
-            });
+                *median = *several.select_nth_unstable_by(count / 2, f32::total_cmp).1;
+            }
+        });
         Ok((CpuStorage::F32(medians), layout.shape().clone()))
     }
 }
 
 fn contiguous<'a, T>(values: &'a [T], layout: &Layout) -> Result<&'a [T]> {
-    let (from, upto) = layout
-        .contiguous_offsets()
-        .ok_or_else(|| Error::Msg("a median needs contiguous values".into()))?;
+    let (from, upto) =
+        layout.contiguous_offsets().ok_or_else(|| Error::Msg("a median needs contiguous values".into()))?;
     Ok(&values[from..upto])
 }
 
@@ -93,16 +89,9 @@ mod tests {
 
     #[test]
     fn the_window_shrinks_at_the_ends() {
-        let values = Tensor::new(
-            &[[9f32, 1., 8., 2., 7.], [0., 0., 5., 0., 0.]],
-            &Device::Cpu,
-        )
-        .unwrap();
+        let values = Tensor::new(&[[9f32, 1., 8., 2., 7.], [0., 0., 5., 0., 0.]], &Device::Cpu).unwrap();
         let medians = values.apply_op1_no_bwd(&MedianAlong(3)).unwrap();
-        assert_eq!(
-            medians.to_vec2::<f32>().unwrap(),
-            [[9., 8., 2., 7., 7.], [0.; 5]]
-        );
+        assert_eq!(medians.to_vec2::<f32>().unwrap(), [[9., 8., 2., 7., 7.], [0.; 5]]);
         let medians = values.apply_op1_no_bwd(&MedianAlong(99)).unwrap();
         assert_eq!(medians.to_vec2::<f32>().unwrap(), [[7.; 5], [0.; 5]]);
     }
@@ -112,9 +101,6 @@ mod tests {
         let values = Tensor::new(&[[1f32, 10.], [2., 30.], [3., 20.]], &Device::Cpu).unwrap();
         let rows = Tensor::new(&[[0u32, 1, 2], [0, 0, 1], [2, 2, 2]], &Device::Cpu).unwrap();
         let medians = values.apply_op2_no_bwd(&rows, &MedianOfRows).unwrap();
-        assert_eq!(
-            medians.to_vec2::<f32>().unwrap(),
-            [[2., 20.], [1., 10.], [3., 20.]]
-        );
+        assert_eq!(medians.to_vec2::<f32>().unwrap(), [[2., 20.], [1., 10.], [3., 20.]]);
     }
 }

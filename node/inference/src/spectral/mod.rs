@@ -26,10 +26,7 @@ use stft::{BINS, Spectrum, Stft};
 
 const SOURCES: [&str; 4] = ["drums", "bass", "other", "vocals"];
 /// About 12 seconds, enough for repetitions to be heard, at a stride of three quarters.
-const GEOMETRY: Geometry = Geometry {
-    segment: 1 << 19,
-    stride: 3 << 17,
-};
+const GEOMETRY: Geometry = Geometry { segment: 1 << 19, stride: 3 << 17 };
 
 /// How far the medians reach: 0.4 s in time, 330 Hz in frequency (both odd).
 const TIME_REACH: usize = 17;
@@ -74,26 +71,16 @@ impl Spectral {
     fn masks(&self, left: &Spectrum, right: &Spectrum) -> candle_core::Result<Masks> {
         let shape = (left.frames(), BINS);
         let tensor = |value: &dyn Fn(Complex<f32>, Complex<f32>) -> f32| {
-            let values = left
-                .bins()
-                .iter()
-                .zip(right.bins())
-                .map(|(left, right)| value(*left, *right));
+            let values = left.bins().iter().zip(right.bins()).map(|(left, right)| value(*left, *right));
             Tensor::from_iter(values, &Device::Cpu)?.reshape(shape)
         };
         let power = tensor(&|left, right| left.norm_sqr() + right.norm_sqr())?;
         let shared = tensor(&|left, right| 2.0 * (left * right.conj()).re)?;
         let magnitude = power.sqrt()?;
 
-        let along_time = magnitude
-            .t()?
-            .contiguous()?
-            .apply_op1_no_bwd(&MedianAlong(TIME_REACH))?
-            .t()?;
+        let along_time = magnitude.t()?.contiguous()?.apply_op1_no_bwd(&MedianAlong(TIME_REACH))?.t()?;
         let harmonic = along_time.sqr()?;
-        let percussive = magnitude
-            .apply_op1_no_bwd(&MedianAlong(FREQUENCY_REACH))?
-            .sqr()?;
+        let percussive = magnitude.apply_op1_no_bwd(&MedianAlong(FREQUENCY_REACH))?.sqr()?;
         let drums = (&percussive / (&percussive + harmonic)?.affine(1.0, FLOOR)?)?;
         let notes = drums.affine(-1.0, 1.0)?;
 
@@ -103,20 +90,12 @@ impl Spectral {
 
         let [low, high] = CENTRE_FADE;
         let centre = (shared / power.affine(1.0, FLOOR)?)?;
-        let centre = centre
-            .affine(1.0 / (high - low), -low / (high - low))?
-            .clamp(0f32, 1f32)?;
+        let centre = centre.affine(1.0 / (high - low), -low / (high - low))?.clamp(0f32, 1f32)?;
         let new = repeating::novelty(&magnitude)?;
-        let vocals = (left_over * centre)?
-            .mul(&new)?
-            .broadcast_mul(&band(&self.voice_band)?)?;
+        let vocals = (left_over * centre)?.mul(&new)?.broadcast_mul(&band(&self.voice_band)?)?;
 
         let flat = |mask: Tensor| mask.flatten_all()?.to_vec1::<f32>();
-        Ok(Masks {
-            drums: flat(drums)?,
-            bass: flat(bass)?,
-            vocals: flat(vocals)?,
-        })
+        Ok(Masks { drums: flat(drums)?, bass: flat(bass)?, vocals: flat(vocals)? })
     }
 }
 
@@ -134,29 +113,17 @@ impl Separator for Spectral {
     }
 
     fn separate(&self, segment: &Stereo, _: &SongStats) -> Result<Vec<Stereo>, SeparateError> {
-        let [left, right] = [
-            self.stft.forward(&segment[0])?,
-            self.stft.forward(&segment[1])?,
-        ];
+        let [left, right] = [self.stft.forward(&segment[0])?, self.stft.forward(&segment[1])?];
         let masks = self.masks(&left, &right)?;
         let length = segment[0].len();
         let masked = |mask: &[f32]| -> Result<Stereo, SeparateError> {
-            Ok([
-                self.stft.inverse(&left, mask, length)?,
-                self.stft.inverse(&right, mask, length)?,
-            ])
+            Ok([self.stft.inverse(&left, mask, length)?, self.stft.inverse(&right, mask, length)?])
         };
-        let [drums, bass, vocals] = [
-            masked(&masks.drums)?,
-            masked(&masks.bass)?,
-            masked(&masks.vocals)?,
-        ];
+        let [drums, bass, vocals] = [masked(&masks.drums)?, masked(&masks.bass)?, masked(&masks.vocals)?];
         let mut other = segment.clone();
         for stem in [&drums, &bass, &vocals] {
             for (rest, stem) in other.iter_mut().zip(stem) {
-                rest.iter_mut()
-                    .zip(stem)
-                    .for_each(|(rest, sample)| *rest -= sample);
+                rest.iter_mut().zip(stem).for_each(|(rest, sample)| *rest -= sample);
             }
         }
         Ok(vec![drums, bass, other, vocals])

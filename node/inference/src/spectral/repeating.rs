@@ -17,9 +17,7 @@ const FLOOR: f64 = 1e-8;
 /// For magnitudes `[frames, bins]`, how much of each does not repeat, from 0 to 1.
 pub(super) fn novelty(magnitude: &Tensor) -> Result<Tensor> {
     let similar = similar_frames(magnitude)?;
-    let common = magnitude
-        .apply_op2_no_bwd(&similar, &MedianOfRows)?
-        .minimum(magnitude)?;
+    let common = magnitude.apply_op2_no_bwd(&similar, &MedianOfRows)?.minimum(magnitude)?;
     // As a Wiener filter has it, with powers: what is new over all there is.
     let (new, common) = ((magnitude - &common)?.sqr()?, common.sqr()?);
     &new / (&new + common)?.affine(1.0, FLOOR)?
@@ -27,19 +25,13 @@ pub(super) fn novelty(magnitude: &Tensor) -> Result<Tensor> {
 
 /// For every frame the [`SIMILAR`] frames most like it, by the cosine of their magnitudes.
 fn similar_frames(magnitude: &Tensor) -> Result<Tensor> {
-    let length = magnitude
-        .sqr()?
-        .sum_keepdim(D::Minus1)?
-        .sqrt()?
-        .affine(1.0, FLOOR)?;
+    let length = magnitude.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.affine(1.0, FLOOR)?;
     let directions = magnitude.broadcast_div(&length)?;
     let cosines = directions.matmul(&directions.t()?)?.to_vec2::<f32>()?;
     let frames = cosines.len();
     let mut similar = Vec::with_capacity(frames * SIMILAR);
     for (frame, cosines) in cosines.iter().enumerate() {
-        let mut order: Vec<usize> = (0..frames)
-            .filter(|other| other.abs_diff(frame) >= APART)
-            .collect();
+        let mut order: Vec<usize> = (0..frames).filter(|other| other.abs_diff(frame) >= APART).collect();
         order.sort_by(|a, b| cosines[*b].total_cmp(&cosines[*a]));
         let mut chosen = vec![frame];
         for other in order {
@@ -69,26 +61,17 @@ mod tests {
             magnitude[start..start + 10].fill([1.0, 1.0, 0.0]);
         }
         magnitude[100..110].fill([1.0, 1.0, 1.0]);
-        let new =
-            novelty(&Tensor::from_vec(magnitude.concat(), (frames, 3), &Device::Cpu).unwrap())
-                .unwrap()
-                .to_vec2::<f32>()
-                .unwrap();
+        let new = novelty(&Tensor::from_vec(magnitude.concat(), (frames, 3), &Device::Cpu).unwrap())
+            .unwrap()
+            .to_vec2::<f32>()
+            .unwrap();
         assert!(new[105][2] > 0.99, "{:?}", new[105]);
-        assert!(
-            new[105][0] < 0.01 && new[45][1] < 0.01,
-            "{:?} {:?}",
-            new[105],
-            new[45]
-        );
+        assert!(new[105][0] < 0.01 && new[45][1] < 0.01, "{:?} {:?}", new[105], new[45]);
     }
 
     #[test]
     fn silence_and_short_pieces_are_defined() {
         let silence = Tensor::zeros((3, 5), candle_core::DType::F32, &Device::Cpu).unwrap();
-        assert_eq!(
-            novelty(&silence).unwrap().to_vec2::<f32>().unwrap(),
-            vec![vec![0.0; 5]; 3]
-        );
+        assert_eq!(novelty(&silence).unwrap().to_vec2::<f32>().unwrap(), vec![vec![0.0; 5]; 3]);
     }
 }
