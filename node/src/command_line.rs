@@ -41,7 +41,7 @@ pub(crate) enum Action {
         /// The songs.
         #[arg(required = true, value_name = "SONG")]
         songs: Vec<PathBuf>,
-        /// The folder for the stems: <OUT>/<model>/<song>/<stem>.mp3 and .wav.
+        /// The folder for the stems: OUT/MODEL/SONG/STEM.mp3 and .wav.
         #[arg(short, long, default_value = "separated", value_name = "FOLDER")]
         out: PathBuf,
         /// The model.

@@ -1,6 +1,6 @@
 //! Which nodes hold which blob, and how blobs move between them.
 //!
-//! There is no register of holders: a blob's place follows from its hash ([`placement`]), and whoever looks for one
+//! There is no register of holders: a blob's place follows from its hash (rendezvous hashing), and whoever looks for one
 //! asks the members in that order. What is asked is the disk itself, which cannot be out of date.
 
 mod placement;
