@@ -12,6 +12,8 @@
 pub mod decode;
 pub mod encode;
 mod ending;
+pub mod htdemucs;
+mod kernels;
 pub mod merge;
 pub mod mix;
 pub mod part;

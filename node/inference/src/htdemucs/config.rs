@@ -1,0 +1,234 @@
+//! A model's configuration, read from its checkpoint: the arguments of `HTDemucs` in `demucs/htdemucs.py`.
+//!
+//! What is not built here is refused by its name rather than computed wrongly.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::ModelError;
+use crate::RATE;
+
+/// What the layers are built from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub(crate) struct Config {
+    /// The stems, in the order of the output.
+    pub(crate) sources: Vec<String>,
+    /// Channels of the first layer.
+    pub(crate) channels: usize,
+    /// How many times more each layer has.
+    pub(crate) growth: usize,
+    /// Samples of a spectrum's window.
+    pub(crate) nfft: usize,
+    /// Layers of each encoder and decoder.
+    pub(crate) depth: usize,
+    pub(crate) freq_emb: f32,
+    pub(crate) emb_scale: f32,
+    /// 1: residual branches in the encoders; 2: in the decoders; 3: in both.
+    pub(crate) dconv_mode: u8,
+    pub(crate) dconv_depth: usize,
+    /// How many times narrower a residual branch is.
+    pub(crate) dconv_comp: f64,
+    /// Channels of the transformer; 0 for those of the last encoder layer.
+    pub(crate) bottom_channels: usize,
+    pub(crate) t_layers: usize,
+    pub(crate) t_hidden_scale: f64,
+    pub(crate) t_heads: usize,
+    pub(crate) t_max_period: f32,
+    pub(crate) t_weight_pos_embed: f32,
+    pub(crate) t_cross_first: bool,
+    segment: Value,
+}
+
+impl Default for Config {
+    /// The class' own defaults.
+    fn default() -> Self {
+        Self {
+            sources: Vec::new(),
+            channels: 48,
+            growth: 2,
+            nfft: 4096,
+            depth: 4,
+            freq_emb: 0.2,
+            emb_scale: 10.0,
+            dconv_mode: 1,
+            dconv_depth: 2,
+            dconv_comp: 8.0,
+            bottom_channels: 0,
+            t_layers: 5,
+            t_hidden_scale: 4.0,
+            t_heads: 8,
+            t_max_period: 10_000.0,
+            t_weight_pos_embed: 1.0,
+            t_cross_first: false,
+            segment: Value::from(10),
+        }
+    }
+}
+
+/// Arguments that change nothing when a trained model is run.
+const WITHOUT_EFFECT: [&str; 19] = [
+    "end_iters",
+    "wiener_iters",
+    "wiener_residual",
+    "emb_smooth",
+    "multi_freqs_depth",
+    "time_stride",
+    "norm_groups",
+    "dconv_init",
+    "t_dropout",
+    "t_max_positions",
+    "t_weight_decay",
+    "t_lr",
+    "t_cape_mean_normalize",
+    "t_cape_augment",
+    "t_cape_glob_loc_scale",
+    "rescale",
+    "t_sparse_attn_window",
+    "t_global_window",
+    "use_train_segment",
+];
+/// More of them, which only matter to attention that is refused below.
+const OF_SPARSE_ATTENTION: [&str; 4] = ["t_mask_type", "t_mask_random_seed", "t_sparsity", "t_auto_sparsity"];
+
+impl Config {
+    /// Reads the arguments that the checkpoint was made with.
+    pub(crate) fn read(arguments: &Map<String, Value>) -> Result<Self, ModelError> {
+        let built = [
+            ("audio_channels", Value::from(2)),
+            ("channels_time", Value::Null),
+            ("cac", true.into()),
+            ("rewrite", true.into()),
+            ("multi_freqs", Value::Null),
+            ("kernel_size", 8.into()),
+            ("stride", 4.into()),
+            ("context", 1.into()),
+            ("context_enc", 0.into()),
+            ("t_emb", "sin".into()),
+            ("t_norm_in", true.into()),
+            ("t_norm_in_group", false.into()),
+            ("t_group_norm", false.into()),
+            ("t_norm_first", true.into()),
+            ("t_norm_out", true.into()),
+            ("t_layer_scale", true.into()),
+            ("t_gelu", true.into()),
+            ("t_sin_random_shift", 0.into()),
+            ("t_sparse_self_attn", false.into()),
+            ("t_sparse_cross_attn", false.into()),
+            ("samplerate", RATE.into()),
+        ];
+        let read = [
+            "sources",
+            "channels",
+            "growth",
+            "nfft",
+            "depth",
+            "freq_emb",
+            "emb_scale",
+            "dconv_mode",
+            "dconv_depth",
+            "dconv_comp",
+            "bottom_channels",
+            "t_layers",
+            "t_hidden_scale",
+            "t_heads",
+            "t_max_period",
+            "t_weight_pos_embed",
+            "t_cross_first",
+            "segment",
+            "norm_starts",
+        ];
+        for (name, value) in arguments {
+            let plain = match value {
+                // Python's own spellings of the same.
+                Value::Array(list) if list.is_empty() => &Value::Null,
+                Value::Number(number) if number.as_f64() == Some(0.0) && name == "t_group_norm" => &Value::Bool(false),
+                value => value,
+            };
+            let same = |wanted: &Value| match (wanted.as_f64(), plain.as_f64()) {
+                (Some(wanted), Some(plain)) => wanted == plain,
+                _ => wanted == plain,
+            };
+            match built.iter().find(|(known, _)| known == name) {
+                Some((_, wanted)) if same(wanted) => {}
+                Some(_) => return Err(ModelError::Unsupported(format!("{name} = {value}"))),
+                None if read.contains(&name.as_str()) => {}
+                None if WITHOUT_EFFECT.contains(&name.as_str()) || OF_SPARSE_ATTENTION.contains(&name.as_str()) => {}
+                None => return Err(ModelError::Unsupported(format!("{name} = {value}"))),
+            }
+        }
+        let config: Self = serde_json::from_value(Value::Object(arguments.clone()))
+            .map_err(|error| ModelError::Config(error.to_string()))?;
+        config.check(arguments)?;
+        Ok(config)
+    }
+
+    fn check(&self, arguments: &Map<String, Value>) -> Result<(), ModelError> {
+        let refuse = |words: &str| Err(ModelError::Config(words.into()));
+        if self.sources.is_empty() || self.sources.len() > 16 {
+            return refuse("it must have 1 to 16 sources");
+        }
+        if !(1..=4).contains(&self.depth) || self.growth == 0 || self.channels == 0 || self.channels > 1024 {
+            return refuse("depth must be 1 to 4, growth at least 1, channels 1 to 1024");
+        }
+        // The spectrum's branch must not become a single frequency.
+        let narrowest = (self.nfft / 2) >> (2 * (self.depth - 1));
+        if !self.nfft.is_power_of_two() || self.nfft > 1 << 16 || narrowest <= 8 {
+            return refuse("nfft must be a power of two that leaves more than 8 frequencies to the last layer");
+        }
+        let norms = arguments.get("norm_starts").map_or(Some(4), Value::as_u64);
+        if norms.is_none_or(|norms| norms < self.depth as u64) {
+            return Err(ModelError::Unsupported("norms in the encoders (norm_starts below depth)".into()));
+        }
+        let width = self.width();
+        if self.dconv_comp < 1.0 || self.hidden(self.channels) == 0 || self.dconv_depth > 8 {
+            return refuse("dconv_comp must be 1 to channels, dconv_depth at most 8");
+        }
+        if self.t_layers > 64 || self.t_heads == 0 || !width.is_multiple_of(self.t_heads) || !width.is_multiple_of(4) {
+            return refuse("the transformer's channels must be a multiple of 4 and of its heads");
+        }
+        if !(0.0..=64.0).contains(&self.t_hidden_scale) {
+            return refuse("t_hidden_scale must be 0 to 64");
+        }
+        match self.segment() {
+            Some(length) if (self.nfft..=1 << 24).contains(&length) => Ok(()),
+            _ => refuse("the segment's length cannot be understood"),
+        }
+    }
+
+    /// Channels after encoder layer `index`.
+    pub(crate) fn channels_at(&self, index: usize) -> usize {
+        self.channels * self.growth.pow(index as u32)
+    }
+
+    /// Channels in the transformer.
+    pub(crate) fn width(&self) -> usize {
+        match self.bottom_channels {
+            0 => self.channels_at(self.depth - 1),
+            channels => channels,
+        }
+    }
+
+    /// Channels in the waist of a residual branch.
+    pub(crate) fn hidden(&self, channels: usize) -> usize {
+        (channels as f64 / self.dconv_comp) as usize
+    }
+
+    /// The segment's length in frames: `int(segment * samplerate)`, where the segment is a number of seconds or a
+    /// fraction.
+    pub(crate) fn segment(&self) -> Option<usize> {
+        let rate = u64::from(RATE);
+        match &self.segment {
+            Value::Object(fraction) => {
+                let part = |name: &str| fraction.get(name).and_then(Value::as_u64);
+                let (numerator, denominator) = (part("numerator")?, part("denominator")?);
+                usize::try_from(numerator.checked_mul(rate)?.checked_div(denominator)?).ok()
+            }
+            Value::Number(seconds) => {
+                let frames = seconds.as_f64()? * f64::from(RATE);
+                (0.0..1e9).contains(&frames).then_some(frames as usize)
+            }
+            _ => None,
+        }
+    }
+}

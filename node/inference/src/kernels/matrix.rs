@@ -1,0 +1,116 @@
+//! Products of matrices that are views of slices.
+//!
+//! This is the one file with `unsafe` in it: `gemm`, the library behind Candle's own products, takes pointers. Views
+//! check once that all their elements lie within their slice, so that a product cannot reach beyond.
+#![allow(unsafe_code)]
+
+use std::sync::Once;
+
+use gemm::Parallelism;
+
+/// A matrix within a slice: element (row, column) lies at `row * row_stride + column * column_stride`. Rows may
+/// overlap, which makes a convolution's windows a matrix without copying them.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// A view.
+    ///
+    /// # Panics
+    /// If an element would lie outside of the slice.
+    pub(crate) fn strided(
+        data: &'a [f32],
+        [rows, columns]: [usize; 2],
+        [row_stride, column_stride]: [usize; 2],
+    ) -> Self {
+        assert!(rows > 0 && columns > 0, "a matrix without elements");
+        let last = (rows - 1) * row_stride + (columns - 1) * column_stride;
+        assert!(last < data.len(), "a view of {rows} x {columns} beyond its {} numbers", data.len());
+        Self { data, rows, columns, row_stride, column_stride }
+    }
+
+    /// Row after row.
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self::strided(data, [rows, columns], [columns, 1])
+    }
+
+    /// The same elements with rows and columns exchanged.
+    pub(crate) fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// `out = a b`, or `out += a b`, on this thread. `out` is row after row, one every `row_stride` elements.
+///
+/// # Panics
+/// If the shapes do not go together.
+pub(crate) fn product(out: &mut [f32], row_stride: usize, accumulate: bool, a: Matrix<'_>, b: Matrix<'_>) {
+    assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
+    assert!(row_stride >= b.columns && (a.rows - 1) * row_stride + b.columns <= out.len(), "the result does not fit");
+    static UNPACKED: Once = Once::new();
+    UNPACKED.call_once(|| {
+        // Our matrices fit the cache when they are multiplied; copying them into order first costs a twentieth.
+        gemm::set_lhs_packing_threshold_single_thread(64);
+        gemm::set_rhs_packing_threshold(64);
+    });
+    // SAFETY: the views were checked when they were made, `out` just now, and `out` is borrowed alone.
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.columns,
+            a.columns,
+            out.as_mut_ptr(),
+            1,
+            row_stride as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_rows() {
+        // Windows of three numbers, two apart, times a column that sums them.
+        let numbers: Vec<f32> = (0..7u8).map(f32::from).collect();
+        let windows = Matrix::strided(&numbers, [3, 3], [2, 1]);
+        let mut sums = [1.0; 3];
+        product(&mut sums, 1, true, windows, Matrix::new(&[1.0; 3], 3, 1));
+        assert_eq!(sums, [4.0, 10.0, 16.0]);
+        let mut turned = [0.0; 3];
+        product(&mut turned, 3, false, Matrix::new(&[1.0; 3], 1, 3), windows.transposed());
+        assert_eq!(turned, [3.0, 9.0, 15.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond")]
+    fn a_view_cannot_reach_beyond_its_slice() {
+        Matrix::strided(&[0.0; 7], [3, 3], [2, 2]);
+    }
+}
