@@ -1,57 +1,99 @@
 //! What `node` does without a cluster: separate songs here and now, and compose songs to try things with.
 
-use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
 use inference::decode::decode_to;
 use inference::merge::merge;
-use inference::part::separate_part;
-use inference::{RATE, Separator};
+use inference::part::{Cut, separate_part};
+use inference::{Geometry, RATE, Separator};
 
-/// Separates one song into `out`/model/song/stem.mp3 and .wav, and prints the seconds it took.
-pub(crate) fn separate(song: &Path, out: &Path, model: &str) -> Result<()> {
+use crate::command_line::Separate;
+
+/// The longest shift, as Demucs has it: half a second.
+const LONGEST_SHIFT: f64 = RATE as f64 / 2.0;
+
+/// Separates one song as the options say.
+pub(crate) fn separate(song: &Path, separator: &dyn Separator, options: &Separate) -> Result<()> {
     let began = Instant::now();
-    let separator = inference::separator(model)?;
-    let name = song.file_stem().with_context(|| format!("{} is no file", song.display()))?;
-    let folder = out.join(model).join(name);
-    let scratch = folder.join(".scratch");
-    std::fs::create_dir_all(&scratch).with_context(|| format!("{} cannot be made", scratch.display()))?;
-    let made = separate_within(song, &folder, &scratch, separator.as_ref());
-    std::fs::remove_dir_all(&scratch)?;
-    let seconds = made?;
-    if std::io::stderr().is_terminal() {
-        eprint!("\r");
+    if let Some(stem) = &options.two_stems
+        && !separator.sources().contains(stem)
+    {
+        bail!("{} makes no stem {stem:?}, only {}", separator.name(), separator.sources().join(", "));
     }
+    let folder = options.out.join(separator.name());
+    std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".separating-")
+        .tempdir_in(&folder)
+        .with_context(|| format!("{} cannot be written to", folder.display()))?;
+    let seconds = separate_within(song, &folder, scratch.path(), separator, options)?;
     eprintln!(
-        "{}: {:.1} s of music in {:.1} s, in {}",
+        "{}: {seconds:.1} s of music in {:.1} s, in {}",
         song.display(),
-        seconds,
         began.elapsed().as_secs_f64(),
         folder.display()
     );
     Ok(())
 }
 
-fn separate_within(song: &Path, folder: &Path, scratch: &Path, separator: &dyn Separator) -> Result<f64> {
+fn separate_within(
+    song: &Path,
+    folder: &Path,
+    scratch: &Path,
+    separator: &dyn Separator,
+    options: &Separate,
+) -> Result<f64> {
     let extension = song.extension().and_then(|extension| extension.to_str());
-    let pcm = decode_to(song, extension, &scratch.join("song.f32")).with_context(|| song.display().to_string())?;
-    let segments = separator.geometry().segments(pcm.frames());
+    let pcm = decode_to(song, extension, &scratch.join("song.f32"))?;
+    let geometry = match options.overlap {
+        Some(overlap) => Geometry::overlapping(separator.geometry().segment, overlap),
+        None => separator.geometry(),
+    };
+    let cuts: Vec<Cut> = delays(options.shifts).map(|delay| Cut::whole(geometry, delay, pcm.frames())).collect();
+    let bar = ProgressBar::new(cuts.iter().map(|cut| u64::from(cut.count)).sum());
+    bar.set_style(ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {eta} left")?);
+    bar.set_message(song.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    bar.tick();
     let never = AtomicBool::new(false);
-    let part = scratch.join("part");
-    separate_part(separator, &pcm, 0, segments, &part, &never, &|done| {
-        if !std::io::stderr().is_terminal() {
-            return;
+    let mut parts = Vec::new();
+    for (pass, cut) in cuts.iter().enumerate() {
+        let part = scratch.join(format!("part-{pass}"));
+        separate_part(separator, &pcm, *cut, &part, &never, &|_| bar.inc(1))?;
+        parts.push(part);
+    }
+    bar.finish_and_clear();
+    for stem in merge(separator, pcm.frames(), &parts, scratch, &never)? {
+        for made in [stem.mp3, stem.wav] {
+            let place = place(folder, &options.filename, song, &stem.name, &made);
+            if let Some(parent) = place.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::rename(&made, &place).with_context(|| format!("{} cannot be written", place.display()))?;
         }
-        eprint!("\r{}: {:3} %", song.display(), 100 * u64::from(done) / u64::from(segments.max(1)));
-    })?;
-    for stem in merge(separator, pcm.frames(), &[part], scratch, &never)? {
-        std::fs::rename(&stem.mp3, folder.join(format!("{}.mp3", stem.name)))?;
-        std::fs::rename(&stem.wav, folder.join(format!("{}.wav", stem.name)))?;
     }
     Ok(pcm.frames() as f64 / f64::from(RATE))
+}
+
+/// How far each separation of a song is shifted: not at all for one, and otherwise spread over the longest shift by the
+/// golden ratio, which leaves no two close together however many there are.
+fn delays(shifts: u32) -> impl Iterator<Item = u64> {
+    const GOLDEN: f64 = 0.618_033_988_749_894_9;
+    (0..shifts.max(1)).map(|pass| ((f64::from(pass) * GOLDEN).fract() * LONGEST_SHIFT) as u64)
+}
+
+/// Where a stem's file goes.
+fn place(folder: &Path, pattern: &str, song: &Path, stem: &str, made: &Path) -> PathBuf {
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let name = pattern
+        .replace("{trackext}", &text(song.extension()))
+        .replace("{track}", &text(song.file_stem()))
+        .replace("{stem}", stem)
+        .replace("{ext}", &text(made.extension()));
+    folder.join(name)
 }
 
 /// Composes a song into `out`: song.wav and its true stems.

@@ -20,13 +20,17 @@ pub(crate) struct CommandLine {
     #[arg(long, value_name = "FILE", requires = "id")]
     pub cluster: Option<PathBuf>,
 
-    /// The folder of a cluster of one.
-    #[arg(long, value_name = "FOLDER", default_value = "quartet-data", conflicts_with = "cluster")]
-    pub data: PathBuf,
+    /// The folder of a cluster of one; quartet-data if it is not given.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "cluster")]
+    pub data: Option<PathBuf>,
 
     /// The address at which a cluster of one answers browsers.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", conflicts_with = "cluster")]
     pub listen: String,
+
+    /// The model for songs whose upload names none, in a cluster of one.
+    #[arg(long, value_name = "NAME", conflicts_with = "cluster")]
+    pub model: Option<String>,
 
     /// Does something else than running a node.
     #[command(subcommand)]
@@ -36,17 +40,14 @@ pub(crate) struct CommandLine {
 /// What `node` does apart from running.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    /// Separates songs here and now, without a cluster.
-    Separate {
-        /// The songs.
-        #[arg(required = true, value_name = "SONG")]
-        songs: Vec<PathBuf>,
-        /// The folder for the stems: OUT/MODEL/SONG/STEM.mp3 and .wav.
-        #[arg(short, long, default_value = "separated", value_name = "FOLDER")]
-        out: PathBuf,
-        /// The model.
-        #[arg(short = 'n', long, default_value = inference::DEFAULT_MODEL)]
-        name: String,
+    /// Separates songs here and now, without a cluster. Takes what the `demucs` command takes.
+    Separate(Separate),
+    /// Fetches, imports, lists, checks and removes models. They are kept for `node separate` and for a cluster of one;
+    /// with --id and --cluster (or --data) before `model`, the cluster of that node gets them.
+    Model {
+        /// What to do.
+        #[command(subcommand)]
+        action: crate::models::Action,
     },
     /// Composes a song whose stems are known, to try things with.
     Synthesize {
@@ -60,4 +61,53 @@ pub(crate) enum Action {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+}
+
+/// How songs are separated.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Separate {
+    /// The songs.
+    #[arg(required = true, value_name = "SONG")]
+    pub songs: Vec<PathBuf>,
+    /// The model; `node model list` shows them.
+    #[arg(short = 'n', long, default_value = inference::DEFAULT_MODEL, value_name = "MODEL")]
+    pub name: String,
+    /// The folder for the stems, which lie in a folder of the model's name in it.
+    #[arg(short, long, default_value = "separated", value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// Where a stem goes within that folder; {track}, {trackext}, {stem} and {ext} stand for the song's and the stem's.
+    #[arg(long, default_value = "{track}/{stem}.{ext}", value_name = "PATTERN")]
+    pub filename: String,
+    /// Only this stem, and the rest of the song as no_STEM.
+    #[arg(long, value_name = "STEM")]
+    pub two_stems: Option<String>,
+    /// How the rest is made: the sum of the other stems, the song without the stem, or not at all.
+    #[arg(long, value_enum, default_value_t = Other::Add)]
+    pub other_method: Other,
+    /// Separates this many times, each time shifted by up to half a second, and takes the mean: a little better, and
+    /// so many times slower. 0 and 1 are once, as it is.
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub shifts: u32,
+    /// How much of a segment the next one shares, from 0 to below 1.
+    #[arg(long, value_name = "SHARE", value_parser = overlap)]
+    pub overlap: Option<f64>,
+    /// How many threads work; otherwise as many as there are processors.
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub jobs: usize,
+}
+
+/// How the rest of a song is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Other {
+    /// The sum of the other stems.
+    Add,
+    /// The song without the stem.
+    Minus,
+    /// Not at all.
+    None,
+}
+
+fn overlap(text: &str) -> Result<f64, String> {
+    let share = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if (0.0..1.0).contains(&share) { Ok(share) } else { Err("it must be at least 0 and below 1".into()) }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use inference::models::{Library, is_name};
 use serde::Deserialize;
 use storage::NodeId;
 
@@ -152,6 +153,8 @@ pub(crate) struct Configuration {
     pub secret_file: PathBuf,
     /// Whether the secret may be made when it is missing: only in a cluster of one.
     pub make_secret: bool,
+    /// A folder whose models the cluster has as well: the user's own, in a cluster of one.
+    pub own_models: Option<Library>,
     /// RabbitMQ, if there is one.
     pub broker: Option<Broker>,
     /// The workers.
@@ -218,14 +221,15 @@ impl Configuration {
                 "consensus: election_min_ms must be at least twice heartbeat_ms, and election_max_ms above it".into(),
             ));
         }
-        if let Err(error) = inference::separator(&file.workers.model) {
-            return Err(invalid(format!("workers.model: {error}")));
+        if !is_name(&file.workers.model) {
+            return Err(invalid(format!("workers.model: {:?} cannot be a model's name", file.workers.model)));
         }
         Ok(Self {
             id,
             members,
             secret_file: folder.join(file.secret_file),
             make_secret: false,
+            own_models: None,
             broker: file.broker,
             workers: file.workers,
             limits: file.limits,
@@ -234,15 +238,18 @@ impl Configuration {
     }
 
     /// A cluster of one, with everything embedded, in the folder `data`.
-    pub(crate) fn alone(data: PathBuf, http: String) -> Self {
+    ///
+    /// `model` is for songs whose upload names none; the cluster has the models in `own_models` as well.
+    pub(crate) fn alone(data: PathBuf, http: String, model: Option<String>, own_models: Option<Library>) -> Self {
         let member = Member { id: 0, http, quic: "127.0.0.1:0".into(), data: data.clone() };
         Self {
             id: 0,
             members: BTreeMap::from([(0, member)]),
             secret_file: data.join("cluster.secret"),
             make_secret: true,
+            own_models,
             broker: None,
-            workers: Workers::default(),
+            workers: model.map_or_else(Workers::default, |model| Workers { model, ..Workers::default() }),
             limits: Limits::default(),
             consensus: Consensus::default(),
         }
@@ -276,7 +283,7 @@ mod tests {
         let read = parse(EXAMPLE, 1).unwrap();
         assert_eq!(read.members.len(), 3);
         assert_eq!(read.me().data, Path::new("/etc/quartet/data/node-1"));
-        let alone = Configuration::alone("x".into(), "127.0.0.1:8080".into());
+        let alone = Configuration::alone("x".into(), "127.0.0.1:8080".into(), None, None);
         assert_eq!(format!("{:?}", read.limits), format!("{:?}", alone.limits));
         assert_eq!(format!("{:?}", read.workers), format!("{:?}", alone.workers));
         assert_eq!(format!("{:?}", read.consensus), format!("{:?}", alone.consensus));
@@ -296,7 +303,7 @@ mod tests {
             ("127.0.0.1:8082", "127.0.0.1:8081", "give each its own"),
             ("127.0.0.1:7402", "127.0.0.1", "host:port"),
             ("max_attempts = 5", "max_attempts = 0", "at least 1"),
-            ("model = \"spectral\"", "model = \"magic\"", "magic"),
+            ("model = \"spectral\"", "model = \"../magic\"", "magic"),
             ("election_max_ms = 350", "election_max_ms = 100", "election_max_ms above it"),
         ] {
             let error = parse(&EXAMPLE.replace(from, to), 0).unwrap_err();

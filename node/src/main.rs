@@ -3,6 +3,7 @@
 mod alone;
 mod command_line;
 mod configuration;
+mod models;
 mod process;
 mod reports;
 mod upkeep;
@@ -29,22 +30,36 @@ fn main() -> Result<()> {
         .init();
 
     match line.action {
-        Some(Action::Separate { songs, out, name }) => {
+        Some(Action::Separate(options)) => {
             let mut failed = 0;
-            for song in &songs {
-                if let Err(error) = alone::separate(song, &out, &name) {
+            let library = models::own_library()?;
+            let separator = library.separator(&options.name)?;
+            for song in &options.songs {
+                if let Err(error) = alone::separate(song, separator.as_ref(), &options) {
                     eprintln!("{}: {error:#}", song.display());
                     failed += 1;
                 }
             }
-            anyhow::ensure!(failed == 0, "{failed} of {} songs could not be separated", songs.len());
+            anyhow::ensure!(failed == 0, "{failed} of {} songs could not be separated", options.songs.len());
             Ok(())
+        }
+        Some(Action::Model { action }) => {
+            let data = match (line.data, &line.cluster, line.id) {
+                (_, Some(file), Some(id)) => Some(Configuration::read(file, id)?.me().data.clone()),
+                (data, ..) => data,
+            };
+            models::run(action, data.as_deref())
         }
         Some(Action::Synthesize { out, seconds, seed }) => alone::synthesize(&out, seconds, seed),
         None => {
             let configuration = match (&line.cluster, line.id) {
                 (Some(file), Some(id)) => Configuration::read(file, id)?,
-                _ => Configuration::alone(line.data, line.listen),
+                _ => Configuration::alone(
+                    line.data.unwrap_or_else(|| "quartet-data".into()),
+                    line.listen,
+                    line.model,
+                    models::own_library().ok(),
+                ),
             };
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(process::run(configuration))
         }

@@ -21,10 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::configuration::Configuration;
+use crate::models::{letter_box, publish};
 use crate::reports::{OwnWork, Reports};
 use crate::upkeep;
 use crate::work::broker::Broker;
 use crate::work::dispatcher::Dispatcher;
+use crate::work::models::Models;
 use crate::work::samples::Samples;
 use crate::work::service::WorkService;
 use crate::work::task::Bench;
@@ -111,9 +113,17 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));
     loops.spawn(upkeep::report(Arc::clone(&reports), peer.clone(), stopping.clone()));
     loops.spawn(upkeep::collect(cluster.clone(), sharing.clone(), configuration.collect_grace(), stopping.clone()));
+    loops.spawn(publish::run(
+        cluster.clone(),
+        sharing.clone(),
+        letter_box(&me.data),
+        configuration.own_models.clone(),
+        stopping.clone(),
+    ));
     let cache = me.data.join("cache");
     let bench = Bench {
         sharing: sharing.clone(),
+        models: Models::new(cluster.clone(), sharing.clone()),
         samples: Samples::open(cache.join("samples")).context("the cache folder")?,
         scratch: emptied(cache.join("scratch")).context("the cache folder")?,
     };

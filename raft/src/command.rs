@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::blobs::Hash;
 
-use crate::state::{Output, Plan, Song, Task, TaskId};
+use crate::state::{Model, Output, Plan, Song, Task, TaskId};
 
 /// A change of the cluster's state. Times are milliseconds since 1970, for people to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,6 +123,16 @@ pub enum Command {
         /// When.
         at: u64,
     },
+    /// A model whose files a majority holds.
+    AddModel {
+        /// All of it.
+        model: Model,
+    },
+    /// The model goes. Jobs that still need it fail when their next task begins; finished ones stay.
+    RemoveModel {
+        /// Which.
+        name: String,
+    },
 }
 
 /// What a command came to.
@@ -158,6 +168,12 @@ pub enum Refusal {
         /// What was wanted.
         wish: String,
     },
+    /// Another model has this name.
+    #[error("there is another model {0} already; remove it first")]
+    ModelTaken(String),
+    /// No such model.
+    #[error("there is no model {0}")]
+    NoSuchModel(String),
     /// The plan has no segments, or tasks without any.
     #[error("a song needs at least one segment, and a task too")]
     EmptyPlan,

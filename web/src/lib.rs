@@ -171,6 +171,7 @@ pub fn router(app: App) -> Router {
         .route("/jobs/{id}/cancel", post(api::jobs::cancel))
         .route("/jobs/{id}/retry", post(api::jobs::retry))
         .route("/jobs/{id}/events", get(events::of_job))
+        .route("/models", get(api::models::list))
         .route("/events", get(events::all))
         .route("/cluster", get(api::cluster::cluster))
         .route("/healthz", get(api::health::alive))

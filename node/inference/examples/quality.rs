@@ -1,23 +1,25 @@
 //! Prints how well a model separates composed songs: SI-SDR for each stem in dB, beside the mixture's own, which is
 //! what a separator that does nothing would get.
 //!
-//! `cargo run -p inference --example quality [MODEL]`
+//! `cargo run -p inference --example quality [MODEL [FOLDER]]`; the folder is where `node model` keeps models.
 
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::time::Instant;
 
+use inference::models::Library;
 use inference::quality::si_sdr;
 use inference::synth::{STEMS, compose};
-use inference::{DEFAULT_MODEL, RATE, SongStats, separator};
+use inference::{DEFAULT_MODEL, RATE, SongStats};
 
 const SONGS: u64 = 8;
 const SECONDS: f64 = 24.0;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let model = std::env::args().nth(1).unwrap_or_else(|| DEFAULT_MODEL.into());
-    let separator = separator(&model)?;
+    let library = Library::at(std::env::args().nth(2).unwrap_or_else(|| "models".into()));
+    let separator = library.separator(&model)?;
     let mut rows = vec![Vec::new(); STEMS.len()];
     let began = Instant::now();
     let mut separating = 0.0;
@@ -29,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             |samples: &[Vec<f32>; 2], at: usize| samples.clone().map(|all| all[at..at + geometry.segment].to_vec());
         let at = (mixture[0].len().saturating_sub(geometry.segment)) / 2;
         let started = Instant::now();
-        let stems = separator.separate(&piece(&mixture, at), &SongStats { mean: 0.0, std: 1.0 })?;
+        let stems =
+            separator.separate(&piece(&mixture, at), 0..geometry.segment, &SongStats { mean: 0.0, std: 1.0 })?;
         separating += started.elapsed().as_secs_f64();
         for (source, estimate) in separator.sources().iter().zip(&stems) {
             let Some(stem) = STEMS.iter().position(|stem| stem == source) else {

@@ -16,6 +16,7 @@ pub mod htdemucs;
 mod kernels;
 pub mod merge;
 pub mod mix;
+pub mod models;
 pub mod part;
 pub mod pcm;
 pub mod quality;
@@ -25,7 +26,7 @@ mod spectral;
 pub mod synth;
 pub mod thread;
 
-pub use separator::{DEFAULT_MODEL, Geometry, SeparateError, Separator, SongStats, UnknownModel, separator};
+pub use separator::{DEFAULT_MODEL, Geometry, SeparateError, Separator, SongStats, built_in};
 
 /// The sample rate of everything, in Hz.
 pub const RATE: u32 = 44_100;

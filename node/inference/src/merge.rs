@@ -1,5 +1,6 @@
 //! From parts to stems: overlap-add, then encoding, as a stream.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +62,7 @@ pub fn merge(
     let mut stems = Vec::new();
     for source in separator.sources() {
         let made = MadeStem {
-            name: (*source).into(),
+            name: source.clone(),
             mp3: folder.join(format!("{source}.mp3")),
             wav: folder.join(format!("{source}.wav")),
         };
@@ -92,7 +93,7 @@ pub fn merge(
 }
 
 /// Adds the parts up, divides by the weights, and gives the song to `sink` in blocks of interleaved frames, each with
-/// left and right of every source.
+/// left and right of every source. Parts of several delays are as many separations of the song; their mean is given.
 pub(crate) fn sum_parts(
     geometry: Geometry,
     sources: usize,
@@ -101,34 +102,79 @@ pub(crate) fn sum_parts(
     sink: &mut dyn FnMut(&[f32]) -> Result<(), MergeError>,
 ) -> Result<(), MergeError> {
     let width = 2 * sources;
-    let mut readers: Vec<PartReader> =
-        parts.iter().map(|part| PartReader::open(part, width)).collect::<Result<_, _>>()?;
-    readers.sort_by_key(PartReader::begin);
-    let mut covered = 0;
-    for reader in &readers {
-        if reader.begin() > covered {
-            return Err(MergeError::Gap(covered));
+    let mut passes: BTreeMap<u64, Vec<PartReader>> = BTreeMap::new();
+    for part in parts {
+        let reader = PartReader::open(part, width)?;
+        passes.entry(reader.delay()).or_default().push(reader);
+    }
+    if passes.is_empty() {
+        return Err(MergeError::Gap(0));
+    }
+    for (delay, readers) in &mut passes {
+        readers.sort_by_key(PartReader::begin);
+        let mut covered = 0;
+        for reader in &*readers {
+            if reader.begin() > covered {
+                return Err(MergeError::Gap(covered));
+            }
+            covered = covered.max(reader.end());
         }
-        covered = covered.max(reader.end());
+        if covered != frames + delay {
+            return Err(MergeError::Gap(covered.min(frames)));
+        }
     }
-    if covered != frames {
-        return Err(MergeError::Gap(covered.min(frames)));
+    let share = 1.0 / passes.len() as f32;
+    let mut streams: Vec<_> =
+        passes.into_iter().map(|(delay, readers)| Pass { geometry, delay, width, readers, at: 0 }).collect();
+    for stream in &mut streams {
+        stream.skip_silence()?;
     }
-    let mut at = 0;
-    while at < frames {
+    for at in (0..frames).step_by(BLOCK as usize) {
         let length = BLOCK.min(frames - at) as usize;
-        let mut block = vec![0.0; length * width];
-        for reader in &mut readers {
-            reader.add_to(&mut block, at)?;
+        let mut streams = streams.iter_mut();
+        let Some(first) = streams.next() else { break };
+        let mut block = first.next(length)?;
+        for stream in streams {
+            block.iter_mut().zip(stream.next(length)?).for_each(|(sum, sample)| *sum += sample);
         }
-        for (frame, samples) in block.chunks_exact_mut(width).enumerate() {
-            let weights = weights_at(geometry, at + frame as u64);
-            samples.iter_mut().for_each(|sample| *sample /= weights);
+        if share < 1.0 {
+            block.iter_mut().for_each(|sum| *sum *= share);
         }
         sink(&block)?;
-        at += length as u64;
     }
     Ok(())
+}
+
+/// One separation of the song, read from its beginning to its end.
+struct Pass {
+    geometry: Geometry,
+    delay: u64,
+    width: usize,
+    readers: Vec<PartReader>,
+    /// The next frame, counted with the delay.
+    at: u64,
+}
+
+impl Pass {
+    fn skip_silence(&mut self) -> Result<(), MergeError> {
+        while self.at < self.delay {
+            self.next((self.delay - self.at).min(BLOCK) as usize)?;
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, length: usize) -> Result<Vec<f32>, MergeError> {
+        let mut block = vec![0.0; length * self.width];
+        for reader in &mut self.readers {
+            reader.add_to(&mut block, self.at)?;
+        }
+        for (frame, samples) in block.chunks_exact_mut(self.width).enumerate() {
+            let weights = weights_at(self.geometry, self.at + frame as u64);
+            samples.iter_mut().for_each(|sample| *sample /= weights);
+        }
+        self.at += length as u64;
+        Ok(block)
+    }
 }
 
 /// The sum of the weights of all segments over a frame, the earliest first.
@@ -142,11 +188,11 @@ fn weights_at(geometry: Geometry, frame: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use crate::decode::Pcm;
-    use crate::part::separate_part;
+    use crate::part::{Cut, separate_part};
     use crate::pcm::PcmWriter;
     use crate::quality::si_sdr;
     use crate::synth::{STEMS, compose};
-    use crate::{DEFAULT_MODEL, Stereo, separator};
+    use crate::{DEFAULT_MODEL, Stereo, built_in};
 
     use super::*;
 
@@ -160,13 +206,22 @@ mod tests {
 
     /// Separates in tasks of `size` segments and adds the parts up: left and right of every source, frame by frame.
     fn separated(separator: &dyn Separator, pcm: &Pcm, folder: &Path, size: u32) -> Vec<f32> {
-        let segments = separator.geometry().segments(pcm.frames());
+        separated_with(separator, pcm, folder, size, &[0])
+    }
+
+    /// The same as the mean of several separations.
+    fn separated_with(separator: &dyn Separator, pcm: &Pcm, folder: &Path, size: u32, delays: &[u64]) -> Vec<f32> {
         let go_on = AtomicBool::new(false);
         let mut parts = Vec::new();
-        for first in (0..segments).step_by(size as usize) {
-            let part = folder.join(format!("part-{first}"));
+        for (delay, first) in delays.iter().flat_map(|&delay| {
+            let segments = separator.geometry().segments(pcm.frames() + delay);
+            (0..segments).step_by(size as usize).map(move |first| (delay, first))
+        }) {
+            let segments = separator.geometry().segments(pcm.frames() + delay);
+            let part = folder.join(format!("part-{delay}-{first}"));
             let count = size.min(segments - first);
-            separate_part(separator, pcm, first, count, &part, &go_on, &|_| {}).unwrap();
+            let cut = Cut { geometry: separator.geometry(), delay, first, count };
+            separate_part(separator, pcm, cut, &part, &go_on, &|_| {}).unwrap();
             // Parts may come in any order.
             parts.insert(0, part);
         }
@@ -181,7 +236,7 @@ mod tests {
 
     #[test]
     fn stems_add_up_to_the_song_however_it_was_cut() {
-        let separator = separator(DEFAULT_MODEL).unwrap();
+        let separator = built_in(DEFAULT_MODEL).unwrap();
         let stride = separator.geometry().stride;
         let song = compose(21, 40.0).mixture();
         for frames in [1, 2, 1000, stride, stride + 1, 3 * stride + 12_345] {
@@ -203,8 +258,26 @@ mod tests {
     }
 
     #[test]
+    fn a_shifted_separation_is_of_the_same_song() {
+        let separator = built_in(DEFAULT_MODEL).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let song = compose(23, 30.0).mixture();
+        let pcm = pcm(folder.path(), &song);
+        let apart = |one: &[f32], other: &[f32]| {
+            one.iter().zip(other).map(|(one, other)| (one - other).powi(2)).sum::<f32>() / one.len() as f32
+        };
+        let straight = separated(separator.as_ref(), &pcm, folder.path(), 2);
+        let shifted = separated_with(separator.as_ref(), &pcm, folder.path(), 2, &[20_001]);
+        let both = separated_with(separator.as_ref(), &pcm, folder.path(), 2, &[0, 20_001]);
+        assert_eq!(straight.len(), shifted.len());
+        assert!(apart(&straight, &shifted) > 0.0 && apart(&straight, &shifted) < 1e-3);
+        let mean: Vec<f32> = straight.iter().zip(&shifted).map(|(one, other)| (one + other) / 2.0).collect();
+        assert!(apart(&mean, &both) < 1e-12);
+    }
+
+    #[test]
     fn silence_stays_silent() {
-        let separator = separator(DEFAULT_MODEL).unwrap();
+        let separator = built_in(DEFAULT_MODEL).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let pcm = pcm(folder.path(), &[vec![0.0; 100_000], vec![0.0; 100_000]]);
         assert!(separated(separator.as_ref(), &pcm, folder.path(), 1).iter().all(|sample| *sample == 0.0));
@@ -212,7 +285,7 @@ mod tests {
 
     #[test]
     fn every_stem_is_nearer_to_the_truth_than_the_song_is() {
-        let separator = separator(DEFAULT_MODEL).unwrap();
+        let separator = built_in(DEFAULT_MODEL).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let song = compose(22, 15.0);
         let mixture = song.mixture();
@@ -228,7 +301,7 @@ mod tests {
 
     #[test]
     fn missing_wrong_and_foreign_parts_are_refused() {
-        let separator = separator(DEFAULT_MODEL).unwrap();
+        let separator = built_in(DEFAULT_MODEL).unwrap();
         let geometry = separator.geometry();
         let folder = tempfile::tempdir().unwrap();
         let frames = 2 * geometry.stride as u64;
@@ -236,7 +309,8 @@ mod tests {
         let go_on = AtomicBool::new(false);
         let paths = [folder.path().join("first"), folder.path().join("second")];
         for (path, first) in paths.iter().zip(0..) {
-            separate_part(separator.as_ref(), &pcm, first, 1, path, &go_on, &|_| {}).unwrap();
+            let cut = Cut { geometry, delay: 0, first, count: 1 };
+            separate_part(separator.as_ref(), &pcm, cut, path, &go_on, &|_| {}).unwrap();
         }
         let sum = |parts: &[PathBuf]| sum_parts(geometry, 4, frames, parts, &mut |_| Ok(()));
         assert!(sum(&paths).is_ok());
@@ -251,12 +325,13 @@ mod tests {
 
     #[test]
     fn a_raised_flag_stops_the_work() {
-        let separator = separator(DEFAULT_MODEL).unwrap();
+        let separator = built_in(DEFAULT_MODEL).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let pcm = pcm(folder.path(), &[vec![0.1; 1000], vec![0.1; 1000]]);
         let raised = AtomicBool::new(true);
         let part = folder.path().join("part");
-        let result = separate_part(separator.as_ref(), &pcm, 0, 1, &part, &raised, &|_| {});
+        let result =
+            separate_part(separator.as_ref(), &pcm, Cut::whole(separator.geometry(), 0, 1000), &part, &raised, &|_| {});
         assert!(matches!(result, Err(PartError::Stopped)));
     }
 }

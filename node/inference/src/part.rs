@@ -1,8 +1,8 @@
 //! A task's result: the weighted sum of some segments' sources, as a file.
 //!
 //! The file is a header and then frames, each with a float for every channel of every source. Sums are not yet divided
-//! by the sum of the weights: neighbouring parts overlap, and are added first. Since no more than two segments overlap
-//! anywhere, the sum is the same to the bit however the segments were grouped into tasks.
+//! by the sum of the weights: neighbouring parts overlap, and are added first. As long as no more than two segments
+//! overlap anywhere, the sum is the same to the bit however the segments were grouped into tasks.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::pcm::Pcm;
-use crate::separator::{SeparateError, Separator};
+use crate::separator::{Geometry, SeparateError, Separator};
 
-const MAGIC: &[u8; 8] = b"QTPART01";
+const MAGIC: &[u8; 8] = b"QTPART02";
 
 /// A part could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -41,22 +41,43 @@ fn told(path: &Path) -> impl Fn(io::Error) -> PartError + '_ {
     |source| PartError::Io { path: path.into(), source }
 }
 
-/// Separates `count` segments from `first` on and writes their sum to `out`. `stop` ends it between segments;
-/// `progress` hears how many are done.
+/// Which segments a part is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// How the song is cut.
+    pub geometry: Geometry,
+    /// Frames of silence before the song, which shift it against the segments.
+    pub delay: u64,
+    /// The first segment.
+    pub first: u32,
+    /// How many follow each other from there.
+    pub count: u32,
+}
+
+impl Cut {
+    /// All segments of a song of `frames` frames.
+    pub fn whole(geometry: Geometry, delay: u64, frames: u64) -> Self {
+        Self { geometry, delay, first: 0, count: geometry.segments(frames + delay) }
+    }
+}
+
+/// Separates some segments and writes their sum to `out`. `stop` ends it between segments; `progress` hears how many
+/// are done.
 pub fn separate_part(
     separator: &dyn Separator,
     pcm: &Pcm,
-    first: u32,
-    count: u32,
+    cut: Cut,
     out: &Path,
     stop: &AtomicBool,
     progress: &dyn Fn(u32),
 ) -> Result<(), PartError> {
-    let geometry = separator.geometry();
+    let Cut { geometry, delay, first, count } = cut;
     let width = 2 * separator.sources().len();
-    let (begin, _) = geometry.span(first, pcm.frames());
-    let (_, end) = geometry.span((first + count).saturating_sub(1), pcm.frames());
-    let header = Header { width: width as u32, begin, frames: end - begin };
+    // Frames are counted from the beginning of the silence.
+    let frames = pcm.frames() + delay;
+    let (begin, _) = geometry.span(first, frames);
+    let (_, end) = geometry.span((first + count).saturating_sub(1), frames);
+    let header = Header { width: width as u32, begin, frames: end - begin, delay };
     let mut file = BufWriter::with_capacity(1 << 18, File::create(out).map_err(told(out))?);
     header.write(&mut file).map_err(told(out))?;
 
@@ -67,12 +88,14 @@ pub fn separate_part(
         if stop.load(Ordering::Relaxed) {
             return Err(PartError::Stopped);
         }
-        let (start, stop_at) = geometry.span(index, pcm.frames());
+        let (start, stop_at) = geometry.span(index, frames);
         let length = (stop_at - start) as usize;
         // A short last segment lies in the middle of the window, between real neighbouring audio where there is any.
         let margin = (geometry.segment - length) / 2;
-        let window = pcm.read(start as i64 - margin as i64, geometry.segment).map_err(told(out))?;
-        let separated = separator.separate(&window, pcm.stats())?;
+        let before = start as i64 - margin as i64 - delay as i64;
+        let window = pcm.read(before, geometry.segment).map_err(told(out))?;
+        let place = |frame: i64| (frame - before).clamp(0, geometry.segment as i64) as usize;
+        let separated = separator.separate(&window, place(0)..place(pcm.frames() as i64), pcm.stats())?;
 
         let complete = ((start - at) as usize * width).min(sum.len());
         write_samples(&mut file, &sum[..complete]).map_err(told(out))?;
@@ -102,14 +125,18 @@ struct Header {
     width: u32,
     begin: u64,
     frames: u64,
+    delay: u64,
 }
 
 impl Header {
+    const BYTES: u64 = 36;
+
     fn write(&self, file: &mut impl Write) -> io::Result<()> {
         file.write_all(MAGIC)?;
         file.write_all(&self.width.to_le_bytes())?;
         file.write_all(&self.begin.to_le_bytes())?;
-        file.write_all(&self.frames.to_le_bytes())
+        file.write_all(&self.frames.to_le_bytes())?;
+        file.write_all(&self.delay.to_le_bytes())
     }
 }
 
@@ -120,6 +147,7 @@ pub(crate) struct PartReader {
     width: usize,
     next: u64,
     end: u64,
+    delay: u64,
 }
 
 impl PartReader {
@@ -128,18 +156,23 @@ impl PartReader {
         let file = File::open(path).map_err(told(path))?;
         let length = file.metadata().map_err(told(path))?.len();
         let mut file = BufReader::with_capacity(1 << 18, file);
-        let mut bytes = [0; 28];
+        let mut bytes = [0; Header::BYTES as usize];
         file.read_exact(&mut bytes).map_err(told(path))?;
         let number = |range: std::ops::Range<usize>| {
             bytes[range].iter().rev().fold(0u64, |number, byte| (number << 8) | u64::from(*byte))
         };
-        let (found, begin, frames) = (number(8..12), number(12..20), number(20..28));
-        let expected = frames.checked_mul(4 * width as u64).and_then(|bytes| bytes.checked_add(28));
+        let (found, begin, frames, delay) = (number(8..12), number(12..20), number(20..28), number(28..36));
+        let expected = frames.checked_mul(4 * width as u64).and_then(|bytes| bytes.checked_add(Header::BYTES));
         if bytes[..8] != *MAGIC || found != width as u64 || expected != Some(length) {
             return Err(PartError::NotAPart(path.into()));
         }
         let end = begin.checked_add(frames).ok_or_else(|| PartError::NotAPart(path.into()))?;
-        Ok(Self { path: path.into(), file, width, next: begin, end })
+        Ok(Self { path: path.into(), file, width, next: begin, end, delay })
+    }
+
+    /// The frames of silence before the song, from whose beginning all frames are counted.
+    pub(crate) fn delay(&self) -> u64 {
+        self.delay
     }
 
     /// The first frame.

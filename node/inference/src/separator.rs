@@ -1,5 +1,6 @@
 //! What every model is to the rest: something that separates one segment.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Stereo;
@@ -22,11 +23,17 @@ pub struct SongStats {
 pub struct Geometry {
     /// The model's window, in frames.
     pub segment: usize,
-    /// From one segment's start to the next, in frames: at least half a segment, so that no more than two overlap.
+    /// From one segment's start to the next, in frames. With at least half a segment no more than two overlap
+    /// anywhere, and a sum is the same to the bit however the segments were grouped.
     pub stride: usize,
 }
 
 impl Geometry {
+    /// Segments that share a part `overlap` of their length with the next one: 0 is none, and it is below 1.
+    pub fn overlapping(segment: usize, overlap: f64) -> Self {
+        Self { segment, stride: (((1.0 - overlap) * segment as f64) as usize).clamp(1, segment) }
+    }
+
     /// How many segments a song has.
     pub fn segments(&self, frames: u64) -> u32 {
         u32::try_from(frames.div_ceil(self.stride as u64)).unwrap_or(u32::MAX)
@@ -58,30 +65,26 @@ pub enum SeparateError {
     Transform(String),
 }
 
-/// There is no such model.
-#[derive(Debug, thiserror::Error)]
-#[error("there is no model {0:?}; there is {DEFAULT_MODEL:?}")]
-pub struct UnknownModel(String);
-
 /// Separates segments of songs.
 pub trait Separator: Send + Sync {
     /// The model's name, by which jobs choose it.
     fn name(&self) -> &str;
 
     /// The stems, in the order in which [`Separator::separate`] gives them.
-    fn sources(&self) -> &[&'static str];
+    fn sources(&self) -> &[String];
 
     /// How it cuts a song.
     fn geometry(&self) -> Geometry;
 
-    /// Separates `segment`, which is as long as the geometry says, into its sources, each as long.
-    fn separate(&self, segment: &Stereo, song: &SongStats) -> Result<Vec<Stereo>, SeparateError>;
+    /// Separates `segment`, which is as long as the geometry says, into its sources, each as long. Only its frames
+    /// `inside` are the song's; before and after them it is silent.
+    fn separate(&self, segment: &Stereo, inside: Range<usize>, song: &SongStats) -> Result<Vec<Stereo>, SeparateError>;
 }
 
-/// The model of this name.
-pub fn separator(name: &str) -> Result<Arc<dyn Separator>, UnknownModel> {
+/// The model of this name, if it needs no weights.
+pub fn built_in(name: &str) -> Option<Arc<dyn Separator>> {
     match name {
-        DEFAULT_MODEL => Ok(Arc::new(Spectral::new())),
-        _ => Err(UnknownModel(name.into())),
+        DEFAULT_MODEL => Some(Arc::new(Spectral::new())),
+        _ => None,
     }
 }

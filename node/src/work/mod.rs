@@ -10,6 +10,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod dispatcher;
+pub(crate) mod models;
 pub(crate) mod samples;
 pub(crate) mod service;
 pub(crate) mod task;

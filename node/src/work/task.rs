@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join_all;
+use inference::Separator;
 use inference::merge::{MergeError, merge};
-use inference::part::{PartError, separate_part};
-use inference::{Separator, UnknownModel};
+use inference::part::{Cut, PartError, separate_part};
 use raft::state::{Job, Output, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
 use storage::NodeId;
 use storage::blobs::{BlobError, Hash};
 use storage::sharing::{ShareError, Sharing};
 
+use super::models::{ModelError, Models};
 use super::samples::{Samples, SamplesError};
 use inference::thread::{Panicked, at_low_priority};
 
@@ -38,9 +39,9 @@ pub(crate) enum TaskError {
     /// The state holds a merge whose parts are not all made.
     #[error("the merge was begun before task {0} had its part")]
     Unfinished(TaskId),
-    /// The model is not here.
+    /// The model cannot be had.
     #[error(transparent)]
-    Model(#[from] UnknownModel),
+    Model(#[from] ModelError),
     /// The separation failed.
     #[error("the separation failed: {0}")]
     Separate(#[from] PartError),
@@ -64,7 +65,7 @@ pub(crate) enum TaskError {
 impl TaskError {
     /// Whether the same attempt may well succeed a moment later, when nodes that are away are back.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Song(_) | Self::Share(_))
+        matches!(self, Self::Song(_) | Self::Share(_) | Self::Model(ModelError::File { .. }))
     }
 }
 
@@ -74,6 +75,8 @@ pub(crate) struct Bench {
     pub sharing: Sharing,
     /// The decoded songs.
     pub samples: Samples,
+    /// The models.
+    pub models: Models,
     /// A folder for half-made results; emptied at start.
     pub scratch: PathBuf,
 }
@@ -87,7 +90,7 @@ impl Bench {
         all: &[Task],
         stop: Arc<AtomicBool>,
     ) -> Result<Output, TaskError> {
-        let separator = inference::separator(&job.model)?;
+        let separator = self.models.of(&job.model).await?;
         let result = match task.kind {
             TaskKind::Separate { first, count } => self.separate(job, separator, first, count, &stop).await,
             TaskKind::Merge => self.merge(job, separator, all, &stop).await,
@@ -109,7 +112,8 @@ impl Bench {
         let staged = self.sharing.blobs().stage_file()?;
         let (path, stop) = (staged.path().to_owned(), Arc::clone(stop));
         at_low_priority("separate", move || {
-            separate_part(separator.as_ref(), &decoded.pcm, first, count, &path, &stop, &|_| {})
+            let cut = Cut { geometry: separator.geometry(), delay: 0, first, count };
+            separate_part(separator.as_ref(), &decoded.pcm, cut, &path, &stop, &|_| {})
         })
         .await??;
         // A part stays where it was made: if its node dies before the merge, the part is made again.

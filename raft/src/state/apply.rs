@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::keys;
 use super::{
-    Attempt, Event, Job, JobState, Output, Plan, Read, Song, Stems, Task, TaskId, TaskKind, TaskState, Transaction,
-    ViewError,
+    Attempt, Event, Job, JobState, Model, Output, Plan, Read, Song, Stems, Task, TaskId, TaskKind, TaskState,
+    Transaction, ViewError,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -107,7 +107,25 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
         Command::ReopenTask { task, reason, at } => reopen(state, *task, reason, *at),
         Command::CancelJob { job, at } => cancel(state, *job, *at),
         Command::RetryJob { job, .. } => retry(state, *job),
+        Command::AddModel { model } => add_model(state, model),
+        Command::RemoveModel { name } => {
+            if state.value::<Model>(&keys::model(name))?.is_none() {
+                refuse!(Refusal::NoSuchModel(name.clone()));
+            }
+            state.delete(keys::model(name));
+            Ok(Ok(Answer::Done))
+        }
     }
+}
+
+/// Adds a model. The same one again, from another node perhaps, is no mistake.
+fn add_model(state: &mut Transaction, model: &Model) -> Applied<Answer> {
+    if let Some(known) = state.value::<Model>(&keys::model(&model.name))? {
+        let same = Model { added_at: known.added_at, ..model.clone() } == known;
+        return Ok(if same { Ok(Answer::Done) } else { Err(Refusal::ModelTaken(model.name.clone())) });
+    }
+    state.put(keys::model(&model.name), model)?;
+    Ok(Ok(Answer::Done))
 }
 
 /// The next number for something.

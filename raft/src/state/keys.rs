@@ -12,6 +12,7 @@ const TASK: u8 = b't';
 const OPEN: u8 = b'o';
 const SONG_OF: u8 = b'h';
 const JOB_OF: u8 = b'm';
+const MODEL: u8 = b'n';
 const ANSWER: u8 = b'r';
 const ANSWERED_AT: u8 = b'q';
 const COUNTER: u8 = b'c';
@@ -57,6 +58,16 @@ pub fn job(id: u64) -> Vec<u8> {
 /// All jobs, or those with a lower number.
 pub fn jobs(before: Option<u64>) -> Range {
     (vec![JOB], before.map_or_else(|| vec![JOB + 1], job))
+}
+
+/// A model.
+pub fn model(name: &str) -> Vec<u8> {
+    key(MODEL, &[name.as_bytes()])
+}
+
+/// All models, in the order of their names.
+pub fn models() -> Range {
+    under(vec![MODEL])
 }
 
 /// A task.

@@ -11,6 +11,7 @@ mod apply;
 mod invariants;
 pub mod job;
 pub mod keys;
+pub mod model;
 #[cfg(test)]
 mod scripted;
 pub mod song;
@@ -23,6 +24,7 @@ use storage::wire::WireError;
 
 pub use apply::apply;
 pub use job::{Attempt, Job, JobState, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
+pub use model::{Model, ModelFile};
 pub use song::{Song, SongStatus};
 pub use transaction::{Changes, Transaction};
 pub(crate) use view::Read;

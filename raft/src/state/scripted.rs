@@ -10,7 +10,10 @@ use storage::database::{Batch, Database};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Event, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState, Transaction, View, apply};
+use super::{
+    Event, Model, ModelFile, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState, Transaction, View,
+    apply,
+};
 use crate::command::{Answer, Command, Refusal};
 
 const GENERATION: u8 = 0;
@@ -98,6 +101,22 @@ fn parse(words: &[&str], at: u64) -> Command {
         "reopen" => Command::ReopenTask { task: task(), reason, at },
         "cancel" => Command::CancelJob { job: id(), at },
         "retry" => Command::RetryJob { job: id(), at },
+        "add-model" => Command::AddModel {
+            model: Model {
+                name: words[1].into(),
+                files: vec![ModelFile {
+                    name: "file.th".into(),
+                    hash: hash(value(words, "file").unwrap_or("file")),
+                    size: 1000,
+                }],
+                weights: None,
+                sources: vec!["drums".into()],
+                segment: 100,
+                stride: 75,
+                added_at: at,
+            },
+        },
+        "remove-model" => Command::RemoveModel { name: words[1].into() },
         other => panic!("there is no command {other}"),
     }
 }
@@ -115,6 +134,9 @@ fn shown(view: &View) -> String {
         for task in view.tasks(job.id).unwrap() {
             writeln!(out, "  {}", task_shown(&task)).unwrap();
         }
+    }
+    for model in view.models().unwrap() {
+        writeln!(out, "model {} of {} file", model.name, model.files.len()).unwrap();
     }
     let open: Vec<_> = view.open_tasks().unwrap().iter().map(|task| task.id.to_string()).collect();
     writeln!(out, "open: {}", open.join(" ")).unwrap();

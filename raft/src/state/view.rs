@@ -8,7 +8,7 @@ use storage::database::{Database, Pair, Table};
 use storage::wire;
 
 use super::keys::{self, Range};
-use super::{Job, Output, Song, SongStatus, Task, TaskId, ViewError};
+use super::{Job, Model, Output, Song, SongStatus, Task, TaskId, ViewError};
 
 /// Whoever can read the state: a [`View`], or a transaction that sees its own changes.
 pub(crate) trait Read {
@@ -107,6 +107,16 @@ impl View {
         }
     }
 
+    /// A model that was added to the cluster.
+    pub fn model(&self, name: &str) -> Result<Option<Model>, ViewError> {
+        self.value(&keys::model(name))
+    }
+
+    /// All models that were added to the cluster, in the order of their names.
+    pub fn models(&self) -> Result<Vec<Model>, ViewError> {
+        self.values(keys::models())
+    }
+
     /// A task.
     pub fn task(&self, id: TaskId) -> Result<Option<Task>, ViewError> {
         Read::task(self, id)
@@ -123,11 +133,14 @@ impl View {
         ids.into_iter().filter_map(|id| self.task(id).transpose()).collect()
     }
 
-    /// Every file that the state refers to: songs, stems, and the parts of jobs that are not done.
+    /// Every file that the state refers to: songs, models, stems, and the parts of jobs that are not done.
     pub fn references(&self) -> Result<HashSet<Hash>, ViewError> {
         let mut found = HashSet::new();
         for song in self.values::<Song>(keys::songs(None))? {
             found.insert(song.hash);
+        }
+        for model in self.models()? {
+            found.extend(model.files.iter().map(|file| file.hash));
         }
         for job in self.values::<Job>(keys::jobs(None))? {
             match &job.stems {

@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
 
+use super::models::shape_of;
 use super::songs::song_of;
 use crate::State;
 use crate::answer::{Answer, Empty};
@@ -133,12 +134,12 @@ pub(crate) fn stems_of(view: &View, song: &Song, wanted: &[&str]) -> Result<Stem
     if let Some(stems) = job.stems {
         return Ok(stems);
     }
-    if let Ok(separator) = inference::separator(&job.model)
-        && let Some(unknown) = wanted.iter().find(|part| !separator.sources().contains(part))
+    if let Some((sources, _)) = shape_of(view, &job.model)?
+        && let Some(unknown) = wanted.iter().find(|part| !sources.iter().any(|source| source == *part))
     {
         return Err(ApiError::NoPart(format!(
             "A song has no part {unknown:?}. This one will have: song, {}.",
-            separator.sources().join(", ")
+            sources.join(", ")
         )));
     }
     Err(ApiError::NotSplit(match job.state {

@@ -7,6 +7,7 @@ pub mod files;
 pub mod health;
 pub mod jobs;
 pub mod mix;
+pub mod models;
 pub mod songs;
 pub mod upload;
 
@@ -50,6 +51,7 @@ impl Page {
         jobs::one,
         jobs::cancel,
         jobs::retry,
+        models::list,
         crate::events::all,
         crate::events::of_job,
         cluster::cluster,
@@ -86,6 +88,7 @@ mod tests {
             "/jobs/{id}/retry",
             "/jobs/{id}/events",
             "/events",
+            "/models",
             "/cluster",
             "/healthz",
             "/readyz",

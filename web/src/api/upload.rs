@@ -16,12 +16,15 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use futures_util::{StreamExt, stream};
 use inference::decode::{self, Probe};
+use inference::{DEFAULT_MODEL, Geometry};
+use raft::View;
 use raft::command::{Answer as Applied, Command};
 use raft::state::Plan;
 use storage::blobs::{Blobs, Staged};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
+use super::models::shape_of;
 use super::songs::{SongData, SongView};
 use crate::answer::{Answer, Empty};
 use crate::error::ApiError;
@@ -88,8 +91,8 @@ pub(crate) async fn upload(state: State, request: Request) -> Result<Answer<Song
 async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiError> {
     let app = &state.app;
     let model = received.model.unwrap_or_else(|| app.model.clone());
-    let separator = inference::separator(&model)
-        .map_err(|error| ApiError::Malformed(format!("The model cannot be used: {error}.")))?;
+    let (asked, default) = (model.clone(), app.model.clone());
+    let geometry = state.read(move |view| geometry_of(view, &asked, &default)).await?;
 
     let extension = extension(received.file_name.as_deref());
     let limits = decode::Limits { max_seconds: app.limits.max_seconds };
@@ -99,7 +102,7 @@ async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiE
         at_low_priority("probe", move || decode::probe(&path, extension.as_deref(), &limits)).await??
     };
     let frames = probe.frames;
-    let segments = separator.geometry().segments(frames);
+    let segments = geometry.segments(frames);
 
     let (hash, size) = received.staged.commit().await?;
     app.sharing.spread(&hash).await?;
@@ -126,6 +129,22 @@ async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiE
     // This node has applied what it proposed, or will in a moment; either way the song is known.
     let song = state.read(move |view| SongView::of(view, song)).await?;
     Ok(Answer::with(SongData { song }))
+}
+
+/// How the model that was asked for cuts a song.
+fn geometry_of(view: &View, name: &str, default: &str) -> Result<Geometry, ApiError> {
+    if let Some((_, geometry)) = shape_of(view, name)? {
+        return Ok(geometry);
+    }
+    let models = view.models()?.into_iter().map(|model| model.name);
+    let known: Vec<String> = [DEFAULT_MODEL.to_owned()].into_iter().chain(models).collect();
+    let name: String = name.chars().take(64).collect();
+    let which = if name == default { "The model that this node uses" } else { "The model" };
+    Err(ApiError::Malformed(format!(
+        "{which}, {name:?}, is not in the cluster; here are {}. `node model fetch {name}` or `node model import FILE`, \
+         with the node's --id and --cluster, adds one.",
+        known.join(", ")
+    )))
 }
 
 /// An upload that arrived whole.

@@ -16,6 +16,8 @@ mod median;
 mod repeating;
 mod stft;
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 use realfft::num_complex::Complex;
 
@@ -42,6 +44,7 @@ const FLOOR: f64 = 1e-8;
 
 /// See the module's page.
 pub(crate) struct Spectral {
+    sources: [String; 4],
     stft: Stft,
     /// One number a bin: 1 where notes are bass.
     bass_band: Vec<f32>,
@@ -62,6 +65,7 @@ impl Spectral {
             (0..BINS).map(move |bin| ((stft::frequency(bin) - low) / (high - low)).clamp(0.0, 1.0))
         };
         Self {
+            sources: SOURCES.map(str::to_owned),
             stft: Stft::new(),
             bass_band: above(BASS_FADE).map(|above| 1.0 - above).collect(),
             voice_band: above(VOICE_FADE).collect(),
@@ -104,15 +108,15 @@ impl Separator for Spectral {
         crate::DEFAULT_MODEL
     }
 
-    fn sources(&self) -> &[&'static str] {
-        &SOURCES
+    fn sources(&self) -> &[String] {
+        &self.sources
     }
 
     fn geometry(&self) -> Geometry {
         GEOMETRY
     }
 
-    fn separate(&self, segment: &Stereo, _: &SongStats) -> Result<Vec<Stereo>, SeparateError> {
+    fn separate(&self, segment: &Stereo, _: Range<usize>, _: &SongStats) -> Result<Vec<Stereo>, SeparateError> {
         let [left, right] = [self.stft.forward(&segment[0])?, self.stft.forward(&segment[1])?];
         let masks = self.masks(&left, &right)?;
         let length = segment[0].len();

@@ -1,0 +1,95 @@
+//! The models that this node's workers have in memory.
+//!
+//! A model that the cluster has is fetched from whichever peer holds its files and built once; the few used last stay.
+
+use std::sync::Arc;
+
+use inference::models::{ModelsError, load};
+use inference::thread::{Panicked, at_low_priority};
+use inference::{Separator, built_in};
+use raft::state::Model;
+use raft::{Cluster, ViewError};
+use storage::blobs::Hash;
+use storage::sharing::{ShareError, Sharing};
+use tokio::sync::{Mutex, OnceCell};
+
+/// How many built models stay. HTDemucs takes 170 MB.
+const KEPT: usize = 2;
+
+/// Why a model cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ModelError {
+    /// The cluster does not have it, or not any more.
+    #[error("the cluster has no model {0:?}; `node model fetch` or `node model import` adds one")]
+    Unknown(String),
+    /// The state cannot be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A file of it cannot be had.
+    #[error("a file of the model {name} cannot be had: {source}")]
+    File {
+        /// Which.
+        name: String,
+        /// Why.
+        source: ShareError,
+    },
+    /// Its files cannot be used.
+    #[error(transparent)]
+    Load(#[from] ModelsError),
+    /// The thread broke down.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+}
+
+type Slot = Arc<OnceCell<Arc<dyn Separator>>>;
+
+/// See the module's page.
+pub(crate) struct Models {
+    cluster: Cluster,
+    sharing: Sharing,
+    /// By their files, the one used last at the end.
+    built: Mutex<Vec<(Vec<Hash>, Slot)>>,
+}
+
+impl Models {
+    /// None is built yet.
+    pub(crate) fn new(cluster: Cluster, sharing: Sharing) -> Self {
+        Self { cluster, sharing, built: Mutex::new(Vec::new()) }
+    }
+
+    /// The model of this name, ready to separate.
+    pub(crate) async fn of(&self, name: &str) -> Result<Arc<dyn Separator>, ModelError> {
+        if let Some(separator) = built_in(name) {
+            return Ok(separator);
+        }
+        let model = self.cluster.peek().model(name)?.ok_or_else(|| ModelError::Unknown(name.into()))?;
+        let slot = self.slot(&model).await;
+        Ok(Arc::clone(slot.get_or_try_init(|| self.build(model)).await?))
+    }
+
+    async fn slot(&self, model: &Model) -> Slot {
+        let files: Vec<Hash> = model.files.iter().map(|file| file.hash).collect();
+        let mut built = self.built.lock().await;
+        let slot = match built.iter().position(|(known, _)| *known == files) {
+            Some(place) => built.remove(place).1,
+            None => Slot::default(),
+        };
+        if built.len() >= KEPT {
+            built.remove(0);
+        }
+        built.push((files, Arc::clone(&slot)));
+        slot
+    }
+
+    async fn build(&self, model: Model) -> Result<Arc<dyn Separator>, ModelError> {
+        let mut paths = Vec::new();
+        for file in &model.files {
+            let fetched = self.sharing.fetch(&file.hash).await;
+            fetched.map_err(|source| ModelError::File { name: model.name.clone(), source })?;
+            paths.push(self.sharing.blobs().path(&file.hash));
+        }
+        tracing::info!(model = model.name, "loading the model");
+        let separator = at_low_priority("model", move || load(&model.name, &paths, model.weights.as_deref())).await??;
+        Ok(separator)
+    }
+}
