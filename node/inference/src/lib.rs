@@ -23,6 +23,7 @@ mod resample;
 pub mod separator;
 mod spectral;
 pub mod synth;
+pub mod tags;
 pub mod thread;
 
 pub use separator::{DEFAULT_MODEL, Geometry, SeparateError, Separator, SongStats, UnknownModel, separator};
