@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use inference::decode::decode_to;
-use inference::merge::merge;
+use inference::encode::Format;
+use inference::merge::{Export, merge};
 use inference::part::separate_part;
+use inference::tags::tags_of;
 use inference::{RATE, Separator};
 
 /// Separates one song into `out`/model/song/stem.mp3 and .wav, and prints the seconds it took.
@@ -47,9 +49,12 @@ fn separate_within(song: &Path, folder: &Path, scratch: &Path, separator: &dyn S
         }
         eprint!("\r{}: {:3} %", song.display(), 100 * u64::from(done) / u64::from(segments.max(1)));
     })?;
-    for stem in merge(separator, pcm.frames(), &[part], scratch, &never)? {
-        std::fs::rename(&stem.mp3, folder.join(format!("{}.mp3", stem.name)))?;
-        std::fs::rename(&stem.wav, folder.join(format!("{}.wav", stem.name)))?;
+    let (tags, _) = tags_of(song, extension)?;
+    let export = Export { formats: vec![Format::LISTENING, Format::WORKING], tags, ..Export::default() };
+    for stem in merge(separator, pcm.frames(), &[part], scratch, &export, &never)? {
+        for (format, file) in &stem.files {
+            std::fs::rename(file, folder.join(format!("{}.{}", stem.name, format.extension())))?;
+        }
     }
     Ok(pcm.frames() as f64 / f64::from(RATE))
 }

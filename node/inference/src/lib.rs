@@ -9,6 +9,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod clip;
 pub mod decode;
 pub mod encode;
 mod ending;

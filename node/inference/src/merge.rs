@@ -1,14 +1,19 @@
 //! From parts to stems: overlap-add, then encoding, as a stream.
+//!
+//! Where stems are rescaled, the parts are added up twice: once for the stems' peaks, once for the files.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::encode::{EncodeError, Mp3Writer, WavWriter};
+use crate::clip::ClipMode;
+use crate::encode::{EncodeError, Encoder, Format};
 use crate::part::{PartError, PartReader};
 use crate::separator::{Geometry, Separator};
+use crate::tags::Tags;
 
 /// Frames that are merged at a time.
 const BLOCK: u64 = 1 << 15;
@@ -28,9 +33,23 @@ pub enum MergeError {
     /// The parts do not cover the song.
     #[error("the parts leave a gap at frame {0}")]
     Gap(u64),
+    /// The caller wants a file that was not to be made.
+    #[error("there is no file of the format {0}, for the export did not ask for one")]
+    NotAsked(Format),
     /// The caller's flag was raised.
     #[error("the merge was stopped")]
     Stopped,
+}
+
+/// What the stems become.
+#[derive(Debug, Clone, Default)]
+pub struct Export {
+    /// Every stem has a file of each.
+    pub formats: Vec<Format>,
+    /// The song's tags, from which the stems' are made.
+    pub tags: Tags,
+    /// What is done with a stem that goes beyond full scale.
+    pub clip: ClipMode,
 }
 
 /// One finished stem.
@@ -38,16 +57,38 @@ pub enum MergeError {
 pub struct MadeStem {
     /// Its name.
     pub name: String,
-    /// For listening: 320 kbit/s.
-    pub mp3: PathBuf,
-    /// For working on: 16 bit.
-    pub wav: PathBuf,
+    /// Its files by format.
+    pub files: BTreeMap<Format, PathBuf>,
+}
+
+impl MadeStem {
+    /// Its file of a format that the export asked for.
+    pub fn file(&self, format: Format) -> Result<&Path, MergeError> {
+        self.files.get(&format).map(PathBuf::as_path).ok_or(MergeError::NotAsked(format))
+    }
 }
 
 struct StemWriter {
     made: MadeStem,
-    mp3: Mp3Writer,
-    wav: WavWriter,
+    encoders: Vec<Encoder>,
+    peak: f32,
+}
+
+impl StemWriter {
+    fn create(name: &str, folder: &Path, export: &Export) -> Result<Self, EncodeError> {
+        let files: BTreeMap<Format, PathBuf> = export
+            .formats
+            .iter()
+            .map(|format| {
+                let kind = format.to_string().replace(':', "-");
+                (*format, folder.join(format!("{name}.{kind}.{}", format.extension())))
+            })
+            .collect();
+        let tags = export.tags.for_stem(name);
+        let encoders =
+            files.iter().map(|(format, path)| Encoder::create(path, *format, &tags)).collect::<Result<_, _>>()?;
+        Ok(Self { made: MadeStem { name: name.into(), files }, encoders, peak: 0.0 })
+    }
 }
 
 /// Merges the parts of a song of `frames` frames into `folder`. `stop` ends it between blocks.
@@ -56,36 +97,40 @@ pub fn merge(
     frames: u64,
     parts: &[PathBuf],
     folder: &Path,
+    export: &Export,
     stop: &AtomicBool,
 ) -> Result<Vec<MadeStem>, MergeError> {
-    let mut stems = Vec::new();
-    for source in separator.sources() {
-        let made = MadeStem {
-            name: (*source).into(),
-            mp3: folder.join(format!("{source}.mp3")),
-            wav: folder.join(format!("{source}.wav")),
-        };
-        let (mp3, wav) = (Mp3Writer::create(&made.mp3)?, WavWriter::create(&made.wav)?);
-        stems.push(StemWriter { made, mp3, wav });
+    let mut stems: Vec<StemWriter> = separator
+        .sources()
+        .iter()
+        .map(|source| StemWriter::create(source, folder, export))
+        .collect::<Result<_, _>>()?;
+    let (geometry, width) = (separator.geometry(), 2 * stems.len());
+    let go_on = || if stop.load(Ordering::Relaxed) { Err(MergeError::Stopped) } else { Ok(()) };
+    if export.clip == ClipMode::Rescale {
+        sum_parts(geometry, stems.len(), frames, parts, &mut |block| {
+            go_on()?;
+            for (source, stem) in stems.iter_mut().enumerate() {
+                let samples = block.chunks_exact(width).flat_map(|frame| &frame[2 * source..2 * source + 2]);
+                stem.peak = samples.fold(stem.peak, |peak, sample| peak.max(sample.abs()));
+            }
+            Ok(())
+        })?;
     }
-    sum_parts(separator.geometry(), stems.len(), frames, parts, &mut |block| {
-        if stop.load(Ordering::Relaxed) {
-            return Err(MergeError::Stopped);
-        }
-        let width = 2 * stems.len();
+    sum_parts(geometry, stems.len(), frames, parts, &mut |block| {
+        go_on()?;
         stems.par_iter_mut().enumerate().try_for_each(|(source, stem)| {
             let samples = |channel| block.iter().skip(2 * source + channel).step_by(width).copied().collect();
-            let stereo = [samples(0), samples(1)];
-            stem.wav.write(&stereo)?;
-            stem.mp3.write(&stereo)?;
-            Ok::<_, MergeError>(())
-        })
+            let mut stereo = [samples(0), samples(1)];
+            export.clip.apply(&mut stereo, stem.peak);
+            stem.encoders.iter_mut().try_for_each(|encoder| encoder.write(&stereo))
+        })?;
+        Ok(())
     })?;
     stems
         .into_par_iter()
         .map(|stem| {
-            stem.wav.finish()?;
-            stem.mp3.finish()?;
+            stem.encoders.into_iter().try_for_each(Encoder::finish)?;
             Ok(stem.made)
         })
         .collect()
@@ -141,11 +186,13 @@ fn weights_at(geometry: Geometry, frame: u64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use crate::decode::Pcm;
+    use crate::decode::{Pcm, decode_to};
+    use crate::encode::WavEncoding;
     use crate::part::separate_part;
     use crate::pcm::PcmWriter;
     use crate::quality::si_sdr;
     use crate::synth::{STEMS, compose};
+    use crate::tags::tags_of;
     use crate::{DEFAULT_MODEL, Stereo, separator};
 
     use super::*;
@@ -199,6 +246,56 @@ mod tests {
                     assert!((sum - cut[channel][at]).abs() < 1e-5, "{frames}: frame {at} is {sum}");
                 }
             }
+        }
+    }
+
+    /// Merges a song that is four times as loud as it can be, and gives each stem's float file and its title.
+    fn exported(clip: ClipMode, folder: &Path) -> Vec<(Vec<f32>, Option<String>)> {
+        let separator = separator(DEFAULT_MODEL).unwrap();
+        let mut song = compose(23, 12.0).mixture();
+        song.iter_mut().flatten().for_each(|sample| *sample *= 4.0);
+        let pcm = pcm(folder, &song);
+        let (part, go_on) = (folder.join("part"), AtomicBool::new(false));
+        separate_part(separator.as_ref(), &pcm, 0, 2, &part, &go_on, &|_| {}).unwrap();
+        let float = Format::Wav { encoding: WavEncoding::Float32 };
+        let tags = Tags { title: Some("Song".into()), ..Tags::default() };
+        let formats = vec![float, Format::Flac { bits: 24 }, Format::WORKING, float, "mp3:128:7".parse().unwrap()];
+        let export = Export { formats, tags, clip };
+        let made = merge(separator.as_ref(), pcm.frames(), &[part], folder, &export, &go_on).unwrap();
+        assert!(made.iter().map(|stem| stem.name.as_str()).eq(separator.sources().iter().copied()));
+        let samples = |path: &Path| {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            let pcm = decode_to(path, extension, &folder.join("decoded")).unwrap();
+            assert_eq!(pcm.frames(), song[0].len() as u64);
+            pcm.read(0, song[0].len()).unwrap().concat()
+        };
+        made.iter()
+            .map(|stem| {
+                assert_eq!(stem.files.len(), 4);
+                for path in stem.files.values() {
+                    samples(path);
+                }
+                assert!(matches!(stem.file(Format::LISTENING), Err(MergeError::NotAsked(_))));
+                let (tags, _) = tags_of(stem.file(float).unwrap(), Some("wav")).unwrap();
+                (samples(stem.file(float).unwrap()), tags.title)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn stems_are_exported_and_kept_from_clipping() {
+        let folder = tempfile::tempdir().unwrap();
+        let peak = |samples: &[f32]| samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+        let plain = exported(ClipMode::None, folder.path());
+        assert!(plain.iter().any(|(samples, _)| peak(samples) > 1.0));
+        let titles: Vec<_> = plain.iter().map(|(_, title)| title.as_deref().unwrap()).collect();
+        assert_eq!(titles, ["Song (drums)", "Song (bass)", "Song (other)", "Song (vocals)"]);
+        let rescaled = exported(ClipMode::Rescale, folder.path());
+        let clamped = exported(ClipMode::Clamp, folder.path());
+        for (stem, (samples, _)) in plain.iter().enumerate() {
+            let divisor = (1.01 * peak(samples)).max(1.0);
+            assert!(rescaled[stem].0.iter().zip(samples).all(|(rescaled, sample)| *rescaled == sample / divisor));
+            assert!(clamped[stem].0.iter().zip(samples).all(|(clamped, sample)| *clamped == sample.clamp(-0.99, 0.99)));
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join_all;
-use inference::merge::{MergeError, merge};
+use inference::encode::Format;
+use inference::merge::{Export, MergeError, merge};
 use inference::part::{PartError, separate_part};
 use inference::{Separator, UnknownModel};
 use raft::state::{Job, Output, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
@@ -140,11 +141,13 @@ impl Bench {
         std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
         let _removed = Scratch(folder.clone());
         let (frames, stop) = (job.plan.frames, Arc::clone(stop));
-        let made =
-            at_low_priority("merge", move || merge(separator.as_ref(), frames, &parts, &folder, &stop)).await??;
+        let export = Export { formats: vec![Format::LISTENING, Format::WORKING], ..Export::default() };
+        let made = at_low_priority("merge", move || merge(separator.as_ref(), frames, &parts, &folder, &export, &stop))
+            .await??;
 
         let kept = made.into_iter().map(|stem| async move {
-            let (mp3, wav) = tokio::try_join!(self.keep(&stem.mp3), self.keep(&stem.wav))?;
+            let (mp3, wav) = (stem.file(Format::LISTENING)?, stem.file(Format::WORKING)?);
+            let (mp3, wav) = tokio::try_join!(self.keep(mp3), self.keep(wav))?;
             Ok::<_, TaskError>((stem.name, StemFiles { mp3, wav }))
         });
         let files = try_join_all(kept).await?.into_iter().collect();
