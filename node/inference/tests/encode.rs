@@ -95,6 +95,24 @@ fn noise(frames: usize) -> Stereo {
     samples
 }
 
+/// What encoders have special cases for, in turns: lone impulses, the last bit flickering, a ramp, few of the bits
+/// used, and both channels the same or opposite.
+fn changeable(frames: usize) -> Stereo {
+    let random = noise(frames);
+    let sample = |channel: usize, at: usize| {
+        let noise = random[channel][at];
+        match at / 3_000 % 6 {
+            0 => f32::from(at % 997 == channel),
+            1 => (noise * 1.4).round() / 8_388_608.0,
+            2 => (at % 3_000) as f32 / 3_000.0 - 0.5,
+            3 => (noise * 100.0).round() / 128.0,
+            4 => random[0][at],
+            _ => random[0][at] * (1.0 - 2.0 * channel as f32),
+        }
+    };
+    [0, 1].map(|channel| (0..frames).map(|at| sample(channel, at)).collect())
+}
+
 /// What integers of so many bits hold of the samples.
 fn quantized(samples: &Stereo, bits: u32) -> Stereo {
     let scale = f64::from(1u32 << (bits - 1));
@@ -112,7 +130,9 @@ fn lossless_formats_give_back_every_number() {
     song.iter_mut().flatten().enumerate().for_each(|(at, sample)| *sample += (at % 77) as f32 * 1e-6);
     let silence = [vec![0.0; 100_000], vec![0.0; 100_000]];
     let constant = [vec![0.25; 100_000], vec![-0.5; 100_000]];
-    for samples in [song, noise(100_000), silence, constant, noise(1), noise(2), noise(4096), noise(4097)] {
+    for samples in
+        [song, noise(100_000), changeable(200_000), silence, constant, noise(1), noise(2), noise(4096), noise(4097)]
+    {
         for (format, wanted) in [
             ("flac:16", quantized(&samples, 16)),
             ("flac:24", quantized(&samples, 24)),

@@ -272,6 +272,7 @@ fn tags_and_covers_are_read_from_every_container() {
         ("-c:a aac -b:a 96k", "tagged.m4a", "cover.jpg"),
         ("-c:a libvorbis", "tagged.ogg", ""),
         ("-c:a pcm_s16le", "tagged.wav", ""),
+        ("-c:a pcm_s16be -write_id3v2 1", "tagged.aiff", ""),
     ] {
         let with_cover = format!(
             "-i {} -map 0:a -map 1:v -c:v copy -disposition:v attached_pic {options}",
