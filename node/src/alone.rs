@@ -7,11 +7,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use inference::decode::decode_to;
-use inference::merge::merge;
+use inference::merge::{Export, MadeStem, Parts, Wanted, merge};
 use inference::part::{Cut, separate_part};
+use inference::tags::tags_of;
 use inference::{Geometry, RATE, Separator};
 
-use crate::command_line::Separate;
+use crate::command_line::{Other, Separate};
 
 /// The longest shift, as Demucs has it: half a second.
 const LONGEST_SHIFT: f64 = RATE as f64 / 2.0;
@@ -59,18 +60,22 @@ fn separate_within(
     bar.set_message(song.file_name().unwrap_or_default().to_string_lossy().into_owned());
     bar.tick();
     let never = AtomicBool::new(false);
-    let mut parts = Vec::new();
+    let mut files = Vec::new();
     for (pass, cut) in cuts.iter().enumerate() {
         let part = scratch.join(format!("part-{pass}"));
         separate_part(separator, &pcm, *cut, &part, &never, &|_| bar.inc(1))?;
-        parts.push(part);
+        files.push(part);
     }
     bar.finish_and_clear();
-    for stem in merge(separator, pcm.frames(), &parts, scratch, &never)? {
-        for made in [stem.mp3, stem.wav] {
-            let place = place(folder, &options.filename, song, &stem.name, &made);
+    let (tags, _) = tags_of(song, extension)?;
+    let formats = options.formats();
+    let export = Export { stems: wanted(separator.sources(), options), formats, tags, clip: options.clip_mode };
+    let parts = Parts { files, geometry, sources: separator.sources().len(), frames: pcm.frames() };
+    for MadeStem { name, files } in merge(&parts, Some(&pcm), scratch, &export, &never)? {
+        for (format, made) in files {
+            let place = place(folder, &options.filename, song, &name, format.extension());
             if let Some(parent) = place.parent() {
-                std::fs::create_dir_all(parent)?;
+                std::fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
             }
             std::fs::rename(&made, &place).with_context(|| format!("{} cannot be written", place.display()))?;
         }
@@ -85,14 +90,29 @@ fn delays(shifts: u32) -> impl Iterator<Item = u64> {
     (0..shifts.max(1)).map(|pass| ((f64::from(pass) * GOLDEN).fract() * LONGEST_SHIFT) as u64)
 }
 
+/// The stems that the options ask for.
+fn wanted(sources: &[String], options: &Separate) -> Vec<Wanted> {
+    let mut stems = Wanted::each(sources);
+    let Some(one) = &options.two_stems else { return stems };
+    stems.retain(|stem| stem.name == *one);
+    let turned = |change: fn(f32) -> f32| stems.iter().flat_map(|stem| &stem.gains).map(|gain| change(*gain)).collect();
+    let rest = match options.other_method {
+        Other::None => None,
+        Other::Add => Some((turned(|gain| 1.0 - gain), 0.0)),
+        Other::Minus => Some((turned(|gain| -gain), 1.0)),
+    };
+    stems.extend(rest.map(|(gains, song)| Wanted { name: format!("no_{one}"), gains, song }));
+    stems
+}
+
 /// Where a stem's file goes.
-fn place(folder: &Path, pattern: &str, song: &Path, stem: &str, made: &Path) -> PathBuf {
+fn place(folder: &Path, pattern: &str, song: &Path, stem: &str, extension: &str) -> PathBuf {
     let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
     let name = pattern
         .replace("{trackext}", &text(song.extension()))
         .replace("{track}", &text(song.file_stem()))
         .replace("{stem}", stem)
-        .replace("{ext}", &text(made.extension()));
+        .replace("{ext}", extension);
     folder.join(name)
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use inference::clip::ClipMode;
+use inference::encode::{DEFAULT_PRESET, Format, WavEncoding};
 use storage::NodeId;
 
 /// Turns songs into their stems, on one machine or on several that stand in for each other.
@@ -91,9 +93,51 @@ pub(crate) struct Separate {
     /// How much of a segment the next one shares, from 0 to below 1.
     #[arg(long, value_name = "SHARE", value_parser = overlap)]
     pub overlap: Option<f64>,
+    /// Writes MP3 files.
+    #[arg(long, group = "kind")]
+    pub mp3: bool,
+    /// Writes FLAC files.
+    #[arg(long, group = "kind", conflicts_with = "float32")]
+    pub flac: bool,
+    /// Writes WAV files; so it is without --mp3 and --flac.
+    #[arg(long, group = "kind")]
+    pub wav: bool,
+    /// The MP3 files' kbit/s.
+    #[arg(long, value_name = "N", default_value_t = 320)]
+    pub mp3_bitrate: u32,
+    /// How much time MP3 encoding takes: 2 sounds best, 7 is quickest.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PRESET)]
+    pub mp3_preset: u8,
+    /// 24 bits in FLAC and WAV files instead of 16.
+    #[arg(long, group = "depth")]
+    pub int24: bool,
+    /// 32-bit floats in WAV files.
+    #[arg(long, group = "depth")]
+    pub float32: bool,
+    /// What is done with a stem that goes beyond full scale: the whole stem made quieter, its peaks cut, or nothing.
+    #[arg(long, value_name = "rescale|clamp|none", default_value_t = ClipMode::Rescale)]
+    pub clip_mode: ClipMode,
     /// How many threads work; otherwise as many as there are processors.
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     pub jobs: usize,
+}
+
+impl Separate {
+    /// The files of each stem.
+    pub(crate) fn formats(&self) -> Vec<Format> {
+        let encoding = match (self.float32, self.int24) {
+            (true, _) => WavEncoding::Float32,
+            (_, true) => WavEncoding::Int24,
+            _ => WavEncoding::Int16,
+        };
+        vec![if self.mp3 {
+            Format::Mp3 { kbps: self.mp3_bitrate, preset: self.mp3_preset }
+        } else if self.flac {
+            Format::Flac { bits: if self.int24 { 24 } else { 16 } }
+        } else {
+            Format::Wav { encoding }
+        }]
+    }
 }
 
 /// How the rest of a song is made.

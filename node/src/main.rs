@@ -32,6 +32,11 @@ fn main() -> Result<()> {
     match line.action {
         Some(Action::Separate(options)) => {
             let mut failed = 0;
+            for format in options.formats() {
+                format.check()?;
+            }
+            // 0 is as many as there are processors.
+            rayon::ThreadPoolBuilder::new().num_threads(options.jobs).build_global()?;
             let library = models::own_library()?;
             let separator = library.separator(&options.name)?;
             for song in &options.songs {

@@ -13,7 +13,7 @@ use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::audio::AudioDecoderOptions;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, TrackType};
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 
@@ -26,6 +26,8 @@ use crate::resample::{ToRate, resampled};
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 /// An mp3 or m4a may be this many frames shorter than it says, for encoders count their own padding differently.
 const SLACK: u64 = 4_608;
+/// The loudest sample; integers that somebody wrote as floats without scaling them are within it.
+const LOUDEST: f32 = 1e10;
 /// Packets that may be damaged before the file is; a file cut from a stream begins with a few.
 const DAMAGED_PACKETS: u32 = 8;
 
@@ -126,7 +128,7 @@ pub fn decode_to(path: &Path, extension: Option<&str>, out: &Path) -> Result<Pcm
 }
 
 /// Decoders are many and files are strange: a panic in one is a damaged file, not the end of the node.
-fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     std::panic::catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(DecodeError::Damaged { seconds: 0.0, reason: "its decoder gave up on it".into() }))
 }
@@ -144,12 +146,8 @@ struct Decoded {
     channels: usize,
 }
 
-fn decode(
-    path: &Path,
-    extension: Option<&str>,
-    limits: Option<Limits>,
-    sink: &mut dyn FnMut(Block<'_>) -> Result<(), DecodeError>,
-) -> Result<Decoded, DecodeError> {
+/// Opens a file of a known kind that has its end.
+pub(crate) fn open(path: &Path, extension: Option<&str>) -> Result<Box<dyn FormatReader>, DecodeError> {
     let file = File::open(path)?;
     if file.metadata()?.len() == 0 {
         return Err(DecodeError::Empty);
@@ -162,9 +160,18 @@ fn decode(
         hint.with_extension(extension);
     }
     let stream = MediaSourceStream::new(Box::new(file), Default::default());
-    let mut format = symphonia::default::get_probe()
+    symphonia::default::get_probe()
         .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
-        .map_err(|_| DecodeError::NotAudio)?;
+        .map_err(|_| DecodeError::NotAudio)
+}
+
+fn decode(
+    path: &Path,
+    extension: Option<&str>,
+    limits: Option<Limits>,
+    sink: &mut dyn FnMut(Block<'_>) -> Result<(), DecodeError>,
+) -> Result<Decoded, DecodeError> {
+    let mut format = open(path, extension)?;
     let name = extension_of(format.format_info().short_name);
     let track = format.default_track(TrackType::Audio).ok_or(DecodeError::NotAudio)?;
     let (id, promised) = (track.id, track.num_frames);
@@ -262,11 +269,14 @@ fn take(
     raw.resize(buffer.samples_interleaved(), 0.0);
     buffer.copy_to_slice_interleaved(raw.as_mut_slice());
     stereo.clear();
-    stereo.extend(
-        raw.chunks_exact(channels).flat_map(downmix).map(|sample| if sample.is_finite() { sample } else { 0.0 }),
-    );
+    stereo.extend(raw.chunks_exact(channels).flat_map(downmix).map(sane));
     found.frames += buffer.frames() as u64;
     Ok(())
+}
+
+/// A sample that everything after can count with: no number is silence, and what is absurdly loud is a little less so.
+fn sane(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 }
 }
 
 /// One frame of any number of channels as left and right.

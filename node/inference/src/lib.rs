@@ -9,6 +9,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod clip;
 pub mod decode;
 pub mod encode;
 mod ending;
@@ -24,6 +25,7 @@ mod resample;
 pub mod separator;
 mod spectral;
 pub mod synth;
+pub mod tags;
 pub mod thread;
 
 pub use separator::{DEFAULT_MODEL, Geometry, SeparateError, Separator, SongStats, built_in};

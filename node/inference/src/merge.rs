@@ -1,4 +1,6 @@
 //! From parts to stems: overlap-add, then encoding, as a stream.
+//!
+//! Where stems are rescaled, the parts are added up twice: once for the stems' peaks, once for the files.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,9 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::encode::{EncodeError, Mp3Writer, WavWriter};
+use crate::Stereo;
+use crate::clip::ClipMode;
+use crate::encode::{EncodeError, Encoder, Format};
 use crate::part::{PartError, PartReader};
-use crate::separator::{Geometry, Separator};
+use crate::pcm::Pcm;
+use crate::separator::Geometry;
+use crate::tags::Tags;
 
 /// Frames that are merged at a time.
 const BLOCK: u64 = 1 << 15;
@@ -29,9 +35,61 @@ pub enum MergeError {
     /// The parts do not cover the song.
     #[error("the parts leave a gap at frame {0}")]
     Gap(u64),
+    /// The caller wants a file that was not to be made.
+    #[error("there is no file of the format {0}, for the export did not ask for one")]
+    NotAsked(Format),
     /// The caller's flag was raised.
     #[error("the merge was stopped")]
     Stopped,
+}
+
+/// A separated song that is still in parts.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The parts' files, in any order. Those of several delays are as many separations, of which the mean is taken.
+    pub files: Vec<PathBuf>,
+    /// How the song was cut.
+    pub geometry: Geometry,
+    /// How many sources the model makes.
+    pub sources: usize,
+    /// The song's length in frames.
+    pub frames: u64,
+}
+
+/// A stem as a weighted sum of what the model makes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// How much of each source is in it.
+    pub gains: Vec<f32>,
+    /// How much of the song itself is in it.
+    pub song: f32,
+}
+
+impl Wanted {
+    /// Every source as a stem of its own.
+    pub fn each(sources: &[String]) -> Vec<Self> {
+        let gains = |source: usize| (0..sources.len()).map(|other| f32::from(u8::from(other == source))).collect();
+        sources
+            .iter()
+            .enumerate()
+            .map(|(source, name)| Self { name: name.clone(), gains: gains(source), song: 0.0 })
+            .collect()
+    }
+}
+
+/// What the stems become.
+#[derive(Debug, Clone, Default)]
+pub struct Export {
+    /// The stems.
+    pub stems: Vec<Wanted>,
+    /// Every stem has a file of each.
+    pub formats: Vec<Format>,
+    /// The song's tags, from which the stems' are made.
+    pub tags: Tags,
+    /// What is done with a stem that goes beyond full scale.
+    pub clip: ClipMode,
 }
 
 /// One finished stem.
@@ -39,71 +97,114 @@ pub enum MergeError {
 pub struct MadeStem {
     /// Its name.
     pub name: String,
-    /// For listening: 320 kbit/s.
-    pub mp3: PathBuf,
-    /// For working on: 16 bit.
-    pub wav: PathBuf,
+    /// Its files by format.
+    pub files: BTreeMap<Format, PathBuf>,
+}
+
+impl MadeStem {
+    /// Its file of a format that the export asked for.
+    pub fn file(&self, format: Format) -> Result<&Path, MergeError> {
+        self.files.get(&format).map(PathBuf::as_path).ok_or(MergeError::NotAsked(format))
+    }
 }
 
 struct StemWriter {
     made: MadeStem,
-    mp3: Mp3Writer,
-    wav: WavWriter,
+    wanted: Wanted,
+    encoders: Vec<Encoder>,
+    peak: f32,
 }
 
-/// Merges the parts of a song of `frames` frames into `folder`. `stop` ends it between blocks.
+impl StemWriter {
+    fn create(wanted: &Wanted, folder: &Path, export: &Export) -> Result<Self, EncodeError> {
+        let name = &wanted.name;
+        let files: BTreeMap<Format, PathBuf> = export
+            .formats
+            .iter()
+            .map(|format| {
+                let kind = format.to_string().replace(':', "-");
+                (*format, folder.join(format!("{name}.{kind}.{}", format.extension())))
+            })
+            .collect();
+        let tags = export.tags.for_stem(name);
+        let encoders =
+            files.iter().map(|(format, path)| Encoder::create(path, *format, &tags)).collect::<Result<_, _>>()?;
+        let made = MadeStem { name: name.clone(), files };
+        Ok(Self { made, wanted: wanted.clone(), encoders, peak: 0.0 })
+    }
+
+    /// The stem's share of a block of all sources; `song` is the song there.
+    fn samples(&self, block: &[f32], song: &Stereo) -> Stereo {
+        let width = 2 * self.wanted.gains.len();
+        std::array::from_fn(|channel| {
+            let mut sum: Vec<f32> = song[channel].iter().map(|sample| self.wanted.song * sample).collect();
+            sum.resize(block.len() / width, 0.0);
+            for (source, gain) in self.wanted.gains.iter().enumerate().filter(|(_, gain)| **gain != 0.0) {
+                let column = block.iter().skip(2 * source + channel).step_by(width);
+                sum.iter_mut().zip(column).for_each(|(sum, sample)| *sum += gain * sample);
+            }
+            sum
+        })
+    }
+}
+
+/// Merges parts into stems in `folder`. `song` is the decoded song, for stems that have a share of it. `stop` ends it
+/// between blocks.
 pub fn merge(
-    separator: &dyn Separator,
-    frames: u64,
-    parts: &[PathBuf],
+    parts: &Parts,
+    song: Option<&Pcm>,
     folder: &Path,
+    export: &Export,
     stop: &AtomicBool,
 ) -> Result<Vec<MadeStem>, MergeError> {
-    let mut stems = Vec::new();
-    for source in separator.sources() {
-        let made = MadeStem {
-            name: source.clone(),
-            mp3: folder.join(format!("{source}.mp3")),
-            wav: folder.join(format!("{source}.wav")),
-        };
-        let (mp3, wav) = (Mp3Writer::create(&made.mp3)?, WavWriter::create(&made.wav)?);
-        stems.push(StemWriter { made, mp3, wav });
-    }
-    sum_parts(separator.geometry(), stems.len(), frames, parts, &mut |block| {
+    let mut stems: Vec<StemWriter> =
+        export.stems.iter().map(|wanted| StemWriter::create(wanted, folder, export)).collect::<Result<_, _>>()?;
+    let song = song.filter(|_| export.stems.iter().any(|wanted| wanted.song != 0.0));
+    let song_at = |at: u64, block: &[f32]| {
         if stop.load(Ordering::Relaxed) {
             return Err(MergeError::Stopped);
         }
-        let width = 2 * stems.len();
-        stems.par_iter_mut().enumerate().try_for_each(|(source, stem)| {
-            let samples = |channel| block.iter().skip(2 * source + channel).step_by(width).copied().collect();
-            let stereo = [samples(0), samples(1)];
-            stem.wav.write(&stereo)?;
-            stem.mp3.write(&stereo)?;
-            Ok::<_, MergeError>(())
-        })
+        let length = block.len() / (2 * parts.sources);
+        Ok(song.map(|song| song.read(at as i64, length)).transpose()?.unwrap_or_default())
+    };
+    if export.clip == ClipMode::Rescale {
+        sum_parts(parts, &mut |at, block| {
+            let song = song_at(at, block)?;
+            stems.par_iter_mut().for_each(|stem| {
+                let samples = stem.samples(block, &song);
+                stem.peak = samples.iter().flatten().fold(stem.peak, |peak, sample| peak.max(sample.abs()));
+            });
+            Ok(())
+        })?;
+    }
+    sum_parts(parts, &mut |at, block| {
+        let song = song_at(at, block)?;
+        stems.par_iter_mut().try_for_each(|stem| {
+            let mut samples = stem.samples(block, &song);
+            export.clip.apply(&mut samples, stem.peak);
+            stem.encoders.iter_mut().try_for_each(|encoder| encoder.write(&samples))
+        })?;
+        Ok(())
     })?;
     stems
         .into_par_iter()
         .map(|stem| {
-            stem.wav.finish()?;
-            stem.mp3.finish()?;
+            stem.encoders.into_iter().try_for_each(Encoder::finish)?;
             Ok(stem.made)
         })
         .collect()
 }
 
 /// Adds the parts up, divides by the weights, and gives the song to `sink` in blocks of interleaved frames, each with
-/// left and right of every source. Parts of several delays are as many separations of the song; their mean is given.
+/// left and right of every source, with the number of the first one.
 pub(crate) fn sum_parts(
-    geometry: Geometry,
-    sources: usize,
-    frames: u64,
-    parts: &[PathBuf],
-    sink: &mut dyn FnMut(&[f32]) -> Result<(), MergeError>,
+    parts: &Parts,
+    sink: &mut dyn FnMut(u64, &[f32]) -> Result<(), MergeError>,
 ) -> Result<(), MergeError> {
+    let Parts { ref files, geometry, sources, frames } = *parts;
     let width = 2 * sources;
     let mut passes: BTreeMap<u64, Vec<PartReader>> = BTreeMap::new();
-    for part in parts {
+    for part in files {
         let reader = PartReader::open(part, width)?;
         passes.entry(reader.delay()).or_default().push(reader);
     }
@@ -140,7 +241,7 @@ pub(crate) fn sum_parts(
         if share < 1.0 {
             block.iter_mut().for_each(|sum| *sum *= share);
         }
-        sink(&block)?;
+        sink(at, &block)?;
     }
     Ok(())
 }
@@ -187,12 +288,15 @@ fn weights_at(geometry: Geometry, frame: u64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use crate::decode::Pcm;
+    use crate::decode::decode_to;
+    use crate::encode::WavEncoding;
     use crate::part::{Cut, separate_part};
     use crate::pcm::PcmWriter;
     use crate::quality::si_sdr;
+    use crate::separator::Separator;
     use crate::synth::{STEMS, compose};
-    use crate::{DEFAULT_MODEL, Stereo, built_in};
+    use crate::tags::tags_of;
+    use crate::{DEFAULT_MODEL, built_in};
 
     use super::*;
 
@@ -202,6 +306,10 @@ mod tests {
             samples[0].iter().zip(&samples[1]).flat_map(|(left, right)| [*left, *right]).collect();
         writer.write(&interleaved).unwrap();
         writer.finish().unwrap()
+    }
+
+    fn parts_of(separator: &dyn Separator, frames: u64, files: Vec<PathBuf>) -> Parts {
+        Parts { files, geometry: separator.geometry(), sources: separator.sources().len(), frames }
     }
 
     /// Separates in tasks of `size` segments and adds the parts up: left and right of every source, frame by frame.
@@ -226,7 +334,8 @@ mod tests {
             parts.insert(0, part);
         }
         let mut all = Vec::new();
-        sum_parts(separator.geometry(), separator.sources().len(), pcm.frames(), &parts, &mut |block| {
+        sum_parts(&parts_of(separator, pcm.frames(), parts), &mut |at, block| {
+            assert_eq!(at, (all.len() / (2 * separator.sources().len())) as u64);
             all.extend_from_slice(block);
             Ok(())
         })
@@ -255,6 +364,82 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Merges a song that is four times as loud as it can be, and gives each stem's float file and its title.
+    fn exported(clip: ClipMode, folder: &Path) -> Vec<(Vec<f32>, Option<String>)> {
+        let separator = built_in(DEFAULT_MODEL).unwrap();
+        let mut song = compose(23, 12.0).mixture();
+        song.iter_mut().flatten().for_each(|sample| *sample *= 4.0);
+        let pcm = pcm(folder, &song);
+        let (part, go_on) = (folder.join("part"), AtomicBool::new(false));
+        let cut = Cut::whole(separator.geometry(), 0, pcm.frames());
+        separate_part(separator.as_ref(), &pcm, cut, &part, &go_on, &|_| {}).unwrap();
+        let float = Format::Wav { encoding: WavEncoding::Float32 };
+        let tags = Tags { title: Some("Song".into()), ..Tags::default() };
+        let formats = vec![float, Format::Flac { bits: 24 }, Format::WORKING, float, "mp3:128:7".parse().unwrap()];
+        let export = Export { stems: Wanted::each(separator.sources()), formats, tags, clip };
+        let made =
+            merge(&parts_of(separator.as_ref(), pcm.frames(), vec![part]), None, folder, &export, &go_on).unwrap();
+        assert!(made.iter().map(|stem| stem.name.as_str()).eq(separator.sources()));
+        let samples = |path: &Path| {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            let pcm = decode_to(path, extension, &folder.join("decoded")).unwrap();
+            assert_eq!(pcm.frames(), song[0].len() as u64);
+            pcm.read(0, song[0].len()).unwrap().concat()
+        };
+        made.iter()
+            .map(|stem| {
+                assert_eq!(stem.files.len(), 4);
+                for path in stem.files.values() {
+                    samples(path);
+                }
+                assert!(matches!(stem.file(Format::LISTENING), Err(MergeError::NotAsked(_))));
+                let (tags, _) = tags_of(stem.file(float).unwrap(), Some("wav")).unwrap();
+                (samples(stem.file(float).unwrap()), tags.title)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn stems_are_exported_and_kept_from_clipping() {
+        let folder = tempfile::tempdir().unwrap();
+        let peak = |samples: &[f32]| samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+        let plain = exported(ClipMode::None, folder.path());
+        assert!(plain.iter().any(|(samples, _)| peak(samples) > 1.0));
+        let titles: Vec<_> = plain.iter().map(|(_, title)| title.as_deref().unwrap()).collect();
+        assert_eq!(titles, ["Song (drums)", "Song (bass)", "Song (other)", "Song (vocals)"]);
+        let rescaled = exported(ClipMode::Rescale, folder.path());
+        let clamped = exported(ClipMode::Clamp, folder.path());
+        for (stem, (samples, _)) in plain.iter().enumerate() {
+            let divisor = (1.01 * peak(samples)).max(1.0);
+            assert!(rescaled[stem].0.iter().zip(samples).all(|(rescaled, sample)| *rescaled == sample / divisor));
+            assert!(clamped[stem].0.iter().zip(samples).all(|(clamped, sample)| *clamped == sample.clamp(-0.99, 0.99)));
+        }
+    }
+
+    #[test]
+    fn a_stem_can_be_the_song_without_another() {
+        let separator = built_in(DEFAULT_MODEL).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let song = compose(24, 3.0).mixture();
+        let pcm = pcm(folder.path(), &song);
+        let (part, go_on) = (folder.path().join("part"), AtomicBool::new(false));
+        let cut = Cut::whole(separator.geometry(), 0, pcm.frames());
+        separate_part(separator.as_ref(), &pcm, cut, &part, &go_on, &|_| {}).unwrap();
+        let float = Format::Wav { encoding: WavEncoding::Float32 };
+        let wanted = |name: &str, gains: [f32; 4], song| Wanted { name: name.into(), gains: gains.into(), song };
+        // The stems add up to the song, so both are the same here.
+        let stems = vec![wanted("sum", [1.0, 1.0, 1.0, 0.0], 0.0), wanted("minus", [0.0, 0.0, 0.0, -1.0], 1.0)];
+        let export = Export { stems, formats: vec![float], ..Export::default() };
+        let parts = parts_of(separator.as_ref(), pcm.frames(), vec![part]);
+        let made = merge(&parts, Some(&pcm), folder.path(), &export, &go_on).unwrap();
+        let [sum, minus] = [0, 1].map(|stem| {
+            let path = made[stem].file(float).unwrap();
+            decode_to(path, Some("wav"), &folder.path().join("decoded")).unwrap().read(0, song[0].len()).unwrap()
+        });
+        let apart = sum.iter().flatten().zip(minus.iter().flatten()).map(|(sum, minus)| (sum - minus).abs());
+        assert!(apart.fold(0.0, f32::max) < 1e-5);
     }
 
     #[test]
@@ -312,7 +497,8 @@ mod tests {
             let cut = Cut { geometry, delay: 0, first, count: 1 };
             separate_part(separator.as_ref(), &pcm, cut, path, &go_on, &|_| {}).unwrap();
         }
-        let sum = |parts: &[PathBuf]| sum_parts(geometry, 4, frames, parts, &mut |_| Ok(()));
+        let sum =
+            |parts: &[PathBuf]| sum_parts(&parts_of(separator.as_ref(), frames, parts.to_vec()), &mut |_, _| Ok(()));
         assert!(sum(&paths).is_ok());
         assert!(matches!(sum(&paths[1..]), Err(MergeError::Gap(0))));
         assert!(matches!(sum(&paths[..1]), Err(MergeError::Gap(at)) if at == geometry.segment as u64));

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::decode::decode_to;
-use crate::encode::{EncodeError, Mp3Writer};
+use crate::encode::{EncodeError, Encoder, Format};
 use crate::pcm::Pcm;
+use crate::tags::Tags;
 
 /// Frames that are mixed at a time.
 const BLOCK: usize = 1 << 15;
@@ -18,7 +19,7 @@ pub fn mix_mp3(stems: &[(PathBuf, f32)], out: &Path) -> Result<(), EncodeError> 
         decoded.push((decode_to(stem, Some("wav"), &samples.0)?, *weight, samples));
     }
     let frames = decoded.iter().map(|(pcm, ..): &(Pcm, _, _)| pcm.frames()).max().unwrap_or(0);
-    let mut writer = Mp3Writer::create(out)?;
+    let mut writer = Encoder::create(out, Format::LISTENING, &Tags::default())?;
     for at in (0..frames).step_by(BLOCK) {
         let length = (frames - at).min(BLOCK as u64) as usize;
         let mut sum = [vec![0.0f32; length], vec![0.0f32; length]];

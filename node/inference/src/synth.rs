@@ -6,7 +6,8 @@
 use std::f32::consts::TAU;
 use std::path::Path;
 
-use crate::encode::{EncodeError, WavWriter};
+use crate::encode::{EncodeError, Encoder, Format};
+use crate::tags::Tags;
 use crate::{RATE, Stereo};
 
 /// A song and its stems, in the order of their names in `STEMS`.
@@ -73,7 +74,7 @@ impl Composition {
     /// Writes song.wav and a file for each stem.
     pub fn write(&self, folder: &Path) -> Result<(), EncodeError> {
         let save = |name: &str, samples: &Stereo| {
-            let mut writer = WavWriter::create(&folder.join(format!("{name}.wav")))?;
+            let mut writer = Encoder::create(&folder.join(format!("{name}.wav")), Format::WORKING, &Tags::default())?;
             writer.write(samples)?;
             writer.finish()
         };

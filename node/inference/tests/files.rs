@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use inference::decode::{DecodeError, Limits, Pcm, Probe, decode_to, probe};
-use inference::encode::Mp3Writer;
+use inference::encode::{Encoder, Format};
 use inference::quality::si_sdr;
 use inference::synth::compose;
+use inference::tags::{Tags, tags_of};
 use inference::{RATE, Stereo};
 use tempfile::TempDir;
 
@@ -32,10 +33,16 @@ impl Files {
 
     /// Makes `name` from `from` with ffmpeg's options.
     fn convert(&self, from: &str, options: &str, name: &str) -> PathBuf {
+        self.convert_with(from, options, "", name)
+    }
+
+    /// Makes `name` from `from` with ffmpeg's options, at first those that may name further inputs.
+    fn convert_with(&self, from: &str, first: &str, then: &str, name: &str) -> PathBuf {
         let status = Command::new("ffmpeg")
             .args(["-v", "error", "-y", "-i"])
             .arg(self.at(from))
-            .args(options.split_whitespace())
+            .args(first.split_ascii_whitespace())
+            .args(then.split_ascii_whitespace())
             .arg(self.at(name))
             .status()
             .expect("these tests need ffmpeg");
@@ -189,6 +196,107 @@ fn short_silent_and_odd_files_are_defined() {
     let broken = [f32::NAN, f32::INFINITY, 0.25, f32::NEG_INFINITY];
     let broken = files.bytes("nan.wav", &float_wav(RATE, &broken));
     assert_eq!(files.read(&broken).unwrap().1.read(0, 4).unwrap()[0], [0.0, 0.0, 0.25, 0.0]);
+
+    // What is absurdly loud stays a number, also when it is resampled and counted.
+    for rate in [RATE, 48_000] {
+        let huge: Vec<f32> = (0..10_000).map(|at| if at % 2 == 0 { f32::MAX } else { f32::MIN }).collect();
+        let huge = files.bytes("huge.wav", &float_wav(rate, &huge));
+        let (_, pcm) = files.read(&huge).unwrap();
+        assert!(pcm.read(0, 9_000).unwrap().iter().flatten().all(|sample| sample.is_finite()));
+        assert!(pcm.stats().mean.is_finite() && pcm.stats().std.is_finite());
+    }
+}
+
+#[test]
+fn a_constant_offset_stays() {
+    let files = Files::new();
+    let tone = |at: u32| 0.25 + 0.5 * (at as f32 / 20.0).sin();
+    for rate in [RATE, 48_000] {
+        let samples: Vec<f32> = (0..2 * rate).map(tone).collect();
+        let path = files.bytes("offset.wav", &float_wav(rate, &samples));
+        let (_, pcm) = files.read(&path).unwrap();
+        assert!((pcm.stats().mean - 0.25).abs() < 1e-3, "{}", pcm.stats().mean);
+    }
+}
+
+#[test]
+fn what_is_lossless_is_read_to_the_bit() {
+    let files = Files::new();
+    // More than 16 bits, at 44.1 kHz in stereo, and in steps that 24 bits hold.
+    let song = compose(16, 2.0).mixture().map(|channel| {
+        let fine = |(at, sample): (usize, f32)| sample * 0.9 + (at % 251) as f32 / 8_388_608.0;
+        let step = |sample: f32| (sample * 8_388_608.0).round() / 8_388_608.0;
+        channel.into_iter().enumerate().map(fine).map(step).collect::<Vec<_>>()
+    });
+    let mut encoder = Encoder::create(&files.at("fine.wav"), "wav:float32".parse().unwrap(), &Tags::default()).unwrap();
+    encoder.write(&song).unwrap();
+    encoder.finish().unwrap();
+    for (options, name) in [
+        ("-c:a pcm_s24le", "24.wav"),
+        ("-c:a pcm_s32le", "32.wav"),
+        ("-c:a pcm_f32le", "float.wav"),
+        ("-c:a pcm_f64le", "double.wav"),
+        ("-c:a pcm_s24be", "24.aiff"),
+        ("-c:a pcm_s32be", "32.aiff"),
+        ("-c:a flac -sample_fmt s32 -bits_per_raw_sample 24", "24.flac"),
+    ] {
+        let path = files.convert("fine.wav", options, name);
+        let (probe, pcm) = files.read(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!((probe.rate, probe.channels), (RATE, 2), "{name}");
+        assert!(pcm.read(0, song[0].len()).unwrap() == song, "{name} is read with other numbers");
+        assert_eq!(pcm.frames(), song[0].len() as u64, "{name}");
+    }
+}
+
+#[test]
+fn tags_and_covers_are_read_from_every_container() {
+    let files = Files::new();
+    compose(17, 1.0).write(files.0.path()).unwrap();
+    files.convert("song.wav", "-filter_complex color=red:s=16x16:d=0.04 -frames:v 1", "cover.png");
+    files.convert("cover.png", "-frames:v 1", "cover.jpg");
+    let text = "-metadata title=Ein\u{a0}Lied -metadata artist=Sängerin -metadata album=Album -metadata track=3/12 \
+                -metadata date=1999-05-06 -metadata genre=Jazz";
+    let wanted = Tags {
+        title: Some("Ein\u{a0}Lied".into()),
+        artist: Some("Sängerin".into()),
+        album: Some("Album".into()),
+        track: Some("3".into()),
+        year: Some("1999".into()),
+        genre: Some("Jazz".into()),
+        stem: None,
+    };
+    for (options, name, cover) in [
+        ("-b:a 128k -id3v2_version 3", "3.mp3", "cover.jpg"),
+        ("-b:a 128k -id3v2_version 4 -write_id3v1 1", "4.mp3", "cover.png"),
+        ("-c:a flac", "tagged.flac", "cover.png"),
+        ("-c:a aac -b:a 96k", "tagged.m4a", "cover.jpg"),
+        ("-c:a libvorbis", "tagged.ogg", ""),
+        ("-c:a pcm_s16le", "tagged.wav", ""),
+        ("-c:a pcm_s16be -write_id3v2 1", "tagged.aiff", ""),
+    ] {
+        let with_cover = format!(
+            "-i {} -map 0:a -map 1:v -c:v copy -disposition:v attached_pic {options}",
+            files.at(cover).display()
+        );
+        let options = if cover.is_empty() { options } else { &with_cover };
+        let path = files.convert_with("song.wav", options, text, name);
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let (tags, found) = tags_of(&path, extension).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(tags, wanted, "{name}");
+        match (found, cover) {
+            (found, "") => assert_eq!(found, None, "{name}"),
+            (found, cover) => {
+                let found = found.unwrap_or_else(|| panic!("{name} has no cover"));
+                assert!(found.bytes == std::fs::read(files.at(cover)).unwrap(), "{name}: another picture");
+                let mime = if cover == "cover.png" { "image/png" } else { "image/jpeg" };
+                assert_eq!(found.mime, mime, "{name}");
+            }
+        }
+    }
+    let bare = files.convert("song.wav", "-map_metadata -1 -fflags +bitexact -b:a 128k", "bare.mp3");
+    assert_eq!(tags_of(&bare, Some("mp3")).unwrap(), (Tags::default(), None));
+    let text = files.bytes("text.mp3", &b"Only words here. ".repeat(5000));
+    assert!(matches!(tags_of(&text, Some("mp3")), Err(DecodeError::NotAudio)));
 }
 
 #[test]
@@ -197,7 +305,7 @@ fn an_mp3_of_ours_gives_back_every_frame() {
     let song = compose(14, 3.0).mixture();
     for length in [1, 575, 1151, 1152, 1153, 44_100, 100_001] {
         let path = files.at("ours.mp3");
-        let mut writer = Mp3Writer::create(&path).unwrap();
+        let mut writer = Encoder::create(&path, Format::LISTENING, &Tags::default()).unwrap();
         let cut = song.clone().map(|channel| channel[..length].to_vec());
         writer.write(&cut).unwrap();
         writer.finish().unwrap();

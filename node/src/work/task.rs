@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join_all;
 use inference::Separator;
-use inference::merge::{MergeError, merge};
+use inference::encode::Format;
+use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
 use raft::state::{Job, Output, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
 use storage::NodeId;
@@ -128,7 +129,7 @@ impl Bench {
         all: &[Task],
         stop: &Arc<AtomicBool>,
     ) -> Result<Output, TaskError> {
-        let mut parts = Vec::new();
+        let mut files = Vec::new();
         for task in all.iter().filter(|task| matches!(task.kind, TaskKind::Separate { .. })) {
             let (Some(Output::Part(part)), TaskState::Done { node }) = (&task.output, &task.state) else {
                 return Err(TaskError::Unfinished(task.id));
@@ -138,17 +139,21 @@ impl Bench {
                 node: *node,
                 source,
             })?;
-            parts.push(self.sharing.blobs().path(part));
+            files.push(self.sharing.blobs().path(part));
         }
         let folder = self.scratch.join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
         let _removed = Scratch(folder.clone());
-        let (frames, stop) = (job.plan.frames, Arc::clone(stop));
-        let made =
-            at_low_priority("merge", move || merge(separator.as_ref(), frames, &parts, &folder, &stop)).await??;
+        let sources = separator.sources();
+        let parts = Parts { files, geometry: separator.geometry(), sources: sources.len(), frames: job.plan.frames };
+        let formats = vec![Format::LISTENING, Format::WORKING];
+        let export = Export { stems: Wanted::each(sources), formats, ..Export::default() };
+        let stop = Arc::clone(stop);
+        let made = at_low_priority("merge", move || merge(&parts, None, &folder, &export, &stop)).await??;
 
         let kept = made.into_iter().map(|stem| async move {
-            let (mp3, wav) = tokio::try_join!(self.keep(&stem.mp3), self.keep(&stem.wav))?;
+            let (mp3, wav) = (stem.file(Format::LISTENING)?, stem.file(Format::WORKING)?);
+            let (mp3, wav) = tokio::try_join!(self.keep(mp3), self.keep(wav))?;
             Ok::<_, TaskError>((stem.name, StemFiles { mp3, wav }))
         });
         let files = try_join_all(kept).await?.into_iter().collect();

@@ -12,6 +12,8 @@ use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
+use inference::encode::{Format, encode};
+use inference::tags::Tags;
 use raft::View;
 use raft::state::{JobState, Song, Stems};
 use serde::Deserialize;
@@ -181,11 +183,8 @@ fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Resul
     let mut samples = half.as_os_str().to_owned();
     samples.push(".samples");
     let pcm = inference::decode::decode_to(from, Some(hint), FilePath::new(&samples))?;
-    match to {
-        "wav" => inference::encode::wav_of(&pcm, half)?,
-        _ => inference::encode::mp3_of(&pcm, half)?,
-    }
-    Ok(())
+    let format = if to == "wav" { Format::WORKING } else { Format::LISTENING };
+    Ok(encode(&pcm, half, format, &Tags::default())?)
 }
 
 /// Answers with a file, or the part of it that is asked for.

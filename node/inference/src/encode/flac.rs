@@ -1,0 +1,91 @@
+//! FLAC of 16 or 24 bits, with Vorbis comments.
+//!
+//! The stream's header holds the number of frames and the MD5 of all samples, so that a decoder can tell that it gave
+//! back what went in. Room is left for a table of seek points, one every ten seconds of four hours; a longer song has
+//! none, and players search. Of the song so far the encoder keeps only where its blocks lie: 20 kB a minute.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flac_codec::encode::{FlacSampleWriter, Options};
+
+use super::{EncodeError, to_integer};
+use crate::tags::Tags;
+use crate::{RATE, Stereo};
+
+/// Room for seek points, in bytes: 18 for each.
+const ROOM: u32 = 18 * 4 * 360 + 4;
+
+pub(super) struct FlacWriter {
+    encoder: FlacSampleWriter<Shared>,
+    file: Shared,
+    bits: u8,
+    interleaved: Vec<i32>,
+}
+
+impl FlacWriter {
+    pub(super) fn create(path: &Path, bits: u8, tags: &Tags) -> Result<Self, EncodeError> {
+        let mut options = Options::default().padding(ROOM).map_err(|error| io::Error::other(error.to_string()))?;
+        for (field, value) in [
+            ("TITLE", &tags.title),
+            ("ARTIST", &tags.artist),
+            ("ALBUM", &tags.album),
+            ("TRACKNUMBER", &tags.track),
+            ("DATE", &tags.year),
+            ("GENRE", &tags.genre),
+            ("STEM", &tags.stem),
+        ] {
+            if let Some(value) = value {
+                options = options.tag(field, value);
+            }
+        }
+        let file = Shared(Arc::new(Mutex::new(BufWriter::with_capacity(1 << 16, File::create(path)?))));
+        let encoder =
+            FlacSampleWriter::new(file.clone(), options, RATE, u32::from(bits), 2, None).map_err(EncodeError::Flac)?;
+        Ok(Self { encoder, file, bits, interleaved: Vec::new() })
+    }
+
+    pub(super) fn write(&mut self, [left, right]: &Stereo) -> Result<(), EncodeError> {
+        self.interleaved.clear();
+        let bits = self.bits;
+        self.interleaved.extend(
+            left.iter().zip(right).flat_map(|(left, right)| [to_integer(*left, bits), to_integer(*right, bits)]),
+        );
+        self.encoder.write(&self.interleaved).map_err(EncodeError::Flac)
+    }
+
+    pub(super) fn finish(self) -> Result<(), EncodeError> {
+        self.encoder.finalize().map_err(EncodeError::Flac)?;
+        self.file.lock().flush()?;
+        Ok(())
+    }
+}
+
+/// A file that the encoder and its owner have in common: the encoder drops what it writes to without saying whether
+/// the last bytes arrived.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<BufWriter<File>>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, BufWriter<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lock().flush()
+    }
+}
+
+impl Seek for Shared {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.lock().seek(position)
+    }
+}

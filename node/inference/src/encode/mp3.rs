@@ -1,0 +1,118 @@
+//! MP3 by LAME, at a constant bitrate.
+//!
+//! The file's first MPEG frame is LAME's info tag. It says how much silence the encoder put at both ends, so that
+//! players give back exactly the frames that went in, and where in the file each hundredth of the song lies, so that
+//! they can seek. Before it lies the ID3 tag. LAME leaves its tag out where the bitrate's frames are too small for
+//! it; then [`crate::encode::info`] makes one.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use mp3lame_encoder::{Bitrate, BuildError, Builder, DualPcm, Encoder, FlushGap, Quality};
+
+use super::{EncodeError, id3, info};
+use crate::tags::Tags;
+use crate::{RATE, Stereo};
+
+/// The least bitrate whose frames LAME's info tag fits, in kbit/s.
+const LEAST_WITH_TAG: u32 = 64;
+/// What the last frames may take, in bytes (lame.h, `lame_encode_flush`).
+const FLUSH: usize = 7200;
+
+pub(super) struct Mp3Writer {
+    encoder: Encoder,
+    file: BufWriter<File>,
+    buffer: Vec<u8>,
+    /// Where the info tag lies.
+    info_at: u64,
+    kbps: u32,
+    frames: u64,
+}
+
+impl Mp3Writer {
+    pub(super) fn create(path: &Path, kbps: u32, preset: u8, tags: &Tags) -> Result<Self, EncodeError> {
+        let has_tag = kbps >= LEAST_WITH_TAG;
+        let encoder = Builder::new()
+            .ok_or_else(|| EncodeError::Lame("no memory".into()))?
+            .with_num_channels(2)
+            .and_then(|builder| builder.with_sample_rate(RATE))
+            .and_then(|builder| builder.with_output_sample_rate(NonZeroU32::new(RATE)))
+            .and_then(|builder| builder.with_brate(bitrate(kbps)?))
+            .and_then(|builder| builder.with_quality(quality(preset)?))
+            .and_then(|builder| builder.with_to_write_vbr_tag(has_tag))
+            .and_then(Builder::build)
+            .map_err(|error| EncodeError::Lame(format!("{error:?}")))?;
+        let mut file = BufWriter::new(File::create(path)?);
+        let tag = id3::tag(tags);
+        file.write_all(&tag)?;
+        if !has_tag {
+            file.write_all(&[0; info::SIZE])?;
+        }
+        Ok(Self { encoder, file, buffer: Vec::new(), info_at: tag.len() as u64, kbps, frames: 0 })
+    }
+
+    pub(super) fn write(&mut self, [left, right]: &Stereo) -> Result<(), EncodeError> {
+        self.buffer.clear();
+        self.buffer.reserve(mp3lame_encoder::max_required_buffer_size(left.len()));
+        self.encoder
+            .encode_to_vec(DualPcm { left, right }, &mut self.buffer)
+            .map_err(|error| EncodeError::Lame(format!("{error:?}")))?;
+        self.file.write_all(&self.buffer)?;
+        self.frames += left.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<(), EncodeError> {
+        self.buffer.clear();
+        self.buffer.reserve(FLUSH);
+        self.encoder
+            .flush_to_vec::<FlushGap>(&mut self.buffer)
+            .map_err(|error| EncodeError::Lame(format!("{error:?}")))?;
+        self.file.write_all(&self.buffer)?;
+        let bytes = self.file.stream_position()? - self.info_at;
+        // What the tag says is known only now; room for it was left.
+        let mut tag = Vec::with_capacity(self.encoder.lame_tag_size());
+        if self.kbps < LEAST_WITH_TAG {
+            tag = info::tag(self.kbps, self.frames, bytes);
+        } else if self.encoder.lame_tag_encode_to_vec(&mut tag).is_none() {
+            return Err(EncodeError::Lame("it made no info tag".into()));
+        }
+        self.file.seek(SeekFrom::Start(self.info_at))?;
+        self.file.write_all(&tag)?;
+        self.file.flush()?;
+        Ok(())
+    }
+}
+
+fn bitrate(kbps: u32) -> Result<Bitrate, BuildError> {
+    Ok(match kbps {
+        32 => Bitrate::Kbps32,
+        40 => Bitrate::Kbps40,
+        48 => Bitrate::Kbps48,
+        64 => Bitrate::Kbps64,
+        80 => Bitrate::Kbps80,
+        96 => Bitrate::Kbps96,
+        112 => Bitrate::Kbps112,
+        128 => Bitrate::Kbps128,
+        160 => Bitrate::Kbps160,
+        192 => Bitrate::Kbps192,
+        224 => Bitrate::Kbps224,
+        256 => Bitrate::Kbps256,
+        320 => Bitrate::Kbps320,
+        _ => return Err(BuildError::BadBRate),
+    })
+}
+
+fn quality(preset: u8) -> Result<Quality, BuildError> {
+    Ok(match preset {
+        2 => Quality::NearBest,
+        3 => Quality::VeryNice,
+        4 => Quality::Nice,
+        5 => Quality::Good,
+        6 => Quality::Decent,
+        7 => Quality::Ok,
+        _ => return Err(BuildError::Generic),
+    })
+}
