@@ -145,3 +145,6 @@ pub fn analyse(pcm: &Pcm) -> io::Result<(Analysis, Peaks)> {
     }
     Ok((analyser.finish(), peaks.finish()))
 }
+
+#[cfg(test)]
+mod tests;
