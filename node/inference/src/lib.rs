@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! decode --> Pcm --> separator, segment by segment --> part --> merge --> encode
+//!             |
+//!             +----> analysis
 //! ```
 //!
 //! Everything streams: a song's samples lie in a file, a task holds one segment, the merge a block. Audio is stereo
@@ -9,6 +11,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod analysis;
 pub mod clip;
 pub mod decode;
 pub mod encode;

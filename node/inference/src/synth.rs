@@ -1,11 +1,13 @@
 //! Composes songs whose stems are known: for demonstrations, tests, and to measure separators.
 //!
 //! A drum kit, a bass, chords and a wordless lead voice play over four chords that return. Each stem is rounded to
-//! 16 bit first and the song is their sum, so the stems add up to it exactly.
+//! 16 bit first and the song is their sum, so the stems add up to it exactly. [`compose`] chooses tempo and key by its
+//! seed; [`compose_as`] takes them from a [`Plan`], for songs whose analysis is to be judged.
 
 use std::f32::consts::TAU;
 use std::path::Path;
 
+use crate::analysis::{Key, Mode};
 use crate::encode::{EncodeError, Encoder, Format};
 use crate::tags::Tags;
 use crate::{RATE, Stereo};
@@ -22,10 +24,13 @@ pub const STEMS: [&str; 4] = ["drums", "bass", "other", "vocals"];
 const PEAK: f32 = 0.9;
 /// Scale degrees of the four chords' roots, in semitones above the key: one of these a song.
 const PROGRESSIONS: [[i32; 4]; 4] = [[0, 9, 5, 7], [0, 7, 9, 5], [9, 5, 0, 7], [0, 5, 9, 7]];
-/// Whether the chord on a degree of the major scale is minor.
-const MINOR: [i32; 3] = [2, 4, 9];
-/// The scale the lead sings.
-const PENTATONIC: [i32; 5] = [0, 2, 4, 7, 9];
+/// The same in minor, with the dominant's leading note or a cadence to the tonic. Loops of the relative major's chords,
+/// as i VI III VII, are not among them: their key is a matter of opinion.
+const MINOR_PROGRESSIONS: [[i32; 4]; 4] = [[0, 5, 0, 7], [0, 8, 5, 7], [0, 10, 8, 7], [0, 5, 10, 0]];
+/// The degrees of the major scale whose chords are minor, and those of the minor scale.
+const MINOR_CHORDS: [&[i32]; 2] = [&[2, 4, 9], &[0, 5]];
+/// The scale the lead sings, in major and in minor.
+const PENTATONIC: [[i32; 5]; 2] = [[0, 2, 4, 7, 9], [0, 3, 5, 7, 10]];
 /// The first three formants of five vowels (a, e, i, o, u), in Hz (Peterson and Barney, 1952, men's averages).
 const VOWELS: [[f32; 3]; 5] =
     [[730., 1090., 2440.], [530., 1840., 2480.], [270., 2290., 3010.], [570., 840., 2410.], [300., 870., 2240.]];
@@ -34,24 +39,57 @@ const VOWELS: [[f32; 3]; 5] =
 pub fn compose(seed: u64, seconds: f64) -> Composition {
     let frames = ((seconds * f64::from(RATE)).round() as usize).max(1);
     let mut random = Random(seed);
-    let song = Song {
-        frames,
-        beat: RATE as f32 * 60.0 / random.between(92.0, 126.0),
-        key: random.below(12) as i32,
-        roots: PROGRESSIONS[random.below(PROGRESSIONS.len())],
+    let beat = RATE as f32 * 60.0 / random.between(92.0, 126.0);
+    let key = random.below(12) as i32;
+    let roots = PROGRESSIONS[random.below(PROGRESSIONS.len())];
+    // Voice and bass are not in the chords' key here; what a seed has always sounded like is kept.
+    let song = Song { frames, beat, key, mode: Mode::Major, groove: Groove::Rock, roots, lead: 57 + key % 5, bass: 28 };
+    song.play(random)
+}
+
+/// What a song is to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plan {
+    /// Beats per minute; four beats make a bar.
+    pub bpm: f32,
+    /// Its key, which all instruments keep to.
+    pub key: Key,
+    /// What the drums play.
+    pub groove: Groove,
+}
+
+/// What the drums play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Groove {
+    /// Kick on one and three, snare on two and four, hats on the eighths.
+    Rock,
+    /// A kick on every beat, hats between them.
+    House,
+    /// Kick on one, snare on three, hats on the beats.
+    Ballad,
+    /// Nothing.
+    Unplugged,
+}
+
+/// Composes `seconds` of music to a plan. The same seed and plan give the same song.
+pub fn compose_as(seed: u64, seconds: f64, plan: &Plan) -> Composition {
+    let mut random = Random(seed);
+    let key = i32::from(plan.key.tonic);
+    let progressions = match plan.key.mode {
+        Mode::Major => PROGRESSIONS,
+        Mode::Minor => MINOR_PROGRESSIONS,
     };
-    let mut stems = [song.drums(&mut random), song.bass(&mut random), song.chords(&mut random), song.lead(&mut random)];
-    let mut peak = 0.0f32;
-    for channel in 0..2 {
-        for frame in 0..frames {
-            peak = peak.max(stems.iter().map(|stem| stem[channel][frame]).sum::<f32>().abs());
-        }
-    }
-    let gain = if peak > 0.0 { PEAK / peak } else { 0.0 };
-    for sample in stems.iter_mut().flatten().flatten() {
-        *sample = (*sample * gain * 32_768.0).round() / 32_768.0;
-    }
-    Composition { stems }
+    let song = Song {
+        frames: ((seconds * f64::from(RATE)).round() as usize).max(1),
+        beat: RATE as f32 * 60.0 / plan.bpm,
+        key,
+        mode: plan.key.mode,
+        groove: plan.groove,
+        roots: progressions[random.below(progressions.len())],
+        lead: 50 + (key - 50).rem_euclid(12),
+        bass: 36,
+    };
+    song.play(random)
 }
 
 impl Composition {
@@ -89,10 +127,33 @@ struct Song {
     beat: f32,
     /// Semitones above C.
     key: i32,
+    mode: Mode,
+    groove: Groove,
     roots: [i32; 4],
+    /// The lead's lowest tonic, a MIDI note.
+    lead: i32,
+    /// What the bass plays for the pitch class C, a MIDI note.
+    bass: i32,
 }
 
 impl Song {
+    /// Plays all instruments and sets their common level.
+    fn play(&self, mut random: Random) -> Composition {
+        let mut stems =
+            [self.drums(&mut random), self.bass(&mut random), self.chords(&mut random), self.lead(&mut random)];
+        let mut peak = 0.0f32;
+        for channel in 0..2 {
+            for frame in 0..self.frames {
+                peak = peak.max(stems.iter().map(|stem| stem[channel][frame]).sum::<f32>().abs());
+            }
+        }
+        let gain = if peak > 0.0 { PEAK / peak } else { 0.0 };
+        for sample in stems.iter_mut().flatten().flatten() {
+            *sample = (*sample * gain * 32_768.0).round() / 32_768.0;
+        }
+        Composition { stems }
+    }
+
     /// The frame where a beat, or part of one, begins.
     fn at(&self, beats: f32) -> usize {
         (beats * self.beat) as usize
@@ -109,23 +170,29 @@ impl Song {
     /// The pitches of a bar's chord, in semitones above C: root, third, fifth.
     fn chord(&self, bar: usize) -> [i32; 3] {
         let root = self.roots[bar % 4];
-        let third = if MINOR.contains(&root) { 3 } else { 4 };
+        let third = if MINOR_CHORDS[self.mode as usize].contains(&root) { 3 } else { 4 };
         [root, root + third, root + 7].map(|pitch| self.key + pitch)
     }
 
     fn drums(&self, random: &mut Random) -> Stereo {
         let mut out = self.silence();
+        let (kicks, snares, hats): (&[f32], &[f32], &[f32]) = match self.groove {
+            Groove::Rock => (&[0.0, 2.0, 2.5], &[1.0, 3.0], &[0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]),
+            Groove::House => (&[0.0, 1.0, 2.0, 3.0], &[1.0, 3.0], &[0.5, 1.5, 2.5, 3.5]),
+            Groove::Ballad => (&[0.0, 3.5], &[2.0], &[0.0, 1.0, 2.0, 3.0]),
+            Groove::Unplugged => return out,
+        };
         for bar in 0..self.bars() {
             let start = 4.0 * bar as f32;
-            for beat in [0.0, 2.0, 2.5] {
+            for beat in kicks {
                 kick(&mut out, self.at(start + beat));
             }
-            for beat in [1.0, 3.0] {
+            for beat in snares {
                 snare(&mut out, self.at(start + beat), random);
             }
-            for eighth in 0..8 {
-                let loud = if eighth % 2 == 0 { 0.16 } else { 0.1 };
-                hat(&mut out, self.at(start + 0.5 * eighth as f32), loud, random);
+            for beat in hats {
+                let loud = if beat.fract() == 0.0 { 0.16 } else { 0.1 };
+                hat(&mut out, self.at(start + beat), loud, random);
             }
             if bar % 4 == 3 {
                 for sixteenth in 12..16 {
@@ -143,7 +210,8 @@ impl Song {
             let root = self.chord(bar)[0].rem_euclid(12);
             for (eighth, step) in pattern.iter().enumerate() {
                 let from = self.at(4.0 * bar as f32 + 0.5 * eighth as f32);
-                let note = Note { from, length: self.at(0.48), hertz: hertz(28 + root + step), level: 0.32, pan: 0.0 };
+                let note =
+                    Note { from, length: self.at(0.48), hertz: hertz(self.bass + root + step), level: 0.32, pan: 0.0 };
                 note.play(&mut out, &[1.0, 0.5, 0.25, 0.12, 0.06], 0.006, 0.05);
             }
         }
@@ -185,8 +253,8 @@ impl Song {
             while beat < last {
                 let beats = [0.5f32, 0.5, 1.0, 1.5][random.below(4)].min(last - beat);
                 degree = (degree + random.below(5) as i32 - 2).clamp(0, 10);
-                let target = self.key + 12 * (degree / 5) + PENTATONIC[(degree % 5) as usize];
-                let target = 57.0 + (target - self.key) as f32 + (self.key % 5) as f32;
+                let step = PENTATONIC[self.mode as usize][(degree % 5) as usize];
+                let target = (self.lead + 12 * (degree / 5) + step) as f32;
                 let vowel = VOWELS[random.below(VOWELS.len())];
                 let gains: Vec<f32> = (1..=28).map(|k| formant_gain(k as f32 * hertz_of(target), &vowel)).collect();
                 if pitch == 0.0 {
