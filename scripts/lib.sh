@@ -181,6 +181,19 @@ build_node() {
     node=$CARGO_TARGET_DIR/debug/node
 }
 
+# ensure_reference: a Python with the reference implementation, in an environment of its own; sets $python.
+ensure_reference() {
+    local environment=$cache/reference
+    python=$environment/bin/python
+    if ! "$python" -c 'import demucs, torch, safetensors' 2>/dev/null; then
+        say "Installing demucs and torch into $environment (some minutes, some gigabytes)"
+        install_packages python3-venv
+        python3 -m venv "$environment"
+        "$environment/bin/pip" install --quiet torch==2.15.0 demucs==4.1.0 safetensors 'numpy<2.3' ||
+            die "the reference cannot be installed; name a Python that has it with --python"
+    fi
+}
+
 # ---- Ports -----------------------------------------------------------------------------------------------------------
 
 # port_taken PORT: whether a socket listens there (TCP) or is bound there (UDP).

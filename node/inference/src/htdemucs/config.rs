@@ -168,8 +168,22 @@ impl Config {
         if self.sources.is_empty() || self.sources.len() > 16 {
             return refuse("it must have 1 to 16 sources");
         }
-        if !(1..=4).contains(&self.depth) || self.growth == 0 || self.channels == 0 || self.channels > 1024 {
-            return refuse("depth must be 1 to 4, growth at least 1, channels 1 to 1024");
+        let is_word = |name: &String| {
+            !name.is_empty()
+                && name.len() <= 32
+                && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        };
+        for (at, source) in self.sources.iter().enumerate() {
+            if !is_word(source) || source == "song" || self.sources[..at].contains(source) {
+                return refuse(&format!("{source:?} cannot be a source's name"));
+            }
+        }
+        if !(1..=4).contains(&self.depth)
+            || !(1..=8).contains(&self.growth)
+            || self.channels == 0
+            || self.channels > 1024
+        {
+            return refuse("depth must be 1 to 4, growth 1 to 8, channels 1 to 1024");
         }
         // The spectrum's branch must not become a single frequency.
         let narrowest = (self.nfft / 2) >> (2 * (self.depth - 1));

@@ -285,7 +285,9 @@ struct Block {
 /// (`create_2d_sin_embedding`). `[frames frequencies, channels]`.
 pub(crate) fn spectrum_positions(frames: usize, frequencies: usize, channels: usize, period: f32) -> Vec<f32> {
     let half = channels / 2;
-    let pace = |at: usize| ((at - at % 2) as f32 * -(period.ln() / half as f32)).exp();
+    // Rounded where torch rounds: phases are large, and a difference in the last place of this would show.
+    let step = -(f64::from(period).ln() / half as f64) as f32;
+    let pace = |at: usize| ((at - at % 2) as f32 * step).exp();
     let wave = |place: usize, at: usize| {
         let phase = place as f32 * pace(at);
         if at.is_multiple_of(2) { phase.sin() } else { phase.cos() }

@@ -1,0 +1,308 @@
+"""The reference implementation beside ours: scripts/parity, scripts/bench and the stored test values use this.
+
+Random weights must make every branch count, or a port could leave one out unnoticed: as the class initialises them, the
+layer scales are so small that the whole transformer changes the output by 1e-5. So the scales are drawn from 0.5 to 1,
+all vectors get noise, and everything is rounded to half precision, in which checkpoints are kept.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from demucs import spec, states
+from demucs.apply import BagOfModels, apply_model
+from demucs.htdemucs import HTDemucs
+
+FOUR = ["drums", "bass", "other", "vocals"]
+# What the released checkpoints hold as arguments.
+RELEASED = dict(
+    sources=FOUR, audio_channels=2, samplerate=44100, segment=Fraction(39, 5), channels=48, channels_time=None, growth=2,
+    nfft=4096, wiener_iters=0, end_iters=0, wiener_residual=False, cac=True, depth=4, rewrite=True, multi_freqs=[],
+    multi_freqs_depth=3, freq_emb=0.2, emb_scale=10, emb_smooth=True, kernel_size=8, time_stride=2, stride=4, context=1,
+    context_enc=0, norm_starts=4, norm_groups=4, dconv_mode=3, dconv_depth=2, dconv_comp=8, dconv_init=1e-3,
+    bottom_channels=512, t_layers=5, t_hidden_scale=4.0, t_heads=8, t_dropout=0.0, t_layer_scale=True, t_gelu=True,
+    t_norm_in=True, t_norm_first=True, t_norm_out=True, t_emb="sin", use_train_segment=True,
+)
+SIX = dict(RELEASED, sources=FOUR + ["guitar", "piano"], bottom_channels=0)
+TINY = dict(
+    RELEASED, sources=["drums", "vocals"], segment=Fraction(1, 5), channels=4, nfft=2048, bottom_channels=16, t_layers=2,
+    t_heads=2, t_hidden_scale=2.0, dconv_comp=4,
+)
+# Relative root mean square error; two right computations in single precision differ by 1e-6 to 2e-6.
+ALLOWED = 5e-6
+
+
+def make(seed, **arguments):
+    """A model with random weights that all matter."""
+    torch.manual_seed(seed)
+    model = HTDemucs(**arguments).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith("scale") and weight.dim() == 1:
+                weight.copy_(0.5 + 0.5 * torch.rand(weight.shape, generator=generator))
+            elif weight.dim() == 1:
+                weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+            weight.copy_(weight.half().float())
+    return model
+
+
+def save(model, folder, name):
+    """Writes a checkpoint as the released ones are, and returns its file's name."""
+    args, kwargs = model._init_args_kwargs
+    package = dict(klass=type(model), args=args, kwargs=kwargs, state=states.get_state(model, None, half=True),
+                   training_args={"epochs": 1, "dset": {"segment": 11.0, "sources": FOUR}, "note": None})
+    states.save_with_checksum(package, folder / f"{name}.th")
+    return next(file.name for file in folder.glob(f"{name}-*.th"))
+
+
+def save_safetensors(model, path):
+    """Writes a checkpoint as demucs 4.1 reads it from a hub."""
+    from safetensors.torch import save_file
+
+    def plain(value):
+        if isinstance(value, Fraction):
+            return {"_type": "fraction", "numerator": value.numerator, "denominator": value.denominator}
+        return value
+
+    args, kwargs = model._init_args_kwargs
+    notes = dict(klass="demucs.htdemucs.HTDemucs", args=json.dumps([plain(value) for value in args]),
+                 kwargs=json.dumps({name: plain(value) for name, value in kwargs.items()}))
+    save_file({name: value.half() for name, value in model.state_dict().items()}, path, metadata=notes)
+
+
+def read_wav(path):
+    """16-bit integers or 32-bit floats, as [channels, frames]."""
+    data = path.read_bytes()
+    at, kind, frames = 12, None, None
+    while at + 8 <= len(data):
+        name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        body = data[at + 8 : at + 8 + length]
+        if name == b"fmt ":
+            kind = np.dtype("<i2" if int.from_bytes(body[14:16], "little") == 16 else "<f4")
+        elif name == b"data":
+            frames = np.frombuffer(body, kind)
+        at += 8 + length + length % 2
+    samples = frames.astype(np.float32).reshape(-1, 2).T
+    return torch.from_numpy(np.ascontiguousarray(samples / 32768 if kind == np.dtype("<i2") else samples))
+
+
+def separate(model, song):
+    """As demucs' own command does it, without shifts."""
+    mono = song.mean(0)
+    mean, std = mono.mean(), mono.std() + 1e-8
+    with torch.no_grad():
+        stems = apply_model(model, ((song - mean) / std)[None], shifts=0, split=True, overlap=0.25)[0]
+    return stems * std + mean
+
+
+def compare(ours, theirs):
+    """Largest difference, signal-to-noise ratio in dB, and relative error."""
+    wrong = (ours.double() - theirs.double())
+    power = theirs.double().square().mean()
+    noise = wrong.square().mean()
+    return wrong.abs().max().item(), 10 * math.log10(power / max(noise, 1e-300)), math.sqrt(noise / power)
+
+
+class Ours:
+    """Runs `node separate` on a song."""
+
+    def __init__(self, node, folder, song):
+        self.node, self.folder, self.song = node, folder, song
+        self.models = folder / "models"
+        self.models.mkdir()
+
+    def add(self, name, files, weights=None):
+        text = f"files = {json.dumps(files)}\n"
+        if weights:
+            text += f"weights = {json.dumps(weights)}\n"
+        (self.models / f"{name}.toml").write_text(text)
+
+    def stems(self, name, sources):
+        out = self.folder / "separated"
+        self.run(name, out)
+        return torch.stack([read_wav(out / name / self.song.stem / f"{source}.wav") for source in sources])
+
+    def run(self, name, out):
+        command = [self.node, "separate", self.song, "-n", name, "-o", out, "--float32", "--clip-mode", "none"]
+        subprocess.run(command, check=True, env={"QUARTET_MODELS": str(self.models), "PATH": "/usr/bin:/bin"},
+                       stderr=subprocess.DEVNULL)
+
+
+def planted():
+    """Faults of a port, each planted in the reference until it is called again."""
+    original = dict(gelu=F.gelu, hann=torch.hann_window)
+
+    def transformer(model, on):
+        if on:
+            model._kept, model.crosstransformer.forward = model.crosstransformer.forward, lambda x, xt: (x, xt)
+        else:
+            model.crosstransformer.forward = model._kept
+
+    def position(model, on):
+        model.crosstransformer.weight_pos_embed = 0.0 if on else 1.0
+
+    def gelu(model, on):
+        changed = (lambda x, approximate="none": original["gelu"](x, approximate="tanh")) if on else original["gelu"]
+        F.gelu = changed
+        torch.nn.functional.gelu = changed
+        for layers in (model.crosstransformer.layers, model.crosstransformer.layers_t):
+            for layer in layers:
+                layer.activation = changed
+
+    def window(model, on):
+        symmetric = lambda size, *rest, **more: original["hann"](size, periodic=False)
+        torch.hann_window = spec.th.hann_window = symmetric if on else original["hann"]
+
+    return {"no transformer": transformer, "no positional embedding": position, "GELU by tanh": gelu,
+            "a symmetric window": window}
+
+
+def parity(options):
+    folder, failed = Path(options.folder), 0
+    ours = Ours(options.node, folder, Path(options.song))
+    song = read_wav(Path(options.song))
+    base = make(1, **RELEASED)
+    ours.add("htdemucs", [save(base, ours.models, "one")])
+    save_safetensors(base, ours.models / "one.safetensors")
+    ours.add("htdemucs-safetensors", ["one.safetensors"])
+    found = ours.stems("htdemucs", FOUR)
+    cases = [("htdemucs", found, base), ("htdemucs-safetensors", ours.stems("htdemucs-safetensors", FOUR), base)]
+    if not options.quick:
+        identity = [[float(row == column) for column in range(4)] for row in range(4)]
+        bag = [base] + [make(seed, **RELEASED) for seed in (2, 3, 4)]
+        ours.add("htdemucs_ft", [save(model, ours.models, f"ft{at}") for at, model in enumerate(bag)], identity)
+        cases.append(("htdemucs_ft", ours.stems("htdemucs_ft", FOUR), BagOfModels(bag, identity)))
+        six = make(5, **SIX)
+        ours.add("htdemucs_6s", [save(six, ours.models, "six")])
+        cases.append(("htdemucs_6s", ours.stems("htdemucs_6s", SIX["sources"]), six))
+    print(f"{'configuration':<22} {'stem':<8} {'largest difference':>18} {'SNR, dB':>9} {'relative error':>15}")
+    for name, stems, model in cases:
+        reference = separate(model, song)
+        for at, source in enumerate(model.sources):
+            largest, snr, error = compare(stems[at], reference[at])
+            failed += error > ALLOWED
+            verdict = "" if error <= ALLOWED else "   TOO FAR"
+            print(f"{name:<22} {source:<8} {largest:>18.2e} {snr:>9.1f} {error:>15.2e}{verdict}", flush=True)
+    print(f"\nPlanted in the reference: each must be seen (a relative error above {ALLOWED:.0e})")
+    for name, plant in planted().items():
+        plant(base, True)
+        _, snr, error = compare(found, separate(base, song))
+        plant(base, False)
+        failed += error <= ALLOWED
+        print(f"{name:<26} {snr:>9.1f} dB {error:>10.1e}{'' if error > ALLOWED else '   NOT SEEN'}", flush=True)
+    _, _, error = compare(found, separate(base, song))
+    failed += error > ALLOWED
+    print(f"{'none, once more':<26} {error:>24.1e}")
+    sys.exit(f"{failed} comparisons went wrong" if failed else 0)
+
+
+def tiny(options):
+    """The values that the fast test compares with: one segment of a small model."""
+    folder = Path(options.folder)
+    model = make(1, **TINY)
+    args, kwargs = model._init_args_kwargs
+    package = dict(klass=HTDemucs, args=args, kwargs=kwargs, state=states.get_state(model, None, half=True),
+                   training_args={"epochs": 1})
+    torch.save(package, folder / "tiny.th")
+    save_safetensors(model, folder / "tiny.safetensors")
+    length = int(model.segment * model.samplerate)
+    # Two chirps and their sum with some steps: simple to make again elsewhere, and full of frequencies.
+    at = torch.arange(length, dtype=torch.float64)
+    left = 0.5 * torch.sin(2e-5 * at * at) + 0.1 * ((at % 997) < 400)
+    right = 0.3 * torch.sin(3e-5 * at * at + 1) - 0.2 * ((at % 1499) < 700)
+    with torch.no_grad():
+        stems = model(torch.stack([left, right]).float()[None])[0]
+    stems.numpy().astype("<f4").tofile(folder / "tiny.f32")
+
+
+def bench(options):
+    """One segment and one song, alternately with each program; prints medians, ratios and peak memory."""
+    folder = Path(options.folder)
+    ours = Ours(options.node, folder, Path(options.song))
+    torch.set_num_threads(options.threads)
+    model = make(1, **RELEASED)
+    ours.add("htdemucs", [save(model, ours.models, "one")])
+    checkpoint = next(ours.models.glob("one-*.th"))
+    length = int(model.segment * model.samplerate)
+    song = read_wav(Path(options.song))
+    segment = song[:, :length].contiguous()
+    (folder / "segment.f32").write_bytes(segment.numpy().astype("<f4").tobytes())
+    times = {"theirs": [], "ours": []}
+    for _ in range(options.times + 1):
+        began = time.perf_counter()
+        with torch.no_grad():
+            model(segment[None])
+        times["theirs"].append(time.perf_counter() - began)
+        run = subprocess.run([options.parity, checkpoint, folder / "segment.f32", folder / "out.f32", "2"], check=True,
+                             env={"RAYON_NUM_THREADS": str(options.threads)}, capture_output=True, text=True)
+        times["ours"].append(float(run.stdout.split()[-1]))
+    show("A segment of 7.8 s", times)
+
+    script = ("import sys, resource; sys.path.insert(0, sys.argv[1]); import reference as r; from pathlib import Path; "
+              "import torch, time; torch.set_num_threads(int(sys.argv[2])); m = r.states.load_model(Path(sys.argv[3])); "
+              "s = r.read_wav(Path(sys.argv[4])); t = time.perf_counter(); r.separate(m, s); "
+              "print(time.perf_counter() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+    times, peaks = {"theirs": [], "ours": []}, {"theirs": 0, "ours": 0}
+    for _ in range(options.songs):
+        run = subprocess.run([sys.executable, "-c", script, Path(__file__).parent, str(options.threads), checkpoint,
+                              options.song], check=True, capture_output=True, text=True)
+        seconds, kilobytes = run.stdout.split()
+        times["theirs"].append(float(seconds))
+        peaks["theirs"] = max(peaks["theirs"], int(kilobytes))
+        command = ["/usr/bin/time", "-f", "%e %M", options.node, "separate", options.song, "-n", "htdemucs", "-o",
+                   folder / "separated", "-j", str(options.threads)]
+        run = subprocess.run(command, check=True, capture_output=True, text=True,
+                             env={"QUARTET_MODELS": str(ours.models), "PATH": "/usr/bin:/bin"})
+        seconds, kilobytes = run.stderr.split()[-2:]
+        times["ours"].append(float(seconds))
+        peaks["ours"] = max(peaks["ours"], int(kilobytes))
+    if options.songs:
+        show(f"A song of {song.shape[1] / 44100:.0f} s (ours decodes, loads and writes files in this time as well)", times,
+             keep_first=True)
+        print(f"  peak memory: theirs {peaks['theirs'] / 1000:.0f} MB, ours {peaks['ours'] / 1000:.0f} MB, "
+              f"ratio {peaks['ours'] / peaks['theirs']:.2f}")
+
+
+def show(title, times, keep_first=False):
+    medians = {}
+    print(f"{title}, seconds:")
+    for who, values in times.items():
+        values = values if keep_first else values[1:]
+        medians[who] = statistics.median(values)
+        print(f"  {who:<7} median {medians[who]:.2f}, from {min(values):.2f} to {max(values):.2f}")
+    print(f"  ratio of the medians {medians['ours'] / medians['theirs']:.2f}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    actions = parser.add_subparsers(required=True)
+    for action in (parity, tiny, bench):
+        sub = actions.add_parser(action.__name__)
+        sub.set_defaults(action=action)
+        sub.add_argument("--folder", required=True)
+        if action is not tiny:
+            sub.add_argument("--node", required=True)
+            sub.add_argument("--song", required=True)
+        if action is parity:
+            sub.add_argument("--quick", action="store_true")
+        if action is bench:
+            sub.add_argument("--parity", required=True)
+            sub.add_argument("--threads", type=int, default=2)
+            sub.add_argument("--times", type=int, default=7)
+            sub.add_argument("--songs", type=int, default=1)
+    options = parser.parse_args()
+    options.action(options)
+
+
+if __name__ == "__main__":
+    main()
