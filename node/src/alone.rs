@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use inference::analysis::{Analysis, analyse};
 use inference::decode::decode_to;
 use inference::merge::{Export, MadeStem, Parts, Wanted, merge};
 use inference::part::{Cut, separate_part};
@@ -31,10 +32,11 @@ pub(crate) fn separate(song: &Path, separator: &dyn Separator, options: &Separat
         .prefix(".separating-")
         .tempdir_in(&folder)
         .with_context(|| format!("{} cannot be written to", folder.display()))?;
-    let seconds = separate_within(song, &folder, scratch.path(), separator, options)?;
+    let found = separate_within(song, &folder, scratch.path(), separator, options)?;
     eprintln!(
-        "{}: {seconds:.1} s of music in {:.1} s, in {}",
+        "{}: {} in {:.1} s, in {}",
         song.display(),
+        described(&found),
         began.elapsed().as_secs_f64(),
         folder.display()
     );
@@ -47,7 +49,7 @@ fn separate_within(
     scratch: &Path,
     separator: &dyn Separator,
     options: &Separate,
-) -> Result<f64> {
+) -> Result<Analysis> {
     let extension = song.extension().and_then(|extension| extension.to_str());
     let pcm = decode_to(song, extension, &scratch.join("song.f32"))?;
     let geometry = match options.overlap {
@@ -71,7 +73,7 @@ fn separate_within(
     let formats = options.formats();
     let export = Export { stems: wanted(separator.sources(), options), formats, tags, clip: options.clip_mode };
     let parts = Parts { files, geometry, sources: separator.sources().len(), frames: pcm.frames() };
-    for MadeStem { name, files } in merge(&parts, Some(&pcm), scratch, &export, &never)? {
+    for MadeStem { name, files, .. } in merge(&parts, Some(&pcm), scratch, &export, &never)? {
         for (format, made) in files {
             let place = place(folder, &options.filename, song, &name, format.extension());
             if let Some(parent) = place.parent() {
@@ -80,7 +82,16 @@ fn separate_within(
             std::fs::rename(&made, &place).with_context(|| format!("{} cannot be written", place.display()))?;
         }
     }
-    Ok(pcm.frames() as f64 / f64::from(RATE))
+    Ok(analyse(&pcm)?.0)
+}
+
+/// What a musician wants to know, in a few words.
+fn described(found: &Analysis) -> String {
+    let mut words = vec![format!("{:.1} s", found.seconds)];
+    words.extend(found.tempo.as_ref().map(|tempo| format!("{:.1} BPM", tempo.bpm)));
+    words.extend(found.key.as_ref().map(|estimate| estimate.key.to_string()));
+    words.extend(found.loudness.map(|loudness| format!("{loudness:.1} LUFS")));
+    words.join(", ")
 }
 
 /// How far each separation of a song is shifted: not at all for one, and otherwise spread over the longest shift by the

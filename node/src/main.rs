@@ -41,7 +41,7 @@ fn main() -> Result<()> {
             let separator = library.separator(&options.name)?;
             for song in &options.songs {
                 if let Err(error) = alone::separate(song, separator.as_ref(), &options) {
-                    eprintln!("{}: {error:#}", song.display());
+                    eprintln!("{}: {}", song.display(), sentence(&error));
                     failed += 1;
                 }
             }
@@ -69,4 +69,15 @@ fn main() -> Result<()> {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(process::run(configuration))
         }
     }
+}
+
+/// An error with its causes, but for those that it quotes itself.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

@@ -126,7 +126,7 @@ pub enum Command {
     /// A model whose files a majority holds.
     AddModel {
         /// All of it.
-        model: Model,
+        model: Box<Model>,
     },
     /// The model goes. Jobs that still need it fail when their next task begins; finished ones stay.
     RemoveModel {

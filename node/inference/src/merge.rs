@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::Stereo;
+use crate::analysis::{Peaks, PeaksBuilder};
 use crate::clip::ClipMode;
 use crate::encode::{EncodeError, Encoder, Format};
 use crate::part::{PartError, PartReader};
@@ -99,6 +100,8 @@ pub struct MadeStem {
     pub name: String,
     /// Its files by format.
     pub files: BTreeMap<Format, PathBuf>,
+    /// Its waveform, to draw.
+    pub peaks: Peaks,
 }
 
 impl MadeStem {
@@ -109,8 +112,9 @@ impl MadeStem {
 }
 
 struct StemWriter {
-    made: MadeStem,
+    files: BTreeMap<Format, PathBuf>,
     wanted: Wanted,
+    peaks: PeaksBuilder,
     encoders: Vec<Encoder>,
     peak: f32,
 }
@@ -129,8 +133,7 @@ impl StemWriter {
         let tags = export.tags.for_stem(name);
         let encoders =
             files.iter().map(|(format, path)| Encoder::create(path, *format, &tags)).collect::<Result<_, _>>()?;
-        let made = MadeStem { name: name.clone(), files };
-        Ok(Self { made, wanted: wanted.clone(), encoders, peak: 0.0 })
+        Ok(Self { files, wanted: wanted.clone(), peaks: PeaksBuilder::new(), encoders, peak: 0.0 })
     }
 
     /// The stem's share of a block of all sources; `song` is the song there.
@@ -182,6 +185,7 @@ pub fn merge(
         stems.par_iter_mut().try_for_each(|stem| {
             let mut samples = stem.samples(block, &song);
             export.clip.apply(&mut samples, stem.peak);
+            stem.peaks.feed(&samples);
             stem.encoders.iter_mut().try_for_each(|encoder| encoder.write(&samples))
         })?;
         Ok(())
@@ -190,17 +194,17 @@ pub fn merge(
         .into_par_iter()
         .map(|stem| {
             stem.encoders.into_iter().try_for_each(Encoder::finish)?;
-            Ok(stem.made)
+            Ok(MadeStem { name: stem.wanted.name, files: stem.files, peaks: stem.peaks.finish() })
         })
         .collect()
 }
 
+/// Takes blocks of a song: the number of the first frame, and the frames.
+type Sink<'a> = dyn FnMut(u64, &[f32]) -> Result<(), MergeError> + 'a;
+
 /// Adds the parts up, divides by the weights, and gives the song to `sink` in blocks of interleaved frames, each with
 /// left and right of every source, with the number of the first one.
-pub(crate) fn sum_parts(
-    parts: &Parts,
-    sink: &mut dyn FnMut(u64, &[f32]) -> Result<(), MergeError>,
-) -> Result<(), MergeError> {
+pub(crate) fn sum_parts(parts: &Parts, sink: &mut Sink<'_>) -> Result<(), MergeError> {
     let Parts { ref files, geometry, sources, frames } = *parts;
     let width = 2 * sources;
     let mut passes: BTreeMap<u64, Vec<PartReader>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Downloading released models.
+//! Downloading models.
 //!
 //! A file is complete when it stands under its own name. Until then it grows beside it, so that a download that broke
 //! off, or whose program was killed, goes on where it ended; and it gets its name only if its SHA-256 begins as the
@@ -9,19 +9,22 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use inference::models::{Library, Released, checksum_of};
+use inference::models::{Library, Manifest, checksum_in, checksum_of, is_name};
 use ureq::Agent;
 use ureq::http::StatusCode;
 
 /// How often a broken connection is taken up again without a byte in between.
 const TRIES: u32 = 5;
+/// The longest manifest, in bytes.
+const LARGEST_MANIFEST: u64 = 64 << 10;
 /// No checkpoint of this kind is larger.
 const LARGEST: u64 = 4 << 30;
 
-/// Downloads what of the model is not here yet, and makes the model known.
-pub(super) fn fetch(library: &Library, released: &Released, from: &str) -> Result<()> {
+/// Downloads what of the model is not here yet, and makes the model known. A model whose manifest is not known has it
+/// beside its files.
+pub(super) fn fetch(library: &Library, name: &str, manifest: Option<Manifest>, from: &str) -> Result<()> {
     let folder = library.folder();
     fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     let agent: Agent = Agent::config_builder()
@@ -31,12 +34,29 @@ pub(super) fn fetch(library: &Library, released: &Released, from: &str) -> Resul
         .user_agent(concat!("quartet/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
-    for file in released.files {
-        let url = format!("{}/{file}", from.trim_end_matches('/'));
-        download(&agent, &url, folder, file)?;
+    let url = |file: &str| format!("{}/{file}", from.trim_end_matches('/'));
+    let manifest = manifest.map_or_else(|| described(&agent, &url(&format!("{name}.toml"))), Ok)?;
+    for file in &manifest.files {
+        download(&agent, &url(file), folder, file)?;
     }
-    library.add(released.name, &released.manifest())?;
+    library.add(name, &manifest)?;
     Ok(())
+}
+
+/// What a manifest elsewhere says.
+fn described(agent: &Agent, url: &str) -> Result<Manifest> {
+    let mut response = agent.get(url).call().with_context(|| format!("{url} cannot be had"))?;
+    ensure!(response.status().is_success(), "{url}: the server says {}", response.status());
+    let text = response.body_mut().with_config().limit(LARGEST_MANIFEST).read_to_string();
+    let manifest: Manifest = toml::from_str(&text.with_context(|| format!("{url} cannot be read"))?)
+        .map_err(|error| anyhow!("{url} is no model's description: {}", error.message()))?;
+    let has_checksum = |file: &String| is_name(file) && checksum_in(Path::new(file)).is_some();
+    if let Some(file) = manifest.files.iter().find(|file| !has_checksum(file)) {
+        bail!(
+            "{url} names the file {file:?}; a name must end with eight digits of its SHA-256, as in NAME-8726e21a.th"
+        );
+    }
+    Ok(manifest)
 }
 
 fn download(agent: &Agent, url: &str, folder: &Path, file: &str) -> Result<()> {
@@ -57,9 +77,9 @@ fn download(agent: &Agent, url: &str, folder: &Path, file: &str) -> Result<()> {
 
 /// The file's name says how its SHA-256 begins.
 fn check(half: &Path, file: &str, url: &str) -> Result<()> {
-    let expected = file.rsplit_once('-').map_or("", |(_, rest)| rest.trim_end_matches(".th"));
+    let expected = checksum_in(Path::new(file)).unwrap_or_default();
     let found = checksum_of(half)?;
-    if !found.starts_with(expected) {
+    if !found.starts_with(&expected) {
         fs::remove_file(half).context("the damaged download")?;
         bail!(
             "what {url} sends is not the model: its SHA-256 begins with {}, not {expected}. It was thrown away; \

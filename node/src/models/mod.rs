@@ -17,13 +17,14 @@ use inference::models::{Library, OFFICIAL, RELEASED, Released, State};
 pub(crate) enum Action {
     /// Shows which models are here and which can be fetched.
     List,
-    /// Downloads a released model. A download that broke off goes on where it ended.
+    /// Downloads a model. A download that broke off goes on where it ended.
     Fetch {
-        /// The model; `node model list` shows them.
+        /// The model; `node model list` shows those that can be had.
         name: String,
-        /// Another place to download from; the files' names are added to it.
-        #[arg(long, value_name = "URL", default_value = OFFICIAL)]
-        from: String,
+        /// Another place to download from: a mirror of the released files, or any folder of models that a web server
+        /// shows, with NAME.toml and the files that it names.
+        #[arg(long, value_name = "URL")]
+        from: Option<String>,
     },
     /// Adds a checkpoint of your own: a .th file as Demucs writes it, or safetensors.
     Import {
@@ -66,11 +67,12 @@ pub(crate) fn run(action: Action, data: Option<&Path>) -> Result<()> {
     match action {
         Action::List => list(&library),
         Action::Fetch { name, from } => {
-            let Some(released) = Released::find(&name) else {
+            let released = Released::find(&name).map(Released::manifest);
+            if released.is_none() && from.is_none() {
                 let known: Vec<_> = RELEASED.iter().map(|released| released.name).collect();
-                bail!("{name:?} is no released model; there are {}", known.join(", "));
-            };
-            fetch::fetch(&library, released, &from)?;
+                bail!("{name:?} is no released model; there are {}. Others need --from URL", known.join(", "));
+            }
+            fetch::fetch(&library, &name, released, from.as_deref().unwrap_or(OFFICIAL))?;
             tell_where(&library, &name, data.is_some());
             Ok(())
         }

@@ -108,7 +108,7 @@ impl Publisher {
             stride: geometry.stride as u64,
             added_at: now(),
         };
-        self.cluster.propose(Command::AddModel { model }).await??;
+        self.cluster.propose(Command::AddModel { model: Box::new(model) }).await??;
         tracing::info!(model = name, "the cluster has the model");
         Ok(())
     }

@@ -1,15 +1,18 @@
 //! One claimed task, from the files it needs to the file it makes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::try_join_all;
 use inference::Separator;
+use inference::analysis::{Peaks, analyse};
 use inference::encode::Format;
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
-use raft::state::{Job, Output, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
+use inference::tags::tags_of;
+use raft::state::{Facts, Job, Output, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
 use storage::NodeId;
 use storage::blobs::{BlobError, Hash};
 use storage::sharing::{ShareError, Sharing};
@@ -141,15 +144,29 @@ impl Bench {
             })?;
             files.push(self.sharing.blobs().path(part));
         }
+        self.sharing.fetch(&job.hash).await.map_err(TaskError::Song)?;
+        let song = self.sharing.blobs().path(&job.hash);
+        let decoded = self.samples.of(job.hash, &song, &job.format).await?;
         let folder = self.scratch.join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
         let _removed = Scratch(folder.clone());
         let sources = separator.sources();
         let parts = Parts { files, geometry: separator.geometry(), sources: sources.len(), frames: job.plan.frames };
         let formats = vec![Format::LISTENING, Format::WORKING];
-        let export = Export { stems: Wanted::each(sources), formats, ..Export::default() };
-        let stop = Arc::clone(stop);
-        let made = at_low_priority("merge", move || merge(&parts, None, &folder, &export, &stop)).await??;
+        let (tags, _) = tags_of(&song, Some(&job.format)).map_err(SamplesError::from)?;
+        let export = Export { stems: Wanted::each(sources), formats, tags, ..Export::default() };
+        let (stop, outlines) = (Arc::clone(stop), folder.join("peaks.json"));
+        let written = outlines.clone();
+        let (made, analysis) = at_low_priority("merge", move || {
+            let made = merge(&parts, None, &folder, &export, &stop)?;
+            let (analysis, of_song) = analyse(&decoded.pcm)?;
+            let of_stems = made.iter().map(|stem| (stem.name.as_str(), &stem.peaks));
+            let all: BTreeMap<&str, &Peaks> = of_stems.chain([("song", &of_song)]).collect();
+            std::fs::write(&written, serde_json::to_vec(&all).map_err(std::io::Error::from)?)?;
+            Ok::<_, MergeError>((made, analysis))
+        })
+        .await??;
+        let peaks = self.keep(&outlines).await?;
 
         let kept = made.into_iter().map(|stem| async move {
             let (mp3, wav) = (stem.file(Format::LISTENING)?, stem.file(Format::WORKING)?);
@@ -157,7 +174,14 @@ impl Bench {
             Ok::<_, TaskError>((stem.name, StemFiles { mp3, wav }))
         });
         let files = try_join_all(kept).await?.into_iter().collect();
-        Ok(Output::Stems(Stems { files }))
+        let facts = Facts {
+            loudness: analysis.loudness,
+            loudness_range: analysis.loudness_range,
+            true_peak: analysis.true_peak,
+            tempo: analysis.tempo.map(|tempo| (tempo.bpm, tempo.confidence)),
+            key: analysis.key.map(|found| (found.key.to_string(), found.confidence)),
+        };
+        Ok(Output::Stems(Stems { files, facts: Some(Box::new(facts)), peaks: Some(peaks) }))
     }
 
     /// Stores a finished file on a majority of the nodes.

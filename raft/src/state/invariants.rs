@@ -17,7 +17,11 @@ fn commands() -> impl Strategy<Value = Command> {
         let file = Hash::of(task.to_string().as_bytes());
         let stems = [("drums".to_owned(), StemFiles { mp3: file, wav: file })].into();
         // The third task of this plan is the merge.
-        if task.index == 2 { Output::Stems(Stems { files: stems }) } else { Output::Part(file) }
+        if task.index == 2 {
+            Output::Stems(Stems { files: stems, facts: None, peaks: Some(file) })
+        } else {
+            Output::Part(file)
+        }
     };
     prop_oneof![
         1 => file.prop_map(move |hash| Command::AddSong {

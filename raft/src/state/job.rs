@@ -106,10 +106,31 @@ impl fmt::Display for JobState {
 }
 
 /// The separated sources.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stems {
     /// By the stem's name.
     pub files: BTreeMap<String, StemFiles>,
+    /// What was found in the song on the way.
+    #[serde(default)]
+    pub facts: Option<Box<Facts>>,
+    /// The waveforms of the song and its stems, to draw: a JSON file.
+    #[serde(default)]
+    pub peaks: Option<Hash>,
+}
+
+/// What musicians look for in a song.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// Integrated loudness in LUFS (EBU R128); none for silence.
+    pub loudness: Option<f64>,
+    /// Loudness range in LU (EBU Tech 3342).
+    pub loudness_range: Option<f64>,
+    /// The highest level in dBTP (ITU-R BS.1770).
+    pub true_peak: Option<f64>,
+    /// The tempo in beats per minute, and how sure it is, from 0 to 1; none where there is no beat.
+    pub tempo: Option<(f64, f64)>,
+    /// The key, as "F# minor", and how sure it is, from 0 to 1; none where there is none.
+    pub key: Option<(String, f64)>,
 }
 
 /// One stem's files.
@@ -210,7 +231,7 @@ pub struct Attempt {
 }
 
 /// A task's result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
     /// Some segments' share of every stem.

@@ -92,7 +92,7 @@ fn parse(words: &[&str], at: u64) -> Command {
         "finish" => Command::FinishTask { task: task(), attempt, node, output: Output::Part(hash(words[1])), at },
         "merge" => {
             let files = StemFiles { mp3: hash("mp3"), wav: hash("wav") };
-            let stems = Stems { files: [("drums".to_owned(), files)].into() };
+            let stems = Stems { files: [("drums".to_owned(), files)].into(), facts: None, peaks: None };
             Command::FinishTask { task: task(), attempt, node, output: Output::Stems(stems), at }
         }
         "fail" => Command::FailTask { task: task(), attempt, node, reason, at },
@@ -102,7 +102,7 @@ fn parse(words: &[&str], at: u64) -> Command {
         "cancel" => Command::CancelJob { job: id(), at },
         "retry" => Command::RetryJob { job: id(), at },
         "add-model" => Command::AddModel {
-            model: Model {
+            model: Box::new(Model {
                 name: words[1].into(),
                 files: vec![ModelFile {
                     name: "file.th".into(),
@@ -114,7 +114,7 @@ fn parse(words: &[&str], at: u64) -> Command {
                 segment: 100,
                 stride: 75,
                 added_at: at,
-            },
+            }),
         },
         "remove-model" => Command::RemoveModel { name: words[1].into() },
         other => panic!("there is no command {other}"),

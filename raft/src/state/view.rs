@@ -144,7 +144,9 @@ impl View {
         }
         for job in self.values::<Job>(keys::jobs(None))? {
             match &job.stems {
-                Some(stems) => found.extend(stems.files.values().flat_map(|files| [files.mp3, files.wav])),
+                Some(stems) => {
+                    found.extend(stems.files.values().flat_map(|files| [files.mp3, files.wav]).chain(stems.peaks));
+                }
                 None => found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
                     Some(Output::Part(part)) => Some(part),
                     _ => None,

@@ -60,6 +60,9 @@ pub(crate) enum Source {
 
 /// Gives a file of a song: `song`, or one of its stems, as `.mp3` or `.wav`.
 ///
+/// `peaks.json` has the waveforms of the song and its stems, to draw: for each part its `frames`, `frames_per_bucket`,
+/// and the lowest and highest sample of every bucket, of which 127 is full scale.
+///
 /// `song` may also have the extension that it was uploaded with, and comes as it was uploaded then. Ranges,
 /// conditions and HEAD are answered as in RFC 9110; a request for several ranges gets the whole file. Anyone who
 /// reaches the port may call this.
@@ -119,6 +122,11 @@ fn find(view: &View, song: &Song, file: &str) -> Result<Found, ApiError> {
             "mp3" | "wav" => Ok(Found::Converted),
             _ => Err(no_part(song, None, file)),
         };
+    }
+    if let Some(("peaks", "json")) = known {
+        // A song that was split by an older version has none.
+        let peaks = stems_of(view, song, &[])?.peaks;
+        return peaks.map(Found::Blob).ok_or_else(|| no_part(song, None, file));
     }
     let Some((part, format @ ("mp3" | "wav"))) = known else {
         return Err(no_part(song, None, file));
@@ -275,6 +283,7 @@ fn disposition(name: &str, format: &str, download: bool) -> String {
 fn content_type(format: &str) -> &'static str {
     match format {
         "mp3" => "audio/mpeg",
+        "json" => "application/json",
         "wav" => "audio/wav",
         "flac" => "audio/flac",
         "ogg" | "oga" => "audio/ogg",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, Query, rejection::QueryRejection};
 use raft::View;
 use raft::command::{Command, Refusal};
-use raft::state::{Job, JobState, Song, SongStatus};
+use raft::state::{Facts, Job, JobState, Song, SongStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -47,8 +47,44 @@ pub struct SongView {
     pub tasks_total: u32,
     /// Why the job failed, if it did.
     pub error: Option<String>,
+    /// What was found in the song; null until it is split.
+    pub facts: Option<FactsView>,
     /// The files there are: part, then format, then address.
     pub parts: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What musicians look for in a song.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FactsView {
+    /// Integrated loudness in LUFS (EBU R128); null for silence.
+    pub loudness: Option<f64>,
+    /// Loudness range in LU (EBU Tech 3342).
+    pub loudness_range: Option<f64>,
+    /// The highest level in dBTP (ITU-R BS.1770).
+    pub true_peak: Option<f64>,
+    /// The tempo in beats per minute; null where there is no beat.
+    pub tempo: Option<f64>,
+    /// How sure the tempo is, from 0 to 1.
+    pub tempo_confidence: Option<f64>,
+    /// The key; null where there is none.
+    #[schema(example = "F# minor")]
+    pub key: Option<String>,
+    /// How sure the key is, from 0 to 1.
+    pub key_confidence: Option<f64>,
+}
+
+impl FactsView {
+    fn of(facts: &Facts) -> Self {
+        Self {
+            loudness: facts.loudness,
+            loudness_range: facts.loudness_range,
+            true_peak: facts.true_peak,
+            tempo: facts.tempo.map(|(bpm, _)| bpm),
+            tempo_confidence: facts.tempo.map(|(_, confidence)| confidence),
+            key: facts.key.as_ref().map(|(key, _)| key.clone()),
+            key_confidence: facts.key.as_ref().map(|(_, confidence)| *confidence),
+        }
+    }
 }
 
 impl SongView {
@@ -81,6 +117,7 @@ impl SongView {
             size: song.size,
             job_id: song.job,
             added_at: song.added_at,
+            facts: job.and_then(|job| job.stems.as_ref()?.facts.as_deref()).map(FactsView::of),
             tasks_done: job.map_or(0, |job| job.done),
             tasks_total: job.map_or(0, |job| job.tasks),
             error: job.filter(|job| job.state == JobState::Failed).and_then(|job| job.error.clone()),

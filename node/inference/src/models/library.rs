@@ -269,7 +269,7 @@ impl Library {
 }
 
 /// The first eight digits of the SHA-256 that a file's name says: `NAME-8726e21a.th`.
-fn checksum_in(path: &Path) -> Option<String> {
+pub fn checksum_in(path: &Path) -> Option<String> {
     let (_, digits) = path.file_stem()?.to_str()?.rsplit_once('-')?;
     let digits_only = digits.len() == 8 && digits.chars().all(|digit| digit.is_ascii_hexdigit());
     digits_only.then(|| digits.to_ascii_lowercase())

@@ -13,7 +13,7 @@ use crate::htdemucs::{CheckpointError, HtDemucs};
 use crate::separator::Separator;
 use bag::Bag;
 pub use catalogue::{OFFICIAL, RELEASED, Released};
-pub use library::{Kept, Library, LibraryError, State, checksum_of};
+pub use library::{Kept, Library, LibraryError, State, checksum_in, checksum_of};
 
 /// What a model is made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
