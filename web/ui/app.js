@@ -21,7 +21,7 @@ function banner(text) {
 async function reload() {
   clearTimeout(again);
   try {
-    await songs.reload();
+    await Promise.all([songs.reload(), uploads.loadModels()]);
     banner("");
   } catch (problem) {
     banner(problem.message);

@@ -40,10 +40,11 @@ export async function whyNot(path) {
 }
 
 /** Uploads a file. `progress` is called with a number from 0 to 1. Returns { done, abort }. */
-export function upload(file, title, progress) {
+export function upload(file, title, model, progress) {
   const request = new XMLHttpRequest();
   const form = new FormData();
   if (title) form.append("title", title);
+  if (model) form.append("model", model);
   form.append("file", file, file.name);
   const done = new Promise((resolve, reject) => {
     request.upload.addEventListener("progress", (event) => {

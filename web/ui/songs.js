@@ -86,6 +86,16 @@ function remove(id, card) {
   cards.delete(id);
 }
 
+/** What musicians ask first, as far as it was found and is likely. */
+function facts(found) {
+  const sure = 0.3;
+  const words = [];
+  if (found?.tempo && found.tempo_confidence >= sure) words.push(`${Math.round(found.tempo)} BPM`);
+  if (found?.key && found.key_confidence >= sure) words.push(found.key);
+  if (typeof found?.loudness === "number") words.push(`${found.loudness.toFixed(1)} LUFS`);
+  return words;
+}
+
 class Card {
   constructor(song) {
     this.song = song;
@@ -119,7 +129,7 @@ class Card {
     this.song = song;
     say(this.title, song.title);
     const when = new Date(song.added_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-    say(this.about, [clock(song.seconds), song.format.toUpperCase(), bytes(song.size), when].join(" · "));
+    say(this.about, [clock(song.seconds), ...facts(song.facts), song.format.toUpperCase(), bytes(song.size), when].join(" · "));
     this.status.className = `status ${song.status}`;
     say(this.status, WORDS[song.status] ?? song.status.toLowerCase());
     this.open.hidden = song.status !== "SPLIT";

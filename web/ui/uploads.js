@@ -1,7 +1,7 @@
 // Adding songs: dropping or choosing them, one upload after the other, with its progress.
 
 import { announce, byId, bytes, el, say } from "./dom.js";
-import { Problem, upload } from "./net.js";
+import { Problem, ask, upload } from "./net.js";
 import { show } from "./songs.js";
 
 let limits = null;
@@ -14,13 +14,24 @@ export function setLimits(told) {
     `MP3, WAV, FLAC, Ogg Vorbis, M4A or AAC; up to ${bytes(told.upload_bytes)} and ${Math.floor(told.song_seconds / 60)} minutes.`);
 }
 
+/** Offers the models that the cluster has, when there is a choice. What was chosen stays. */
+export async function loadModels() {
+  const { models } = await ask("/models");
+  const select = byId("model");
+  const chosen = select.value;
+  select.replaceChildren(...models.map((model) =>
+    el("option", { value: model.name }, `${model.name} (${model.sources.length} stems)`)));
+  select.value = models.some((model) => model.name === chosen) ? chosen : (models.find((model) => model.default)?.name ?? "");
+  byId("model-field").hidden = models.length < 2;
+}
+
 export function start() {
   const form = byId("drop");
   const input = byId("files");
   const title = byId("title");
   const take = (files) => {
     const chosen = [...files];
-    chosen.forEach((file) => add(file, chosen.length === 1 ? title.value.trim() : ""));
+    chosen.forEach((file) => add(file, chosen.length === 1 ? title.value.trim() : "", byId("model").value));
     title.value = "";
   };
   form.addEventListener("submit", (event) => {
@@ -48,8 +59,8 @@ export function start() {
   window.addEventListener("beforeunload", (event) => { if (running) event.preventDefault(); });
 }
 
-function add(file, title) {
-  waiting.push(new Upload(file, title));
+function add(file, title, model) {
+  waiting.push(new Upload(file, title, model));
   run();
 }
 
@@ -61,9 +72,10 @@ async function run() {
 }
 
 class Upload {
-  constructor(file, title) {
+  constructor(file, title, model) {
     this.file = file;
     this.title = title;
+    this.model = model;
     this.cancelled = false;
     this.state = el("span", { class: "quiet" }, "waiting");
     this.bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
@@ -81,7 +93,7 @@ class Upload {
     if (this.cancelled) return;
     try {
       this.refuseEarly();
-      const sending = upload(this.file, this.title, (share) => this.progress(share));
+      const sending = upload(this.file, this.title, this.model, (share) => this.progress(share));
       this.sending = sending;
       const song = await sending.done;
       this.element.remove();
