@@ -93,7 +93,7 @@ impl HtDemucs {
     }
 }
 
-fn safetensors(bytes: &[u8]) -> Result<Checkpoint, String> {
+pub(super) fn safetensors(bytes: &[u8]) -> Result<Checkpoint, String> {
     let told = |error: &dyn std::fmt::Display| error.to_string();
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| told(&error))?;
     let notes = header.metadata().clone().unwrap_or_default();

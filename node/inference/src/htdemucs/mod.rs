@@ -11,6 +11,8 @@ mod checkpoint;
 mod config;
 mod dconv;
 mod frequency;
+mod fused;
+mod plain;
 mod spectrum;
 mod time;
 mod torch;
@@ -26,11 +28,9 @@ use crate::Stereo;
 use crate::separator::SeparateError;
 pub use checkpoint::CheckpointError;
 use config::Config;
-use dconv::DConvShape;
-use frequency::{FrequencyDecoder, FrequencyEncoder};
+use fused::Fused;
+use plain::Plain;
 use spectrum::Spectrum;
-use time::{TimeDecoder, TimeEncoder};
-use transformer::{Layer, LayerShape, Linear, Norm, spectrum_positions, wave_positions};
 use weights::Weights;
 
 /// A model cannot be built from a checkpoint.
@@ -73,21 +73,25 @@ pub struct HtDemucs {
     config: Config,
     segment: usize,
     spectrum: Spectrum,
-    encoders: Vec<(FrequencyEncoder, TimeEncoder)>,
-    /// In the order in which they are run: the narrowest first.
-    decoders: Vec<(FrequencyDecoder, TimeDecoder)>,
-    transformer: Option<Transformer>,
+    network: Network,
 }
 
-/// The transformer, with the linear layers that lead to its width and back.
-struct Transformer {
-    upsamplers: Option<[Linear; 2]>,
-    downsamplers: Option<[Linear; 2]>,
-    norms: [Norm; 2],
-    /// For the spectrum and the waveform.
-    layers: Vec<[Layer; 2]>,
-    /// Where each token is.
-    positions: [Tensor; 2],
+enum Network {
+    /// On a CPU.
+    Fused(Box<Fused>),
+    /// On any other device.
+    Plain(Box<Plain>),
+}
+
+/// Where networks run: on the first GPU of the kind that this program was built for, and else on the CPU.
+fn device() -> Result<Device, candle_core::Error> {
+    if cfg!(feature = "cuda") {
+        Device::new_cuda(0)
+    } else if cfg!(feature = "metal") {
+        Device::new_metal(0)
+    } else {
+        Ok(Device::Cpu)
+    }
 }
 
 impl HtDemucs {
@@ -97,41 +101,12 @@ impl HtDemucs {
         let segment = config.segment().unwrap_or_default();
         let mut weights = Weights::new(tensors);
         let spectrum = Spectrum::new(config.nfft);
-        let sources = config.sources.len();
-        let (mut encoders, mut decoders) = (Vec::new(), Vec::new());
-        for index in 0..config.depth {
-            let inner = config.channels_at(index);
-            let [outer, outer_time] = match index {
-                0 => [4, 2],
-                index => [config.channels_at(index - 1); 2],
-            };
-            let branch = DConvShape { channels: inner, hidden: config.hidden(inner), depth: config.dconv_depth };
-            let of_encoder = (config.dconv_mode & 1 != 0).then_some(branch);
-            let of_decoder = (config.dconv_mode & 2 != 0).then_some(branch);
-            let embedding = (index == 0 && config.freq_emb != 0.0)
-                .then(|| {
-                    let shape = [spectrum.frequencies() / frequency::STRIDE, inner];
-                    let weight = weights.take("freq_emb.embedding.weight", &shape)?;
-                    let scale = config.emb_scale * config.freq_emb;
-                    Ok::<_, ModelError>(weight.iter().map(|value| value * scale).collect())
-                })
-                .transpose()?;
-            let name = format!("encoder.{index}");
-            let of_frequency = FrequencyEncoder::load(&mut weights, &name, [outer, inner], of_encoder, embedding)?;
-            let of_time = TimeEncoder::load(&mut weights, &format!("t{name}"), [outer_time, inner], of_encoder)?;
-            encoders.push((of_frequency, of_time));
-
-            let last = index == 0;
-            let [outer, outer_time] = if last { [4 * sources, 2 * sources] } else { [outer, outer_time] };
-            let name = format!("decoder.{}", config.depth - 1 - index);
-            let of_frequency = FrequencyDecoder::load(&mut weights, &name, [inner, outer], of_decoder, last)?;
-            let of_time = TimeDecoder::load(&mut weights, &format!("t{name}"), [inner, outer_time], of_decoder, last)?;
-            decoders.insert(0, (of_frequency, of_time));
-        }
-        let transformer =
-            (config.t_layers > 0).then(|| Transformer::load(&mut weights, &config, &spectrum, segment)).transpose()?;
+        let network = match device()? {
+            Device::Cpu => Network::Fused(Box::new(Fused::load(&mut weights, &config, &spectrum, segment)?)),
+            device => Network::Plain(Box::new(Plain::load(&mut weights, &config, &spectrum, segment, &device)?)),
+        };
         weights.finish()?;
-        Ok(Self { config, segment, spectrum, encoders, decoders, transformer })
+        Ok(Self { config, segment, spectrum, network })
     }
 
     /// The stems, in the order of the output.
@@ -151,24 +126,13 @@ impl HtDemucs {
         let (spectrum, of_spectrum) = normalised(self.spectrum.forward(mixture)?);
         let interleaved = mixture[0].iter().zip(&mixture[1]).flat_map(|(left, right)| [*left, *right]).collect();
         let (wave, of_wave) = normalised(interleaved);
-        let mut x = Tensor::from_vec(spectrum, (frequencies, 4, frames), &Device::Cpu)?;
-        let mut xt = Tensor::from_vec(wave, (self.segment, 2), &Device::Cpu)?;
+        let x = Tensor::from_vec(spectrum, (frequencies, 4, frames), &Device::Cpu)?;
+        let xt = Tensor::from_vec(wave, (self.segment, 2), &Device::Cpu)?;
 
-        let mut skips = Vec::new();
-        for (of_frequency, of_time) in &self.encoders {
-            let length = xt.dims2()?.0;
-            x = of_frequency.forward(&x)?;
-            xt = of_time.forward(&xt)?;
-            skips.push((x.clone(), xt.clone(), length));
-        }
-        if let Some(transformer) = &self.transformer {
-            (x, xt) = transformer.forward(&x, &xt)?;
-        }
-        for ((of_frequency, of_time), (skip, skip_time, length)) in self.decoders.iter().zip(skips.into_iter().rev()) {
-            x = of_frequency.forward(x, skip)?;
-            xt = of_time.forward(xt, skip_time, length)?;
-        }
-
+        let (x, xt) = match &self.network {
+            Network::Fused(network) => network.forward(x, xt)?,
+            Network::Plain(network) => network.forward(x, xt)?,
+        };
         let x = x.flatten_all()?.to_vec1::<f32>()?;
         let mut channels = self.spectrum.inverse(&x, self.segment, of_spectrum)?.into_iter();
         let xt = xt.flatten_all()?.to_vec1::<f32>()?;
@@ -196,75 +160,4 @@ fn normalised(mut values: Vec<f32>) -> (Vec<f32>, [f32; 2]) {
     let (mean, factor) = (mean as f32, 1.0 / (1e-5 + std));
     values.iter_mut().for_each(|value| *value = (*value - mean) * factor);
     (values, [std, mean])
-}
-
-impl Transformer {
-    fn load(weights: &mut Weights, config: &Config, spectrum: &Spectrum, segment: usize) -> Result<Self, ModelError> {
-        let (narrow, width) = (config.channels_at(config.depth - 1), config.width());
-        let mut resampler = |name: &str, shape: [usize; 3]| {
-            let mut both = ["", "_t"].into_iter().map(|branch| {
-                let name = format!("channel_{name}{branch}");
-                Linear::load(weights, [&format!("{name}.weight"), &format!("{name}.bias")], &shape)
-            });
-            match (both.next(), both.next()) {
-                (Some(one), Some(other)) => Ok([one?, other?]),
-                _ => Err(ModelError::Missing(name.into())),
-            }
-        };
-        let resampled = config.bottom_channels > 0;
-        let upsamplers = resampled.then(|| resampler("upsampler", [width, narrow, 1])).transpose()?;
-        let downsamplers = resampled.then(|| resampler("downsampler", [narrow, width, 1])).transpose()?;
-        let shape = LayerShape {
-            channels: width,
-            hidden: (width as f64 * config.t_hidden_scale) as usize,
-            heads: config.t_heads,
-        };
-        let mut layers = Vec::new();
-        for index in 0..config.t_layers {
-            let cross = (index % 2 == 1) != config.t_cross_first;
-            let mut layer =
-                |branch: &str| Layer::load(weights, &format!("crosstransformer.layers{branch}.{index}"), shape, cross);
-            layers.push([layer("")?, layer("_t")?]);
-        }
-        let norms = [
-            Norm::load(weights, "crosstransformer.norm_in", width)?,
-            Norm::load(weights, "crosstransformer.norm_in_t", width)?,
-        ];
-        let shrunk = |length: usize| (0..config.depth).fold(length, |length, _| length.div_ceil(frequency::STRIDE));
-        let (frames, frequencies) = (spectrum.frames(segment), shrunk(spectrum.frequencies()));
-        let length = shrunk(segment);
-        let tensor = |mut positions: Vec<f32>, tokens: usize| {
-            positions.iter_mut().for_each(|position| *position *= config.t_weight_pos_embed);
-            Tensor::from_vec(positions, (tokens, width), &Device::Cpu)
-        };
-        let positions = [
-            tensor(spectrum_positions(frames, frequencies, width, config.t_max_period), frames * frequencies)?,
-            tensor(wave_positions(length, width, config.t_max_period), length)?,
-        ];
-        Ok(Self { upsamplers, downsamplers, norms, layers, positions })
-    }
-
-    /// `[frequencies, channels, frames]` and `[length, channels]`, to the same.
-    fn forward(&self, x: &Tensor, xt: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
-        let (frequencies, channels, frames) = x.dims3()?;
-        // Tokens frame by frame, and in each its frequencies.
-        let tokens = x.permute((2, 0, 1))?.contiguous()?.reshape((frames * frequencies, channels))?;
-        let mut both = [tokens, xt.clone()];
-        if let Some(upsamplers) = &self.upsamplers {
-            both = [upsamplers[0].forward(&both[0])?, upsamplers[1].forward(&both[1])?];
-        }
-        for ((tokens, norm), positions) in both.iter_mut().zip(&self.norms).zip(&self.positions) {
-            *tokens = (norm.forward(tokens)? + positions)?;
-        }
-        for [of_spectrum, of_wave] in &self.layers {
-            // Both see the other as it was before this layer.
-            both = [of_spectrum.forward(&both[0], &both[1])?, of_wave.forward(&both[1], &both[0])?];
-        }
-        if let Some(downsamplers) = &self.downsamplers {
-            both = [downsamplers[0].forward(&both[0])?, downsamplers[1].forward(&both[1])?];
-        }
-        let [tokens, xt] = both;
-        let x = tokens.reshape((frames, frequencies, channels))?.permute((1, 2, 0))?.contiguous()?;
-        Ok((x, xt))
-    }
 }
