@@ -236,6 +236,28 @@ async fn a_model_that_one_node_has_serves_all() {
     let answer: serde_json::Value = upload(1).await.json().await.unwrap();
     let made = answer["data"]["song"].clone();
     assert_eq!(made["id"], 1, "{answer}");
+    let form = |formats: &str| {
+        let bytes = Part::bytes(std::fs::read(song(8, 31)).unwrap()).file_name("song.wav");
+        Form::new().text("formats", formats.to_owned()).part("file", bytes)
+    };
+    let url = cluster.url(2, "/songs/upload");
+    for (formats, said) in [("ogg", "flac:24"), ("mp3:5", "320"), ("wav:int16, wav:float32", "both")] {
+        let answer = cluster.client.post(&url).multipart(form(formats)).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{formats}");
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(said), "{text}");
+    }
+    let answer = cluster.client.post(&url).multipart(form("flac:24, mp3:128")).send().await.unwrap();
+    let answer: serde_json::Value = answer.json().await.unwrap();
+    let compact = answer["data"]["song"].clone();
+    assert!(compact["job_id"] != made["job_id"], "{answer}");
+    cluster.split(1, &compact).await;
+    let (flac, mp3) = (cluster.part(1, &compact, "bass.flac").await, cluster.part(1, &compact, "bass.mp3").await);
+    assert!(flac.starts_with(b"fLaC") && mp3.len() < 150_000, "{} bytes", mp3.len());
+    // What the job did not make is made when it is asked for, and mixes are made of what there is.
+    assert!(cluster.part(2, &compact, "bass.wav").await.starts_with(b"RIFF"));
+    assert!(cluster.part(2, &compact, "mix.mp3?bass=1&drums=0.5").await.len() > 100_000);
+
     // The node that the model came from is not needed any more.
     cluster.kill(0);
     cluster.split(2, &made).await;

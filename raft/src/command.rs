@@ -12,7 +12,7 @@ use crate::state::{Model, Output, Plan, Song, Task, TaskId};
 /// A change of the cluster's state. Times are milliseconds since 1970, for people to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
-    /// A song whose file a majority holds. The same file and model share one job.
+    /// A song whose file a majority holds. The same file, model and formats share one job.
     AddSong {
         /// What people call it.
         title: String,
@@ -28,6 +28,8 @@ pub enum Command {
         plan: Plan,
         /// The model of its job.
         model: String,
+        /// The formats of the stems, as `inference` writes them.
+        formats: Vec<String>,
         /// How often each task may fail.
         max_attempts: u32,
         /// When.

@@ -88,6 +88,7 @@ fn add(title: &str) -> Command {
         uploader_id: None,
         plan: Plan { frames: 1, segments: 3, segments_per_task: 2 },
         model: "spectral".into(),
+        formats: vec!["mp3:320".into()],
         max_attempts: 3,
         at: 0,
     }

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::try_join_all;
 use inference::Separator;
 use inference::analysis::{Peaks, analyse};
-use inference::encode::Format;
+use inference::encode::{EncodeError, Format};
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
 use inference::tags::tags_of;
-use raft::state::{Facts, Job, Output, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
+use raft::state::{Facts, Job, Output, Stems, Task, TaskId, TaskKind, TaskState};
 use storage::NodeId;
 use storage::blobs::{BlobError, Hash};
 use storage::sharing::{ShareError, Sharing};
@@ -152,7 +152,8 @@ impl Bench {
         let _removed = Scratch(folder.clone());
         let sources = separator.sources();
         let parts = Parts { files, geometry: separator.geometry(), sources: sources.len(), frames: job.plan.frames };
-        let formats = vec![Format::LISTENING, Format::WORKING];
+        let formats = job.formats.iter().map(|format| format.parse()).collect::<Result<Vec<Format>, _>>();
+        let formats = formats.map_err(|error| MergeError::from(EncodeError::from(error)))?;
         let (tags, _) = tags_of(&song, Some(&job.format)).map_err(SamplesError::from)?;
         let export = Export { stems: Wanted::each(sources), formats, tags, ..Export::default() };
         let (stop, outlines) = (Arc::clone(stop), folder.join("peaks.json"));
@@ -169,9 +170,10 @@ impl Bench {
         let peaks = self.keep(&outlines).await?;
 
         let kept = made.into_iter().map(|stem| async move {
-            let (mp3, wav) = (stem.file(Format::LISTENING)?, stem.file(Format::WORKING)?);
-            let (mp3, wav) = tokio::try_join!(self.keep(mp3), self.keep(wav))?;
-            Ok::<_, TaskError>((stem.name, StemFiles { mp3, wav }))
+            let kept = stem.files.iter().map(|(format, file)| async move {
+                Ok::<_, TaskError>((format.extension().to_owned(), self.keep(file).await?))
+            });
+            Ok::<_, TaskError>((stem.name, try_join_all(kept).await?.into_iter().collect()))
         });
         let files = try_join_all(kept).await?.into_iter().collect();
         let facts = Facts {

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::keys;
 use super::{
-    Attempt, Event, Job, JobState, Model, Output, Plan, Read, Song, Stems, Task, TaskId, TaskKind, TaskState,
-    Transaction, ViewError,
+    Attempt, Event, Job, JobState, Model, Output, Read, Song, Stems, Task, TaskId, TaskKind, TaskState, Transaction,
+    ViewError,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -57,13 +57,31 @@ fn forget(state: &mut Transaction, index: u64) -> Result<(), ViewError> {
 
 fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
     match command {
-        Command::AddSong { title, hash, size, format, uploader_id, plan, model, max_attempts, at } => {
+        Command::AddSong { title, hash, size, format, uploader_id, plan, model, formats, max_attempts, at } => {
             if plan.segments == 0 || plan.segments_per_task == 0 {
                 refuse!(Refusal::EmptyPlan);
             }
-            let job = match job_for(state, hash, model)? {
+            let job = match job_for(state, hash, model, formats)? {
                 Some(job) => job,
-                None => add_job(state, hash, model, *plan, format, *max_attempts, *at)?,
+                None => {
+                    let job = Job {
+                        id: next(state, "job")?,
+                        hash: *hash,
+                        model: model.clone(),
+                        formats: formats.clone(),
+                        plan: *plan,
+                        format: format.clone(),
+                        state: JobState::Pending,
+                        tasks: 0,
+                        done: 0,
+                        max_attempts: *max_attempts,
+                        error: None,
+                        created_at: *at,
+                        finished_at: None,
+                        stems: None,
+                    };
+                    add_job(state, job)?
+                }
             };
             let song = Song {
                 id: next(state, "song")?,
@@ -135,29 +153,20 @@ fn next(state: &mut Transaction, name: &str) -> Result<u64, ViewError> {
     Ok(number)
 }
 
-/// The job that a new song with this file and model can share.
-fn job_for(state: &Transaction, hash: &Hash, model: &str) -> Result<Option<u64>, ViewError> {
-    let Some(id) = state.value::<u64>(&keys::job_of(hash, model))? else {
+/// The job that a new song with this file, model and formats can share.
+fn job_for(state: &Transaction, hash: &Hash, model: &str, formats: &[String]) -> Result<Option<u64>, ViewError> {
+    let Some(id) = state.value::<u64>(&keys::job_of(hash, model, formats))? else {
         return Ok(None);
     };
     let usable = state.job(id)?.is_some_and(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
     Ok(usable.then_some(id))
 }
 
-fn add_job(
-    state: &mut Transaction,
-    hash: &Hash,
-    model: &str,
-    plan: Plan,
-    format: &str,
-    max_attempts: u32,
-    at: u64,
-) -> Result<u64, ViewError> {
-    let id = next(state, "job")?;
-    let mut tasks = 0;
-    for kind in plan.kinds() {
+/// Adds a job with the tasks of its plan.
+fn add_job(state: &mut Transaction, mut job: Job) -> Result<u64, ViewError> {
+    for kind in job.plan.kinds() {
         let task = Task {
-            id: TaskId { job: id, index: tasks },
+            id: TaskId { job: job.id, index: job.tasks },
             kind,
             state: if matches!(kind, TaskKind::Merge) { TaskState::Waiting } else { TaskState::Pending },
             attempt: 1,
@@ -166,28 +175,13 @@ fn add_job(
             output: None,
         };
         put_task(state, &task)?;
-        tasks += 1;
+        job.tasks += 1;
     }
-    let job = Job {
-        id,
-        hash: *hash,
-        model: model.into(),
-        plan,
-        format: format.into(),
-        state: JobState::Pending,
-        tasks,
-        done: 0,
-        max_attempts,
-        error: None,
-        created_at: at,
-        finished_at: None,
-        stems: None,
-    };
-    state.put(keys::job(id), &job)?;
+    state.put(keys::job(job.id), &job)?;
     // A job that failed or was cancelled before stays with the songs that have it.
-    state.put(keys::job_of(hash, model), &id)?;
-    state.tell(Event::Job { id });
-    Ok(id)
+    state.put(keys::job_of(&job.hash, &job.model, &job.formats), &job.id)?;
+    state.tell(Event::Job { id: job.id });
+    Ok(job.id)
 }
 
 /// Stores a task and keeps the marks of open tasks true.
@@ -239,7 +233,7 @@ fn remove_job(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
         state.delete(keys::open(task.id));
     }
     state.delete(keys::job(id));
-    let of = keys::job_of(&job.hash, &job.model);
+    let of = keys::job_of(&job.hash, &job.model, &job.formats);
     if state.value::<u64>(&of)? == Some(id) {
         state.delete(of);
     }
@@ -413,7 +407,7 @@ fn retry(state: &mut Transaction, id: u64) -> Applied<Answer> {
     job.state = JobState::Pending;
     job.error = None;
     job.finished_at = None;
-    state.put(keys::job_of(&job.hash, &job.model), &id)?;
+    state.put(keys::job_of(&job.hash, &job.model, &job.formats), &id)?;
     put_job(state, &job)?;
     Ok(Ok(Answer::Done))
 }

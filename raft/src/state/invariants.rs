@@ -5,7 +5,7 @@ use storage::blobs::Hash;
 use uuid::Uuid;
 
 use super::scripted::Machine;
-use super::{JobState, Output, Plan, StemFiles, Stems, TaskId, TaskKind, TaskState};
+use super::{JobState, Output, Plan, Stems, TaskId, TaskKind, TaskState};
 use crate::command::Command;
 
 fn commands() -> impl Strategy<Value = Command> {
@@ -15,7 +15,7 @@ fn commands() -> impl Strategy<Value = Command> {
     let claim = (task.clone(), 1u32..4, 0u64..2);
     let output = |task: TaskId| {
         let file = Hash::of(task.to_string().as_bytes());
-        let stems = [("drums".to_owned(), StemFiles { mp3: file, wav: file })].into();
+        let stems = [("drums".to_owned(), [("mp3".to_owned(), file)].into())].into();
         // The third task of this plan is the merge.
         if task.index == 2 {
             Output::Stems(Stems { files: stems, facts: None, peaks: Some(file) })
@@ -32,6 +32,7 @@ fn commands() -> impl Strategy<Value = Command> {
             uploader_id: None,
             plan,
             model: "spectral".into(),
+            formats: vec!["mp3".into()],
             max_attempts: 2,
             at,
         }),

@@ -39,7 +39,7 @@ impl Plan {
     }
 }
 
-/// What a user asked for: one file separated by one model.
+/// What a user asked for: one file separated by one model into files of some formats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Its number.
@@ -48,6 +48,8 @@ pub struct Job {
     pub hash: Hash,
     /// The model.
     pub model: String,
+    /// The formats of the stems, as `inference` writes them; no two with the same extension.
+    pub formats: Vec<String>,
     /// How it is cut.
     pub plan: Plan,
     /// The file's extension in lower case.
@@ -108,8 +110,8 @@ impl fmt::Display for JobState {
 /// The separated sources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stems {
-    /// By the stem's name.
-    pub files: BTreeMap<String, StemFiles>,
+    /// By the stem's name, and then by the file's extension.
+    pub files: BTreeMap<String, BTreeMap<String, Hash>>,
     /// What was found in the song on the way.
     #[serde(default)]
     pub facts: Option<Box<Facts>>,
@@ -131,15 +133,6 @@ pub struct Facts {
     pub tempo: Option<(f64, f64)>,
     /// The key, as "F# minor", and how sure it is, from 0 to 1; none where there is none.
     pub key: Option<(String, f64)>,
-}
-
-/// One stem's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StemFiles {
-    /// For listening.
-    pub mp3: Hash,
-    /// For working on.
-    pub wav: Hash,
 }
 
 /// Which task.

@@ -100,9 +100,9 @@ pub fn songs_of(hash: &Hash) -> Range {
     under(key(SONG_OF, &[hash.as_bytes()]))
 }
 
-/// The job of a file and a model.
-pub fn job_of(hash: &Hash, model: &str) -> Vec<u8> {
-    key(JOB_OF, &[hash.as_bytes(), model.as_bytes()])
+/// The job of a file, a model and formats.
+pub fn job_of(hash: &Hash, model: &str, formats: &[String]) -> Vec<u8> {
+    key(JOB_OF, &[hash.as_bytes(), model.as_bytes(), b"\0", formats.join(",").as_bytes()])
 }
 
 /// The answer to a request.

@@ -23,7 +23,7 @@ use storage::database::DatabaseError;
 use storage::wire::WireError;
 
 pub use apply::apply;
-pub use job::{Attempt, Facts, Job, JobState, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState};
+pub use job::{Attempt, Facts, Job, JobState, Output, Plan, Stems, Task, TaskId, TaskKind, TaskState};
 pub use model::{Model, ModelFile};
 pub use song::{Song, SongStatus};
 pub use transaction::{Changes, Transaction};

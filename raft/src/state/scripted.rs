@@ -11,8 +11,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Event, Model, ModelFile, Output, Plan, StemFiles, Stems, Task, TaskId, TaskKind, TaskState, Transaction, View,
-    apply,
+    Event, Model, ModelFile, Output, Plan, Stems, Task, TaskId, TaskKind, TaskState, Transaction, View, apply,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -84,6 +83,7 @@ fn parse(words: &[&str], at: u64) -> Command {
                 segments_per_task: number(words, "per-task", 2) as u32,
             },
             model: value(words, "model").unwrap_or("spectral").into(),
+            formats: value(words, "formats").unwrap_or("mp3:320,wav:int16").split(',').map(str::to_owned).collect(),
             max_attempts: number(words, "attempts", 3) as u32,
             at,
         },
@@ -91,7 +91,7 @@ fn parse(words: &[&str], at: u64) -> Command {
         "claim" => Command::ClaimTask { task: task(), attempt, node, at },
         "finish" => Command::FinishTask { task: task(), attempt, node, output: Output::Part(hash(words[1])), at },
         "merge" => {
-            let files = StemFiles { mp3: hash("mp3"), wav: hash("wav") };
+            let files = ["mp3", "wav"].map(|format| (format.to_owned(), hash(format))).into();
             let stems = Stems { files: [("drums".to_owned(), files)].into(), facts: None, peaks: None };
             Command::FinishTask { task: task(), attempt, node, output: Output::Stems(stems), at }
         }

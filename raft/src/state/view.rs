@@ -99,14 +99,6 @@ impl View {
         self.newest(keys::jobs(before), limit)
     }
 
-    /// The job that separates this file with this model.
-    pub fn job_by(&self, hash: &Hash, model: &str) -> Result<Option<Job>, ViewError> {
-        match self.value::<u64>(&keys::job_of(hash, model))? {
-            Some(id) => self.job(id),
-            None => Ok(None),
-        }
-    }
-
     /// A model that was added to the cluster.
     pub fn model(&self, name: &str) -> Result<Option<Model>, ViewError> {
         self.value(&keys::model(name))
@@ -145,7 +137,7 @@ impl View {
         for job in self.values::<Job>(keys::jobs(None))? {
             match &job.stems {
                 Some(stems) => {
-                    found.extend(stems.files.values().flat_map(|files| [files.mp3, files.wav]).chain(stems.peaks));
+                    found.extend(stems.files.values().flat_map(|files| files.values().copied()).chain(stems.peaks));
                 }
                 None => found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
                     Some(Output::Part(part)) => Some(part),

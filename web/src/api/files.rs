@@ -3,6 +3,7 @@
 //! A blob is served in pieces, each compared with its hash before it is sent. A damaged or missing piece is fetched
 //! from another node in the middle of the answer, and the listener hears nothing of it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use inference::encode::{Format, encode};
-use inference::tags::Tags;
+use inference::tags::tags_of;
 use raft::View;
 use raft::state::{JobState, Song, Stems};
 use serde::Deserialize;
@@ -58,7 +59,8 @@ pub(crate) enum Source {
     Made(PathBuf),
 }
 
-/// Gives a file of a song: `song`, or one of its stems, as `.mp3` or `.wav`.
+/// Gives a file of a song: `song`, or one of its stems, as `.mp3`, `.wav` or `.flac`. What the job did not make is made
+/// now, in 16 bits or at 320 kbit/s.
 ///
 /// `peaks.json` has the waveforms of the song and its stems, to draw: for each part its `frames`, `frames_per_bucket`,
 /// and the lowest and highest sample of every bucket, of which 127 is full scale.
@@ -96,9 +98,8 @@ pub(crate) async fn file(
     let (part, format) = file.rsplit_once('.').unwrap_or((&file, ""));
     let (source, tag) = match found {
         Found::Blob(hash) => (Source::Blob(hash), hash.to_string()),
-        Found::Converted => {
-            let tag = format!("{}-{format}", song.hash);
-            (Source::Made(convert(&state, &song, format).await?), tag)
+        Found::Converted { from, extension } => {
+            (Source::Made(convert(&state, from, extension, format).await?), format!("{from}-{format}"))
         }
     };
     let name = if part == "song" { song.title } else { format!("{} - {part}", song.title) };
@@ -110,8 +111,11 @@ pub(crate) async fn file(
 /// Where a song's file comes from.
 enum Found {
     Blob(Hash),
-    /// From the song itself, in another format.
-    Converted,
+    /// From a file in another format, whose extension this is.
+    Converted {
+        from: Hash,
+        extension: String,
+    },
 }
 
 fn find(view: &View, song: &Song, file: &str) -> Result<Found, ApiError> {
@@ -119,7 +123,7 @@ fn find(view: &View, song: &Song, file: &str) -> Result<Found, ApiError> {
     if let Some(("song", format)) = known {
         return match format {
             _ if format == song.format => Ok(Found::Blob(song.hash)),
-            "mp3" | "wav" => Ok(Found::Converted),
+            "mp3" | "wav" | "flac" => Ok(Found::Converted { from: song.hash, extension: song.format.clone() }),
             _ => Err(no_part(song, None, file)),
         };
     }
@@ -128,14 +132,22 @@ fn find(view: &View, song: &Song, file: &str) -> Result<Found, ApiError> {
         let peaks = stems_of(view, song, &[])?.peaks;
         return peaks.map(Found::Blob).ok_or_else(|| no_part(song, None, file));
     }
-    let Some((part, format @ ("mp3" | "wav"))) = known else {
+    let Some((part, format @ ("mp3" | "wav" | "flac"))) = known else {
         return Err(no_part(song, None, file));
     };
     let stems = stems_of(view, song, &[part])?;
-    let Some(files) = stems.files.get(part) else {
-        return Err(no_part(song, Some(&stems), file));
-    };
-    Ok(Found::Blob(if format == "mp3" { files.mp3 } else { files.wav }))
+    let files = stems.files.get(part).ok_or_else(|| no_part(song, Some(&stems), file))?;
+    match (files.get(format), best_of(files)) {
+        (Some(hash), _) => Ok(Found::Blob(*hash)),
+        (None, Some((extension, from))) => Ok(Found::Converted { from, extension }),
+        (None, None) => Err(no_part(song, Some(&stems), file)),
+    }
+}
+
+/// The file of a stem that lost least, with its extension.
+pub(crate) fn best_of(files: &BTreeMap<String, Hash>) -> Option<(String, Hash)> {
+    let of = |format: &str| Some((format.to_owned(), *files.get(format)?));
+    of("wav").or_else(|| of("flac")).or_else(|| of("mp3"))
 }
 
 /// The song's stems. If they are not made, those in `wanted` that its model would not make either are no parts at all.
@@ -173,26 +185,32 @@ fn no_part(song: &Song, stems: Option<&Stems>, file: &str) -> ApiError {
         |stems| stems.files.keys().map(String::as_str).collect(),
     );
     ApiError::NoPart(format!(
-        "The song {} has no file {asked:?}. Ask for one of song, {}, with the ending .mp3 or .wav.",
+        "The song {} has no file {asked:?}. Ask for one of song, {}, with the ending .mp3, .wav or .flac.",
         song.id,
         parts.join(", ")
     ))
 }
 
-/// The whole song as MP3 or WAV, made once from what was uploaded.
-async fn convert(state: &State, song: &Song, format: &str) -> Result<PathBuf, ApiError> {
+/// A file in another format, made once.
+async fn convert(state: &State, from: Hash, extension: String, format: &str) -> Result<PathBuf, ApiError> {
     let sharing = &state.app.sharing;
-    sharing.fetch(&song.hash).await?;
-    let (from, hint, to) = (sharing.blobs().path(&song.hash), song.format.clone(), format.to_owned());
-    state.cache.get(&format!("song-{}.{format}", song.hash), move |half| convert_here(&from, &hint, half, &to)).await
+    sharing.fetch(&from).await?;
+    let (path, to) = (sharing.blobs().path(&from), format.to_owned());
+    let name = format!("made-{from}.{format}");
+    state.cache.get(&name, move |half| convert_here(&path, &extension, half, &to)).await
 }
 
 fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Result<(), ApiError> {
     let mut samples = half.as_os_str().to_owned();
     samples.push(".samples");
     let pcm = inference::decode::decode_to(from, Some(hint), FilePath::new(&samples))?;
-    let format = if to == "wav" { Format::WORKING } else { Format::LISTENING };
-    Ok(encode(&pcm, half, format, &Tags::default())?)
+    let format = match to {
+        "wav" => Format::WORKING,
+        "flac" => Format::Flac { bits: 16 },
+        _ => Format::LISTENING,
+    };
+    let (tags, _) = tags_of(from, Some(hint))?;
+    Ok(encode(&pcm, half, format, &tags)?)
 }
 
 /// Answers with a file, or the part of it that is asked for.

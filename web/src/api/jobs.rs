@@ -90,6 +90,8 @@ pub struct JobView {
     pub hash: String,
     /// The model that separates it.
     pub model: String,
+    /// The formats of the stems.
+    pub formats: Vec<String>,
     /// `pending`, `running`, `done`, `failed` or `cancelled`.
     #[schema(example = "running")]
     pub state: &'static str,
@@ -116,6 +118,7 @@ impl JobView {
             id: job.id,
             hash: job.hash.to_string(),
             model: job.model,
+            formats: job.formats,
             state: match job.state {
                 JobState::Pending => "pending",
                 JobState::Running => "running",

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use storage::blobs::Hash;
 use utoipa::IntoParams;
 
-use super::files::{Served, Source, serve, stems_of};
+use super::files::{Served, Source, best_of, serve, stems_of};
 use super::songs::song_of;
 use crate::State;
 use crate::answer::{Answer, Empty};
@@ -81,7 +81,7 @@ pub(crate) async fn mix(
                         stems.join(", ")
                     )));
                 };
-                inputs.push((stem, files.wav, weight));
+                inputs.extend(best_of(files).map(|(_, hash)| (stem, hash, weight)));
             }
             Ok((song.title, inputs))
         })

@@ -102,9 +102,9 @@ impl SongView {
                 .map(|format| ((*format).to_owned(), format!("/songs/{}/{part}.{format}", song.id)))
                 .collect::<BTreeMap<_, _>>()
         };
-        let mut parts = BTreeMap::from([("song".to_owned(), links("song", &["mp3", "wav"]))]);
+        let mut parts = BTreeMap::from([("song".to_owned(), links("song", &["mp3", "wav", "flac"]))]);
         if let Some(stems) = job.and_then(|job| job.stems.as_ref()) {
-            parts.extend(stems.files.keys().map(|stem| (stem.clone(), links(stem, &["mp3", "wav"]))));
+            parts.extend(stems.files.keys().map(|stem| (stem.clone(), links(stem, &["mp3", "wav", "flac"]))));
         }
         Self {
             parts,

@@ -16,6 +16,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use futures_util::{StreamExt, stream};
 use inference::decode::{self, Probe};
+use inference::encode::Format;
 use inference::{DEFAULT_MODEL, Geometry};
 use raft::View;
 use raft::command::{Answer as Applied, Command};
@@ -52,6 +53,10 @@ pub(crate) struct UploadForm {
     title: Option<String>,
     /// The model to separate with; the node's own choice if it is not given.
     model: Option<String>,
+    /// The formats of the stems, with commas between them, no two of the same kind: `mp3:320`, `flac:16`, `flac:24`,
+    /// `wav:int16`, `wav:int24`, `wav:float32`. MP3 and 16-bit WAV if it is not given.
+    #[schema(example = "mp3:256,flac:24")]
+    formats: Option<String>,
     /// The song: mp3, wav, flac, ogg (Vorbis), m4a or aac.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
@@ -114,6 +119,7 @@ async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiE
         uploader_id: None,
         plan: Plan { frames, segments, segments_per_task: app.segments_per_task },
         model,
+        formats: received.formats,
         max_attempts: app.max_attempts,
         at: now(),
     };
@@ -147,10 +153,31 @@ fn geometry_of(view: &View, name: &str, default: &str) -> Result<Geometry, ApiEr
     )))
 }
 
+/// The formats that a form asks for, as the state keeps them.
+fn formats_of(text: &str) -> Result<Vec<String>, ApiError> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let asked = words.map(str::parse).collect::<Result<Vec<Format>, _>>();
+    let mut formats = asked.map_err(|error| ApiError::Malformed(format!("The formats cannot be made: {error}.")))?;
+    if formats.is_empty() {
+        formats = vec![Format::LISTENING, Format::WORKING];
+    }
+    formats.sort();
+    if let Some(two) = formats.windows(2).find(|two| two[0].extension() == two[1].extension()) {
+        return Err(ApiError::Malformed(format!(
+            "The formats {} and {} would both be .{}. Ask for one of them.",
+            two[0],
+            two[1],
+            two[0].extension()
+        )));
+    }
+    Ok(formats.iter().map(Format::to_string).collect())
+}
+
 /// An upload that arrived whole.
 pub(crate) struct Received {
     title: String,
     model: Option<String>,
+    formats: Vec<String>,
     file_name: Option<String>,
     staged: Staged,
 }
@@ -216,11 +243,12 @@ impl Incoming {
                 "This is no form. Send multipart/form-data with the fields \"title\" and \"file\".".into(),
             )
         })?;
-        let (mut title, mut model, mut file) = (None, None, None);
+        let (mut title, mut model, mut formats, mut file) = (None, None, None, None);
         while let Some(mut field) = form.next_field().await.map_err(|error| self.broken(&error))? {
             match field.name() {
                 Some("title") => title = Some(self.title(&mut field).await?),
                 Some("model") => model = Some(self.text(&mut field, "model").await?),
+                Some("formats") => formats = Some(self.text(&mut field, "formats").await?),
                 Some("file") if file.is_some() => {
                     return Err(ApiError::Malformed("The form has two files. Send one song at a time.".into()));
                 }
@@ -245,7 +273,8 @@ impl Incoming {
         }
         let title = title.filter(|title| !title.is_empty()).unwrap_or_else(|| title_of(file_name.as_deref()));
         let model = model.filter(|model| !model.is_empty());
-        Ok(Received { title, model, file_name, staged })
+        let formats = formats_of(formats.as_deref().unwrap_or_default())?;
+        Ok(Received { title, model, formats, file_name, staged })
     }
 
     async fn title(&self, field: &mut Field<'_>) -> Result<String, ApiError> {
