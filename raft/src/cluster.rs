@@ -130,7 +130,7 @@ pub(crate) enum Call {
     /// Who are you?
     Hello,
     /// Write this, leader.
-    Propose(Request),
+    Propose(Box<Request>),
     /// How far is the log, leader?
     ReadIndex,
 }
@@ -209,10 +209,10 @@ impl Cluster {
     /// Asks the cluster for a change and waits until a majority has it on disk and the leader has applied it.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ClusterError> {
         let request = Request { id: Uuid::new_v4(), command };
-        let call = Call::Propose(request.clone());
+        let call = Call::Propose(Box::new(request.clone()));
         self.persist(call, |cluster| {
             let request = request.clone();
-            async move { cluster.write(request).await }
+            async move { cluster.write(*request).await }
         })
         .await
     }
@@ -409,7 +409,7 @@ impl Service for ClusterService {
             match stream.read_frame::<Call>().await? {
                 Call::Hello => stream.write_frame(&introducer.introduce()).await?,
                 Call::Propose(request) => {
-                    let answer = cluster.write(request).await;
+                    let answer = cluster.write(*request).await;
                     stream.write_frame(&answer).await?;
                 }
                 Call::ReadIndex => {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::blobs::Hash;
 
-use crate::state::{Model, Output, Plan, Song, Task, TaskId};
+use crate::state::{Credits, Model, Output, Plan, Song, Task, TaskId};
 
 /// A change of the cluster's state. Times are milliseconds since 1970, for people to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub enum Command {
         format: String,
         /// Whose it is; nobody's for anonymous uploads.
         uploader_id: Option<u64>,
+        /// What the file says of itself.
+        #[serde(default)]
+        credits: Box<Credits>,
         /// How its job is cut.
         plan: Plan,
         /// The model of its job.

@@ -86,6 +86,7 @@ fn add(title: &str) -> Command {
         size: 1,
         format: "wav".into(),
         uploader_id: None,
+        credits: Box::default(),
         plan: Plan { frames: 1, segments: 3, segments_per_task: 2 },
         model: "spectral".into(),
         formats: vec!["mp3:320".into()],

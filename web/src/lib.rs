@@ -164,6 +164,7 @@ pub fn router(app: App) -> Router {
         .route("/songs/upload", post(api::upload::upload))
         .route("/songs/{id}", get(api::songs::one).delete(api::songs::remove))
         .route("/songs/{id}/mix.mp3", get(api::mix::mix))
+        .route("/songs/{id}/cover", get(api::files::cover))
         .route("/songs/{id}/{file}", get(api::files::file))
         .route("/jobs", get(api::jobs::list))
         .route("/jobs/", get(api::jobs::list))

@@ -102,6 +102,8 @@ class Card {
     this.job = null;
     this.panel = null;
     this.title = el("h3", { id: `song-${song.id}` });
+    this.credits = el("p", { class: "quiet", hidden: true });
+    this.cover = el("img", { class: "cover", alt: "", width: 48, height: 48, loading: "lazy", hidden: true });
     this.about = el("p", { class: "quiet" });
     this.status = el("span", { class: "status" });
     this.open = el("button", {
@@ -119,7 +121,8 @@ class Card {
       el("div", { class: "work-line" }, this.count, this.who), this.progress, this.tasks);
     this.element = el("article", { class: "song", "aria-labelledby": this.title.id },
       el("div", { class: "song-head" },
-        el("div", { class: "song-name" }, this.title, this.about),
+        this.cover,
+        el("div", { class: "song-name" }, this.title, this.credits, this.about),
         el("div", { class: "row" }, this.status, this.open, this.again, this.cancel, this.delete)),
       this.problem, this.work);
     this.element.dataset.id = song.id;
@@ -128,6 +131,11 @@ class Card {
   update(song) {
     this.song = song;
     say(this.title, song.title);
+    const credits = [song.artist, song.album].filter(Boolean).join(", ");
+    say(this.credits, credits);
+    this.credits.hidden = credits === "";
+    this.cover.hidden = !song.cover;
+    if (song.cover && this.cover.getAttribute("src") !== song.cover) this.cover.src = song.cover;
     const when = new Date(song.added_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
     say(this.about, [clock(song.seconds), ...facts(song.facts), song.format.toUpperCase(), bytes(song.size), when].join(" · "));
     this.status.className = `status ${song.status}`;

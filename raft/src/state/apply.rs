@@ -57,7 +57,19 @@ fn forget(state: &mut Transaction, index: u64) -> Result<(), ViewError> {
 
 fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
     match command {
-        Command::AddSong { title, hash, size, format, uploader_id, plan, model, formats, max_attempts, at } => {
+        Command::AddSong {
+            title,
+            hash,
+            size,
+            format,
+            uploader_id,
+            credits,
+            plan,
+            model,
+            formats,
+            max_attempts,
+            at,
+        } => {
             if plan.segments == 0 || plan.segments_per_task == 0 {
                 refuse!(Refusal::EmptyPlan);
             }
@@ -91,6 +103,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                 format: format.clone(),
                 frames: plan.frames,
                 uploader_id: *uploader_id,
+                credits: (**credits).clone(),
                 job,
                 added_at: *at,
             };

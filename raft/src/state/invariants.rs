@@ -30,6 +30,7 @@ fn commands() -> impl Strategy<Value = Command> {
             size: 1,
             format: "wav".into(),
             uploader_id: None,
+            credits: Box::default(),
             plan,
             model: "spectral".into(),
             formats: vec!["mp3".into()],

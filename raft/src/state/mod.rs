@@ -25,7 +25,7 @@ use storage::wire::WireError;
 pub use apply::apply;
 pub use job::{Attempt, Facts, Job, JobState, Output, Plan, Stems, Task, TaskId, TaskKind, TaskState};
 pub use model::{Model, ModelFile};
-pub use song::{Song, SongStatus};
+pub use song::{Cover, Credits, Song, SongStatus};
 pub use transaction::{Changes, Transaction};
 pub(crate) use view::Read;
 pub use view::View;

@@ -77,6 +77,7 @@ fn parse(words: &[&str], at: u64) -> Command {
             size: 1000,
             format: "mp3".into(),
             uploader_id: None,
+            credits: Box::default(),
             plan: Plan {
                 frames: 44_100,
                 segments: number(words, "segments", 3) as u32,

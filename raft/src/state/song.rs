@@ -26,6 +26,29 @@ pub struct Song {
     pub job: u64,
     /// When it was added, in milliseconds since 1970.
     pub added_at: u64,
+    /// What the file says of itself.
+    #[serde(default)]
+    pub credits: Credits,
+}
+
+/// What a song's file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Credits {
+    /// Who plays.
+    pub artist: Option<String>,
+    /// Where it was published.
+    pub album: Option<String>,
+    /// The picture on its front.
+    pub cover: Option<Cover>,
+}
+
+/// A picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cover {
+    /// The file.
+    pub hash: Hash,
+    /// Its media type, as `image/jpeg`.
+    pub mime: String,
 }
 
 /// How far a song is.

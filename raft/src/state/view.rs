@@ -130,6 +130,7 @@ impl View {
         let mut found = HashSet::new();
         for song in self.values::<Song>(keys::songs(None))? {
             found.insert(song.hash);
+            found.extend(song.credits.cover.map(|cover| cover.hash));
         }
         for model in self.models()? {
             found.extend(model.files.iter().map(|file| file.hash));

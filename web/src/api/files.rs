@@ -213,6 +213,32 @@ fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Resul
     Ok(encode(&pcm, half, format, &tags)?)
 }
 
+/// Gives the picture that came in a song's file. Anyone who reaches the port may call this.
+#[utoipa::path(get, path = "/songs/{id}/cover", tag = "files", params(("id" = u64, Path)), responses(
+    (status = 200, description = "The picture", content_type = "image/jpeg"),
+    (status = 304, description = "If-None-Match names it"),
+    (status = 404, description = "No such song, or no picture in it", body = Answer<Empty>),
+))]
+pub(crate) async fn cover(
+    state: State,
+    Path(id): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (name, cover) = state
+        .read_or_peek(move |view| {
+            let song = song_of(view, &id)?;
+            let none = || ApiError::NoPart(format!("The song {} came without a picture.", song.id));
+            let cover = song.credits.cover.clone().ok_or_else(none)?;
+            Ok((song.title, cover))
+        })
+        .await?;
+    let format = cover.mime.trim_start_matches("image/").to_owned();
+    let served =
+        Served { source: Source::Blob(cover.hash), tag: cover.hash.to_string(), format, name, download: false };
+    serve(&state.app.sharing, served, &method, &headers).await
+}
+
 /// Answers with a file, or the part of it that is asked for.
 pub(crate) async fn serve(
     sharing: &Sharing,
@@ -302,6 +328,9 @@ fn content_type(format: &str) -> &'static str {
     match format {
         "mp3" => "audio/mpeg",
         "json" => "application/json",
+        "jpeg" => "image/jpeg",
+        "png" => "image/png",
+        "webp" => "image/webp",
         "wav" => "audio/wav",
         "flac" => "audio/flac",
         "ogg" | "oga" => "audio/ogg",

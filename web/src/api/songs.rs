@@ -24,6 +24,12 @@ pub struct SongView {
     pub id: u64,
     /// Its title.
     pub title: String,
+    /// Who plays, if the file says so.
+    pub artist: Option<String>,
+    /// Where it was published, if the file says so.
+    pub album: Option<String>,
+    /// The address of the picture on its front; null if the file has none.
+    pub cover: Option<String>,
     /// SHA-256 of the uploaded file, in hex.
     pub hash: String,
     /// Who uploaded it; null for anonymous uploads.
@@ -108,6 +114,9 @@ impl SongView {
         }
         Self {
             parts,
+            cover: song.credits.cover.map(|_| format!("/songs/{}/cover", song.id)),
+            artist: song.credits.artist,
+            album: song.credits.album,
             id: song.id,
             hash: song.hash.to_string(),
             uploader_id: song.uploader_id,

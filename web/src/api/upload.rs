@@ -15,12 +15,12 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use futures_util::{StreamExt, stream};
-use inference::decode::{self, Probe};
+use inference::decode::{self, DecodeError, Probe};
 use inference::encode::Format;
 use inference::{DEFAULT_MODEL, Geometry};
 use raft::View;
 use raft::command::{Answer as Applied, Command};
-use raft::state::Plan;
+use raft::state::{Cover, Credits, Plan};
 use storage::blobs::{Blobs, Staged};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
@@ -30,6 +30,7 @@ use super::songs::{SongData, SongView};
 use crate::answer::{Answer, Empty};
 use crate::error::ApiError;
 use crate::{State, now};
+use inference::tags::tags_of;
 use inference::thread::at_low_priority;
 
 /// The longest title, in characters.
@@ -49,7 +50,7 @@ const GATHERED: usize = 256 << 10;
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes a form that is read field by field")]
 pub(crate) struct UploadForm {
-    /// At most 200 characters; the file's name without its extension if it is not given.
+    /// At most 200 characters; if it is not given, the title in the file, or the file's name without its extension.
     title: Option<String>,
     /// The model to separate with; the node's own choice if it is not given.
     model: Option<String>,
@@ -102,17 +103,36 @@ async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiE
     let extension = extension(received.file_name.as_deref());
     let limits = decode::Limits { max_seconds: app.limits.max_seconds };
     let path = received.staged.path().to_owned();
-    let probe: Probe = {
+    let (probe, (tags, cover)) = {
         let _permit = state.probe_permit().await?;
-        at_low_priority("probe", move || decode::probe(&path, extension.as_deref(), &limits)).await??
+        let look = move || {
+            let probe: Probe = decode::probe(&path, extension.as_deref(), &limits)?;
+            let tags = tags_of(&path, Some(&probe.format))?;
+            Ok::<_, DecodeError>((probe, tags))
+        };
+        at_low_priority("probe", look).await??
     };
     let frames = probe.frames;
     let segments = geometry.segments(frames);
 
     let (hash, size) = received.staged.commit().await?;
     app.sharing.spread(&hash).await?;
+    let cover = match cover {
+        None => None,
+        Some(cover) => {
+            let mut staged = app.sharing.blobs().stage().await?;
+            staged.write(&cover.bytes).await?;
+            let (hash, _) = staged.commit().await?;
+            app.sharing.spread(&hash).await?;
+            Some(Cover { hash, mime: cover.mime.into() })
+        }
+    };
+    let given = received.title.or(tags.title).map(|title| tidy(&title).chars().take(TITLE_CHARACTERS).collect());
+    let title = given.filter(|title: &String| !title.is_empty());
+    let title = title.unwrap_or_else(|| title_of(received.file_name.as_deref()));
     let command = Command::AddSong {
-        title: received.title,
+        title,
+        credits: Box::new(Credits { artist: tags.artist, album: tags.album, cover }),
         hash,
         size,
         format: probe.format.to_string(),
@@ -175,7 +195,7 @@ fn formats_of(text: &str) -> Result<Vec<String>, ApiError> {
 
 /// An upload that arrived whole.
 pub(crate) struct Received {
-    title: String,
+    title: Option<String>,
     model: Option<String>,
     formats: Vec<String>,
     file_name: Option<String>,
@@ -271,7 +291,7 @@ impl Incoming {
                 ApiError::EmptyFile
             });
         }
-        let title = title.filter(|title| !title.is_empty()).unwrap_or_else(|| title_of(file_name.as_deref()));
+        let title = title.filter(|title| !title.is_empty());
         let model = model.filter(|model| !model.is_empty());
         let formats = formats_of(formats.as_deref().unwrap_or_default())?;
         Ok(Received { title, model, formats, file_name, staged })
@@ -451,7 +471,7 @@ mod tests {
             ("title", None, " Ne\nw ".as_bytes()),
         ]);
         let received = receive(&folder, request(body)).await.unwrap();
-        assert_eq!(received.title, "Ne w");
+        assert_eq!(received.title.as_deref(), Some("Ne w"));
         assert_eq!(extension(received.file_name.as_deref()).as_deref(), Some("mp3"));
         assert_eq!(std::fs::read(received.staged.path()).unwrap(), b"music");
         let (_, length) = received.staged.commit().await.unwrap();
@@ -462,7 +482,8 @@ mod tests {
 
         let received =
             receive(&folder, request(form(&[("file", Some("C:\\songs\\Blue.in.Green.flac"), b"x")]))).await.unwrap();
-        assert_eq!(received.title, "Blue.in.Green");
+        assert_eq!(received.title, None);
+        assert_eq!(title_of(received.file_name.as_deref()), "Blue.in.Green");
     }
 
     #[tokio::test]
