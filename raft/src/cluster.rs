@@ -212,7 +212,7 @@ impl Cluster {
         let call = Call::Propose(Box::new(request.clone()));
         self.persist(call, |cluster| {
             let request = request.clone();
-            async move { cluster.write(*request).await }
+            async move { cluster.write(request).await }
         })
         .await
     }
