@@ -71,9 +71,9 @@ pub(crate) struct Separate {
     /// The songs.
     #[arg(required = true, value_name = "SONG")]
     pub songs: Vec<PathBuf>,
-    /// The model; `node model list` shows them.
-    #[arg(short = 'n', long, default_value = inference::DEFAULT_MODEL, value_name = "MODEL")]
-    pub name: String,
+    /// The model; `node model list` shows them. Without it, htdemucs if it is here, and else the built-in spectral.
+    #[arg(short = 'n', long, value_name = "MODEL")]
+    pub name: Option<String>,
     /// The folder for the stems, which lie in a folder of the model's name in it.
     #[arg(short, long, default_value = "separated", value_name = "FOLDER")]
     pub out: PathBuf,

@@ -38,7 +38,8 @@ fn main() -> Result<()> {
             // 0 is as many as there are processors.
             rayon::ThreadPoolBuilder::new().num_threads(options.jobs).build_global()?;
             let library = models::own_library()?;
-            let separator = library.separator(&options.name)?;
+            let name = options.name.clone().map_or_else(|| models::usual(&library), Ok)?;
+            let separator = library.separator(&name)?;
             for song in &options.songs {
                 if let Err(error) = alone::separate(song, separator.as_ref(), &options) {
                     eprintln!("{}: {}", song.display(), sentence(&error));

@@ -56,6 +56,19 @@ pub(crate) fn own_library() -> Result<Library> {
     Ok(Library::at(folder))
 }
 
+/// The model for those who name none: the one that most people mean if it is here, and else the one that always is.
+pub(crate) fn usual(library: &Library) -> Result<String> {
+    const USUAL: &str = "htdemucs";
+    if library.names()?.iter().any(|name| name == USUAL) {
+        return Ok(USUAL.into());
+    }
+    eprintln!(
+        "Separating with {}, which needs no weights. `node model fetch {USUAL}` gets a model that separates far better.",
+        inference::DEFAULT_MODEL
+    );
+    Ok(inference::DEFAULT_MODEL.into())
+}
+
 /// The folder from which a node takes models into the cluster.
 pub(crate) fn letter_box(data: &Path) -> Library {
     Library::at(data.join("models"))
