@@ -71,10 +71,16 @@ impl Publisher {
             }
             fs::remove_file(&request)?;
         }
+        // A model that cannot be published does not keep the others from it.
+        let mut failed = Ok(());
         for name in letter_box.names()? {
-            self.publish(letter_box, &name).await.with_context(|| name.clone())?;
-            letter_box.remove(&name)?;
+            let published = self.publish(letter_box, &name).await.with_context(|| name.clone());
+            match published {
+                Ok(()) => letter_box.remove(&name)?,
+                Err(error) => failed = Err(error),
+            }
         }
+        failed?;
         if let Some(own) = own {
             for name in own.names()? {
                 if self.cluster.peek().model(&name)?.is_none() {

@@ -81,7 +81,7 @@ impl TimeEncoder {
                 let count = out.len() / to;
                 wide.resize(count * 2 * to, 0.0);
                 product(wide, 2 * to, false, Matrix::new(y, count, to), rewrite);
-                pointwise::glu_rows(out, wide, &ones, &self.rewrite_bias);
+                pointwise::add_glu_rows(out, wide, &ones, &self.rewrite_bias, &ones[..to]);
             });
             Ok((out, Shape::from((outputs, to))))
         })
@@ -142,7 +142,7 @@ impl TimeDecoder {
                 let windows = Matrix::strided(&padded[block * rows * from..], [count, AROUND * from], [from, 1]);
                 wide.resize(count * 2 * from, 0.0);
                 product(wide, 2 * from, false, windows, rewrite);
-                pointwise::glu_rows(out, wide, &ones, &self.rewrite_bias);
+                pointwise::add_glu_rows(out, wide, &ones, &self.rewrite_bias, &ones[..from]);
             });
             if let Some(dconv) = &self.dconv {
                 dconv.time(inner);

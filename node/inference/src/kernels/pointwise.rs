@@ -151,26 +151,6 @@ pub(crate) fn add_glu(out: &mut [f32], values: &[f32], gates: &[f32], affine: Af
 }
 
 /// The same for rows that hold values and then gates, with an affine map for every column (factors, then summands).
-pub(crate) fn glu_rows(out: &mut [f32], rows: &[f32], factors: &[f32], summands: &[f32]) {
-    let channels = factors.len() / 2;
-    let (value_factors, gate_factors) = factors.split_at(channels);
-    let (value_summands, gate_summands) = summands.split_at(channels);
-    vectorised(
-        #[inline(always)]
-        || {
-            for (out, row) in out.chunks_exact_mut(channels).zip(rows.chunks_exact(2 * channels)) {
-                let (values, gates) = row.split_at(channels);
-                for channel in 0..channels {
-                    let value = values[channel] * value_factors[channel] + value_summands[channel];
-                    let gate = gates[channel] * gate_factors[channel] + gate_summands[channel];
-                    out[channel] = value * sigmoid(gate);
-                }
-            }
-        },
-    );
-}
-
-/// `out += scales glu`, row by row as [`glu_rows`].
 pub(crate) fn add_glu_rows(out: &mut [f32], rows: &[f32], factors: &[f32], summands: &[f32], scales: &[f32]) {
     let channels = factors.len() / 2;
     let (value_factors, gate_factors) = factors.split_at(channels);
