@@ -101,6 +101,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let reports = Arc::new(Reports::new(
         Arc::clone(&configuration),
         cluster.clone(),
+        peer.clone(),
         blobs.clone(),
         broker.clone(),
         Arc::clone(&own),
@@ -152,6 +153,10 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let mut serving = tokio::spawn(served.into_future());
     let ended = tokio::select! {
         () = stopping.cancelled() => None,
+        () = cluster.left() => {
+            tracing::info!("this node has left the cluster; its data folder can be removed");
+            None
+        }
         ended = &mut serving => Some(ended),
     };
     stopping.cancel();

@@ -14,6 +14,7 @@ use raft::state::TaskId;
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::blobs::Blobs;
+use storage::peer::Peer;
 use web::api::cluster::{BrokerReport, NodeReport};
 
 use crate::configuration::Configuration;
@@ -31,6 +32,9 @@ pub(crate) struct Report {
     pub id: NodeId,
     /// Its program's version.
     pub version: String,
+    /// Where its HTTP interface is.
+    #[serde(default)]
+    pub http: String,
     /// Tasks it can work on at a time.
     pub slots: u32,
     /// The claims it works on: task and attempt.
@@ -86,6 +90,7 @@ struct Heard {
 pub(crate) struct Reports {
     configuration: Arc<Configuration>,
     cluster: Cluster,
+    peer: Peer,
     blobs: Blobs,
     broker: Option<Broker>,
     own: Arc<OwnWork>,
@@ -97,11 +102,12 @@ impl Reports {
     pub(crate) fn new(
         configuration: Arc<Configuration>,
         cluster: Cluster,
+        peer: Peer,
         blobs: Blobs,
         broker: Option<Broker>,
         own: Arc<OwnWork>,
     ) -> Self {
-        Self { configuration, cluster, blobs, broker, own, heard: Mutex::default() }
+        Self { configuration, cluster, peer, blobs, broker, own, heard: Mutex::default() }
     }
 
     /// This node's report as of now. Looks at the disk, so not for a runtime's thread.
@@ -110,6 +116,7 @@ impl Reports {
         Report {
             id: self.configuration.id,
             version: env!("CARGO_PKG_VERSION").into(),
+            http: self.configuration.me().http.clone(),
             slots: self.configuration.workers.slots,
             working_on: self
                 .own
@@ -144,18 +151,20 @@ impl web::Nodes for Reports {
     fn overview(&self) -> Vec<NodeReport> {
         let leader = self.cluster.status().leader;
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        self.configuration
-            .members
-            .values()
-            .map(|member| {
-                let known = heard.get(&member.id);
+        self.peer
+            .members()
+            .into_iter()
+            .map(|id| {
+                let known = heard.get(&id);
                 let report = known.map(|heard| &heard.report);
+                // One that has said nothing since this node started may still stand in its cluster file.
+                let listed = || self.configuration.members.get(&id).map(|member| member.http.clone());
                 NodeReport {
-                    id: member.id,
-                    http: member.http.clone(),
+                    id,
+                    http: report.map(|report| report.http.clone()).or_else(listed).unwrap_or_default(),
                     alive: known.is_some_and(|heard| heard.at.elapsed() < DEAD_AFTER),
                     heard_ms_ago: known.map(|heard| u64::try_from(heard.at.elapsed().as_millis()).unwrap_or(u64::MAX)),
-                    leader: leader == Some(member.id),
+                    leader: leader == Some(id),
                     version: report.map(|report| report.version.clone()).unwrap_or_default(),
                     working_on: report
                         .map(|report| report.working_on.iter().map(|(task, _)| task.to_string()).collect())

@@ -8,25 +8,75 @@
 //! - One belongs to a cluster in which this node has this disk: the others began a moment ago. It joins them.
 //! - One belongs to a cluster in which this node has another disk: the disk was wiped, and with it the node's vote. It
 //!   must not come back under its old id, or two leaders could be elected; it stops and says so.
+//! - One belongs to a cluster that does not know this node: it waits until it is let in ([`crate::membership`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
-use storage::database::{Batch, Database, Table};
+use storage::database::{Batch, Database, DatabaseError, Table};
 use storage::peer::{Peer, Protocol};
-use storage::wire;
+use storage::wire::{self, WireError};
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::StartError;
-use crate::cluster::Call;
+use crate::call::Call;
+use crate::consensus::machine::Machine;
 use crate::consensus::{Member, Raft};
+use crate::state::LEVEL;
 
 const DISK: &[u8] = b"node/disk";
+const LEFT: &[u8] = b"node/left";
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// The node cannot take part.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A value on the disk is unreadable.
+    #[error("the node's own marks cannot be read: {0}")]
+    Wire(#[from] WireError),
+    /// The folder belongs to another node.
+    #[error(
+        "this data folder belongs to node {owner}, not to node {node}; start it with --id {owner}, or name another folder"
+    )]
+    AnothersDisk {
+        /// Who started.
+        node: NodeId,
+        /// Whose it is.
+        owner: NodeId,
+    },
+    /// The disk was emptied.
+    #[error(
+        "node {0} has taken part in this cluster with another disk. A node that has lost its disk has forgotten its \
+         vote and must not come back under its old id: bring the old data folder back, or give this machine a new id \
+         in cluster.toml, start it, and let it in with `node --id NEW --cluster cluster.toml join --replace {0}`"
+    )]
+    WipedDisk(NodeId),
+    /// The node has left.
+    #[error(
+        "node {0} has left its cluster, and its data folder is of no more use: remove it. To bring this machine back, \
+         give it an id that was never used, start it, and let it in with `node --id NEW --cluster cluster.toml join`"
+    )]
+    Left(NodeId),
+    /// A node of this number has left.
+    #[error("a node {0} has left this cluster before, and numbers are not used again: give this machine another id")]
+    Used(NodeId),
+    /// A newer program wrote the state.
+    #[error("the data folder was written by a newer program (level {found}, this one knows {LEVEL}); start that one")]
+    TooNew {
+        /// What the state says.
+        found: u32,
+    },
+    /// Raft refused.
+    #[error("consensus cannot start: {0}")]
+    Consensus(String),
+}
 
 /// Whose disk this is.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -42,6 +92,9 @@ pub(crate) fn disk(database: &Database, node: NodeId) -> Result<Uuid, StartError
         if disk.node != node {
             return Err(StartError::AnothersDisk { node, owner: disk.node });
         }
+        if database.get(Table::Meta, LEFT)?.is_some() {
+            return Err(StartError::Left(node));
+        }
         return Ok(disk.name);
     }
     let disk = Disk { name: Uuid::new_v4(), node };
@@ -51,29 +104,69 @@ pub(crate) fn disk(database: &Database, node: NodeId) -> Result<Uuid, StartError
     Ok(disk.name)
 }
 
-/// What a node says of itself to one that starts.
+/// What a node says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Introduction {
-    disk: Uuid,
+    pub(crate) disk: Uuid,
     /// The members, if it belongs to a cluster.
-    members: Option<BTreeMap<NodeId, Member>>,
+    pub(crate) members: Option<BTreeMap<NodeId, Member>>,
+    /// The nodes that it knows to leave or to have left.
+    #[serde(default)]
+    pub(crate) retired: BTreeSet<NodeId>,
+    /// The highest level of commands that its program knows.
+    #[serde(default = "first_level")]
+    pub(crate) level: u32,
 }
 
-/// Answers nodes that start, from before this node's own Raft runs.
+fn first_level() -> u32 {
+    1
+}
+
+impl Introduction {
+    /// Whether the node that speaks knows that `node` was a member and is none any more.
+    pub(crate) fn removed(&self, node: NodeId) -> bool {
+        self.retired.contains(&node) && self.members.as_ref().is_some_and(|members| !members.contains_key(&node))
+    }
+}
+
+/// Answers others who this node is, from before its own Raft runs.
 #[derive(Clone)]
 pub(crate) struct Introducer {
     pub(crate) disk: Uuid,
-    pub(crate) raft: Arc<OnceLock<Raft>>,
+    pub(crate) raft: Arc<OnceLock<(Raft, Machine)>>,
 }
 
 impl Introducer {
     pub(crate) fn introduce(&self) -> Introduction {
-        let members = self.raft.get().map(|raft| {
+        let mut said = Introduction { disk: self.disk, members: None, retired: BTreeSet::new(), level: LEVEL };
+        if let Some((raft, machine)) = self.raft.get() {
             let metrics = raft.metrics();
             let membership = Arc::clone(&metrics.borrow().membership_config);
-            membership.nodes().map(|(id, member)| (*id, member.clone())).collect::<BTreeMap<_, _>>()
-        });
-        Introduction { disk: self.disk, members: members.filter(|members| !members.is_empty()) }
+            let members: BTreeMap<_, _> = membership.nodes().map(|(id, member)| (*id, member.clone())).collect();
+            said.members = (!members.is_empty()).then_some(members);
+            said.retired = machine.view().retired().unwrap_or_default();
+        }
+        said
+    }
+}
+
+/// Notes for ever that this node has left the cluster, and tells the process.
+#[derive(Clone)]
+pub(crate) struct Left {
+    pub(crate) database: Database,
+    pub(crate) told: watch::Sender<bool>,
+}
+
+impl Left {
+    /// This node has left.
+    pub(crate) fn leave(&self) {
+        let mut batch = Batch::new();
+        batch.put(Table::Meta, LEFT, [1]);
+        if let Err(error) = self.database.write(batch) {
+            // It will be told again the next time it starts.
+            tracing::error!(%error, "that this node has left the cluster could not be noted");
+        }
+        self.told.send_replace(true);
     }
 }
 
@@ -92,36 +185,45 @@ pub(crate) async fn find_cluster(
     addresses: &BTreeMap<NodeId, String>,
 ) -> Result<Finding, StartError> {
     let me = peer.id();
-    let mut said = Instant::now();
+    // Said at once, and then now and then.
+    let mut said = Instant::now().checked_sub(SAY_EVERY).unwrap_or_else(Instant::now);
     loop {
         let mut members = BTreeMap::new();
         let mut silent = Vec::new();
+        let mut outside = false;
         for (id, address) in addresses {
             if *id == me {
-                members.insert(me, Member { disk, address: address.clone() });
+                members.insert(me, Member { disk, address: address.clone(), replaces: None });
                 continue;
             }
             match peer.call::<_, Introduction>(*id, Protocol::Cluster, &Call::Hello, Duration::from_secs(1)).await {
-                Ok(Introduction { members: Some(known), .. }) => match known.get(&me) {
+                Ok(Introduction { members: Some(known), retired, .. }) => match known.get(&me) {
                     Some(member) if member.disk == disk => return Ok(Finding::Join),
                     Some(_) => return Err(StartError::WipedDisk(me)),
-                    None => return Err(StartError::NotAMember(me)),
+                    None if retired.contains(&me) => return Err(StartError::Used(me)),
+                    None => outside = true,
                 },
                 Ok(Introduction { disk, .. }) => {
-                    members.insert(*id, Member { disk, address: address.clone() });
+                    members.insert(*id, Member { disk, address: address.clone(), replaces: None });
                 }
                 Err(error) => silent.push(error.to_string()),
             }
         }
-        if silent.is_empty() {
+        if silent.is_empty() && !outside {
             return Ok(Finding::Begin(members));
         }
         if said.elapsed() > SAY_EVERY {
             said = Instant::now();
-            tracing::info!(
-                "this disk is new; a cluster begins once all its nodes have answered each other: {}",
-                silent.join("; ")
-            );
+            if outside {
+                tracing::info!(
+                    "this node is not in the cluster yet; let it in with:  node --id {me} --cluster cluster.toml join"
+                );
+            } else {
+                tracing::info!(
+                    "this disk is new; a cluster begins once all its nodes have answered each other: {}",
+                    silent.join("; ")
+                );
+            }
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }

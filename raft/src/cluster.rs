@@ -5,27 +5,20 @@
 //! log is, waits until this node is as far, and reads here.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openraft::error::{ClientWriteError, RaftError};
-use openraft::{Config, SnapshotPolicy};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use storage::NodeId;
-use storage::database::{Database, DatabaseError};
-use storage::peer::{Peer, PeerError, Protocol, ServeFuture, Service, Stream};
-use storage::wire::WireError;
+use storage::peer::{Peer, Protocol};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use crate::bootstrap::{self, Finding, Introducer};
+use crate::call::{Call, Miss};
 use crate::command::{Answer, Command, Refusal};
-use crate::consensus::log::Log;
 use crate::consensus::machine::Machine;
-use crate::consensus::network::{Network, RaftService};
 use crate::consensus::{Metrics, Raft, Request, Requests};
 use crate::state::{Event, View};
 
@@ -39,55 +32,6 @@ const AGAIN: Duration = Duration::from_millis(40);
 const QUORUM_SILENCE: u64 = 2000;
 /// The most requests in one log entry.
 const BATCH: usize = 256;
-
-/// What a cluster handle is made of.
-#[derive(Debug, Clone)]
-pub struct ClusterConfig {
-    /// This node.
-    pub id: NodeId,
-    /// All members and where their QUIC endpoints listen, this node among them.
-    pub members: BTreeMap<NodeId, String>,
-    /// The node's folder; snapshots lie in it.
-    pub data: PathBuf,
-    /// Between the leader's heartbeats.
-    pub heartbeat: Duration,
-    /// Silence after which a follower stands for election, drawn from this range.
-    pub election: Range<Duration>,
-}
-
-/// The node cannot take part.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// A value on the disk is unreadable.
-    #[error("the node's own marks cannot be read: {0}")]
-    Wire(#[from] WireError),
-    /// The folder belongs to another node.
-    #[error(
-        "this data folder belongs to node {owner}, not to node {node}; start it with --id {owner}, or name another folder"
-    )]
-    AnothersDisk {
-        /// Who started.
-        node: NodeId,
-        /// Whose it is.
-        owner: NodeId,
-    },
-    /// The disk was emptied.
-    #[error(
-        "node {0} has taken part in this cluster with another disk. A node that has lost its disk has forgotten its \
-         vote and must not come back under its old id: bring the old data folder back, or give this machine a new id \
-         in cluster.toml"
-    )]
-    WipedDisk(NodeId),
-    /// The cluster does not know this node.
-    #[error("the cluster that answers has no node {0}; check the id and the addresses in cluster.toml")]
-    NotAMember(NodeId),
-    /// Raft refused.
-    #[error("consensus cannot start: {0}")]
-    Consensus(String),
-}
 
 /// A proposal or a read could not be carried through. The proposal may still take effect.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -120,27 +64,10 @@ pub struct Status {
     pub last_log: u64,
     /// The voters.
     pub members: Vec<NodeId>,
+    /// The nodes that join, and how many log entries each has yet to get; the leader alone knows how many.
+    pub joining: BTreeMap<NodeId, Option<u64>>,
     /// Milliseconds since a majority answered, on the leader.
     pub quorum_ack_ms: Option<u64>,
-}
-
-/// What nodes ask each other about the cluster.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Call {
-    /// Who are you?
-    Hello,
-    /// Write this, leader.
-    Propose(Box<Request>),
-    /// How far is the log, leader?
-    ReadIndex,
-}
-
-/// Why a step failed on the asked node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Miss {
-    NotLeader,
-    NoMajority,
-    Timeout,
 }
 
 type Outcome = Result<Answer, Refusal>;
@@ -152,6 +79,7 @@ struct Inner {
     machine: Machine,
     peer: Peer,
     writes: mpsc::Sender<Waiting>,
+    left: watch::Receiver<bool>,
 }
 
 /// The cluster, as one node reaches it. Cheap to clone.
@@ -159,51 +87,11 @@ struct Inner {
 pub struct Cluster(Arc<Inner>);
 
 impl Cluster {
-    /// Takes part; a fresh disk waits here until it has found the others.
-    pub async fn start(config: ClusterConfig, database: Database, peer: Peer) -> Result<Self, StartError> {
-        let told = |error: &dyn std::fmt::Display| StartError::Consensus(error.to_string());
-        let disk = bootstrap::disk(&database, config.id)?;
-        let log = Log::new(database.clone());
-        let fresh = log.is_fresh().map_err(|error| told(&error))?;
-        let introducer = Introducer { disk, raft: Arc::new(OnceLock::new()) };
-        peer.serve(Protocol::Cluster, Arc::new(Greeter(introducer.clone())));
-        let finding = if fresh { Some(bootstrap::find_cluster(&peer, disk, &config.members).await?) } else { None };
-
-        let machine = Machine::open(database, config.data.join("snapshots")).map_err(|error| told(&error))?;
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let settings = Config {
-            cluster_name: "quartet".into(),
-            heartbeat_interval: millis(config.heartbeat),
-            election_timeout_min: millis(config.election.start),
-            election_timeout_max: millis(config.election.end),
-            install_snapshot_timeout: 60_000,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(5_000),
-            max_in_snapshot_log_to_keep: 1_000,
-            ..Config::default()
-        };
-        let settings = Arc::new(settings.validate().map_err(|error| told(&error))?);
-        let raft = Raft::new(config.id, settings, Network(peer.clone()), log, machine.clone())
-            .await
-            .map_err(|error| told(&error))?;
-        peer.serve(Protocol::Raft, Arc::new(RaftService(raft.clone())));
-        if let Some(Finding::Begin(members)) = finding
-            && let Err(error) = raft.initialize(members).await
-        {
-            match error {
-                // Another node was quicker, and has begun with the same members.
-                RaftError::APIError(_) => tracing::debug!(%error, "the cluster has begun already"),
-                RaftError::Fatal(error) => return Err(told(&error)),
-            }
-        }
-        // Set only now: until the membership is known here, a node that asks should ask again.
-        let _ = introducer.raft.set(raft.clone());
-
+    /// The handle on a Raft that runs.
+    pub(crate) fn new(id: NodeId, raft: Raft, machine: Machine, peer: Peer, left: watch::Receiver<bool>) -> Self {
         let (writes, waiting) = mpsc::channel(4 * BATCH);
-        let cluster = Self(Arc::new(Inner { id: config.id, raft, machine, peer, writes }));
-        let service = ClusterService { cluster: cluster.clone(), introducer };
-        cluster.0.peer.serve(Protocol::Cluster, Arc::new(service));
-        tokio::spawn(write_batches(cluster.0.raft.clone(), waiting));
-        Ok(cluster)
+        tokio::spawn(write_batches(raft.clone(), waiting));
+        Self(Arc::new(Inner { id, raft, machine, peer, writes, left }))
     }
 
     /// Asks the cluster for a change and waits until a majority has it on disk and the leader has applied it.
@@ -224,6 +112,14 @@ impl Cluster {
         let applied = wait.applied_index_at_least(Some(index), "a linearizable read").await;
         applied.map_err(|_| ClusterError::Timeout)?;
         Ok(self.peek())
+    }
+
+    /// Returns when this node has been removed from the cluster.
+    pub async fn left(&self) {
+        let mut left = self.0.left.clone();
+        if left.wait_for(|left| *left).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// The state as this node knows it, which may be older than what another node has answered.
@@ -248,6 +144,12 @@ impl Cluster {
             last_applied: metrics.last_applied.map_or(0, |id| id.index),
             last_log: metrics.last_log_index.unwrap_or(0),
             members: metrics.membership_config.voter_ids().collect(),
+            joining: metrics
+                .membership_config
+                .membership()
+                .learner_ids()
+                .map(|learner| (learner, lag(&metrics, learner)))
+                .collect(),
             quorum_ack_ms: metrics.millis_since_quorum_ack,
         }
     }
@@ -260,6 +162,19 @@ impl Cluster {
             && metrics.millis_since_quorum_ack.is_some_and(|silence| silence < QUORUM_SILENCE)
     }
 
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.0.raft
+    }
+
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
+    /// How many log entries `node` has yet to get, as far as this node, the leader, knows.
+    pub(crate) fn lag(&self, node: NodeId) -> Option<u64> {
+        lag(&self.0.raft.metrics().borrow(), node)
+    }
+
     /// Ends this node's part in order.
     pub async fn stop(&self) {
         if let Err(error) = self.0.raft.shutdown().await {
@@ -269,7 +184,7 @@ impl Cluster {
 
     /// Calls whoever leads until it answers or the deadline comes; `here` is the same call on this node. A call to a
     /// leader that is followed by another is given up: the old one may be dead, and would be waited for in vain.
-    async fn persist<T, F>(&self, call: Call, here: impl Fn(Self) -> F) -> Result<T, ClusterError>
+    pub(crate) async fn persist<T, F>(&self, call: Call, here: impl Fn(Self) -> F) -> Result<T, ClusterError>
     where
         T: DeserializeOwned,
         F: Future<Output = Result<T, Miss>>,
@@ -314,7 +229,7 @@ impl Cluster {
         }
     }
 
-    fn refuse_without_majority(&self) -> Result<(), Miss> {
+    pub(crate) fn refuse_without_majority(&self) -> Result<(), Miss> {
         let metrics = self.0.raft.metrics();
         let metrics = metrics.borrow();
         if metrics.current_leader != Some(self.0.id) {
@@ -327,7 +242,7 @@ impl Cluster {
     }
 
     /// Writes on this node, if it leads.
-    async fn write(&self, request: Request) -> Result<Outcome, Miss> {
+    pub(crate) async fn write(&self, request: Request) -> Result<Outcome, Miss> {
         self.refuse_without_majority()?;
         let (answer, answered) = oneshot::channel();
         self.0.writes.send((request, answer)).await.map_err(|_| Miss::NotLeader)?;
@@ -335,7 +250,7 @@ impl Cluster {
     }
 
     /// How far the log is committed, if this node leads, which a majority confirms.
-    async fn read_index(&self) -> Result<u64, Miss> {
+    pub(crate) async fn read_index(&self) -> Result<u64, Miss> {
         self.refuse_without_majority()?;
         match tokio::time::timeout(STEP, self.0.raft.get_read_log_id()).await {
             Ok(Ok((read, _))) => Ok(read.map_or(0, |id| id.index)),
@@ -343,6 +258,11 @@ impl Cluster {
             Err(_) => Err(Miss::Timeout),
         }
     }
+}
+
+fn lag(metrics: &Metrics, node: NodeId) -> Option<u64> {
+    let matched = metrics.replication.as_ref()?.get(&node)?.as_ref()?;
+    Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched.index))
 }
 
 /// Returns when this node sees somebody else lead than `leader`.
@@ -375,49 +295,5 @@ async fn write_batches(raft: Raft, mut waiting: mpsc::Receiver<Waiting>) {
                 }
             }
         }
-    }
-}
-
-/// Answers introductions while the node's own Raft does not run yet.
-struct Greeter(Introducer);
-
-impl Service for Greeter {
-    fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
-        let introducer = self.0.clone();
-        Box::pin(async move {
-            match stream.read_frame::<Call>().await? {
-                Call::Hello => stream.write_frame(&introducer.introduce()).await?,
-                Call::Propose(_) | Call::ReadIndex => {
-                    return Err(PeerError::Refused("this node is starting".into()));
-                }
-            }
-            stream.finish()
-        })
-    }
-}
-
-/// Answers the other nodes.
-struct ClusterService {
-    cluster: Cluster,
-    introducer: Introducer,
-}
-
-impl Service for ClusterService {
-    fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
-        let (cluster, introducer) = (self.cluster.clone(), self.introducer.clone());
-        Box::pin(async move {
-            match stream.read_frame::<Call>().await? {
-                Call::Hello => stream.write_frame(&introducer.introduce()).await?,
-                Call::Propose(request) => {
-                    let answer = cluster.write(*request).await;
-                    stream.write_frame(&answer).await?;
-                }
-                Call::ReadIndex => {
-                    let answer = cluster.read_index().await;
-                    stream.write_frame(&answer).await?;
-                }
-            }
-            stream.finish()
-        })
     }
 }

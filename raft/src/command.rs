@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::blobs::Hash;
+use uuid::Uuid;
 
 use crate::state::{Credits, Model, Output, Plan, Song, Task, TaskId};
 
@@ -137,6 +138,18 @@ pub enum Command {
     RemoveModel {
         /// Which.
         name: String,
+    },
+    /// All members understand the commands of this level; a cluster without a name gets one.
+    SetLevel {
+        /// See [`crate::state::LEVEL`].
+        level: u32,
+        /// The name for a cluster that has none.
+        cluster: Uuid,
+    },
+    /// The node is to leave: it gets no more files, and its number is never used again.
+    RetireNode {
+        /// Which.
+        node: NodeId,
     },
 }
 

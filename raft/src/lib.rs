@@ -6,10 +6,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bootstrap;
+mod call;
+mod change;
 mod cluster;
 pub mod command;
 mod consensus;
+mod membership;
+mod service;
+mod start;
 pub mod state;
 
-pub use cluster::{Cluster, ClusterConfig, ClusterError, StartError, Status};
+pub use bootstrap::StartError;
+pub use change::{Change, Obstacle};
+pub use cluster::{Cluster, ClusterError, Status};
+pub use start::ClusterConfig;
 pub use state::{Event, View, ViewError};

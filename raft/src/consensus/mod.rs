@@ -44,6 +44,9 @@ pub(crate) struct Member {
     pub(crate) disk: Uuid,
     /// Where its QUIC endpoint listens.
     pub(crate) address: String,
+    /// The member whose place it takes once it has caught up.
+    #[serde(default)]
+    pub(crate) replaces: Option<NodeId>,
 }
 
 openraft::declare_raft_types!(

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::keys;
 use super::{
-    Attempt, Event, Job, JobState, Model, Output, Read, Song, Stems, Task, TaskId, TaskKind, TaskState, Transaction,
-    ViewError,
+    Attempt, Event, Job, JobState, Mark, Model, Output, Read, Song, Stems, Task, TaskId, TaskKind, TaskState,
+    Transaction, ViewError,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -144,6 +144,16 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                 refuse!(Refusal::NoSuchModel(name.clone()));
             }
             state.delete(keys::model(name));
+            Ok(Ok(Answer::Done))
+        }
+        Command::SetLevel { level, cluster } => {
+            let known = state.value::<Mark>(&keys::mark())?;
+            let mark = known.unwrap_or(Mark { cluster: *cluster, level: *level });
+            state.put(keys::mark(), &Mark { level: mark.level.max(*level), ..mark })?;
+            Ok(Ok(Answer::Done))
+        }
+        Command::RetireNode { node } => {
+            state.put(keys::retired(*node), node)?;
             Ok(Ok(Answer::Done))
         }
     }

@@ -1,6 +1,7 @@
 //! Where the state's values are: a letter for the kind, then numbers big-endian, so that the order of the keys is the
 //! order of the numbers.
 
+use storage::NodeId;
 use storage::blobs::Hash;
 use uuid::Uuid;
 
@@ -16,6 +17,8 @@ const MODEL: u8 = b'n';
 const ANSWER: u8 = b'r';
 const ANSWERED_AT: u8 = b'q';
 const COUNTER: u8 = b'c';
+const MARK: u8 = b'i';
+const RETIRED: u8 = b'x';
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind];
@@ -123,4 +126,19 @@ pub fn answered_before(index: u64) -> Range {
 /// The last number given to something.
 pub fn counter(name: &str) -> Vec<u8> {
     key(COUNTER, &[name.as_bytes()])
+}
+
+/// What the cluster is called and which commands it takes.
+pub fn mark() -> Vec<u8> {
+    vec![MARK]
+}
+
+/// The mark that a node leaves or has left.
+pub fn retired(node: NodeId) -> Vec<u8> {
+    key(RETIRED, &[&node.to_be_bytes()])
+}
+
+/// All such marks.
+pub fn all_retired() -> Range {
+    under(vec![RETIRED])
 }

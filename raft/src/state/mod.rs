@@ -11,6 +11,7 @@ mod apply;
 mod invariants;
 pub mod job;
 pub mod keys;
+mod mark;
 pub mod model;
 #[cfg(test)]
 mod scripted;
@@ -24,6 +25,7 @@ use storage::wire::WireError;
 
 pub use apply::apply;
 pub use job::{Attempt, Facts, Job, JobState, Output, Plan, Stems, Task, TaskId, TaskKind, TaskState};
+pub use mark::{LEVEL, Mark};
 pub use model::{Model, ModelFile};
 pub use song::{Cover, Credits, Song, SongStatus};
 pub use transaction::{Changes, Transaction};

@@ -1,14 +1,15 @@
 //! Reading the state.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::de::DeserializeOwned;
+use storage::NodeId;
 use storage::blobs::Hash;
 use storage::database::{Database, Pair, Table};
 use storage::wire;
 
 use super::keys::{self, Range};
-use super::{Job, Model, Output, Song, SongStatus, Task, TaskId, ViewError};
+use super::{Job, Mark, Model, Output, Song, SongStatus, Task, TaskId, ViewError};
 
 /// Whoever can read the state: a [`View`], or a transaction that sees its own changes.
 pub(crate) trait Read {
@@ -107,6 +108,16 @@ impl View {
     /// All models that were added to the cluster, in the order of their names.
     pub fn models(&self) -> Result<Vec<Model>, ViewError> {
         self.values(keys::models())
+    }
+
+    /// The cluster's name and level; none before its leader has given them.
+    pub fn mark(&self) -> Result<Option<Mark>, ViewError> {
+        self.value(&keys::mark())
+    }
+
+    /// The nodes that leave or have left.
+    pub fn retired(&self) -> Result<BTreeSet<NodeId>, ViewError> {
+        Ok(self.values(keys::all_retired())?.into_iter().collect())
     }
 
     /// A task.

@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::{PeerError, Protocol};
+use super::{OPERATOR, PeerError, Protocol};
 use crate::NodeId;
 
 /// The shortest secret that is taken, in bytes.
@@ -107,9 +107,9 @@ impl Secret {
     }
 }
 
-/// The name in a node's certificate.
+/// The name in a node's certificate, or the operator's.
 pub(crate) fn name_of(id: NodeId) -> String {
-    format!("node-{id}")
+    if id == OPERATOR { "operator".into() } else { format!("node-{id}") }
 }
 
 /// A node's certificate, and the authority that it trusts.

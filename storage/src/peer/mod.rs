@@ -8,11 +8,11 @@
 mod identity;
 mod stream;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
@@ -29,6 +29,9 @@ use uuid::Uuid;
 
 use crate::NodeId;
 use crate::wire::WireError;
+
+/// Whoever holds the cluster's secret without being a node of it: the person at the command line. No node has this number.
+pub const OPERATOR: NodeId = NodeId::MAX;
 
 /// How long a connection may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -104,10 +107,12 @@ pub enum Protocol {
     Blobs,
     /// Tasks and reports.
     Work,
+    /// What the cluster's operator asks of a node.
+    Operator,
 }
 
 impl Protocol {
-    pub(crate) const ALL: [Self; 4] = [Self::Raft, Self::Cluster, Self::Blobs, Self::Work];
+    pub(crate) const ALL: [Self; 5] = [Self::Raft, Self::Cluster, Self::Blobs, Self::Work, Self::Operator];
 
     pub(crate) fn alpn(self) -> &'static [u8] {
         match self {
@@ -115,6 +120,18 @@ impl Protocol {
             Self::Cluster => b"quartet/cluster/1",
             Self::Blobs => b"quartet/blobs/1",
             Self::Work => b"quartet/work/1",
+            Self::Operator => b"quartet/operator/1",
+        }
+    }
+
+    /// Whether `from` may ask this. A node that is no member may introduce itself and ask to be let in, no more; the
+    /// operator may ask what is meant for operators, make proposals, and fetch files.
+    fn open_to(self, from: NodeId, is_member: bool) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Operator => from == OPERATOR,
+            Self::Blobs => is_member || from == OPERATOR,
+            Self::Raft | Self::Work => is_member,
         }
     }
 }
@@ -146,6 +163,19 @@ struct Hello {
     id: NodeId,
     /// The random name of this run of the process.
     run: Uuid,
+    /// The cluster that it belongs to, if it knows.
+    #[serde(default)]
+    cluster: Option<Uuid>,
+}
+
+/// Who belongs to the cluster.
+#[derive(Default)]
+struct Members {
+    addresses: BTreeMap<NodeId, String>,
+    /// Whether the cluster itself has said so. Before, these are a file's words, and others may ask as well.
+    agreed: bool,
+    /// Those that should hold no files: they are about to leave, or have only begun to join.
+    apart: BTreeSet<NodeId>,
 }
 
 type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
@@ -153,7 +183,8 @@ type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
 struct Inner {
     id: NodeId,
     endpoint: Endpoint,
-    members: RwLock<BTreeMap<NodeId, String>>,
+    members: RwLock<Members>,
+    cluster: Mutex<Option<Uuid>>,
     clients: HashMap<Protocol, quinn::ClientConfig>,
     services: RwLock<HashMap<Protocol, Arc<dyn Service>>>,
     connections: Mutex<HashMap<(NodeId, Protocol), Slot>>,
@@ -197,12 +228,14 @@ impl Peer {
         let failed = |source| PeerError::Bind { address: config.listen, source };
         let socket = socket(config.listen).map_err(failed)?;
         let runtime = quinn::default_runtime().ok_or_else(|| told(&"no runtime"))?;
-        let endpoint =
-            Endpoint::new(EndpointConfig::new(Arc::new(reset)), Some(server), socket, runtime).map_err(failed)?;
+        // Nobody calls the operator.
+        let server = (config.id != OPERATOR).then_some(server);
+        let endpoint = Endpoint::new(EndpointConfig::new(Arc::new(reset)), server, socket, runtime).map_err(failed)?;
         let peer = Self(Arc::new(Inner {
             id: config.id,
             endpoint,
-            members: RwLock::new(config.members),
+            members: RwLock::new(Members { addresses: config.members, ..Members::default() }),
+            cluster: Mutex::default(),
             clients,
             services: RwLock::default(),
             connections: Mutex::default(),
@@ -224,14 +257,61 @@ impl Peer {
         self.0.endpoint.local_addr()
     }
 
-    /// All members, this node among them.
-    pub fn members(&self) -> Vec<NodeId> {
-        self.0.members.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    fn read_members(&self) -> RwLockReadGuard<'_, Members> {
+        self.0.members.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says where a member listens.
+    fn write_members(&self) -> RwLockWriteGuard<'_, Members> {
+        self.0.members.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All members, this node among them.
+    pub fn members(&self) -> Vec<NodeId> {
+        self.read_members().addresses.keys().copied().collect()
+    }
+
+    /// Those members that should hold files: all but the ones that are about to leave or have only begun to join.
+    pub fn holders(&self) -> Vec<NodeId> {
+        let members = self.read_members();
+        members.addresses.keys().filter(|member| !members.apart.contains(member)).copied().collect()
+    }
+
+    /// Says where a node listens, so that it can be asked.
     pub fn set_address(&self, node: NodeId, address: String) {
-        self.0.members.write().unwrap_or_else(PoisonError::into_inner).insert(node, address);
+        self.write_members().addresses.insert(node, address);
+    }
+
+    /// Says who belongs to the cluster, as it has agreed itself, and who of them should hold no files. From now on
+    /// nobody else is served.
+    pub fn set_members(&self, addresses: BTreeMap<NodeId, String>, apart: BTreeSet<NodeId>) {
+        let moved = |(node, address): (&NodeId, &String)| (addresses.get(node) != Some(address)).then_some(*node);
+        let gone: Vec<NodeId> = {
+            let mut members = self.write_members();
+            let gone = members.addresses.iter().filter_map(moved).collect();
+            *members = Members { addresses, agreed: true, apart };
+            gone
+        };
+        for node in gone {
+            self.drop_connections(node, 4, b"you are no member at that address any more");
+        }
+    }
+
+    /// Says which cluster this node belongs to. Nodes of another one are refused, though they know the same secret.
+    pub fn set_cluster(&self, cluster: Uuid) {
+        *self.0.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
+    }
+
+    /// Why a connection is not to be, if so.
+    fn objection(&self, hello: &Hello, protocol: Protocol) -> Option<&'static str> {
+        let mine = *self.0.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        if mine.zip(hello.cluster).is_some_and(|(mine, theirs)| mine != theirs) {
+            return Some("that node belongs to another cluster with the same secret");
+        }
+        let is_member = {
+            let members = self.read_members();
+            !members.agreed || members.addresses.contains_key(&hello.id)
+        };
+        (!protocol.open_to(hello.id, is_member)).then_some("you are no member of this cluster")
     }
 
     /// Whether the member failed to answer a moment ago. A hint for whom to ask first, no verdict.
@@ -278,6 +358,10 @@ impl Peer {
             connection.close(VarInt::from_u32(1), b"your certificate does not carry that node id");
             return Err(PeerError::Protocol(format!("somebody else came as node {}", hello.id)));
         }
+        if let Some(objection) = self.objection(&hello, protocol) {
+            connection.close(VarInt::from_u32(5), objection.as_bytes());
+            return Err(PeerError::Protocol(format!("node {} was refused: {objection}", hello.id)));
+        }
         stream.write_frame(&self.hello()).await?;
         stream.finish()?;
         self.met(&hello);
@@ -295,7 +379,8 @@ impl Peer {
     }
 
     fn hello(&self) -> Hello {
-        Hello { id: self.0.id, run: self.0.run }
+        let cluster = *self.0.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        Hello { id: self.0.id, run: self.0.run, cluster }
     }
 
     /// Notes who a member is now. If it was another process before, connections to that one are of no use, and only
@@ -305,14 +390,18 @@ impl Peer {
         if before.is_none_or(|before| before == hello.run) {
             return;
         }
+        self.drop_connections(hello.id, 3, b"you were started anew");
+    }
+
+    fn drop_connections(&self, to: NodeId, code: u32, reason: &[u8]) {
         let connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
         for ((node, _), slot) in connections.iter() {
-            // A slot that is locked is being dialled, and will reach the new process.
-            if *node == hello.id
+            // A slot that is locked is being dialled, and will reach whoever is there now.
+            if *node == to
                 && let Ok(mut kept) = slot.try_lock()
                 && let Some(connection) = kept.take()
             {
-                connection.close(VarInt::from_u32(3), b"you were started anew");
+                connection.close(VarInt::from_u32(code), reason);
             }
         }
     }
@@ -326,7 +415,7 @@ impl Peer {
             return Ok(connection.clone());
         }
         *kept = None;
-        let address = self.0.members.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned();
+        let address = self.read_members().addresses.get(&node).cloned();
         let address = address.ok_or(PeerError::Unknown(node))?;
         let dialled = tokio::time::timeout(CONNECT_WITHIN, self.dial(node, protocol, &address)).await;
         let unreachable = |reason: String| PeerError::Unreachable { node, address: address.clone(), reason };
@@ -362,6 +451,10 @@ impl Peer {
         let hello: Hello = stream.read_frame().await?;
         if hello.id != node {
             return Err(told(&format!("node {} answers there", hello.id)));
+        }
+        if let Some(objection) = self.objection(&hello, Protocol::Cluster) {
+            connection.close(VarInt::from_u32(5), objection.as_bytes());
+            return Err(told(&objection));
         }
         self.met(&hello);
         Ok(connection)

@@ -1,0 +1,95 @@
+//! How a node begins to take part: from its disk and its connections to a [`Cluster`] handle.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use openraft::error::RaftError;
+use openraft::{Config, SnapshotPolicy};
+use storage::NodeId;
+use storage::database::Database;
+use storage::peer::{Peer, Protocol};
+use tokio::sync::watch;
+
+use crate::bootstrap::{self, Finding, Introducer, Left, StartError};
+use crate::cluster::Cluster;
+use crate::consensus::Raft;
+use crate::consensus::log::Log;
+use crate::consensus::machine::Machine;
+use crate::consensus::network::{Network, RaftService};
+use crate::membership::look_after;
+use crate::service::{ClusterService, Greeter};
+use crate::state::LEVEL;
+
+/// What a cluster handle is made of.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// This node.
+    pub id: NodeId,
+    /// All members and where their QUIC endpoints listen, this node among them.
+    pub members: BTreeMap<NodeId, String>,
+    /// The node's folder; snapshots lie in it.
+    pub data: PathBuf,
+    /// Between the leader's heartbeats.
+    pub heartbeat: Duration,
+    /// Silence after which a follower stands for election, drawn from this range.
+    pub election: Range<Duration>,
+}
+
+impl Cluster {
+    /// Takes part; a fresh disk waits here until it has found the others.
+    pub async fn start(config: ClusterConfig, database: Database, peer: Peer) -> Result<Self, StartError> {
+        let told = |error: &dyn std::fmt::Display| StartError::Consensus(error.to_string());
+        let disk = bootstrap::disk(&database, config.id)?;
+        let log = Log::new(database.clone());
+        let fresh = log.is_fresh().map_err(|error| told(&error))?;
+        let introducer = Introducer { disk, raft: Arc::new(OnceLock::new()) };
+        peer.serve(Protocol::Cluster, Arc::new(Greeter(introducer.clone())));
+        let finding = if fresh { Some(bootstrap::find_cluster(&peer, disk, &config.members).await?) } else { None };
+
+        let machine = Machine::open(database.clone(), config.data.join("snapshots")).map_err(|error| told(&error))?;
+        if let Some(mark) = machine.view().mark().map_err(|error| told(&error))? {
+            if mark.level > LEVEL {
+                return Err(StartError::TooNew { found: mark.level });
+            }
+            peer.set_cluster(mark.cluster);
+        }
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let settings = Config {
+            cluster_name: "quartet".into(),
+            heartbeat_interval: millis(config.heartbeat),
+            election_timeout_min: millis(config.election.start),
+            election_timeout_max: millis(config.election.end),
+            install_snapshot_timeout: 60_000,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(5_000),
+            max_in_snapshot_log_to_keep: 1_000,
+            ..Config::default()
+        };
+        let settings = Arc::new(settings.validate().map_err(|error| told(&error))?);
+        let raft = Raft::new(config.id, settings, Network(peer.clone()), log, machine.clone())
+            .await
+            .map_err(|error| told(&error))?;
+        peer.serve(Protocol::Raft, Arc::new(RaftService(raft.clone())));
+        if let Some(Finding::Begin(members)) = finding
+            && let Err(error) = raft.initialize(members).await
+        {
+            match error {
+                // Another node was quicker, and has begun with the same members.
+                RaftError::APIError(_) => tracing::debug!(%error, "the cluster has begun already"),
+                RaftError::Fatal(error) => return Err(told(&error)),
+            }
+        }
+        // Set only now: until the membership is known here, a node that asks should ask again.
+        let _ = introducer.raft.set((raft.clone(), machine.clone()));
+
+        let (told_left, left) = watch::channel(false);
+        let cluster = Self::new(config.id, raft, machine, peer.clone(), left);
+        let service = ClusterService { cluster: cluster.clone(), introducer };
+        peer.serve(Protocol::Cluster, Arc::new(service));
+        let address = config.members.get(&config.id).cloned().unwrap_or_default();
+        tokio::spawn(look_after(cluster.clone(), address, Left { database, told: told_left }));
+        Ok(cluster)
+    }
+}

@@ -1,0 +1,21 @@
+//! What the cluster is called, and which commands it takes.
+//!
+//! A node that meets a command that it does not know would have to stop, and one that reads less out of a command than
+//! the others would come to another state. So whatever is new in applying has a level, and takes effect only from the
+//! moment on at which the cluster's state says that level. The leader raises it once every member has said that it
+//! knows it. Until then a cluster in the middle of a rolling upgrade behaves as the older program does.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The level that this program knows. 1: the first. 2: nodes join and leave, the cluster has a name.
+pub const LEVEL: u32 = 2;
+
+/// The cluster's name and level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The random name, the same for ever. A restored backup is another cluster.
+    pub cluster: Uuid,
+    /// The level of the commands that it takes.
+    pub level: u32,
+}

@@ -1,0 +1,143 @@
+//! Nodes that join, leave and take each other's place while the cluster works.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod nodes;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nodes::{Node, add_song, free_ports, start, start_all, titles, wait_until};
+use raft::{Change, Obstacle, StartError};
+use storage::NodeId;
+
+type Addresses = BTreeMap<NodeId, String>;
+
+fn only(addresses: &Addresses, ids: impl IntoIterator<Item = NodeId>) -> Addresses {
+    ids.into_iter().map(|id| (id, addresses[&id].clone())).collect()
+}
+
+fn join(addresses: &Addresses, node: NodeId, replaces: Option<NodeId>) -> Change {
+    Change::Join { node, address: addresses[&node].clone(), replaces }
+}
+
+/// Starts a node with an empty disk, which waits to be let in, lets it in by `through`, and waits until it votes.
+async fn let_in(addresses: &Addresses, through: &Node, id: NodeId, replaces: Option<NodeId>, root: &Path) -> Node {
+    let starting = start(id, addresses, root);
+    let letting = async {
+        wait_until("the node to be let in", async || {
+            match through.cluster.change(join(addresses, id, replaces)).await.unwrap() {
+                Ok(()) => true,
+                Err(Obstacle::Unreachable { .. } | Obstacle::Upgrading | Obstacle::Busy) => false,
+                Err(other) => panic!("{other}"),
+            }
+        })
+        .await;
+        wait_until("a vote", async || through.cluster.status().members.contains(&id)).await;
+    };
+    let (node, ()) = tokio::join!(starting, letting);
+    node.unwrap()
+}
+
+async fn leave(through: &Node, node: NodeId) {
+    wait_until("the node to leave", async || match through.cluster.change(Change::Leave { node }).await.unwrap() {
+        Ok(()) | Err(Obstacle::NoMember(_)) => true,
+        Err(Obstacle::Busy | Obstacle::Upgrading) => false,
+        Err(other) => panic!("{other}"),
+    })
+    .await;
+    wait_until("all to know", async || !through.cluster.status().members.contains(&node)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_grows_to_five_and_shrinks_to_three_while_it_works() {
+    let root = tempfile::tempdir().unwrap();
+    let addresses = free_ports(5);
+    let mut nodes = start_all(&only(&addresses, 0..3), &root).await;
+    let writing = nodes[1].cluster.clone();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let writer = tokio::spawn(async move {
+        let mut written = 0;
+        while !stop.is_closed() {
+            writing.propose(nodes::add(&format!("song {written}"))).await.unwrap().unwrap();
+            written += 1;
+        }
+        written
+    });
+    for id in [3, 4] {
+        let node = let_in(&addresses, &nodes[0], id, None, root.path()).await;
+        nodes.push(node);
+    }
+    assert_eq!(nodes[0].cluster.status().members, [0, 1, 2, 3, 4]);
+
+    // The leader leaves, and one that does not lead.
+    let leader = nodes[1].cluster.status().leader.unwrap();
+    let other = if leader == 4 { 0 } else { 4 };
+    for id in [leader, other].into_iter().filter(|id| *id != 1) {
+        leave(&nodes[1], id).await;
+        let at = nodes.iter().position(|node| node.peer.id() == id).unwrap();
+        let gone = nodes.remove(at);
+        gone.cluster.left().await;
+        gone.stop().await;
+        let refused = start(id, &addresses, root.path()).await.err().unwrap();
+        assert!(matches!(refused, StartError::Left(left) if left == id), "{refused}");
+    }
+    drop(stopped);
+    let written = writer.await.unwrap();
+    assert!(written > 0);
+    for node in &nodes {
+        assert_eq!(titles(node).await.len(), written);
+        assert!(node.cluster.status().members.len() <= 4);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_node_is_replaced_under_a_new_number() {
+    let root = tempfile::tempdir().unwrap();
+    let addresses = free_ports(4);
+    let mut nodes = start_all(&only(&addresses, 0..3), &root).await;
+    add_song(&nodes[0], "before").await;
+    nodes.pop().unwrap().stop().await;
+    std::fs::remove_dir_all(root.path().join("2")).unwrap();
+    let new = let_in(&addresses, &nodes[0], 3, Some(2), root.path()).await;
+    wait_until("the old one to go", async || nodes[0].cluster.status().members == [0, 1, 3]).await;
+    // The new one counts: with another of the first three gone, it is the majority.
+    nodes.pop().unwrap().stop().await;
+    add_song(&new, "after").await;
+    assert_eq!(titles(&nodes[0]).await, ["after", "before"]);
+
+    // The old number is used up.
+    let refused = start(2, &addresses, root.path()).await.err().unwrap();
+    assert!(matches!(refused, StartError::Used(2)), "{refused}");
+    assert_eq!(nodes[0].cluster.change(join(&addresses, 2, None)).await.unwrap(), Err(Obstacle::Used(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_hurt_the_cluster_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let addresses = free_ports(5);
+    let mut nodes = start_all(&only(&addresses, 0..3), &root).await;
+    add_song(&nodes[0], "kept").await;
+    let ask = async |change| nodes[0].cluster.change(change).await.unwrap();
+    wait_until("a name", async || nodes[0].cluster.peek().mark().unwrap().is_some()).await;
+    assert_eq!(ask(Change::Leave { node: 9 }).await, Err(Obstacle::NoMember(9)));
+    let silent = ask(join(&addresses, 3, None)).await.unwrap_err();
+    assert!(matches!(silent, Obstacle::Unreachable { node: 3, .. }), "{silent}");
+    assert_eq!(ask(join(&addresses, 1, None)).await, Ok(()), "a member is a member");
+    assert_eq!(ask(join(&addresses, 3, Some(8))).await, Err(Obstacle::NoMember(8)));
+
+    // A node that has a cluster of its own cannot come over with it.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let alone = start(4, &only(&addresses, [4]), elsewhere.path()).await.unwrap();
+    add_song(&alone, "its own").await;
+    let foreign = ask(join(&addresses, 4, None)).await.unwrap_err();
+    assert!(foreign == Obstacle::NotFresh(4) || foreign.to_string().contains("another cluster"), "{foreign}");
+    alone.stop().await;
+
+    // Of the two that would be left, one is dead.
+    nodes.pop().unwrap().stop().await;
+    let few = nodes[0].cluster.change(Change::Leave { node: 1 }).await.unwrap();
+    assert_eq!(few, Err(Obstacle::NoMajorityLeft { alive: 1, members: 2 }));
+    add_song(&nodes[1], "still there").await;
+    assert_eq!(titles(&nodes[0]).await, ["still there", "kept"]);
+}
