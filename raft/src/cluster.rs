@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openraft::error::{ClientWriteError, RaftError};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::peer::{Peer, Protocol};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use crate::archive::{Archive, ArchiveError};
 use crate::call::{Call, Miss};
 use crate::command::{Answer, Command, Refusal};
 use crate::consensus::machine::Machine;
@@ -48,7 +49,7 @@ pub enum ClusterError {
 }
 
 /// Where this node stands.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     /// This node.
     pub id: NodeId,
@@ -66,6 +67,8 @@ pub struct Status {
     pub members: Vec<NodeId>,
     /// The nodes that join, and how many log entries each has yet to get; the leader alone knows how many.
     pub joining: BTreeMap<NodeId, Option<u64>>,
+    /// Where the QUIC endpoints of all of them listen.
+    pub addresses: BTreeMap<NodeId, String>,
     /// Milliseconds since a majority answered, on the leader.
     pub quorum_ack_ms: Option<u64>,
 }
@@ -127,6 +130,13 @@ impl Cluster {
         self.0.machine.view()
     }
 
+    /// Writes the state down as one file, with all that was committed when this was called.
+    pub async fn archive(&self) -> Result<Archive, ArchiveError> {
+        self.read().await?;
+        let machine = self.0.machine.clone();
+        tokio::task::spawn_blocking(move || machine.archive()).await.map_err(|_| ClusterError::Stopped)?
+    }
+
     /// What changes from now on, as this node applies it.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.0.machine.events()
@@ -150,6 +160,7 @@ impl Cluster {
                 .learner_ids()
                 .map(|learner| (learner, lag(&metrics, learner)))
                 .collect(),
+            addresses: metrics.membership_config.nodes().map(|(id, member)| (*id, member.address.clone())).collect(),
             quorum_ack_ms: metrics.millis_since_quorum_ack,
         }
     }

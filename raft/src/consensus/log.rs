@@ -62,6 +62,14 @@ impl Log {
     }
 }
 
+/// Marks an empty log as purged up to `at`, by a node that has voted in that entry's term.
+pub(crate) fn begin_at(database: &Database, at: LogId) -> Result<(), LogError> {
+    let mut batch = Batch::new();
+    batch.put(Table::Meta, VOTE, wire::encode(&Vote::new(at.leader_id.term, at.leader_id.node_id))?);
+    batch.put(Table::Meta, PURGED, wire::encode(&at)?);
+    Ok(database.write(batch)?)
+}
+
 fn index(index: u64) -> [u8; 8] {
     index.to_be_bytes()
 }

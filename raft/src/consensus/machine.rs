@@ -4,25 +4,27 @@
 //! crash can neither lose nor repeat one. A snapshot is installed as a new generation beside the old one, in pieces,
 //! and one batch switches over; a crash in between leaves the old generation in force.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    Entry, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
-    StoredMembership,
+    Entry, EntryPayload, ErrorSubject, ErrorVerb, Membership, OptionalSend, RaftSnapshotBuilder, Snapshot,
+    SnapshotMeta, StoredMembership,
 };
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
-use storage::database::{Batch, Database, DatabaseError, Table};
+use storage::database::{Batch, Database, DatabaseError, Pair, Table};
 use storage::wire::{self, WireError};
 use tokio::sync::broadcast;
 
 use super::snapshot::{Reader, SnapshotFile, Writer};
 use super::{Answers, LogId, Member, StorageError, Types, on_disk};
-use crate::state::{Event, Transaction, View, ViewError, apply};
+use crate::archive::{Archive, ArchiveError, At};
+use crate::state::{Event, Transaction, View, ViewError, apply, within};
 
 const POSITION: &[u8] = b"state/position";
 const SNAPSHOT: &[u8] = b"state/snapshot";
@@ -39,6 +41,28 @@ pub(crate) enum MachineError {
     View(#[from] ViewError),
     #[error("a snapshot: {0}")]
     Snapshot(#[from] io::Error),
+}
+
+/// Fills an empty database with the pairs of a file, as the state of a cluster of one that has come as far as `at`.
+pub(crate) fn found(
+    database: &Database,
+    pairs: impl Iterator<Item = io::Result<Pair>>,
+    at: LogId,
+    members: BTreeMap<NodeId, Member>,
+) -> Result<(), MachineError> {
+    let mut batch = Batch::new();
+    for pair in pairs {
+        let (key, value) = pair?;
+        batch.put(Table::State, within(0, &key), value);
+        if batch.len() == PIECE {
+            database.write(std::mem::take(&mut batch))?;
+        }
+    }
+    let membership = Membership::new(vec![members.keys().copied().collect()], members);
+    let position =
+        Position { generation: 0, applied: Some(at), membership: StoredMembership::new(Some(at), membership) };
+    batch.put(Table::Meta, POSITION, wire::encode(&position)?);
+    Ok(database.write(batch)?)
 }
 
 /// How far the state is.
@@ -158,12 +182,12 @@ impl Machine {
         Ok(all)
     }
 
-    fn build(&self) -> Result<Snapshot<Types>, MachineError> {
+    /// Writes the state to a new file, and returns how far it is. Writes go on meanwhile.
+    fn write_down(&self, file: &Path) -> Result<Position, MachineError> {
         let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let building = self.0.folder.join(format!("building-{}", uuid::Uuid::new_v4()));
-        let mut writer = Writer::create(&building)?;
+        let mut writer = Writer::create(file)?;
         // The scan sees the database as it is when it begins, which is under the lock: position and pairs are of one
-        // moment, and writes go on while the pairs are written down.
+        // moment.
         let locked = self.position();
         let position = locked.clone();
         let generation = position.generation;
@@ -174,6 +198,12 @@ impl Machine {
             writer.pair(&key[1..], &value)?;
         }
         writer.finish()?;
+        Ok(position)
+    }
+
+    fn build(&self) -> Result<Snapshot<Types>, MachineError> {
+        let building = self.0.folder.join(format!("building-{}", uuid::Uuid::new_v4()));
+        let position = self.write_down(&building)?;
         let meta = SnapshotMeta {
             last_log_id: position.applied,
             last_membership: position.membership,
@@ -181,6 +211,14 @@ impl Machine {
         };
         self.keep(building, &meta)?;
         Ok(self.snapshot(meta))
+    }
+
+    /// Writes the state down for a backup.
+    pub(crate) fn archive(&self) -> Result<Archive, ArchiveError> {
+        let file = SnapshotFile::receiving(&self.0.folder);
+        let position = self.write_down(file.path()).map_err(|error| ArchiveError::Write(error.to_string()))?;
+        let at = position.applied.map_or_else(At::default, |id| At { term: id.leader_id.term, index: id.index });
+        Ok(Archive { at, file })
     }
 
     /// Where a kept snapshot is. Its name has no hyphen; files of passing use do, and are swept at start.

@@ -29,8 +29,8 @@ pub use mark::{LEVEL, Mark};
 pub use model::{Model, ModelFile};
 pub use song::{Cover, Credits, Song, SongStatus};
 pub use transaction::{Changes, Transaction};
-pub(crate) use view::Read;
 pub use view::View;
+pub(crate) use view::{Read, within};
 
 /// The state could not be read.
 #[derive(Debug, thiserror::Error)]

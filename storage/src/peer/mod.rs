@@ -448,7 +448,9 @@ impl Peer {
         let (send, recv) = connection.open_bi().await?;
         let mut stream = Stream { send, recv };
         stream.write_frame(&self.hello()).await?;
-        let hello: Hello = stream.read_frame().await?;
+        // A refusal comes as the reason for which the connection was closed.
+        let answered = stream.read_frame::<Hello>().await;
+        let hello = answered.map_err(|error| connection.close_reason().map_or(error, PeerError::Connection))?;
         if hello.id != node {
             return Err(told(&format!("node {} answers there", hello.id)));
         }
