@@ -19,7 +19,7 @@ pub(crate) struct CommandLine {
     pub id: Option<NodeId>,
 
     /// The cluster file; see the commented cluster.toml.
-    #[arg(long, value_name = "FILE", requires = "id")]
+    #[arg(long, value_name = "FILE")]
     pub cluster: Option<PathBuf>,
 
     /// The folder of a cluster of one; quartet-data if it is not given.
@@ -51,6 +51,9 @@ pub(crate) enum Action {
         #[command(subcommand)]
         action: crate::models::Action,
     },
+    /// Looks after a cluster: --cluster names its file, and who can read its secret may.
+    #[command(flatten)]
+    Operator(crate::operator::Action),
     /// Composes a song whose stems are known, to try things with.
     Synthesize {
         /// The folder for song.wav and its stems.

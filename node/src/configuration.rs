@@ -173,6 +173,16 @@ impl Configuration {
         Self::parse(&text, path, id)
     }
 
+    /// Reads `cluster.toml` for somebody who is no node, and takes the place of the first one.
+    pub(crate) fn read_any(path: &Path) -> Result<Self, ConfigurationError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigurationError::Read { path: path.into(), source })?;
+        let file: File = toml::from_str(&text)
+            .map_err(|source| ConfigurationError::Parse { path: path.into(), source: Box::new(source) })?;
+        let first = file.node.first().map(|member| member.id);
+        Self::parse(&text, path, first.unwrap_or_default())
+    }
+
     fn parse(text: &str, path: &Path, id: NodeId) -> Result<Self, ConfigurationError> {
         let file: File = toml::from_str(text)
             .map_err(|source| ConfigurationError::Parse { path: path.into(), source: Box::new(source) })?;

@@ -4,6 +4,7 @@ mod alone;
 mod command_line;
 mod configuration;
 mod models;
+mod operator;
 mod process;
 mod reports;
 mod upkeep;
@@ -11,7 +12,7 @@ mod work;
 
 use std::io::IsTerminal;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -56,10 +57,15 @@ fn main() -> Result<()> {
             };
             models::run(action, data.as_deref())
         }
+        Some(Action::Operator(action)) => {
+            let file = line.cluster.context("say which cluster with --cluster FILE")?;
+            operator::run(action, &file, line.id)
+        }
         Some(Action::Synthesize { out, seconds, seed }) => alone::synthesize(&out, seconds, seed),
         None => {
             let configuration = match (&line.cluster, line.id) {
                 (Some(file), Some(id)) => Configuration::read(file, id)?,
+                (Some(_), None) => anyhow::bail!("say which of the cluster's nodes this is with --id"),
                 _ => Configuration::alone(
                     line.data.unwrap_or_else(|| "quartet-data".into()),
                     line.listen,

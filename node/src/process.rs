@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::configuration::Configuration;
 use crate::models::{letter_box, publish};
+use crate::operator::OperatorService;
 use crate::reports::{OwnWork, Reports};
 use crate::upkeep;
 use crate::work::broker::Broker;
@@ -111,6 +112,8 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         Protocol::Work,
         Arc::new(WorkService { reports: Arc::clone(&reports), dispatcher: Arc::clone(&dispatcher) }),
     );
+    let operator = OperatorService { cluster: cluster.clone(), reports: Arc::clone(&reports) };
+    peer.serve(Protocol::Operator, Arc::new(operator));
     loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));
     loops.spawn(upkeep::report(Arc::clone(&reports), peer.clone(), stopping.clone()));
     loops.spawn(upkeep::collect(cluster.clone(), sharing.clone(), configuration.collect_grace(), stopping.clone()));

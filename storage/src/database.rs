@@ -1,8 +1,9 @@
 //! One RocksDB for the vote, the log and the state of a node.
 //!
-//! Invariants: every write is one atomic batch and is on the disk when [`Database::write`] returns (`sync = true`);
-//! there is no other way to write. One database for everything, because two could lose the order between them in a
-//! crash.
+//! Invariants: every write is one atomic batch, and batches survive a crash in their order: whatever is there, all
+//! that was written before it is there too. [`Database::write`] returns when its batch is on the disk (`sync = true`).
+//! [`Database::write_behind`] returns earlier, and is for what can be made again from what is on the disk. One database
+//! for everything, because two could lose the order between them in a crash.
 //!
 //! Calls block on the disk; asynchronous callers wrap them in `spawn_blocking`.
 
@@ -176,6 +177,16 @@ impl Database {
 
     /// Writes the batch; it is on the disk when this returns.
     pub fn write(&self, batch: Batch) -> Result<(), DatabaseError> {
+        self.put_down(batch, true)
+    }
+
+    /// Writes the batch; it is on the disk when the next [`Database::write`] returns, or a little later by itself. The
+    /// end of the process alone does not lose it.
+    pub fn write_behind(&self, batch: Batch) -> Result<(), DatabaseError> {
+        self.put_down(batch, false)
+    }
+
+    fn put_down(&self, batch: Batch, sync: bool) -> Result<(), DatabaseError> {
         let mut writes = WriteBatch::default();
         for change in &batch.0 {
             match change {
@@ -187,7 +198,7 @@ impl Database {
             }
         }
         let mut options = WriteOptions::default();
-        options.set_sync(true);
+        options.set_sync(sync);
         self.0.write_opt(writes, &options).map_err(DatabaseError::Write)
     }
 }

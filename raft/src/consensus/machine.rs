@@ -1,7 +1,9 @@
 //! The state machine: committed entries become the state, snapshots become generations of it.
 //!
-//! The position up to which the log was applied is written in the same synced batch as what the entries came to, so a
-//! crash can neither lose nor repeat one. A snapshot is installed as a new generation beside the old one, in pieces,
+//! The position up to which the log was applied is written in the same batch as what the entries came to, so a crash can
+//! neither lose a part of one nor repeat it. Applying does not wait for the disk: the entries are there, synced, on a
+//! majority, and what a power failure takes from the end of the state is applied again. The log is purged by a synced
+//! write, and so never beyond what of the state is on the disk. A snapshot is installed as a new generation beside the old one, in pieces,
 //! and one batch switches over; a crash in between leaves the old generation in force.
 
 use std::collections::BTreeMap;
@@ -142,10 +144,15 @@ impl Machine {
     }
 
     /// Writes the position with whatever else is in the batch, then makes it the one in force.
-    fn advance(&self, position: Position, mut batch: Batch) -> Result<(), MachineError> {
+    fn advance(
+        &self,
+        position: Position,
+        mut batch: Batch,
+        write: impl Fn(&Database, Batch) -> Result<(), DatabaseError>,
+    ) -> Result<(), MachineError> {
         batch.put(Table::Meta, POSITION, wire::encode(&position)?);
         let mut now = self.position();
-        self.0.database.write(batch)?;
+        write(&self.0.database, batch)?;
         self.0.generation.store(position.generation, Ordering::Release);
         *now = position;
         Ok(())
@@ -174,7 +181,7 @@ impl Machine {
         }
         let mut batch = Batch::new();
         let events = state.finish().write(position.generation, &mut batch);
-        self.advance(position, batch)?;
+        self.advance(position, batch, Database::write_behind)?;
         for event in events {
             // Nobody listening is fine.
             let _ = self.0.events.send(event);
@@ -265,7 +272,7 @@ impl Machine {
             }
         }
         let position = Position { generation, applied: meta.last_log_id, membership: meta.last_membership.clone() };
-        self.advance(position, batch)?;
+        self.advance(position, batch, Database::write)?;
         self.clear(old)?;
         let kept = self.0.folder.join(format!("kept-{}", uuid::Uuid::new_v4()));
         file.keep(kept.clone())?;

@@ -1,0 +1,120 @@
+//! The asking side: any node of the cluster that answers will do.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use raft::archive::{self, At};
+use storage::NodeId;
+use storage::blobs::Hash;
+use storage::peer::{OPERATOR, Peer, PeerConfig, Protocol, Secret, Stream};
+use tokio::io::AsyncReadExt;
+
+use super::protocol::{Call, Overview, Reply};
+use crate::configuration::Configuration;
+
+/// How long a node may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The operator's end of the connections to a cluster.
+pub(crate) struct Client {
+    peer: Peer,
+}
+
+impl Client {
+    /// Reads the secret; nothing is asked yet.
+    pub(crate) async fn new(configuration: &Configuration) -> Result<Self> {
+        let secret = Secret::read(&configuration.secret_file).context("the cluster's secret")?;
+        let bind = |listen: &str| {
+            let members = configuration.members.values().map(|member| (member.id, member.quic.clone())).collect();
+            anyhow::Ok(Peer::bind(PeerConfig {
+                id: OPERATOR,
+                listen: listen.parse()?,
+                members,
+                secret: secret.clone(),
+            })?)
+        };
+        // Where there is no IPv6, there is IPv4.
+        Ok(Self { peer: bind("[::]:0").or_else(|_| bind("0.0.0.0:0"))? })
+    }
+
+    /// The connections.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Asks one node after the other until one answers, and returns its reply with the stream for what follows it.
+    pub(crate) async fn ask(&self, call: &Call) -> Result<(Reply, Stream)> {
+        let mut reasons = Vec::new();
+        for node in self.peer.members() {
+            match tokio::time::timeout(PATIENCE, self.ask_node(node, call)).await {
+                Ok(Ok((Reply::Refused(reason), _))) => bail!("{reason}"),
+                Ok(Ok(answered)) => return Ok(answered),
+                Ok(Err(error)) => reasons.push(error.to_string()),
+                Err(_) => reasons.push(format!("node {node} did not answer in time")),
+            }
+        }
+        bail!("no node of the cluster file answers: {}", reasons.join("; "))
+    }
+
+    async fn ask_node(&self, node: NodeId, call: &Call) -> Result<(Reply, Stream)> {
+        let mut stream = self.peer.open(node, Protocol::Operator).await?;
+        stream.write_frame(call).await?;
+        stream.finish()?;
+        Ok((stream.read_frame().await?, stream))
+    }
+
+    /// Asks for something to be done.
+    pub(crate) async fn order(&self, call: &Call) -> Result<()> {
+        match self.ask(call).await?.0 {
+            Reply::Done => Ok(()),
+            other => bail!("an unexpected answer: {other:?}"),
+        }
+    }
+
+    /// The cluster as some node sees it. Members that the cluster file does not name are known from then on.
+    pub(crate) async fn overview(&self) -> Result<Overview> {
+        match self.ask(&Call::Overview).await?.0 {
+            Reply::Overview(overview) => {
+                for (node, address) in &overview.status.addresses {
+                    self.peer.set_address(*node, address.clone());
+                }
+                Ok(*overview)
+            }
+            other => bail!("an unexpected answer: {other:?}"),
+        }
+    }
+
+    /// Has the cluster's state written to a file.
+    pub(crate) async fn fetch_state(&self, to: &Path) -> Result<At> {
+        let (reply, mut stream) = self.ask(&Call::Archive).await?;
+        let Reply::Archive { at, length } = reply else { bail!("an unexpected answer: {reply:?}") };
+        let mut file = tokio::fs::File::create(to).await.with_context(|| to.display().to_string())?;
+        let copied = tokio::io::copy(&mut (&mut stream.recv).take(length), &mut file).await?;
+        ensure!(copied == length, "the state came only in part ({copied} of {length} bytes); try again");
+        file.sync_all().await?;
+        Ok(at)
+    }
+
+    /// All files that the cluster's state refers to now; `folder` is for what comes in between.
+    pub(crate) async fn files(&self, folder: &Path) -> Result<HashSet<Hash>> {
+        let state = folder.join("state");
+        self.fetch_state(&state).await?;
+        references(&state, &folder.join("scratch")).await
+    }
+}
+
+/// All files that a written state refers to.
+pub(crate) async fn references(state: &Path, scratch: &Path) -> Result<HashSet<Hash>> {
+    let (state, scratch) = (state.to_owned(), scratch.to_owned());
+    let found = tokio::task::spawn_blocking(move || {
+        if scratch.exists() {
+            std::fs::remove_dir_all(&scratch)?;
+        }
+        let files = archive::open(&state, &scratch)?.references()?;
+        std::fs::remove_dir_all(&scratch)?;
+        anyhow::Ok(files)
+    });
+    found.await?
+}

@@ -1,0 +1,70 @@
+//! A node's answers to its operator.
+
+use std::sync::Arc;
+
+use raft::Cluster;
+use storage::NodeId;
+use storage::peer::{PeerError, ServeFuture, Service, Stream};
+use tokio::io::AsyncWriteExt;
+use web::Nodes;
+
+use super::protocol::{Call, Overview, Reply};
+use crate::reports::Reports;
+
+/// Answers the operator.
+pub(crate) struct OperatorService {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// What the nodes say of themselves.
+    pub reports: Arc<Reports>,
+}
+
+impl Service for OperatorService {
+    fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
+        let (cluster, reports) = (self.cluster.clone(), Arc::clone(&self.reports));
+        Box::pin(async move {
+            match stream.read_frame::<Call>().await? {
+                Call::Overview => {
+                    let status = cluster.status();
+                    // The reports count the open tasks, which asks the disk.
+                    let seen = tokio::task::spawn_blocking(move || (reports.overview(), reports.broker())).await;
+                    let (nodes, broker) = seen.map_err(|error| PeerError::Refused(error.to_string()))?;
+                    stream.write_frame(&Reply::Overview(Box::new(Overview { status, nodes, broker }))).await?;
+                }
+                Call::Change(change) => {
+                    tracing::info!(?change, "the operator changes the membership");
+                    let reply = match cluster.change(change).await {
+                        Ok(Ok(())) => Reply::Done,
+                        Ok(Err(obstacle)) => Reply::Refused(obstacle.to_string()),
+                        Err(error) => Reply::Refused(error.to_string()),
+                    };
+                    stream.write_frame(&reply).await?;
+                }
+                Call::Archive => send_archive(&cluster, &mut stream).await?,
+            }
+            stream.finish()
+        })
+    }
+}
+
+async fn send_archive(cluster: &Cluster, stream: &mut Stream) -> Result<(), PeerError> {
+    let refused = |error: &dyn std::fmt::Display| Reply::Refused(error.to_string());
+    let archive = match cluster.archive().await {
+        Ok(archive) => archive,
+        Err(error) => return stream.write_frame(&refused(&error)).await,
+    };
+    let opened = async {
+        let file = tokio::fs::File::open(archive.path()).await?;
+        let length = file.metadata().await?.len();
+        Ok::<_, std::io::Error>((file, length))
+    };
+    match opened.await {
+        Ok((mut file, length)) => {
+            stream.write_frame(&Reply::Archive { at: archive.at, length }).await?;
+            let sent = tokio::io::copy(&mut file, &mut stream.send).await;
+            sent.map_err(|error| PeerError::Protocol(format!("the state could not be sent: {error}")))?;
+            stream.send.flush().await.map_err(|error| PeerError::Protocol(error.to_string()))
+        }
+        Err(error) => stream.write_frame(&refused(&error)).await,
+    }
+}
