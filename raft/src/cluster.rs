@@ -5,7 +5,7 @@
 //! log is, waits until this node is as far, and reads here.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use openraft::error::{ClientWriteError, RaftError};
@@ -29,6 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(8);
 const STEP: Duration = Duration::from_secs(3);
 /// The pause before asking again.
 const AGAIN: Duration = Duration::from_millis(40);
+/// Without a leader for this long, which is several elections, nothing is waited for any more.
+const LEADERLESS: Duration = Duration::from_secs(2);
 /// A leader that no majority has answered for this long takes nothing on.
 const QUORUM_SILENCE: u64 = 2000;
 /// The most requests in one log entry.
@@ -83,6 +85,8 @@ struct Inner {
     peer: Peer,
     writes: mpsc::Sender<Waiting>,
     left: watch::Receiver<bool>,
+    /// When this node last knew a leader, or began.
+    led: Mutex<Instant>,
 }
 
 /// The cluster, as one node reaches it. Cheap to clone.
@@ -94,7 +98,10 @@ impl Cluster {
     pub(crate) fn new(id: NodeId, raft: Raft, machine: Machine, peer: Peer, left: watch::Receiver<bool>) -> Self {
         let (writes, waiting) = mpsc::channel(4 * BATCH);
         tokio::spawn(write_batches(raft.clone(), waiting));
-        Self(Arc::new(Inner { id, raft, machine, peer, writes, left }))
+        let led = Mutex::new(Instant::now());
+        let cluster = Self(Arc::new(Inner { id, raft, machine, peer, writes, left, led }));
+        tokio::spawn(note_leaders(cluster.clone()));
+        cluster
     }
 
     /// Asks the cluster for a change and waits until a majority has it on disk and the leader has applied it.
@@ -224,6 +231,8 @@ impl Cluster {
                     Err(Miss::NoMajority) => return Err(ClusterError::NoMajority),
                     Err(miss) => last = miss,
                 }
+            } else if self.leaderless() > LEADERLESS {
+                return Err(ClusterError::NoMajority);
             }
             tokio::time::sleep(AGAIN).await;
         }
@@ -238,6 +247,14 @@ impl Cluster {
                 Err(Miss::NotLeader)
             }
         }
+    }
+
+    /// For how long this node has known no leader.
+    pub(crate) fn leaderless(&self) -> Duration {
+        if self.0.raft.metrics().borrow().current_leader.is_some() {
+            return Duration::ZERO;
+        }
+        self.0.led.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     pub(crate) fn refuse_without_majority(&self) -> Result<(), Miss> {
@@ -274,6 +291,20 @@ impl Cluster {
 fn lag(metrics: &Metrics, node: NodeId) -> Option<u64> {
     let matched = metrics.replication.as_ref()?.get(&node)?.as_ref()?;
     Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched.index))
+}
+
+/// Notes when there was a leader, for as long as consensus runs.
+async fn note_leaders(cluster: Cluster) {
+    let mut metrics = cluster.0.raft.metrics();
+    loop {
+        if metrics.borrow_and_update().current_leader.is_some() {
+            *cluster.0.led.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        // A leader's numbers change with every heartbeat, a follower's may stay the same for as long as nothing is written.
+        if let Ok(Err(_)) = tokio::time::timeout(LEADERLESS / 4, metrics.changed()).await {
+            return;
+        }
+    }
 }
 
 /// Returns when this node sees somebody else lead than `leader`.

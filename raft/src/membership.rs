@@ -214,7 +214,7 @@ impl Cluster {
 pub(crate) async fn look_after(cluster: Cluster, address: String, left: Left) {
     let mut metrics = cluster.raft().metrics();
     let mut told = None;
-    let mut led = Instant::now();
+    let mut asked = Instant::now();
     loop {
         if metrics.borrow().running_state.is_err() {
             return;
@@ -227,7 +227,6 @@ pub(crate) async fn look_after(cluster: Cluster, address: String, left: Left) {
         }
         match status.leader {
             Some(leader) => {
-                led = Instant::now();
                 if leader == status.id {
                     if let Err(error) = lead(&cluster).await {
                         tracing::debug!(%error, "the membership is not as it is meant to be yet");
@@ -238,8 +237,8 @@ pub(crate) async fn look_after(cluster: Cluster, address: String, left: Left) {
                 }
             }
             // The others may have removed this node while it was away; they do not tell it of themselves.
-            None if led.elapsed() > LEADERLESS => {
-                led = Instant::now();
+            None if cluster.leaderless() > LEADERLESS && asked.elapsed() > LEADERLESS => {
+                asked = Instant::now();
                 let others: Vec<NodeId> = cluster.peer().members().into_iter().filter(|id| *id != status.id).collect();
                 let said = cluster.introductions(&others).await;
                 if said.into_iter().flatten().any(|said| said.removed(status.id)) {
