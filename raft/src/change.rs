@@ -99,3 +99,10 @@ pub enum Obstacle {
     #[error("the membership cannot be changed: {0}")]
     Consensus(String),
 }
+
+impl Obstacle {
+    /// Whether it may go away by itself in a moment.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Upgrading | Self::Busy)
+    }
+}

@@ -28,7 +28,7 @@ async fn let_in(addresses: &Addresses, through: &Node, id: NodeId, replaces: Opt
         wait_until("the node to be let in", async || {
             match through.cluster.change(join(addresses, id, replaces)).await.unwrap() {
                 Ok(()) => true,
-                Err(Obstacle::Unreachable { .. } | Obstacle::Upgrading | Obstacle::Busy) => false,
+                Err(obstacle) if obstacle.may_pass() => false,
                 Err(other) => panic!("{other}"),
             }
         })
@@ -42,7 +42,7 @@ async fn let_in(addresses: &Addresses, through: &Node, id: NodeId, replaces: Opt
 async fn leave(through: &Node, node: NodeId) {
     wait_until("the node to leave", async || match through.cluster.change(Change::Leave { node }).await.unwrap() {
         Ok(()) | Err(Obstacle::NoMember(_)) => true,
-        Err(Obstacle::Busy | Obstacle::Upgrading) => false,
+        Err(obstacle) if obstacle.may_pass() => false,
         Err(other) => panic!("{other}"),
     })
     .await;

@@ -5,8 +5,8 @@
 mod nodes;
 
 use nodes::{add, add_song, free_ports, start, start_all, titles};
-use raft::{ClusterError, StartError};
 use raft::command::{Command, Refusal};
+use raft::{ClusterError, StartError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_fresh_nodes_make_one_cluster_and_outlive_its_leader() {

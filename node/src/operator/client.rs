@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use raft::archive::{self, At};
@@ -16,6 +16,9 @@ use crate::configuration::Configuration;
 
 /// How long a node may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// For how long an order is repeated that cannot be carried out yet.
+const SOON: Duration = Duration::from_secs(20);
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// The operator's end of the connections to a cluster.
 pub(crate) struct Client {
@@ -49,7 +52,6 @@ impl Client {
         let mut reasons = Vec::new();
         for node in self.peer.members() {
             match tokio::time::timeout(PATIENCE, self.ask_node(node, call)).await {
-                Ok(Ok((Reply::Refused(reason), _))) => bail!("{reason}"),
                 Ok(Ok(answered)) => return Ok(answered),
                 Ok(Err(error)) => reasons.push(error.to_string()),
                 Err(_) => reasons.push(format!("node {node} did not answer in time")),
@@ -65,11 +67,15 @@ impl Client {
         Ok((stream.read_frame().await?, stream))
     }
 
-    /// Asks for something to be done.
+    /// Asks for something to be done, and for a while again if it cannot be done yet.
     pub(crate) async fn order(&self, call: &Call) -> Result<()> {
-        match self.ask(call).await?.0 {
-            Reply::Done => Ok(()),
-            other => bail!("an unexpected answer: {other:?}"),
+        let began = Instant::now();
+        loop {
+            match self.ask(call).await?.0 {
+                Reply::Done => return Ok(()),
+                Reply::Refused { soon: true, .. } if began.elapsed() < SOON => tokio::time::sleep(AGAIN).await,
+                other => return Err(unexpected(other)),
+            }
         }
     }
 
@@ -82,14 +88,14 @@ impl Client {
                 }
                 Ok(*overview)
             }
-            other => bail!("an unexpected answer: {other:?}"),
+            other => Err(unexpected(other)),
         }
     }
 
     /// Has the cluster's state written to a file.
     pub(crate) async fn fetch_state(&self, to: &Path) -> Result<At> {
         let (reply, mut stream) = self.ask(&Call::Archive).await?;
-        let Reply::Archive { at, length } = reply else { bail!("an unexpected answer: {reply:?}") };
+        let Reply::Archive { at, length } = reply else { return Err(unexpected(reply)) };
         let mut file = tokio::fs::File::create(to).await.with_context(|| to.display().to_string())?;
         let copied = tokio::io::copy(&mut (&mut stream.recv).take(length), &mut file).await?;
         ensure!(copied == length, "the state came only in part ({copied} of {length} bytes); try again");
@@ -102,6 +108,14 @@ impl Client {
         let state = folder.join("state");
         self.fetch_state(&state).await?;
         references(&state, &folder.join("scratch")).await
+    }
+}
+
+/// A reply that is not the one that was hoped for.
+fn unexpected(reply: Reply) -> anyhow::Error {
+    match reply {
+        Reply::Refused { reason, .. } => anyhow::Error::msg(reason),
+        other => anyhow::anyhow!("the node gave an answer that does not fit: {other:?}"),
     }
 }
 

@@ -34,8 +34,13 @@ pub(crate) enum Reply {
     Overview(Box<Overview>),
     /// It is done.
     Done,
-    /// It is not done, and why.
-    Refused(String),
+    /// It is not done.
+    Refused {
+        /// Why.
+        reason: String,
+        /// Whether it may be otherwise in a moment.
+        soon: bool,
+    },
     /// The state, whose bytes follow.
     Archive {
         /// How far it is.

@@ -35,8 +35,8 @@ impl Service for OperatorService {
                     tracing::info!(?change, "the operator changes the membership");
                     let reply = match cluster.change(change).await {
                         Ok(Ok(())) => Reply::Done,
-                        Ok(Err(obstacle)) => Reply::Refused(obstacle.to_string()),
-                        Err(error) => Reply::Refused(error.to_string()),
+                        Ok(Err(obstacle)) => Reply::Refused { reason: obstacle.to_string(), soon: obstacle.may_pass() },
+                        Err(error) => refused(&error),
                     };
                     stream.write_frame(&reply).await?;
                 }
@@ -47,8 +47,11 @@ impl Service for OperatorService {
     }
 }
 
+fn refused(error: &dyn std::fmt::Display) -> Reply {
+    Reply::Refused { reason: error.to_string(), soon: false }
+}
+
 async fn send_archive(cluster: &Cluster, stream: &mut Stream) -> Result<(), PeerError> {
-    let refused = |error: &dyn std::fmt::Display| Reply::Refused(error.to_string());
     let archive = match cluster.archive().await {
         Ok(archive) => archive,
         Err(error) => return stream.write_frame(&refused(&error)).await,

@@ -224,6 +224,18 @@ impl Cluster {
         cluster
     }
 
+    /// Adds a node to cluster.toml.
+    pub(crate) fn add_node(&mut self, id: u64) {
+        let path = self.folder.path().join("cluster.toml");
+        let address = format!("127.0.0.1:{}", free_port());
+        let node = format!(
+            "[[node]]\nid = {id}\nhttp = \"{address}\"\nquic = \"127.0.0.1:{}\"\ndata = \"node-{id}\"\n",
+            free_port()
+        );
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "\n" + &node).unwrap();
+        self.http.insert(id, address);
+    }
+
     /// Starts a node's process.
     pub(crate) fn run(&mut self, id: u64) {
         let log = File::options().create(true).append(true).open(self.log(id)).unwrap();

@@ -1,0 +1,137 @@
+//! Nodes that join, leave and are restored, as their operator does it: with the real program's commands.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use harness::{Cluster, song, turn, wait_for};
+
+/// Runs one of the operator's commands; `node` is left out for those that are about no node.
+fn operate(cluster: &Cluster, node: Option<u64>, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    command.arg("--cluster").arg(cluster.folder.path().join("cluster.toml"));
+    if let Some(node) = node {
+        command.args(["--id", &node.to_string()]);
+    }
+    command.args(words).output().unwrap()
+}
+
+fn succeed(cluster: &Cluster, node: Option<u64>, words: &[&str]) -> String {
+    let output = operate(cluster, node, words);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refusal(cluster: &Cluster, node: Option<u64>, words: &[&str]) -> String {
+    let output = operate(cluster, node, words);
+    assert!(!output.status.success(), "{words:?} should have been refused");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn a_cluster_grows_and_shrinks_while_songs_are_separated() {
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(3, None, "[workers]\nsegments_per_task = 1\n").await;
+    let before = cluster.upload(0, "before", &song(20, 1)).await;
+    cluster.add_node(3);
+    cluster.run(3);
+    succeed(&cluster, Some(3), &["join"]);
+    cluster.ready(3).await;
+    let meanwhile = cluster.upload(3, "meanwhile", &song(20, 2)).await;
+    let status = succeed(&cluster, None, &["status"]);
+    assert!(status.contains("4 of 4 members answer"), "{status}");
+
+    // One that has served from the beginning leaves, and takes no file with it.
+    succeed(&cluster, Some(0), &["leave"]);
+    assert!(cluster.process(0).wait(Duration::from_secs(60)).expect("the node that left ends").success());
+    for song in [&before, &meanwhile] {
+        cluster.split(3, song).await;
+        assert!(cluster.part(3, song, "drums.wav").await.len() > 44);
+    }
+    cluster.run(0);
+    assert!(!cluster.process(0).wait(Duration::from_secs(60)).expect("a node that has left does not start").success());
+    let log = std::fs::read_to_string(cluster.log(0)).unwrap();
+    assert!(log.contains("has left its cluster"), "{log}");
+
+    // Its number is used up, and of three one more may go only while the others answer.
+    let used = refusal(&cluster, Some(0), &["join"]);
+    assert!(used.contains("not used again"), "{used}");
+    cluster.kill(2);
+    let few = refusal(&cluster, Some(1), &["leave", "--force"]);
+    assert!(few.contains("no majority"), "{few}");
+    cluster.upload(1, "after", &song(20, 3)).await;
+}
+
+#[tokio::test]
+async fn a_lost_disk_is_replaced_by_a_node_with_a_new_number() {
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(3, None, "").await;
+    let kept = cluster.upload(2, "kept", &song(20, 1)).await;
+    cluster.split(0, &kept).await;
+    cluster.kill(2);
+    std::fs::remove_dir_all(cluster.folder.path().join("node-2")).unwrap();
+    cluster.run(2);
+    assert!(!cluster.process(2).wait(Duration::from_secs(60)).expect("a wiped node ends").success());
+    let log = std::fs::read_to_string(cluster.log(2)).unwrap();
+    assert!(log.contains("join --replace 2"), "{log}");
+
+    cluster.add_node(5);
+    cluster.run(5);
+    succeed(&cluster, Some(5), &["join", "--replace", "2"]);
+    cluster.ready(5).await;
+    // With another one gone, the new one is half of the majority, and has what the song needs.
+    wait_for("two copies of everything", async || {
+        let nodes = cluster.data(5, "/cluster").await?["nodes"].clone();
+        let nodes = nodes.as_array()?;
+        (nodes.len() == 3 && nodes.iter().all(|node| node["short"] == 0 && node["alive"] == true)).then_some(())
+    })
+    .await;
+    cluster.kill(0);
+    for stem in ["vocals", "drums", "bass", "other"] {
+        assert!(cluster.part(5, &kept, &format!("{stem}.wav")).await.len() > 44);
+    }
+    cluster.upload(5, "new", &song(20, 2)).await;
+}
+
+#[tokio::test]
+async fn a_backup_becomes_a_new_cluster() {
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(3, None, "").await;
+    let first = cluster.upload(0, "first", &song(20, 1)).await;
+    cluster.split(1, &first).await;
+    let folder = cluster.folder.path().join("backup");
+    let folder = folder.to_str().unwrap().to_owned();
+    succeed(&cluster, None, &["backup", &folder]);
+    let second = cluster.upload(1, "second", &song(20, 2)).await;
+    cluster.split(1, &second).await;
+    succeed(&cluster, None, &["backup", &folder]);
+    let bytes = cluster.part(2, &second, "vocals.wav").await;
+    for id in 0..3 {
+        cluster.kill(id);
+        std::fs::rename(
+            cluster.folder.path().join(format!("node-{id}")),
+            cluster.folder.path().join(format!("old-{id}")),
+        )
+        .unwrap();
+    }
+    let incomplete = refusal(&cluster, Some(1), &["restore", "/nowhere"]);
+    assert!(incomplete.contains("no complete backup"), "{incomplete}");
+    succeed(&cluster, Some(1), &["restore", &folder]);
+    let again = refusal(&cluster, Some(1), &["restore", &folder]);
+    assert!(again.contains("holds a node already"), "{again}");
+    cluster.run(1);
+    cluster.ready(1).await;
+    for id in [0, 2] {
+        cluster.run(id);
+        succeed(&cluster, Some(id), &["join"]);
+        cluster.ready(id).await;
+    }
+    let songs = cluster.data(2, "/songs").await.unwrap();
+    assert_eq!(songs["songs"].as_array().unwrap().len(), 2);
+    assert_eq!(cluster.part(0, &second, "vocals.wav").await, bytes);
+    assert_ne!(cluster.upload(0, "third", &song(20, 3)).await["id"], second["id"]);
+}
