@@ -15,10 +15,10 @@ use tokio::sync::watch;
 
 use crate::bootstrap::{self, Finding, Introducer, Left, StartError};
 use crate::cluster::Cluster;
-use crate::consensus::Raft;
 use crate::consensus::log::Log;
 use crate::consensus::machine::Machine;
 use crate::consensus::network::{Network, RaftService};
+use crate::consensus::{Raft, compaction};
 use crate::membership::look_after;
 use crate::service::{ClusterService, Greeter};
 use crate::state::LEVEL;
@@ -63,7 +63,7 @@ impl Cluster {
             election_timeout_min: millis(config.election.start),
             election_timeout_max: millis(config.election.end),
             install_snapshot_timeout: 60_000,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(5_000),
+            snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: 1_000,
             ..Config::default()
         };
@@ -84,6 +84,7 @@ impl Cluster {
         // Set only now: until the membership is known here, a node that asks should ask again.
         let _ = introducer.raft.set((raft.clone(), machine.clone()));
 
+        tokio::spawn(compaction::run(raft.clone(), machine.clone()));
         let (told_left, left) = watch::channel(false);
         let cluster = Self::new(config.id, raft, machine, peer.clone(), left);
         let service = ClusterService { cluster: cluster.clone(), introducer };

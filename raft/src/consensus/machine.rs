@@ -253,6 +253,12 @@ impl Machine {
         Ok(())
     }
 
+    /// How large the current snapshot is; 0 without one.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        let path = self.current().ok().flatten().map(|meta| self.snapshot_path(&meta.snapshot_id));
+        path.and_then(|path| std::fs::metadata(path).ok()).map_or(0, |about| about.len())
+    }
+
     fn current(&self) -> Result<Option<SnapshotMeta<NodeId, Member>>, MachineError> {
         Ok(self.0.database.get(Table::Meta, SNAPSHOT)?.map(|bytes| wire::decode(&bytes)).transpose()?)
     }

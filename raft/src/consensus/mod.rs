@@ -3,6 +3,7 @@
 //! The log's entries are batches of [`Request`]s, since openraft fsyncs once for each entry: the leader gathers what
 //! arrives while a write is under way ([`crate::cluster`]).
 
+pub(crate) mod compaction;
 #[cfg(test)]
 mod conformance;
 pub(crate) mod log;
