@@ -8,7 +8,7 @@ use storage::NodeId;
 use storage::blobs::Hash;
 use uuid::Uuid;
 
-use crate::state::{Credits, Model, Output, Plan, Song, Task, TaskId};
+use crate::state::{Credits, Model, Output, Plan, Priority, Song, Task, TaskId};
 
 /// A change of the cluster's state. Times are milliseconds since 1970, for people to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,15 @@ pub enum Command {
         formats: Vec<String>,
         /// How often each task may fail.
         max_attempts: u32,
+        /// How urgent its job is. A job that is there already becomes this urgent if it was less.
+        #[serde(default)]
+        priority: Priority,
+        /// Who asks, as a name that stays the same between requests; empty when nobody can tell.
+        #[serde(default)]
+        owner: String,
+        /// How many open jobs an owner may have; 0 is any number. Only a new job is counted.
+        #[serde(default)]
+        jobs_per_owner: u32,
         /// When.
         at: u64,
     },
@@ -122,12 +131,23 @@ pub enum Command {
         /// When.
         at: u64,
     },
-    /// A job that failed or was cancelled is to be tried again; what it has done stays done.
+    /// A job that failed or was cancelled is to be tried again; what it has done stays done. If another job has come
+    /// to do the same since, its songs go over to that one, for a file is never separated twice alike.
     RetryJob {
         /// Which.
         job: u64,
+        /// How many open jobs an owner may have; 0 is any number.
+        #[serde(default)]
+        jobs_per_owner: u32,
         /// When.
         at: u64,
+    },
+    /// A job that has not ended is to be more urgent, or less.
+    SetPriority {
+        /// Which.
+        job: u64,
+        /// How urgent it is from now on.
+        priority: Priority,
     },
     /// A model whose files a majority holds.
     AddModel {
@@ -162,6 +182,8 @@ pub enum Answer {
     Song(Song),
     /// The task, now the asker's.
     Claimed(Task),
+    /// The job that does what was asked for.
+    Job(u64),
 }
 
 /// Why a command changed nothing. Every replica comes to the same refusal.
@@ -185,6 +207,12 @@ pub enum Refusal {
         state: String,
         /// What was wanted.
         wish: String,
+    },
+    /// The owner has as many open jobs as one may have.
+    #[error("there may be {limit} open jobs for one user; wait until one of them has ended, or cancel one")]
+    TooManyJobs {
+        /// How many there may be.
+        limit: u32,
     },
     /// Another model has this name.
     #[error("there is another model {0} already; remove it first")]

@@ -2,18 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
-use storage::blobs::Hash;
 use uuid::Uuid;
 
 use super::keys;
+use super::mark::JOBS;
 use super::{
-    Attempt, Event, Job, JobState, Mark, Model, Output, Read, Song, Stems, Task, TaskId, TaskKind, TaskState,
-    Transaction, ViewError,
+    Attempt, Ending, Event, Job, JobState, Mark, Model, Output, Priority, Read, Song, Stems, Task, TaskId, TaskKind,
+    TaskState, Transaction, ViewError,
 };
 use crate::command::{Answer, Command, Refusal};
 
 /// How far back in the log answers are remembered. A request is retried for seconds; this is hours of a busy cluster.
 const REMEMBERED: u64 = 50_000;
+/// How many attempts of a task are kept to be looked at.
+const ATTEMPTS_KEPT: usize = 30;
 
 type Applied<T> = Result<Result<T, Refusal>, ViewError>;
 
@@ -68,14 +70,24 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             model,
             formats,
             max_attempts,
+            priority,
+            owner,
+            jobs_per_owner,
             at,
         } => {
             if plan.segments == 0 || plan.segments_per_task == 0 {
                 refuse!(Refusal::EmptyPlan);
             }
-            let job = match job_for(state, hash, model, formats)? {
-                Some(job) => job,
+            let (priority, owner, limit) = match state.has_level(JOBS)? {
+                true => (*priority, owner.as_str(), *jobs_per_owner),
+                false => (Priority::Normal, "", 0),
+            };
+            let job = match state.job_for(hash, model, formats)? {
+                Some(job) => join(state, job, owner, priority)?,
                 None => {
+                    if let Err(refusal) = state.admits(owner, limit)? {
+                        refuse!(refusal);
+                    }
                     let job = Job {
                         id: next(state, "job")?,
                         hash: *hash,
@@ -83,6 +95,8 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                         formats: formats.clone(),
                         plan: *plan,
                         format: format.clone(),
+                        priority,
+                        owner: owner.into(),
                         state: JobState::Pending,
                         tasks: 0,
                         done: 0,
@@ -121,23 +135,28 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             }
         }
         Command::FailTask { task, attempt, node, reason, at } => match claimed(state, *task, *attempt, Some(*node))? {
-            Ok((job, task)) => fail(state, job, task, reason, *at),
+            Ok((job, task)) => fail(state, job, task, Ending::Failed, reason, *at),
             Err(refusal) => Ok(Err(refusal)),
         },
         Command::ExpireTask { task, attempt, reason, at } => match claimed(state, *task, *attempt, None)? {
-            Ok((job, task)) => fail(state, job, task, reason, *at),
+            Ok((job, task)) => fail(state, job, task, Ending::Expired, reason, *at),
             Err(refusal) => Ok(Err(refusal)),
         },
-        Command::ReleaseTask { task, attempt, node, .. } => match claimed(state, *task, *attempt, Some(*node))? {
+        Command::ReleaseTask { task, attempt, node, at } => match claimed(state, *task, *attempt, Some(*node))? {
             Ok((_, mut task)) => {
-                task.attempts.pop();
+                if state.has_level(JOBS)? {
+                    end_attempt(state, &mut task, Ending::HandedBack, None, *at)?;
+                } else {
+                    task.attempts.pop();
+                }
                 to_pending(state, &mut task)
             }
             Err(refusal) => Ok(Err(refusal)),
         },
         Command::ReopenTask { task, reason, at } => reopen(state, *task, reason, *at),
         Command::CancelJob { job, at } => cancel(state, *job, *at),
-        Command::RetryJob { job, .. } => retry(state, *job),
+        Command::RetryJob { job, jobs_per_owner, .. } => retry(state, *job, *jobs_per_owner),
+        Command::SetPriority { job, priority } => set_priority(state, *job, *priority),
         Command::AddModel { model } => add_model(state, model),
         Command::RemoveModel { name } => {
             if state.value::<Model>(&keys::model(name))?.is_none() {
@@ -147,7 +166,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             Ok(Ok(Answer::Done))
         }
         Command::SetLevel { level, cluster } => {
-            let known = state.value::<Mark>(&keys::mark())?;
+            let known = state.mark()?;
             let mark = known.unwrap_or(Mark { cluster: *cluster, level: *level });
             state.put(keys::mark(), &Mark { level: mark.level.max(*level), ..mark })?;
             Ok(Ok(Answer::Done))
@@ -176,13 +195,25 @@ fn next(state: &mut Transaction, name: &str) -> Result<u64, ViewError> {
     Ok(number)
 }
 
-/// The job that a new song with this file, model and formats can share.
-fn job_for(state: &Transaction, hash: &Hash, model: &str, formats: &[String]) -> Result<Option<u64>, ViewError> {
-    let Some(id) = state.value::<u64>(&keys::job_of(hash, model, formats))? else {
-        return Ok(None);
-    };
-    let usable = state.job(id)?.is_some_and(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled));
-    Ok(usable.then_some(id))
+/// One more asks for a job: it becomes as urgent as any of them wants it, and belongs to whoever has fewer open jobs, so
+/// that nobody waits longer for it because somebody else asked as well.
+fn join(state: &mut Transaction, mut job: Job, owner: &str, priority: Priority) -> Result<u64, ViewError> {
+    let id = job.id;
+    if !job.state.is_open() {
+        return Ok(id);
+    }
+    let yields = !owner.is_empty()
+        && !job.owner.is_empty()
+        && state.open_jobs_of(owner)? < state.open_jobs_of(&job.owner)?.saturating_sub(1);
+    if yields {
+        state.delete(keys::open_job_of(&job.owner, id));
+        job.owner = owner.into();
+    }
+    if yields || priority > job.priority {
+        job.priority = job.priority.max(priority);
+        put_job(state, &job)?;
+    }
+    Ok(id)
 }
 
 /// Adds a job with the tasks of its plan.
@@ -201,6 +232,7 @@ fn add_job(state: &mut Transaction, mut job: Job) -> Result<u64, ViewError> {
         job.tasks += 1;
     }
     state.put(keys::job(job.id), &job)?;
+    mark_job(state, &job)?;
     // A job that failed or was cancelled before stays with the songs that have it.
     state.put(keys::job_of(&job.hash, &job.model, &job.formats), &job.id)?;
     state.tell(Event::Job { id: job.id });
@@ -218,10 +250,21 @@ fn put_task(state: &mut Transaction, task: &Task) -> Result<(), ViewError> {
     Ok(())
 }
 
+/// Keeps the marks of each owner's open jobs true.
+fn mark_job(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
+    let mark = keys::open_job_of(&job.owner, job.id);
+    if job.state.is_open() && !job.owner.is_empty() {
+        return state.put(mark, &job.id);
+    }
+    state.delete(mark);
+    Ok(())
+}
+
 /// Stores a job, and tells of the songs whose status it decides when that has changed.
 fn put_job(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
     let before = state.job(job.id)?.map(|job| job.state);
     state.put(keys::job(job.id), job)?;
+    mark_job(state, job)?;
     state.tell(Event::Job { id: job.id });
     if before != Some(job.state) {
         for song in state.values::<u64>(keys::songs_of(&job.hash))? {
@@ -256,6 +299,7 @@ fn remove_job(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
         state.delete(keys::open(task.id));
     }
     state.delete(keys::job(id));
+    state.delete(keys::open_job_of(&job.owner, id));
     let of = keys::job_of(&job.hash, &job.model, &job.formats);
     if state.value::<u64>(&of)? == Some(id) {
         state.delete(of);
@@ -270,7 +314,11 @@ fn claim(state: &mut Transaction, id: TaskId, attempt: u32, node: NodeId, at: u6
         refuse!(Refusal::ClaimLost);
     }
     task.state = TaskState::Running { node, since: at };
-    task.attempts.push(Attempt { number: attempt, node, started: at, ended: None, error: None });
+    task.attempts.push(Attempt { number: attempt, node, started: at, ended: None, error: None, ending: None });
+    if state.has_level(JOBS)? {
+        let old = task.attempts.len().saturating_sub(ATTEMPTS_KEPT);
+        task.attempts.drain(..old);
+    }
     put_task(state, &task)?;
     if job.state == JobState::Pending {
         job.state = JobState::Running;
@@ -297,9 +345,7 @@ fn finish(
     output: &Output,
     at: u64,
 ) -> Applied<Answer> {
-    if let Some(attempt) = task.attempts.last_mut() {
-        attempt.ended = Some(at);
-    }
+    end_attempt(state, &mut task, Ending::Done, None, at)?;
     task.state = TaskState::Done { node };
     task.output = Some(output.clone());
     put_task(state, &task)?;
@@ -332,22 +378,52 @@ fn end_with(state: &mut Transaction, job: &mut Job, stems: &Stems, at: u64) -> R
     Ok(())
 }
 
-fn fail(state: &mut Transaction, mut job: Job, mut task: Task, reason: &str, at: u64) -> Applied<Answer> {
+/// Writes down how the attempt that runs has ended.
+fn end_attempt(
+    state: &Transaction,
+    task: &mut Task,
+    ending: Ending,
+    error: Option<&str>,
+    at: u64,
+) -> Result<(), ViewError> {
+    let ending = state.has_level(JOBS)?.then_some(ending);
     if let Some(attempt) = task.attempts.last_mut() {
         attempt.ended = Some(at);
-        attempt.error = Some(reason.into());
+        attempt.error = error.map(str::to_owned);
+        attempt.ending = ending;
     }
+    Ok(())
+}
+
+fn fail(
+    state: &mut Transaction,
+    mut job: Job,
+    mut task: Task,
+    ending: Ending,
+    reason: &str,
+    at: u64,
+) -> Applied<Answer> {
+    end_attempt(state, &mut task, ending, Some(reason), at)?;
+    count_failure(state, &mut job, &mut task, reason, at)
+}
+
+/// A failure more: the task is tried again, or has failed its job.
+fn count_failure(state: &mut Transaction, job: &mut Job, task: &mut Task, reason: &str, at: u64) -> Applied<Answer> {
     task.failures += 1;
     if task.failures < job.max_attempts {
-        return to_pending(state, &mut task);
+        return to_pending(state, task);
     }
     task.state = TaskState::Failed;
-    put_task(state, &task)?;
+    put_task(state, task)?;
     job.state = JobState::Failed;
-    job.error = Some(format!("task {} failed {} times, at last: {reason}", task.id, task.failures));
+    let endings = task.attempts.iter().rev().filter_map(|attempt| attempt.ending);
+    let mut failures = endings.filter(|ending| *ending != Ending::HandedBack).take(task.failures as usize);
+    let mute = state.has_level(JOBS)? && failures.all(|ending| ending == Ending::Expired);
+    let poison = if mute { "; no worker lived to say why, so the song or the model may be what ends them" } else { "" };
+    job.error = Some(format!("task {} failed {} times, at last: {reason}{poison}", task.id, task.failures));
     job.finished_at = Some(at);
     close_tasks(state, job.id, at)?;
-    put_job(state, &job)?;
+    put_job(state, job)?;
     Ok(Ok(Answer::Done))
 }
 
@@ -362,8 +438,8 @@ fn to_pending(state: &mut Transaction, task: &mut Task) -> Applied<Answer> {
 fn close_tasks(state: &mut Transaction, job: u64, at: u64) -> Result<(), ViewError> {
     for mut task in state.tasks(job)? {
         if matches!(task.state, TaskState::Pending | TaskState::Running { .. }) {
-            if let (TaskState::Running { .. }, Some(attempt)) = (task.state, task.attempts.last_mut()) {
-                attempt.ended = Some(at);
+            if matches!(task.state, TaskState::Running { .. }) {
+                end_attempt(state, &mut task, Ending::Withdrawn, None, at)?;
             }
             task.state = TaskState::Waiting;
             task.attempt += 1;
@@ -378,24 +454,28 @@ fn reopen(state: &mut Transaction, id: TaskId, reason: &str, at: u64) -> Applied
     if !job.state.is_open() || !matches!(task.state, TaskState::Done { .. }) {
         refuse!(Refusal::ClaimLost);
     }
+    let counts = state.has_level(JOBS)?;
     if let Some(attempt) = task.attempts.last_mut() {
         attempt.error = Some(reason.into());
+        attempt.ending = counts.then_some(Ending::Withdrawn);
     }
     task.output = None;
-    to_pending(state, &mut task)?.ok();
     job.done -= 1;
     if let Some(mut merge) = state.task(TaskId { job: job.id, index: job.tasks - 1 })? {
         // The merge waits again, and whoever is at it has lost it.
-        if let (TaskState::Running { .. }, Some(attempt)) = (merge.state, merge.attempts.last_mut()) {
-            attempt.ended = Some(at);
-            attempt.error = Some(reason.into());
+        if matches!(merge.state, TaskState::Running { .. }) {
+            end_attempt(state, &mut merge, Ending::Withdrawn, Some(reason), at)?;
         }
         merge.state = TaskState::Waiting;
         merge.attempt += 1;
         put_task(state, &merge)?;
     }
     put_job(state, &job)?;
-    Ok(Ok(Answer::Done))
+    if !counts {
+        return to_pending(state, &mut task);
+    }
+    // It counts, or a job whose parts are lost again and again would never end.
+    count_failure(state, &mut job, &mut task, reason, at)
 }
 
 fn cancel(state: &mut Transaction, id: u64, at: u64) -> Applied<Answer> {
@@ -410,27 +490,56 @@ fn cancel(state: &mut Transaction, id: u64, at: u64) -> Applied<Answer> {
     Ok(Ok(Answer::Done))
 }
 
-fn retry(state: &mut Transaction, id: u64) -> Applied<Answer> {
+fn set_priority(state: &mut Transaction, id: u64, priority: Priority) -> Applied<Answer> {
+    let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
+    if !job.state.is_open() {
+        let wish = format!("given {priority} priority");
+        refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish });
+    }
+    job.priority = priority;
+    put_job(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
+fn retry(state: &mut Transaction, id: u64, jobs_per_owner: u32) -> Applied<Answer> {
     let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
     if !matches!(job.state, JobState::Failed | JobState::Cancelled) {
         refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: "tried again".into() });
     }
+    let whole = state.has_level(JOBS)?;
+    if let Some(other) = state.job_for(&job.hash, &job.model, &job.formats)?.filter(|_| whole) {
+        for song in state.values::<u64>(keys::songs_of(&job.hash))? {
+            if let Some(mut song) = state.song(song)?.filter(|song| song.job == id) {
+                song.job = other.id;
+                state.put(keys::song(song.id), &song)?;
+                state.tell(Event::Song { id: song.id });
+            }
+        }
+        remove_job(state, id)?;
+        return Ok(Ok(Answer::Job(other.id)));
+    }
+    if let Err(refusal) = state.admits(&job.owner, jobs_per_owner)? {
+        refuse!(refusal);
+    }
     let parts_made = job.done + 1 == job.tasks;
     for mut task in state.tasks(id)? {
-        if matches!(task.state, TaskState::Waiting | TaskState::Failed) {
+        let open = matches!(task.state, TaskState::Waiting | TaskState::Failed);
+        if open || whole {
             task.failures = 0;
+        }
+        if open {
             task.state = match task.kind {
                 TaskKind::Merge if !parts_made => TaskState::Waiting,
                 _ => TaskState::Pending,
             };
             task.attempt += 1;
-            put_task(state, &task)?;
         }
+        put_task(state, &task)?;
     }
     job.state = JobState::Pending;
     job.error = None;
     job.finished_at = None;
     state.put(keys::job_of(&job.hash, &job.model, &job.formats), &id)?;
     put_job(state, &job)?;
-    Ok(Ok(Answer::Done))
+    Ok(Ok(if whole { Answer::Job(id) } else { Answer::Done }))
 }

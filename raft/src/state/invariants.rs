@@ -1,16 +1,19 @@
 //! Whatever is asked in whatever order, the state stays sound, and two replicas stay the same.
 
+use std::collections::{BTreeMap, HashSet};
+
 use proptest::prelude::*;
 use storage::blobs::Hash;
 use uuid::Uuid;
 
 use super::scripted::Machine;
-use super::{JobState, Output, Plan, Stems, TaskId, TaskKind, TaskState};
+use super::{JobState, LEVEL, Output, Plan, Priority, Read, Stems, TaskId, TaskKind, TaskState};
 use crate::command::Command;
 
 fn commands() -> impl Strategy<Value = Command> {
     let (at, plan) = (0, Plan { frames: 10, segments: 3, segments_per_task: 2 });
     let file = (0u8..2).prop_map(|file| Hash::of(&[file]));
+    let owner = prop::sample::select(vec!["", "ip:1", "ip:2"]);
     let task = (1u64..4, 0u32..3).prop_map(|(job, index)| TaskId { job, index });
     let claim = (task.clone(), 1u32..4, 0u64..2);
     let output = |task: TaskId| {
@@ -24,7 +27,7 @@ fn commands() -> impl Strategy<Value = Command> {
         }
     };
     prop_oneof![
-        1 => file.prop_map(move |hash| Command::AddSong {
+        1 => (file, owner).prop_map(move |(hash, owner)| Command::AddSong {
             title: "song".into(),
             hash,
             size: 1,
@@ -35,6 +38,9 @@ fn commands() -> impl Strategy<Value = Command> {
             model: "spectral".into(),
             formats: vec!["mp3".into()],
             max_attempts: 2,
+            priority: Priority::Normal,
+            owner: owner.into(),
+            jobs_per_owner: 1,
             at,
         }),
         1 => (1u64..6).prop_map(move |song| Command::RemoveSong { song, at }),
@@ -57,14 +63,20 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => claim.prop_map(move |(task, attempt, _)| Command::ExpireTask { task, attempt, reason: String::new(), at }),
         1 => task.prop_map(move |task| Command::ReopenTask { task, reason: String::new(), at }),
         1 => (1u64..4).prop_map(move |job| Command::CancelJob { job, at }),
-        1 => (1u64..4).prop_map(move |job| Command::RetryJob { job, at }),
+        1 => (1u64..4).prop_map(move |job| Command::RetryJob { job, jobs_per_owner: 1, at }),
     ]
 }
 
 fn check(machine: &Machine) {
     let view = machine.view();
     let mut open = Vec::new();
+    let mut served = HashSet::new();
+    let mut owned: BTreeMap<String, usize> = BTreeMap::new();
     for job in view.jobs(None, 100).unwrap().iter().rev() {
+        if matches!(job.state, JobState::Pending | JobState::Running | JobState::Done) {
+            assert!(served.insert((job.hash, job.model.clone())), "{job:?} does what another one does");
+        }
+        *owned.entry(job.owner.clone()).or_default() += usize::from(job.state.is_open());
         let tasks = view.tasks(job.id).unwrap();
         let done = |task: &&super::Task| matches!(task.state, TaskState::Done { .. });
         assert_eq!(tasks.iter().filter(done).count(), job.done as usize, "{job:?}");
@@ -85,6 +97,11 @@ fn check(machine: &Machine) {
     }
     let known: Vec<_> = view.open_tasks().unwrap().iter().map(|task| task.id).collect();
     assert_eq!(known, open);
+    for (owner, open) in owned.into_iter().filter(|(owner, _)| !owner.is_empty()) {
+        assert_eq!(view.open_jobs_of(&owner).unwrap(), open, "the open jobs of {owner}");
+        // The limit is one, and a second job comes only by yielding, which leaves its first owner with one less.
+        assert!(open <= 1, "{owner} has {open} open jobs");
+    }
     for song in view.songs(None, 100).unwrap() {
         assert!(view.job(song.job).unwrap().is_some(), "{song:?} has no job");
     }
@@ -94,7 +111,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_state_stays_sound(commands in prop::collection::vec(commands(), 1..60)) {
-        let (mut one, mut two) = (Machine::new(), Machine::new());
+        let (mut one, mut two) = (Machine::at_level(LEVEL), Machine::at_level(LEVEL));
         for command in &commands {
             let id = Uuid::new_v4();
             prop_assert_eq!(one.apply(id, command), two.apply(id, command));

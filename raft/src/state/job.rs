@@ -10,10 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::blobs::Hash;
+
+/// Frames per second of a [`Plan`].
+const RATE: u64 = 44_100;
 
 /// How a song is cut into segments and tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +41,56 @@ impl Plan {
             })
             .chain([TaskKind::Merge])
     }
+
+    /// How many seconds of music a task is about, rounded up.
+    pub fn seconds(&self, kind: TaskKind) -> u64 {
+        let frames = match kind {
+            TaskKind::Separate { count, .. } => {
+                self.frames.saturating_mul(u64::from(count)).div_ceil(u64::from(self.segments.max(1)))
+            }
+            TaskKind::Merge => self.frames,
+        };
+        frames.div_ceil(RATE)
+    }
+}
+
+/// How urgent a job is. What each is worth, the dispatcher says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// It may wait while others do not.
+    Low,
+    /// As everybody's.
+    #[default]
+    Normal,
+    /// Somebody waits for it.
+    High,
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        })
+    }
+}
+
+/// The word is no priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a priority is high, normal or low")]
+pub struct NoPriority;
+
+impl FromStr for Priority {
+    type Err = NoPriority;
+
+    fn from_str(word: &str) -> Result<Self, NoPriority> {
+        [Self::Low, Self::Normal, Self::High]
+            .into_iter()
+            .find(|priority| priority.to_string() == word)
+            .ok_or(NoPriority)
+    }
 }
 
 /// What a user asked for: one file separated by one model into files of some formats.
@@ -54,6 +108,12 @@ pub struct Job {
     pub plan: Plan,
     /// The file's extension in lower case.
     pub format: String,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Whose turn it takes when workers are shared out; empty when nobody can tell.
+    #[serde(default)]
+    pub owner: String,
     /// How far it is.
     pub state: JobState,
     /// How many tasks it has, the merge among them.
@@ -163,7 +223,7 @@ pub struct Task {
     pub attempt: u32,
     /// How often it has failed.
     pub failures: u32,
-    /// Its attempts, but for those handed back.
+    /// Its attempts, oldest first; of very many the latest.
     pub attempts: Vec<Attempt>,
     /// Its result.
     pub output: Option<Output>,
@@ -219,8 +279,27 @@ pub struct Attempt {
     pub started: u64,
     /// When it ended.
     pub ended: Option<u64>,
-    /// Why it failed.
+    /// Why it failed, or why its result does not count any more.
     pub error: Option<String>,
+    /// How it ended.
+    #[serde(default)]
+    pub ending: Option<Ending>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// With a result.
+    Done,
+    /// The worker could not do it, and said why.
+    Failed,
+    /// The worker died, forgot it or took too long; the leader said so.
+    Expired,
+    /// The worker handed it back, which is no failure.
+    HandedBack,
+    /// Its result was not wanted any more, or is lost.
+    Withdrawn,
 }
 
 /// A task's result.

@@ -13,6 +13,7 @@ const TASK: u8 = b't';
 const OPEN: u8 = b'o';
 const SONG_OF: u8 = b'h';
 const JOB_OF: u8 = b'm';
+const OPEN_JOB_OF: u8 = b'w';
 const MODEL: u8 = b'n';
 const ANSWER: u8 = b'r';
 const ANSWERED_AT: u8 = b'q';
@@ -91,6 +92,21 @@ pub fn open(id: TaskId) -> Vec<u8> {
 /// All such marks.
 pub fn all_open() -> Range {
     under(vec![OPEN])
+}
+
+/// A job's such marks.
+pub fn open_of(job: u64) -> Range {
+    under(key(OPEN, &[&job.to_be_bytes()]))
+}
+
+/// The mark that a job which has not ended is this owner's; its value is the job's number.
+pub fn open_job_of(owner: &str, job: u64) -> Vec<u8> {
+    key(OPEN_JOB_OF, &[&(owner.len() as u64).to_be_bytes(), owner.as_bytes(), &job.to_be_bytes()])
+}
+
+/// All such marks for an owner.
+pub fn open_jobs_of(owner: &str) -> Range {
+    under(key(OPEN_JOB_OF, &[&(owner.len() as u64).to_be_bytes(), owner.as_bytes()]))
 }
 
 /// The mark that a song has this file.

@@ -24,8 +24,10 @@ use storage::database::DatabaseError;
 use storage::wire::WireError;
 
 pub use apply::apply;
-pub use job::{Attempt, Facts, Job, JobState, Output, Plan, Stems, Task, TaskId, TaskKind, TaskState};
-pub use mark::{LEVEL, Mark};
+pub use job::{
+    Attempt, Ending, Facts, Job, JobState, NoPriority, Output, Plan, Priority, Stems, Task, TaskId, TaskKind, TaskState,
+};
+pub use mark::{JOBS, LEVEL, Mark};
 pub use model::{Model, ModelFile};
 pub use song::{Cover, Credits, Song, SongStatus};
 pub use transaction::{Changes, Transaction};

@@ -1,5 +1,8 @@
 //! The state machine by example: each file in `scripts/` holds commands, and below each what comes of it.
 //!
+//! An attempt is shown as `number@node`, and behind it `!` when it failed, `?` when it expired, `<` when it was handed
+//! back and `~` when it was withdrawn.
+//!
 //! `UPDATE=1 cargo test -p raft` writes the files anew; read the difference before you commit it.
 
 use std::fmt::Write;
@@ -11,7 +14,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Event, Model, ModelFile, Output, Plan, Stems, Task, TaskId, TaskKind, TaskState, Transaction, View, apply,
+    Ending, Event, LEVEL, Model, ModelFile, Output, Plan, Priority, Stems, Task, TaskId, TaskKind, TaskState, Transaction,
+    View, apply,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -25,10 +29,13 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new() -> Self {
+    /// A cluster that takes the commands of this level.
+    pub(super) fn at_level(level: u32) -> Self {
         let folder = TempDir::new().unwrap();
         let database = Database::open(folder.path()).unwrap();
-        Self { _folder: folder, database, index: 0 }
+        let mut machine = Self { _folder: folder, database, index: 0 };
+        machine.apply(Uuid::new_v4(), &Command::SetLevel { level, cluster: Uuid::nil() }).0.unwrap();
+        machine
     }
 
     pub(super) fn view(&self) -> View {
@@ -86,6 +93,9 @@ fn parse(words: &[&str], at: u64) -> Command {
             model: value(words, "model").unwrap_or("spectral").into(),
             formats: value(words, "formats").unwrap_or("mp3:320,wav:int16").split(',').map(str::to_owned).collect(),
             max_attempts: number(words, "attempts", 3) as u32,
+            priority: value(words, "priority").map_or(Priority::Normal, |word| word.parse().unwrap()),
+            owner: value(words, "owner").unwrap_or_default().into(),
+            jobs_per_owner: number(words, "limit", 0) as u32,
             at,
         },
         "remove" => Command::RemoveSong { song: id(), at },
@@ -101,7 +111,9 @@ fn parse(words: &[&str], at: u64) -> Command {
         "expire" => Command::ExpireTask { task: task(), attempt, reason, at },
         "reopen" => Command::ReopenTask { task: task(), reason, at },
         "cancel" => Command::CancelJob { job: id(), at },
-        "retry" => Command::RetryJob { job: id(), at },
+        "retry" => Command::RetryJob { job: id(), jobs_per_owner: number(words, "limit", 0) as u32, at },
+        "level" => Command::SetLevel { level: words[1].parse().unwrap(), cluster: Uuid::nil() },
+        "priority" => Command::SetPriority { job: id(), priority: words[2].parse().unwrap() },
         "add-model" => Command::AddModel {
             model: Box::new(Model {
                 name: words[1].into(),
@@ -131,7 +143,9 @@ fn shown(view: &View) -> String {
     }
     for job in view.jobs(None, 100).unwrap().iter().rev() {
         let error = job.error.as_ref().map_or(String::new(), |error| format!(" because {error}"));
-        writeln!(out, "job {} {} {}/{}{error}", job.id, job.state, job.done, job.tasks).unwrap();
+        let owner = if job.owner.is_empty() { String::new() } else { format!(" of {}", job.owner) };
+        let priority = if job.priority == Priority::Normal { String::new() } else { format!(" {}", job.priority) };
+        writeln!(out, "job {} {}{priority}{owner} {}/{}{error}", job.id, job.state, job.done, job.tasks).unwrap();
         for task in view.tasks(job.id).unwrap() {
             writeln!(out, "  {}", task_shown(&task)).unwrap();
         }
@@ -157,7 +171,16 @@ fn task_shown(task: &Task) -> String {
     let tries: Vec<_> = task
         .attempts
         .iter()
-        .map(|tried| format!("{}@{}{}", tried.number, tried.node, if tried.error.is_some() { "!" } else { "" }))
+        .map(|tried| {
+            let how = match tried.ending {
+                None | Some(Ending::Done) => "",
+                Some(Ending::Failed) => "!",
+                Some(Ending::Expired) => "?",
+                Some(Ending::HandedBack) => "<",
+                Some(Ending::Withdrawn) => "~",
+            };
+            format!("{}@{}{how}", tried.number, tried.node)
+        })
         .collect();
     let output = if task.output.is_some() { ", has output" } else { "" };
     format!("{} {kind}: {state}, attempt {}, tried [{}]{output}", task.id, task.attempt, tries.join(" "))
@@ -167,6 +190,7 @@ fn answer_shown(answer: &Result<Answer, Refusal>) -> String {
     match answer {
         Ok(Answer::Done) => "done".into(),
         Ok(Answer::Song(song)) => format!("song {} of job {}", song.id, song.job),
+        Ok(Answer::Job(job)) => format!("job {job}"),
         Ok(Answer::Claimed(task)) => format!("claimed {}", task_shown(task)),
         Err(refusal) => format!("refused: {refusal}"),
     }
@@ -174,7 +198,9 @@ fn answer_shown(answer: &Result<Answer, Refusal>) -> String {
 
 /// Runs a script and writes down what it should say.
 fn run(script: &str) -> String {
-    let mut machine = Machine::new();
+    // A script may begin at an older level.
+    let level = if script.contains("> level ") { 1 } else { LEVEL };
+    let mut machine = Machine::at_level(level);
     let (mut out, mut last) = (String::new(), None);
     for line in script.lines() {
         if line.starts_with('#') || line.is_empty() {

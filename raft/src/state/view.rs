@@ -9,7 +9,8 @@ use storage::database::{Database, Pair, Table};
 use storage::wire;
 
 use super::keys::{self, Range};
-use super::{Job, Mark, Model, Output, Song, SongStatus, Task, TaskId, ViewError};
+use super::{Job, JobState, Mark, Model, Output, Song, SongStatus, Task, TaskId, ViewError};
+use crate::command::Refusal;
 
 /// Whoever can read the state: a [`View`], or a transaction that sees its own changes.
 pub(crate) trait Read {
@@ -39,6 +40,37 @@ pub(crate) trait Read {
 
     fn tasks(&self, job: u64) -> Result<Vec<Task>, ViewError> {
         self.values(keys::tasks(job))
+    }
+
+    /// The cluster's name and level; none before its leader has given them.
+    fn mark(&self) -> Result<Option<Mark>, ViewError> {
+        self.value(&keys::mark())
+    }
+
+    /// Whether the cluster takes the commands of this level.
+    fn has_level(&self, level: u32) -> Result<bool, ViewError> {
+        Ok(self.mark()?.map_or(1, |mark| mark.level) >= level)
+    }
+
+    /// How many jobs of `owner` have not ended.
+    fn open_jobs_of(&self, owner: &str) -> Result<usize, ViewError> {
+        Ok(self.scan(keys::open_jobs_of(owner))?.len())
+    }
+
+    /// The job that does this already, or is done with it.
+    fn job_for(&self, hash: &Hash, model: &str, formats: &[String]) -> Result<Option<Job>, ViewError> {
+        let Some(id) = self.value::<u64>(&keys::job_of(hash, model, formats))? else {
+            return Ok(None);
+        };
+        Ok(self.job(id)?.filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled)))
+    }
+
+    /// Whether `owner` may have one more open job where one may have `limit`; nobody in particular may have any number.
+    fn admits(&self, owner: &str, limit: u32) -> Result<Result<(), Refusal>, ViewError> {
+        if limit == 0 || owner.is_empty() || self.open_jobs_of(owner)? < limit as usize {
+            return Ok(Ok(()));
+        }
+        Ok(Err(Refusal::TooManyJobs { limit }))
     }
 }
 
@@ -112,7 +144,13 @@ impl View {
 
     /// The cluster's name and level; none before its leader has given them.
     pub fn mark(&self) -> Result<Option<Mark>, ViewError> {
-        self.value(&keys::mark())
+        Read::mark(self)
+    }
+
+    /// Whether the cluster takes the commands of this level. What was introduced with a level is not to be proposed
+    /// before, for a member may still run a program that does not know it.
+    pub fn has_level(&self, level: u32) -> Result<bool, ViewError> {
+        Read::has_level(self, level)
     }
 
     /// The nodes that leave or have left.
@@ -128,6 +166,28 @@ impl View {
     /// A job's tasks in order.
     pub fn tasks(&self, job: u64) -> Result<Vec<Task>, ViewError> {
         Read::tasks(self, job)
+    }
+
+    /// Whether a song with this file, model and formats would be taken from `owner` where one may have `limit` open
+    /// jobs, so that it need not travel to be refused. Adding it decides.
+    pub fn would_take(
+        &self,
+        hash: &Hash,
+        model: &str,
+        formats: &[String],
+        owner: &str,
+        limit: u32,
+    ) -> Result<Result<(), Refusal>, ViewError> {
+        if self.job_for(hash, model, formats)?.is_some() {
+            return Ok(Ok(()));
+        }
+        self.admits(owner, limit)
+    }
+
+    /// A job's tasks that are pending or running.
+    pub fn open_tasks_of(&self, job: u64) -> Result<Vec<Task>, ViewError> {
+        let ids: Vec<TaskId> = self.values(keys::open_of(job))?;
+        ids.into_iter().filter_map(|id| self.task(id).transpose()).collect()
     }
 
     /// All tasks that are pending or running, in the order of their jobs.

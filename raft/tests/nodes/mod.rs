@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use raft::command::{Answer, Command};
-use raft::state::{Plan, Song};
+use raft::state::{Plan, Priority, Song};
 use raft::{Cluster, ClusterConfig, StartError};
 use storage::NodeId;
 use storage::blobs::Hash;
@@ -92,6 +92,9 @@ pub(crate) fn add(title: &str) -> Command {
         model: "spectral".into(),
         formats: vec!["mp3:320".into()],
         max_attempts: 3,
+        priority: Priority::Normal,
+        owner: String::new(),
+        jobs_per_owner: 0,
         at: 0,
     }
 }
