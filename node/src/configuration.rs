@@ -112,6 +112,8 @@ pub(crate) struct Limits {
     pub upload_bytes: u64,
     /// The longest song in seconds.
     pub song_seconds: u64,
+    /// Jobs that one user may have open; 0 is any number.
+    pub jobs_per_user: u32,
     /// Free bytes under which uploads are refused.
     pub reserve_bytes: u64,
     /// Seconds for which an unreferenced file is kept.
@@ -120,7 +122,13 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { upload_bytes: 200 << 20, song_seconds: 7200, reserve_bytes: 256 << 20, collect_grace_seconds: 120 }
+        Self {
+            upload_bytes: 200 << 20,
+            song_seconds: 7200,
+            jobs_per_user: 200,
+            reserve_bytes: 256 << 20,
+            collect_grace_seconds: 120,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! was acknowledged; stopping in order only spares the others the wait.
 
 use std::future::IntoFuture;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,6 +143,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         limits: web::Limits {
             max_upload_bytes: configuration.limits.upload_bytes,
             max_seconds: configuration.limits.song_seconds,
+            jobs_per_user: configuration.limits.jobs_per_user,
         },
         cache: emptied(cache.join("web")).context("the cache folder")?,
         model: configuration.workers.model.clone(),
@@ -152,7 +154,8 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     };
     let address = listener.local_addr()?;
     tracing::info!(node = configuration.id, "ready: open http://{address}/");
-    let served = axum::serve(listener, web::router(app)).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let service = web::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(stopping.clone().cancelled_owned());
     let mut serving = tokio::spawn(served.into_future());
     let ended = tokio::select! {
         () = stopping.cancelled() => None,
@@ -186,7 +189,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     }
 }
 
-async fn resolve(address: &str) -> Result<std::net::SocketAddr> {
+async fn resolve(address: &str) -> Result<SocketAddr> {
     tokio::net::lookup_host(address)
         .await
         .with_context(|| format!("the address {address} cannot be looked up"))?

@@ -72,6 +72,9 @@ pub enum ApiError {
     /// Another site's page sent this.
     #[error("This was sent by the page of another site, so it was not done.")]
     CrossSite,
+    /// The user has as many open jobs as one may have.
+    #[error("{0}")]
+    TooManyJobs(String),
     /// The state does not allow it.
     #[error("{0}")]
     Conflict(String),
@@ -143,6 +146,7 @@ impl ApiError {
             Self::TooLong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_long"),
             Self::Idle(_) => (StatusCode::REQUEST_TIMEOUT, "idle"),
             Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site"),
+            Self::TooManyJobs(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_jobs"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
             Self::Precondition => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             Self::NoMajority(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_majority"),
@@ -160,6 +164,7 @@ impl ApiError {
             Self::NoMajority(_) | Self::Stopping => Some(2),
             Self::Busy(_) => Some(5),
             Self::FileAway(_) => Some(10),
+            Self::TooManyJobs(_) => Some(60),
             _ => None,
         }
     }
@@ -185,6 +190,7 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::NoSuchSong(id) => Self::NoSong(id.to_string()),
             Refusal::NoSuchJob(id) => Self::NoJob(id.to_string()),
+            Refusal::TooManyJobs { .. } => Self::TooManyJobs(sentence(&refusal.to_string())),
             refusal => Self::Conflict(sentence(&refusal.to_string())),
         }
     }

@@ -13,6 +13,7 @@
 pub mod answer;
 pub mod api;
 pub mod cache;
+mod client;
 pub mod error;
 pub mod events;
 mod guard;
@@ -59,6 +60,8 @@ pub struct Limits {
     pub max_upload_bytes: u64,
     /// The longest song in seconds.
     pub max_seconds: u64,
+    /// Jobs that one user may have open; 0 is any number.
+    pub jobs_per_user: u32,
 }
 
 /// All that the interface needs of its node.
@@ -168,7 +171,7 @@ pub fn router(app: App) -> Router {
         .route("/songs/{id}/{file}", get(api::files::file))
         .route("/jobs", get(api::jobs::list))
         .route("/jobs/", get(api::jobs::list))
-        .route("/jobs/{id}", get(api::jobs::one))
+        .route("/jobs/{id}", get(api::jobs::one).patch(api::jobs::change))
         .route("/jobs/{id}/cancel", post(api::jobs::cancel))
         .route("/jobs/{id}/retry", post(api::jobs::retry))
         .route("/jobs/{id}/events", get(events::of_job))

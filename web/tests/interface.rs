@@ -3,11 +3,13 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::StreamExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -89,7 +91,7 @@ impl Node {
             cluster,
             sharing,
             nodes: Arc::new(Alone),
-            limits: web::Limits { max_upload_bytes: 1_000_000, max_seconds: 60 },
+            limits: web::Limits { max_upload_bytes: 1_000_000, max_seconds: 60, jobs_per_user: 2 },
             cache,
             model: "spectral".into(),
             max_attempts: 3,
@@ -107,7 +109,8 @@ impl Node {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> (StatusCode, HeaderMap, Vec<u8>) {
-        let mut request = Request::builder().method(method).uri(path);
+        let asker: SocketAddr = "203.0.113.7:5555".parse().unwrap();
+        let mut request = Request::builder().method(method).uri(path).extension(ConnectInfo(asker));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -214,6 +217,58 @@ async fn a_song_comes_is_heard_and_goes() {
         assert_eq!(node.json("GET", path).await.0, StatusCode::NOT_FOUND, "{path}");
     }
     assert_eq!(node.json("DELETE", "/songs/1").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_as_urgent_as_it_is_made() {
+    let node = Node::start().await;
+    assert_eq!(node.upload("blue.wav", &wav()).await.0, StatusCode::OK);
+    assert_eq!(node.json("GET", "/jobs/1").await.1["data"]["job"]["priority"], "normal");
+    let json = [("content-type", "application/json")];
+    for (body, status) in [
+        (r#"{"priority": "high"}"#, 200),
+        (r#"{"priority": "now"}"#, 400),
+        (r#"{"priority": ""}"#, 400),
+        (r#"{"priority": "low", "owner": "me"}"#, 400),
+        ("{", 400),
+    ] {
+        let (found, _, answer) = node.ask("PATCH", "/jobs/1", &json, body.into()).await;
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(found.as_u16(), status, "{body}: {answer}");
+        let message = answer["errors"][0]["message"].as_str();
+        assert!(status == 200 || message.is_some_and(|message| message.contains("high")), "{body}: {answer}");
+        assert_eq!(node.json("GET", "/jobs/1").await.1["data"]["job"]["priority"], "high");
+    }
+    assert_eq!(node.ask("PATCH", "/jobs/9", &json, r#"{"priority": "low"}"#.into()).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(node.json("POST", "/jobs/1/cancel").await.0, StatusCode::OK);
+    assert_eq!(node.ask("PATCH", "/jobs/1", &json, r#"{"priority": "low"}"#.into()).await.0, StatusCode::CONFLICT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_has_so_many_open_jobs_and_no_more() {
+    let node = Node::start().await;
+    let songs = [0, 1, 2].map(|extra| [wav(), vec![0; extra]].concat());
+    for song in &songs[..2] {
+        assert_eq!(node.upload("blue.wav", song).await.0, StatusCode::OK);
+    }
+    let (status, body) = node.upload("blue.wav", &songs[2]).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{body}");
+    assert_eq!(body["errors"][0]["code"], "too_many_jobs");
+    assert!(body["errors"][0]["message"].as_str().unwrap().contains("cancel one"), "{body}");
+    // What is there already costs nothing.
+    assert_eq!(node.upload("blue.wav", &songs[0]).await.0, StatusCode::OK);
+    // An ended job makes room, and must have room to be tried again.
+    assert_eq!(node.json("POST", "/jobs/1/cancel").await.0, StatusCode::OK);
+    assert_eq!(node.upload("blue.wav", &songs[2]).await.0, StatusCode::OK);
+    assert_eq!(node.json("POST", "/jobs/1/retry").await.0, StatusCode::TOO_MANY_REQUESTS);
+
+    // Trying again what another job does by now is answered with that job.
+    assert_eq!(node.json("POST", "/jobs/2/cancel").await.0, StatusCode::OK);
+    let (_, body) = node.upload("blue.wav", &songs[0]).await;
+    let other = body["data"]["song"]["job_id"].clone();
+    assert_ne!(other, 1);
+    assert_eq!(node.json("POST", "/jobs/1/retry").await.1["data"]["job"]["id"], other);
+    assert_eq!(node.json("GET", "/songs/1").await.1["data"]["song"]["job_id"], other);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,8 @@ pub struct LimitsView {
     pub upload_bytes: u64,
     /// The longest song in seconds.
     pub song_seconds: u64,
+    /// Jobs that one user may have open; 0 is any number.
+    pub jobs_per_user: u32,
     /// The longest title in characters.
     pub title_characters: usize,
 }
@@ -137,6 +139,7 @@ pub(crate) async fn cluster(state: State) -> Result<Answer<ClusterData>, ApiErro
             limits: LimitsView {
                 upload_bytes: shared.app.limits.max_upload_bytes,
                 song_seconds: shared.app.limits.max_seconds,
+                jobs_per_user: shared.app.limits.jobs_per_user,
                 title_characters: super::upload::TITLE_CHARACTERS,
             },
         })

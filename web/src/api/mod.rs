@@ -50,6 +50,7 @@ impl Page {
         mix::mix,
         jobs::list,
         jobs::one,
+        jobs::change,
         jobs::cancel,
         jobs::retry,
         models::list,

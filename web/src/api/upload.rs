@@ -20,7 +20,7 @@ use inference::encode::Format;
 use inference::{DEFAULT_MODEL, Geometry};
 use raft::View;
 use raft::command::{Answer as Applied, Command};
-use raft::state::{Cover, Credits, Plan};
+use raft::state::{Cover, Credits, Plan, Priority};
 use storage::blobs::{Blobs, Staged};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
@@ -28,6 +28,7 @@ use utoipa::ToSchema;
 use super::models::shape_of;
 use super::songs::{SongData, SongView};
 use crate::answer::{Answer, Empty};
+use crate::client::owner;
 use crate::error::ApiError;
 use crate::{State, now};
 use inference::tags::tags_of;
@@ -58,6 +59,8 @@ pub(crate) struct UploadForm {
     /// `wav:int16`, `wav:int24`, `wav:float32`. MP3 and 16-bit WAV if it is not given.
     #[schema(example = "mp3:256,flac:24")]
     formats: Option<String>,
+    /// How urgent its job is: `high`, `normal` or `low`; normal if it is not given.
+    priority: Option<String>,
     /// The song: mp3, wav, flac, ogg (Vorbis), m4a or aac.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
@@ -76,11 +79,13 @@ pub(crate) struct UploadForm {
         (status = 413, description = "Larger than the limit", body = Answer<Empty>),
         (status = 415, description = "Not audio, or none that can be decoded here", body = Answer<Empty>),
         (status = 422, description = "Empty, damaged or cut off, too long, or its title is", body = Answer<Empty>),
+        (status = 429, description = "The user has too many open jobs", body = Answer<Empty>),
         (status = 503, description = "No majority of the nodes answers, or too many uploads", body = Answer<Empty>),
         (status = 507, description = "The disk is full", body = Answer<Empty>),
     )
 )]
 pub(crate) async fn upload(state: State, request: Request) -> Result<Answer<SongData>, ApiError> {
+    let owner = owner(request.extensions());
     let incoming = Incoming::new(request, state.app.limits.max_upload_bytes);
     let received = match state.upload_permit() {
         Err(busy) => {
@@ -90,11 +95,11 @@ pub(crate) async fn upload(state: State, request: Request) -> Result<Answer<Song
         // The permit covers the receiving alone; what follows has limits of its own.
         Ok(_permit) => incoming.receive(state.app.sharing.blobs()).await?,
     };
-    add(&state, received).await
+    add(&state, received, owner).await
 }
 
 /// Checks, shares and commits what was received.
-async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiError> {
+async fn add(state: &State, received: Received, owner: String) -> Result<Answer<SongData>, ApiError> {
     let app = &state.app;
     let model = received.model.unwrap_or_else(|| app.model.clone());
     let (asked, default) = (model.clone(), app.model.clone());
@@ -116,6 +121,10 @@ async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiE
     let segments = geometry.segments(frames);
 
     let (hash, size) = received.staged.commit().await?;
+    // What will be refused need not travel first.
+    let (asked, formats, whose) = (model.clone(), received.formats.clone(), owner.clone());
+    let limit = app.limits.jobs_per_user;
+    state.read(move |view| Ok(view.would_take(&hash, &asked, &formats, &whose, limit)?)).await??;
     app.sharing.spread(&hash).await?;
     let cover = match cover {
         None => None,
@@ -141,6 +150,9 @@ async fn add(state: &State, received: Received) -> Result<Answer<SongData>, ApiE
         model,
         formats: received.formats,
         max_attempts: app.max_attempts,
+        priority: received.priority,
+        owner,
+        jobs_per_owner: limit,
         at: now(),
     };
     let song = match app.cluster.propose(command).await?? {
@@ -193,11 +205,18 @@ fn formats_of(text: &str) -> Result<Vec<String>, ApiError> {
     Ok(formats.iter().map(Format::to_string).collect())
 }
 
+/// The priority that a word means.
+pub(crate) fn priority_of(word: &str) -> Result<Priority, ApiError> {
+    let shown: String = word.chars().take(20).collect();
+    word.parse().map_err(|error| ApiError::Malformed(format!("{shown:?} is no priority: {error}.")))
+}
+
 /// An upload that arrived whole.
 pub(crate) struct Received {
     title: Option<String>,
     model: Option<String>,
     formats: Vec<String>,
+    priority: Priority,
     file_name: Option<String>,
     staged: Staged,
 }
@@ -263,12 +282,13 @@ impl Incoming {
                 "This is no form. Send multipart/form-data with the fields \"title\" and \"file\".".into(),
             )
         })?;
-        let (mut title, mut model, mut formats, mut file) = (None, None, None, None);
+        let (mut title, mut model, mut formats, mut priority, mut file) = (None, None, None, None, None);
         while let Some(mut field) = form.next_field().await.map_err(|error| self.broken(&error))? {
             match field.name() {
                 Some("title") => title = Some(self.title(&mut field).await?),
                 Some("model") => model = Some(self.text(&mut field, "model").await?),
                 Some("formats") => formats = Some(self.text(&mut field, "formats").await?),
+                Some("priority") => priority = Some(self.text(&mut field, "priority").await?),
                 Some("file") if file.is_some() => {
                     return Err(ApiError::Malformed("The form has two files. Send one song at a time.".into()));
                 }
@@ -294,7 +314,11 @@ impl Incoming {
         let title = title.filter(|title| !title.is_empty());
         let model = model.filter(|model| !model.is_empty());
         let formats = formats_of(formats.as_deref().unwrap_or_default())?;
-        Ok(Received { title, model, formats, file_name, staged })
+        let priority = match priority.as_deref().map(str::trim) {
+            None | Some("") => Priority::default(),
+            Some(word) => priority_of(word)?,
+        };
+        Ok(Received { title, model, formats, priority, file_name, staged })
     }
 
     async fn title(&self, field: &mut Field<'_>) -> Result<String, ApiError> {
@@ -468,10 +492,12 @@ mod tests {
         let body = form(&[
             ("file", Some("a.MP3"), b"music"),
             ("colour", None, b"blue"),
+            ("priority", None, b"high"),
             ("title", None, " Ne\nw ".as_bytes()),
         ]);
         let received = receive(&folder, request(body)).await.unwrap();
         assert_eq!(received.title.as_deref(), Some("Ne w"));
+        assert_eq!(received.priority, Priority::High);
         assert_eq!(extension(received.file_name.as_deref()).as_deref(), Some("mp3"));
         assert_eq!(std::fs::read(received.staged.path()).unwrap(), b"music");
         let (_, length) = received.staged.commit().await.unwrap();
@@ -479,6 +505,7 @@ mod tests {
 
         let received = receive(&folder, request(form(&[("file", Some("a"), &vec![7; LIMIT as usize])]))).await.unwrap();
         assert_eq!(received.staged.len(), LIMIT);
+        assert_eq!(received.priority, Priority::Normal);
 
         let received =
             receive(&folder, request(form(&[("file", Some("C:\\songs\\Blue.in.Green.flac"), b"x")]))).await.unwrap();
@@ -509,6 +536,10 @@ mod tests {
             ),
             (
                 form(&[("file", Some("a.mp3"), b"x"), ("title", None, &[0xff, 0xfe])]),
+                (StatusCode::BAD_REQUEST, "malformed"),
+            ),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("priority", None, b"now")]),
                 (StatusCode::BAD_REQUEST, "malformed"),
             ),
             (form(&[("file", Some("a.mp3"), &[1; 5000])])[..3000].to_vec(), (StatusCode::BAD_REQUEST, "broken_upload")),
