@@ -11,6 +11,11 @@ use inference::models::{Library, is_name};
 use serde::Deserialize;
 use storage::NodeId;
 
+/// No task may take longer, whatever is configured: thirty days.
+const LONGEST_TASK_SECONDS: u64 = 30 * 24 * 3600;
+/// The most tasks at a time that a node takes.
+const MOST_SLOTS: u32 = 1024;
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigurationError {
@@ -80,6 +85,13 @@ pub(crate) struct Broker {
     pub prefix: String,
 }
 
+impl Broker {
+    /// The fanout exchange that reaches every worker. Clusters that share a broker have prefixes of their own.
+    pub(crate) fn reset_exchange(&self) -> String {
+        if self.prefix == default_prefix() { "reset".into() } else { format!("{}.reset", self.prefix) }
+    }
+}
+
 fn default_prefix() -> String {
     "quartet".into()
 }
@@ -96,11 +108,49 @@ pub(crate) struct Workers {
     pub segments_per_task: u32,
     /// How often a task may fail.
     pub max_attempts: u32,
+    /// Seconds that every task may take, however short its music.
+    pub task_floor_seconds: u64,
+    /// Seconds that it may take besides for each second of its music.
+    pub task_seconds_per_audio_second: u64,
+    /// For demonstrations: the workers that behave, instead of `slots`.
+    pub healthy: Option<u32>,
+    /// For demonstrations: workers that die in the middle of each task.
+    pub unhealthy: u32,
+    /// For demonstrations: how many seconds into a task those die.
+    pub crash_after: u64,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { slots: 1, model: inference::DEFAULT_MODEL.into(), segments_per_task: 4, max_attempts: 5 }
+        Self {
+            slots: 1,
+            model: inference::DEFAULT_MODEL.into(),
+            segments_per_task: 4,
+            max_attempts: 5,
+            task_floor_seconds: 300,
+            task_seconds_per_audio_second: 5,
+            healthy: None,
+            unhealthy: 0,
+            crash_after: 3,
+        }
+    }
+}
+
+impl Workers {
+    /// Tasks that the workers which behave take at a time.
+    pub(crate) fn healthy_slots(&self) -> u32 {
+        self.healthy.unwrap_or(self.slots)
+    }
+
+    /// Tasks that all workers take at a time.
+    pub(crate) fn all_slots(&self) -> u32 {
+        self.healthy_slots().saturating_add(self.unhealthy)
+    }
+
+    /// How long a task about so many seconds of music may take.
+    pub(crate) fn time_limit(&self, audio_seconds: u64) -> Duration {
+        let work = audio_seconds.saturating_mul(self.task_seconds_per_audio_second);
+        Duration::from_secs(self.task_floor_seconds.saturating_add(work).min(LONGEST_TASK_SECONDS))
     }
 }
 
@@ -224,6 +274,7 @@ impl Configuration {
         for (key, value) in [
             ("workers.segments_per_task", u64::from(file.workers.segments_per_task)),
             ("workers.max_attempts", u64::from(file.workers.max_attempts)),
+            ("workers.task_floor_seconds", file.workers.task_floor_seconds),
             ("limits.upload_bytes", file.limits.upload_bytes),
             ("limits.song_seconds", file.limits.song_seconds),
             ("consensus.heartbeat_ms", file.consensus.heartbeat_ms),
@@ -231,6 +282,9 @@ impl Configuration {
             if value == 0 {
                 return Err(invalid(format!("{key} must be at least 1")));
             }
+        }
+        if file.workers.all_slots() > MOST_SLOTS {
+            return Err(invalid(format!("workers: a node takes at most {MOST_SLOTS} tasks at a time")));
         }
         if file.consensus.election_min_ms < 2 * file.consensus.heartbeat_ms
             || file.consensus.election_max_ms <= file.consensus.election_min_ms
@@ -315,12 +369,39 @@ mod tests {
     }
 
     #[test]
+    fn demonstrations_change_the_workers() {
+        let plain = parse(EXAMPLE, 0).unwrap().workers;
+        assert_eq!((plain.healthy_slots(), plain.all_slots()), (1, 1));
+        let with = EXAMPLE.replace("slots = 1 ", "healthy = 2\nunhealthy = 3\ncrash_after = 7\nslots = 1 ");
+        let shown = parse(&with, 0).unwrap().workers;
+        assert_eq!((shown.healthy_slots(), shown.all_slots(), shown.crash_after), (2, 5, 7));
+    }
+
+    #[test]
+    fn a_tasks_time_follows_from_its_length() {
+        let workers = Workers { task_floor_seconds: 10, task_seconds_per_audio_second: 3, ..Workers::default() };
+        assert_eq!(workers.time_limit(0), Duration::from_secs(10));
+        assert_eq!(workers.time_limit(20), Duration::from_secs(70));
+        assert_eq!(workers.time_limit(u64::MAX), Duration::from_secs(LONGEST_TASK_SECONDS));
+    }
+
+    #[test]
+    fn clusters_that_share_a_broker_do_not_reset_each_other() {
+        let mut broker = parse(EXAMPLE, 0).unwrap().broker.unwrap();
+        assert_eq!(broker.reset_exchange(), "reset");
+        broker.prefix = "band".into();
+        assert_eq!(broker.reset_exchange(), "band.reset");
+    }
+
+    #[test]
     fn values_that_do_not_go_together_are_refused() {
         for (from, to, word) in [
             ("id = 2", "id = 1", "listed twice"),
             ("127.0.0.1:8082", "127.0.0.1:8081", "give each its own"),
             ("127.0.0.1:7402", "127.0.0.1", "host:port"),
             ("max_attempts = 5", "max_attempts = 0", "at least 1"),
+            ("slots = 1 ", "slots = 5000 ", "at most 1024"),
+            ("task_floor_seconds = 300", "task_floor_seconds = 0", "at least 1"),
             ("model = \"spectral\"", "model = \"../magic\"", "magic"),
             ("election_max_ms = 350", "election_max_ms = 100", "election_max_ms above it"),
         ] {

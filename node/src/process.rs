@@ -29,6 +29,7 @@ use crate::upkeep;
 use crate::work::broker::Broker;
 use crate::work::dispatcher::Dispatcher;
 use crate::work::models::Models;
+use crate::work::reset::Reset;
 use crate::work::samples::Samples;
 use crate::work::service::WorkService;
 use crate::work::task::Bench;
@@ -89,12 +90,14 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     };
 
     let loops = TaskTracker::new();
-    let slots = configuration.workers.slots;
+    let slots = configuration.workers.all_slots();
+    let reset = Arc::new(Reset::new());
     let (deliveries, delivered) = mpsc::channel(1 + 4 * slots as usize);
     let broker_stop = CancellationToken::new();
     let broker = configuration.broker.clone().map(|settings| {
         let slots = u16::try_from(slots).unwrap_or(u16::MAX);
-        let (broker, running) = Broker::start(settings, slots, deliveries.clone(), broker_stop.clone());
+        let (broker, running) =
+            Broker::start(settings, slots, deliveries.clone(), Arc::clone(&reset), broker_stop.clone());
         loops.spawn(running);
         broker
     });
@@ -108,10 +111,15 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         broker.clone(),
         Arc::clone(&own),
     ));
-    let dispatcher = Arc::new(Dispatcher::new(cluster.clone(), Arc::clone(&reports), broker.clone()));
+    let dispatcher =
+        Arc::new(Dispatcher::new(cluster.clone(), Arc::clone(&reports), broker.clone(), configuration.workers.clone()));
     peer.serve(
         Protocol::Work,
-        Arc::new(WorkService { reports: Arc::clone(&reports), dispatcher: Arc::clone(&dispatcher) }),
+        Arc::new(WorkService {
+            reports: Arc::clone(&reports),
+            dispatcher: Arc::clone(&dispatcher),
+            reset: Arc::clone(&reset),
+        }),
     );
     let operator = OperatorService { cluster: cluster.clone(), reports: Arc::clone(&reports) };
     peer.serve(Protocol::Operator, Arc::new(operator));
@@ -132,8 +140,17 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         samples: Samples::open(cache.join("samples")).context("the cache folder")?,
         scratch: emptied(cache.join("scratch")).context("the cache folder")?,
     };
-    let workers =
-        Workers::new(slots, cluster.clone(), peer.clone(), Arc::clone(&dispatcher), bench, broker, Arc::clone(&own));
+    loops.spawn(reset_on_signal(Arc::clone(&reset), peer.clone(), broker.clone(), stopping.clone()));
+    let workers = Workers {
+        cluster: cluster.clone(),
+        peer: peer.clone(),
+        dispatcher: Arc::clone(&dispatcher),
+        bench: Arc::new(bench),
+        broker,
+        own: Arc::clone(&own),
+        reset,
+        settings: configuration.workers.clone(),
+    };
     let working = tokio::spawn(Arc::new(workers).run(delivered, stopping.clone()));
 
     let app = web::App {
@@ -203,6 +220,28 @@ fn emptied(folder: std::path::PathBuf) -> std::io::Result<std::path::PathBuf> {
     }
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// Resets the workers of all nodes whenever this process gets SIGUSR1: who may signal a node may stop it as well.
+async fn reset_on_signal(reset: Arc<Reset>, peer: Peer, broker: Option<Broker>, stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut asked = match signal(SignalKind::user_defined1()) {
+        Ok(asked) => asked,
+        Err(error) => {
+            tracing::error!(%error, "SIGUSR1 cannot be caught");
+            return;
+        }
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(()) = asked.recv() => {}
+        }
+        let silent = reset.everywhere(&peer, broker.as_ref()).await;
+        if !silent.is_empty() {
+            tracing::warn!(nodes = ?silent, "these nodes did not answer to the reset");
+        }
+    }
 }
 
 async fn stop_signal() {

@@ -5,7 +5,7 @@
 //! but the leader's decision to propose that a claim has ended.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,9 @@ pub(crate) struct Report {
     pub http: String,
     /// Tasks it can work on at a time.
     pub slots: u32,
+    /// Slots that a task holds which was given up and does not end.
+    #[serde(default)]
+    pub stuck: u32,
     /// The claims it works on: task and attempt.
     pub working_on: Vec<(TaskId, u32)>,
     /// Tasks it has finished since it started.
@@ -54,6 +57,7 @@ pub(crate) struct Report {
 pub(crate) struct OwnWork {
     claims: Mutex<BTreeMap<TaskId, u32>>,
     done: AtomicU64,
+    stuck: AtomicU32,
 }
 
 impl OwnWork {
@@ -61,6 +65,12 @@ impl OwnWork {
     pub(crate) fn hold(self: &Arc<Self>, task: TaskId, attempt: u32) -> Held {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(task, attempt);
         Held { work: Arc::clone(self), task }
+    }
+
+    /// Counts a thread that does not end, until the returned guard is dropped, and says how many there are.
+    pub(crate) fn stick(self: &Arc<Self>) -> (Stuck, u32) {
+        let others = self.stuck.fetch_add(1, Ordering::Relaxed);
+        (Stuck(Arc::clone(self)), others + 1)
     }
 
     /// Counts a finished task.
@@ -78,6 +88,15 @@ pub(crate) struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.work.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.task);
+    }
+}
+
+/// A thread that was told to stop and does not.
+pub(crate) struct Stuck(Arc<OwnWork>);
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.stuck.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -117,7 +136,8 @@ impl Reports {
             id: self.configuration.id,
             version: env!("CARGO_PKG_VERSION").into(),
             http: self.configuration.me().http.clone(),
-            slots: self.configuration.workers.slots,
+            slots: self.configuration.workers.all_slots(),
+            stuck: self.own.stuck.load(Ordering::Relaxed),
             working_on: self
                 .own
                 .claims
@@ -137,6 +157,12 @@ impl Reports {
     pub(crate) fn hear(&self, report: Report) {
         let heard = Heard { at: Instant::now(), report };
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(heard.report.id, heard);
+    }
+
+    /// Tasks that the nodes which spoke lately can work on at a time, all together.
+    pub(crate) fn capacity(&self) -> usize {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.values().filter(|heard| heard.at.elapsed() < DEAD_AFTER).map(|heard| heard.report.slots as usize).sum()
     }
 
     /// Whether `node` says that it works on this claim; `None` when it said nothing lately.
@@ -170,6 +196,7 @@ impl web::Nodes for Reports {
                         .map(|report| report.working_on.iter().map(|(task, _)| task.to_string()).collect())
                         .unwrap_or_default(),
                     slots: report.map_or(0, |report| report.slots),
+                    stuck: report.map_or(0, |report| report.stuck),
                     tasks_done: report.map_or(0, |report| report.tasks_done),
                     blobs: report.map_or(0, |report| report.blobs),
                     blob_bytes: report.map_or(0, |report| report.blob_bytes),

@@ -37,6 +37,7 @@ impl web::Nodes for Alone {
             version: "0".into(),
             working_on: Vec::new(),
             slots: 0,
+            stuck: 0,
             tasks_done: 0,
             blobs: 0,
             blob_bytes: 0,

@@ -7,6 +7,10 @@
 //! Queues are quorum queues, one for each kind of task, bound by their key to a direct exchange. A message is
 //! acknowledged only when the task's result has committed or its claim was lost; one that was delivered too often goes
 //! to the dead-letter queue, where nothing is lost by it, because the state still has the task.
+//!
+//! Each node also has a queue of its own at the fanout exchange for resets, which goes with its connection. Whoever
+//! publishes there, whatever, makes every node drop its running work. The exchange is not needed for anything else, so a
+//! broker that has another one of its name is used without it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +25,9 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use super::reset::Reset;
 use super::{Delivery, Hint, Outcome};
 use crate::configuration::Broker as Settings;
 
@@ -31,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Deliveries of one message before it goes to the dead-letter queue.
 const DELIVERY_LIMIT: i64 = 50;
+/// AMQP's delivery mode of messages that should outlive the broker's restart.
+const PERSISTENT: u8 = 2;
 const KINDS: [&str; 2] = ["separate", "merge"];
 
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +66,14 @@ pub(crate) struct State {
     pub ready: Option<u64>,
 }
 
+/// What is published.
+enum Matter {
+    Hint(Hint),
+    Reset(Uuid),
+}
+
 struct Publication {
-    hint: Hint,
+    matter: Matter,
     confirmed: oneshot::Sender<bool>,
 }
 
@@ -77,12 +91,13 @@ impl Broker {
         settings: Settings,
         slots: u16,
         deliveries: mpsc::Sender<Delivery>,
+        reset: Arc<Reset>,
         stop: CancellationToken,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (state_out, state) = watch::channel(State::default());
         let (publications, publications_in) = mpsc::channel(256);
         let prefix: Arc<str> = settings.prefix.as_str().into();
-        let link = Link { settings, slots, deliveries, state: state_out, publications: publications_in, stop };
+        let link = Link { settings, slots, deliveries, reset, state: state_out, publications: publications_in, stop };
         (Self { state, publications, prefix }, tokio::spawn(link.run()))
     }
 
@@ -103,8 +118,17 @@ impl Broker {
 
     /// Publishes a hint and waits until the broker has confirmed it; false when it could not be.
     pub(crate) async fn publish(&self, hint: Hint) -> bool {
+        self.publish_matter(Matter::Hint(hint)).await
+    }
+
+    /// Publishes a reset, as [`Self::publish`] does a hint.
+    pub(crate) async fn publish_reset(&self, id: Uuid) -> bool {
+        self.publish_matter(Matter::Reset(id)).await
+    }
+
+    async fn publish_matter(&self, matter: Matter) -> bool {
         let (confirmed, answer) = oneshot::channel();
-        if !self.state.borrow().connected || self.publications.send(Publication { hint, confirmed }).await.is_err() {
+        if !self.state.borrow().connected || self.publications.send(Publication { matter, confirmed }).await.is_err() {
             return false;
         }
         matches!(tokio::time::timeout(2 * PATIENCE, answer).await, Ok(Ok(true)))
@@ -115,6 +139,7 @@ struct Link {
     settings: Settings,
     slots: u16,
     deliveries: mpsc::Sender<Delivery>,
+    reset: Arc<Reset>,
     state: watch::Sender<State>,
     publications: mpsc::Receiver<Publication>,
     stop: CancellationToken,
@@ -125,6 +150,8 @@ struct Session {
     connection: Connection,
     channel: Channel,
     consumers: Vec<Consumer>,
+    /// None where the exchange for resets cannot be had.
+    resets: Option<Consumer>,
 }
 
 impl Link {
@@ -234,23 +261,59 @@ impl Link {
                 .await?,
             );
         }
-        Ok(Session { connection, channel, consumers })
+        let resets = match self.listen_for_resets(&connection).await {
+            Ok(resets) => Some(resets),
+            Err(error) => {
+                let exchange = self.settings.reset_exchange();
+                tracing::warn!(exchange, %error, "resets cannot be heard through the broker");
+                None
+            }
+        };
+        Ok(Session { connection, channel, consumers, resets })
+    }
+
+    async fn listen_for_resets(&self, connection: &Connection) -> Result<Consumer, BrokerError> {
+        // A channel of its own, because a refusal closes the channel.
+        let channel = patiently(connection.create_channel()).await?;
+        let exchange: ShortString = self.settings.reset_exchange().into();
+        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        patiently(channel.exchange_declare(exchange.clone(), ExchangeKind::Fanout, durable, FieldTable::default()))
+            .await?;
+        let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        let queue = patiently(channel.queue_declare("".into(), own, FieldTable::default())).await?;
+        let bind = QueueBindOptions::default();
+        patiently(channel.queue_bind(queue.name().clone(), exchange, "".into(), bind, FieldTable::default())).await?;
+        let consume = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
+        patiently(channel.basic_consume(queue.name().clone(), "".into(), consume, FieldTable::default())).await
     }
 
     /// Serves one session until it breaks (an error) or the node stops (no error).
     async fn serve(&mut self, session: &Session) -> Result<(), BrokerError> {
         let mut messages = futures_util::stream::select_all(session.consumers.iter().cloned());
+        let mut resets = session.resets.clone();
         let mut count = tokio::time::interval(Duration::from_secs(1));
         count.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 Some(publication) = self.publications.recv() => {
-                    let published = self.publish(&session.channel, publication.hint).await;
+                    if matches!(publication.matter, Matter::Reset(_)) && resets.is_none() {
+                        let _ = publication.confirmed.send(false);
+                        continue;
+                    }
+                    let published = self.publish(&session.channel, publication.matter).await;
                     let _ = publication.confirmed.send(published.is_ok());
                     published?;
                 }
                 Some(message) = messages.next(), if !session.consumers.is_empty() => self.receive(message?).await,
+                message = next_of(&mut resets) => match message {
+                    // A reset of our own making carries its id; anybody else's is one by itself.
+                    Some(message) => {
+                        let id = std::str::from_utf8(&message?.data).ok().and_then(|text| text.parse().ok());
+                        self.reset.hear(id.unwrap_or_else(Uuid::new_v4));
+                    }
+                    None => return Err(BrokerError::Ended),
+                },
                 _ = count.tick() => {
                     let ready = self.ready(&session.channel).await?;
                     self.state.send_if_modified(|state| state.ready.replace(ready) != Some(ready));
@@ -263,13 +326,20 @@ impl Link {
         }
     }
 
-    async fn publish(&self, channel: &Channel, hint: Hint) -> Result<(), BrokerError> {
-        let body = serde_json::to_vec(&hint)?;
-        let kind = KINDS[usize::from(hint.merge)];
+    async fn publish(&self, channel: &Channel, matter: Matter) -> Result<(), BrokerError> {
+        let (exchange, key, body, properties) = match matter {
+            Matter::Hint(hint) => {
+                let lasting = BasicProperties::default().with_delivery_mode(PERSISTENT);
+                let properties = lasting.with_content_type("application/json".into());
+                (self.exchange(), KINDS[usize::from(hint.merge)], serde_json::to_vec(&hint)?, properties)
+            }
+            Matter::Reset(id) => {
+                let properties = BasicProperties::default().with_content_type("text/plain".into());
+                (self.settings.reset_exchange().into(), "", id.to_string().into_bytes(), properties)
+            }
+        };
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let properties = BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
-        let confirm =
-            patiently(channel.basic_publish(self.exchange(), kind.into(), options, &body, properties)).await?;
+        let confirm = patiently(channel.basic_publish(exchange, key.into(), options, &body, properties)).await?;
         match patiently(confirm).await? {
             Confirmation::Ack(None) => Ok(()),
             _ => Err(BrokerError::Unroutable),
@@ -302,6 +372,14 @@ impl Link {
                 _ => message.nack(BasicNackOptions { requeue: true, ..Default::default() }).await,
             };
         });
+    }
+}
+
+/// The next message, or never one where there is no consumer.
+async fn next_of(consumer: &mut Option<Consumer>) -> Option<lapin::Result<Message>> {
+    match consumer {
+        Some(consumer) => consumer.next().await,
+        None => std::future::pending().await,
     }
 }
 

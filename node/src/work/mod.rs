@@ -8,12 +8,15 @@
 //! state --(dispatcher, leader only)--> hint --(broker or QUIC)--> worker --> ClaimTask, inference, FinishTask
 //! ```
 
+mod board;
 pub(crate) mod broker;
 pub(crate) mod dispatcher;
 pub(crate) mod models;
+pub(crate) mod reset;
 pub(crate) mod samples;
 pub(crate) mod service;
 pub(crate) mod task;
+mod turns;
 pub(crate) mod worker;
 
 use raft::state::{Task, TaskId, TaskKind};

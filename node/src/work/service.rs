@@ -5,9 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::peer::{PeerError, ServeFuture, Service, Stream};
+use uuid::Uuid;
 
 use super::Hint;
 use super::dispatcher::Dispatcher;
+use super::reset::Reset;
 use super::worker::ASK_FOR;
 use crate::reports::{Report, Reports};
 
@@ -21,12 +23,17 @@ pub(crate) enum Call {
         /// Whether the asker's broker answers.
         has_broker: bool,
     },
+    /// Drop all running work.
+    Reset {
+        /// Which reset this is.
+        id: Uuid,
+    },
 }
 
 /// Its answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The report was heard.
+    /// The report or the reset was heard.
     Heard,
     /// A task, or none for now.
     Hint(Option<Hint>),
@@ -38,11 +45,14 @@ pub(crate) struct WorkService {
     pub reports: Arc<Reports>,
     /// Gives tasks.
     pub dispatcher: Arc<Dispatcher>,
+    /// Hears resets.
+    pub reset: Arc<Reset>,
 }
 
 impl Service for WorkService {
     fn serve(&self, from: NodeId, mut stream: Stream) -> ServeFuture {
-        let (reports, dispatcher) = (Arc::clone(&self.reports), Arc::clone(&self.dispatcher));
+        let (reports, dispatcher, reset) =
+            (Arc::clone(&self.reports), Arc::clone(&self.dispatcher), Arc::clone(&self.reset));
         Box::pin(async move {
             let reply = match stream.read_frame::<Call>().await? {
                 Call::Report(report) if report.id != from => {
@@ -50,6 +60,10 @@ impl Service for WorkService {
                 }
                 Call::Report(report) => {
                     reports.hear(report);
+                    Reply::Heard
+                }
+                Call::Reset { id } => {
+                    reset.hear(id);
                     Reply::Heard
                 }
                 Call::Next { has_broker } => Reply::Hint(dispatcher.next(has_broker, ASK_FOR).await),

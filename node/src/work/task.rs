@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use inference::Separator;
@@ -61,9 +62,9 @@ pub(crate) enum TaskError {
     /// The thread broke down.
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    /// Somebody raised the flag.
-    #[error("the task was stopped")]
-    Stopped,
+    /// It took longer than its length allows.
+    #[error("the task did not finish within {} s", .0.as_secs())]
+    Overran(Duration),
 }
 
 impl TaskError {
@@ -86,7 +87,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Runs the task. `all` are the job's tasks, for a merge; `stop` ends it early.
+    /// Runs the task. `all` are the job's tasks, for a merge; `stop` ends it early, with whatever error.
     pub(crate) async fn run(
         &self,
         job: &Job,
@@ -95,11 +96,10 @@ impl Bench {
         stop: Arc<AtomicBool>,
     ) -> Result<Output, TaskError> {
         let separator = self.models.of(&job.model).await?;
-        let result = match task.kind {
+        match task.kind {
             TaskKind::Separate { first, count } => self.separate(job, separator, first, count, &stop).await,
             TaskKind::Merge => self.merge(job, separator, all, &stop).await,
-        };
-        if stop.load(Ordering::Relaxed) { Err(TaskError::Stopped) } else { result }
+        }
     }
 
     async fn separate(

@@ -7,20 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use inference::thread::Panicked;
 use raft::command::{Answer, Command, Refusal};
 use raft::state::{Job, Output, Task, TaskState};
-use raft::{Cluster, ClusterError};
-use storage::NodeId;
+use raft::{Cluster, ClusterError, ViewError};
 use storage::peer::{Peer, Protocol};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::broker::Broker;
 use super::dispatcher::Dispatcher;
+use super::reset::Reset;
 use super::service::{Call, Reply};
 use super::task::{Bench, TaskError};
 use super::{Delivery, Hint, Outcome, now};
+use crate::configuration::Workers as Settings;
 use crate::reports::OwnWork;
 
 /// How long the leader holds a question for a task before it answers that there is none.
@@ -30,43 +33,86 @@ const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// The pause after a failure that may pass, for each failure before it.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a thread that was told to stop may go on; it stops at its next segment.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+/// The pause after which an unhealthy worker begins again, as a process would that is started anew.
+const RESTART: Duration = Duration::from_secs(5);
 
-/// The workers of one node.
+/// What the workers of a node work with.
 pub(crate) struct Workers {
-    id: NodeId,
-    slots: usize,
-    cluster: Cluster,
-    peer: Peer,
-    dispatcher: Arc<Dispatcher>,
-    bench: Bench,
-    broker: Option<Broker>,
-    own: Arc<OwnWork>,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The way to the leader.
+    pub peer: Peer,
+    /// This node's own dispatcher, for when it leads.
+    pub dispatcher: Arc<Dispatcher>,
+    /// What tasks run with.
+    pub bench: Arc<Bench>,
+    /// RabbitMQ, if there is one.
+    pub broker: Option<Broker>,
+    /// Where claims are noted.
+    pub own: Arc<OwnWork>,
+    /// Tells when all work is to be dropped.
+    pub reset: Arc<Reset>,
+    /// How many they are, and how long they may take.
+    pub settings: Settings,
 }
 
-impl Workers {
-    /// Workers that do nothing until they run.
-    pub(crate) fn new(
-        slots: u32,
-        cluster: Cluster,
-        peer: Peer,
-        dispatcher: Arc<Dispatcher>,
-        bench: Bench,
-        broker: Option<Broker>,
-        own: Arc<OwnWork>,
-    ) -> Self {
-        Self { id: peer.id(), slots: slots as usize, cluster, peer, dispatcher, bench, broker, own }
-    }
+/// A place for one task.
+struct Slot {
+    permit: OwnedSemaphorePermit,
+    /// For a worker that is to die: how far into each task.
+    dies_after: Option<Duration>,
+}
 
+/// What became of a claimed task.
+enum Verdict {
+    Made(Output),
+    Failed(TaskError),
+    /// The node stops, or everything was reset.
+    HandedBack,
+    /// The claim is somebody else's, or nobody's.
+    Lost,
+    /// The worker died, as it was made to.
+    Died,
+}
+
+/// Why a claimed task's job could not be read.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    /// The cluster does not answer.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The state cannot be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+/// A task's work, on its way.
+type Work = JoinHandle<Result<Output, TaskError>>;
+
+impl Workers {
     /// Works until `stop`, then hands back what is not finished.
     pub(crate) async fn run(self: Arc<Self>, mut deliveries: mpsc::Receiver<Delivery>, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(self.slots));
+        let healthy = Arc::new(Semaphore::new(self.settings.healthy_slots() as usize));
+        let unhealthy = Arc::new(Semaphore::new(self.settings.unhealthy as usize));
+        if self.settings.unhealthy > 0 {
+            tracing::warn!(
+                workers = self.settings.unhealthy,
+                seconds = self.settings.crash_after,
+                "for demonstration, some workers of this node die in the middle of each task"
+            );
+        }
         let running = TaskTracker::new();
         loop {
-            let permit = tokio::select! {
+            let slot = tokio::select! {
                 () = stop.cancelled() => break,
-                permit = Arc::clone(&slots).acquire_owned() => permit,
+                permit = Arc::clone(&healthy).acquire_owned() => permit.map(|permit| Slot { permit, dies_after: None }),
+                permit = Arc::clone(&unhealthy).acquire_owned() => permit.map(|permit| {
+                    Slot { permit, dies_after: Some(Duration::from_secs(self.settings.crash_after)) }
+                }),
             };
-            let Ok(permit) = permit else { break };
+            let Ok(slot) = slot else { break };
             let delivery = tokio::select! {
                 () = stop.cancelled() => break,
                 Some(delivery) = deliveries.recv() => delivery,
@@ -77,13 +123,43 @@ impl Workers {
             };
             let (workers, stop) = (Arc::clone(&self), stop.clone());
             running.spawn(async move {
-                let outcome = workers.follow(delivery.hint, &stop).await;
+                let (outcome, left) = workers.follow(delivery.hint, slot.dies_after, &stop).await;
                 let _ = delivery.done.send(outcome);
-                drop(permit);
+                tokio::select! {
+                    () = workers.free(slot, left) => {}
+                    // The process ends, and its threads with it.
+                    () = stop.cancelled() => {}
+                }
             });
         }
         running.close();
         running.wait().await;
+    }
+
+    /// Gives a slot back when its thread has ended. A thread cannot be ended from without: one that does not end keeps
+    /// its slot, and another takes its place as long as no more than a node's whole number of slots are lost so.
+    async fn free(&self, slot: Slot, left: Option<Work>) {
+        let Some(mut left) = left else { return };
+        if slot.dies_after.is_some() {
+            tokio::time::sleep(RESTART).await;
+        }
+        if tokio::time::timeout(STOP_WITHIN, &mut left).await.is_ok() {
+            return;
+        }
+        let (_stuck, count) = self.own.stick();
+        let replaced = count <= self.settings.all_slots();
+        tracing::error!(
+            stuck = count,
+            replaced,
+            "a task was told to stop and does not; its slot is lost until it does"
+        );
+        if replaced {
+            slot.permit.semaphore().add_permits(1);
+        }
+        let _ = left.await;
+        if replaced {
+            slot.permit.forget();
+        }
     }
 
     /// Asks whoever leads for a task until there is one.
@@ -92,7 +168,7 @@ impl Workers {
             let has_broker = self.broker.as_ref().is_some_and(|broker| broker.state().connected);
             let hint = match self.cluster.status().leader {
                 None => None,
-                Some(leader) if leader == self.id => self.dispatcher.next(has_broker, ASK_FOR).await,
+                Some(leader) if leader == self.peer.id() => self.dispatcher.next(has_broker, ASK_FOR).await,
                 Some(leader) => {
                     let call = Call::Next { has_broker };
                     let patience = ASK_FOR + Duration::from_secs(2);
@@ -109,59 +185,91 @@ impl Workers {
         }
     }
 
-    /// Follows one hint to its end.
-    async fn follow(&self, hint: Hint, stop: &CancellationToken) -> Outcome {
-        let claim = Command::ClaimTask { task: hint.task(), attempt: hint.attempt, node: self.id, at: now() };
+    /// Follows one hint to its end. What is left of the work, if it was given up, ends by itself or never.
+    async fn follow(
+        &self,
+        hint: Hint,
+        dies_after: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> (Outcome, Option<Work>) {
+        let mut reset = self.reset.watch();
+        let node = self.peer.id();
+        let claim = Command::ClaimTask { task: hint.task(), attempt: hint.attempt, node, at: now() };
         let task = match self.cluster.propose(claim).await {
             Ok(Ok(Answer::Claimed(task))) => task,
-            Ok(_) => return Outcome::Settled,
+            Ok(_) => return (Outcome::Settled, None),
             Err(error) => {
                 tracing::warn!(%error, task = %hint.task(), "a task could not be claimed");
-                return Outcome::Returned;
+                return (Outcome::Returned, None);
             }
         };
-        let held = self.own.hold(task.id, task.attempt);
+        let _held = self.own.hold(task.id, task.attempt);
         tracing::info!(task = %task.id, attempt = task.attempt, "working");
-        let verdict = self.work(&task, stop).await;
-        if verdict.as_ref().is_err_and(TaskError::may_pass) {
+        let (verdict, left) = match self.look(&task).await {
+            Ok(Some((job, all))) => self.work(&task, job, all, dies_after, &mut reset, stop).await,
+            // The job went away since the claim.
+            Ok(None) => (Verdict::Lost, None),
+            Err(error) => {
+                tracing::warn!(%error, task = %task.id, "the job cannot be read");
+                (Verdict::HandedBack, None)
+            }
+        };
+        if matches!(&verdict, Verdict::Failed(error) if error.may_pass()) {
             // Or all attempts would be spent on one bad moment.
             tokio::select! {
                 () = tokio::time::sleep(PAUSE * task.failures) => {}
                 () = stop.cancelled() => {}
             }
         }
-        drop(held);
-        self.report(&task, verdict, stop).await
+        (self.report(&task, verdict, stop).await, left)
     }
 
-    /// Works on a claimed task, and stops when the node stops or the claim is lost.
-    async fn work(&self, task: &Task, stop: &CancellationToken) -> Result<Output, TaskError> {
-        let (job, all) = match self.look(task) {
-            Ok(Some(found)) => found,
-            // The job went away since the claim.
-            _ => return Err(TaskError::Stopped),
-        };
-        let flag = Arc::new(AtomicBool::new(false));
-        let watch = async {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = self.claim_lost(task) => {}
-            }
-            flag.store(true, Ordering::Relaxed);
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            result = self.bench.run(&job, task, &all, Arc::clone(&flag)) => result,
-            () = watch => Err(TaskError::Stopped),
-        }
-    }
-
-    fn look(&self, task: &Task) -> Result<Option<(Job, Vec<Task>)>, raft::ViewError> {
-        let view = self.cluster.peek();
+    /// The claimed task's job and its tasks, as new as the claim.
+    async fn look(&self, task: &Task) -> Result<Option<(Job, Vec<Task>)>, LookError> {
+        let view = self.cluster.read().await?;
         let Some(job) = view.job(task.id.job)? else {
             return Ok(None);
         };
         Ok(Some((job, view.tasks(task.id.job)?)))
+    }
+
+    /// Works on a claimed task until it is done, fails, takes too long, or is not wanted here any more.
+    async fn work(
+        &self,
+        task: &Task,
+        job: Job,
+        all: Vec<Task>,
+        dies_after: Option<Duration>,
+        reset: &mut watch::Receiver<u64>,
+        stop: &CancellationToken,
+    ) -> (Verdict, Option<Work>) {
+        let limit = self.settings.time_limit(job.plan.seconds(task.kind));
+        let flag = Arc::new(AtomicBool::new(false));
+        let (bench, own, raised) = (Arc::clone(&self.bench), task.clone(), Arc::clone(&flag));
+        let mut work: Work = tokio::spawn(async move { bench.run(&job, &own, &all, raised).await });
+        let death = async {
+            match dies_after {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+        };
+        let verdict = tokio::select! {
+            result = &mut work => {
+                let verdict = match result {
+                    Ok(Ok(output)) => Verdict::Made(output),
+                    Ok(Err(error)) => Verdict::Failed(error),
+                    Err(_) => Verdict::Failed(TaskError::Panicked(Panicked)),
+                };
+                return (verdict, None);
+            }
+            () = stop.cancelled() => Verdict::HandedBack,
+            Ok(()) = reset.changed() => Verdict::HandedBack,
+            () = self.claim_lost(task) => Verdict::Lost,
+            () = tokio::time::sleep(limit) => Verdict::Failed(TaskError::Overran(limit)),
+            () = death => Verdict::Died,
+        };
+        flag.store(true, Ordering::Relaxed);
+        (verdict, Some(work))
     }
 
     /// Returns when this node's state says that the claim is somebody else's, or nobody's.
@@ -172,7 +280,7 @@ impl Workers {
                 Ok(Some(seen)) if seen.attempt < task.attempt => {}
                 Ok(Some(seen))
                     if seen.attempt == task.attempt
-                        && matches!(seen.state, TaskState::Running { node, .. } if node == self.id) => {}
+                        && matches!(seen.state, TaskState::Running { node, .. } if node == self.peer.id()) => {}
                 // Still pending under this attempt: the claim has committed but is not applied here yet.
                 Ok(Some(seen)) if seen.attempt == task.attempt && matches!(seen.state, TaskState::Pending) => {}
                 Ok(_) => return,
@@ -186,18 +294,25 @@ impl Workers {
     }
 
     /// Commits what became of the task.
-    async fn report(&self, task: &Task, verdict: Result<Output, TaskError>, stop: &CancellationToken) -> Outcome {
-        let (id, attempt, node) = (task.id, task.attempt, self.id);
-        let finished = verdict.is_ok();
+    async fn report(&self, task: &Task, verdict: Verdict, stop: &CancellationToken) -> Outcome {
+        let (id, attempt, node) = (task.id, task.attempt, self.peer.id());
+        let finished = matches!(verdict, Verdict::Made(_));
         let command = match verdict {
-            Ok(output) => Command::FinishTask { task: id, attempt, node, output, at: now() },
-            Err(TaskError::Stopped) if !stop.is_cancelled() => return Outcome::Settled,
-            Err(TaskError::Stopped) => Command::ReleaseTask { task: id, attempt, node, at: now() },
-            Err(TaskError::LostPart { task: part, ref source, .. }) => {
+            Verdict::Made(output) => Command::FinishTask { task: id, attempt, node, output, at: now() },
+            Verdict::Lost => {
+                tracing::info!(task = %id, attempt, "the claim is lost, and the work was dropped");
+                return Outcome::Settled;
+            }
+            Verdict::Died => {
+                tracing::warn!(task = %id, attempt, "the worker dies, as it was told to for demonstration");
+                return Outcome::Returned;
+            }
+            Verdict::HandedBack => Command::ReleaseTask { task: id, attempt, node, at: now() },
+            Verdict::Failed(TaskError::LostPart { task: part, ref source, .. }) => {
                 tracing::warn!(task = %id, part = %part, error = %source, "a part is lost and will be made again");
                 Command::ReopenTask { task: part, reason: format!("its part is lost: {source}"), at: now() }
             }
-            Err(error) => {
+            Verdict::Failed(error) => {
                 tracing::warn!(task = %id, attempt, %error, "the task failed");
                 Command::FailTask { task: id, attempt, node, reason: error.to_string(), at: now() }
             }

@@ -75,8 +75,11 @@ impl Process {
     }
 
     pub(crate) fn terminate(&mut self) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::TERM)
-            .unwrap();
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
     }
 
     pub(crate) fn wait(&mut self, bound: Duration) -> Option<std::process::ExitStatus> {
@@ -261,6 +264,24 @@ impl Cluster {
 
     pub(crate) fn process(&mut self, id: u64) -> &mut Process {
         self.nodes.get_mut(&id).expect("the node runs")
+    }
+
+    /// Kills all nodes and starts them with a changed cluster.toml.
+    pub(crate) async fn restart_with(&mut self, from: &str, to: &str) {
+        let file = self.folder.path().join("cluster.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from));
+        std::fs::write(&file, text.replace(from, to)).unwrap();
+        let nodes: Vec<u64> = self.http.keys().copied().collect();
+        for id in &nodes {
+            self.kill(*id);
+        }
+        for id in &nodes {
+            self.run(*id);
+        }
+        for id in &nodes {
+            self.ready(*id).await;
+        }
     }
 
     pub(crate) fn url(&self, id: u64, path: &str) -> String {

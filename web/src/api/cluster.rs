@@ -26,6 +26,9 @@ pub struct NodeReport {
     pub working_on: Vec<String>,
     /// Tasks that it can work on at a time.
     pub slots: u32,
+    /// Tasks that it gave up and that do not end, as a hung disk or graphics card can make them.
+    #[serde(default)]
+    pub stuck: u32,
     /// Tasks that it has finished since it started.
     pub tasks_done: u64,
     /// Files that it holds.

@@ -1,0 +1,172 @@
+//! Jobs on three nodes: stopping them, sharing workers out, resets, and workers that die or take too long.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use harness::{Broker, Cluster, song, turn, wait_for};
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+use reqwest::Client;
+use serde_json::Value;
+
+/// A whole song in one task, which then takes many seconds.
+const LONG_TASKS: &str = "[workers]\nsegments_per_task = 10000\n";
+
+/// Every attempt at every task of a job.
+fn attempts(job: &Value) -> Vec<Value> {
+    let tasks = job["tasks"].as_array().unwrap();
+    tasks.iter().flat_map(|task| task["attempts"].as_array().unwrap().clone()).collect()
+}
+
+async fn post(cluster: &Cluster, node: u64, path: &str) -> Value {
+    let answer = cluster.client.post(cluster.url(node, path)).send().await.unwrap();
+    assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    answer.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_cancelled_job_stops_its_workers() {
+    let _turn = turn().await;
+    let cluster = Cluster::start(3, None, LONG_TASKS).await;
+    let unwanted = cluster.upload(0, "Unwanted", &song(240, 21)).await;
+    let worker = cluster.working(1, &unwanted, None).await;
+    post(&cluster, (worker + 1) % 3, &format!("/jobs/{}/cancel", unwanted["job_id"])).await;
+    wait_for("all nodes to be idle", async || {
+        let data = cluster.data(0, "/cluster").await?;
+        data["nodes"].as_array()?.iter().all(|node| node["working_on"] == serde_json::json!([])).then_some(())
+    })
+    .await;
+    // The slot is free for others, and what the worker had done counts for nothing.
+    for (seed, title) in [(22, "One"), (23, "Two"), (24, "Three")] {
+        let wanted = cluster.upload(worker, title, &song(5, seed)).await;
+        cluster.split(worker, &wanted).await;
+    }
+    let job = cluster.job(2, &unwanted).await.unwrap();
+    assert_eq!((&job["state"], &job["tasks_done"]), (&"cancelled".into(), &0.into()), "{job}");
+    let tried = attempts(&job);
+    assert_eq!(tried.len(), 1, "{job}");
+    assert_eq!((&tried[0]["outcome"], &tried[0]["node"]), (&"withdrawn".into(), &worker.into()));
+    assert!(tried[0]["ended"].is_u64());
+
+    // Tried again, it is worked on.
+    post(&cluster, 0, &format!("/jobs/{}/retry", unwanted["job_id"])).await;
+    cluster.working(0, &unwanted, None).await;
+}
+
+#[tokio::test]
+async fn one_users_many_songs_do_not_starve_anothers_one() {
+    let _turn = turn().await;
+    // Nobody works yet, so that all jobs begin alike.
+    let mut cluster = Cluster::start(3, None, "[workers]\nslots = 0\n").await;
+    let mut many = Vec::new();
+    for seed in 0..12 {
+        many.push(cluster.upload(seed % 3, "One of many", &song(8, 30 + seed as u32)).await);
+    }
+    // The other one comes last, from another address; and the twelfth of the many is urgent.
+    let other = Client::builder().local_address(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))).build().unwrap();
+    let mine = std::mem::replace(&mut cluster.client, other);
+    let single = cluster.upload(1, "The only one", &song(8, 42)).await;
+    cluster.client = mine;
+    let urgent = &many[11];
+    let change = cluster.client.patch(cluster.url(2, &format!("/jobs/{}", urgent["job_id"])));
+    assert!(change.json(&serde_json::json!({ "priority": "high" })).send().await.unwrap().status().is_success());
+
+    cluster.restart_with("slots = 0", "slots = 1").await;
+    let mut ends = Vec::new();
+    for song in many.iter().chain([&single]) {
+        cluster.split(0, song).await;
+        ends.push((cluster.job(0, song).await.unwrap()["finished_at"].as_u64().unwrap(), song["id"].clone()));
+    }
+    ends.sort_by_key(|(end, _)| *end);
+    let place = |song: &Value| ends.iter().position(|(_, id)| *id == song["id"]).unwrap();
+    assert!(place(urgent) < 4, "the urgent one came {} of {ends:?}", place(urgent));
+    assert!(place(&single) < 6, "the only one came {} of {ends:?}", place(&single));
+}
+
+#[tokio::test]
+async fn what_unhealthy_workers_drop_others_do() {
+    let _turn = turn().await;
+    let faults = "[workers]\nhealthy = 1\nunhealthy = 1\ncrash_after = 0\nsegments_per_task = 1\nmax_attempts = 50\n";
+    let cluster = Cluster::start(3, None, faults).await;
+    let uploaded = cluster.upload(0, "Shaky", &song(60, 50)).await;
+    cluster.split(0, &uploaded).await;
+    let job = cluster.job(1, &uploaded).await.unwrap();
+    let dropped: Vec<Value> = attempts(&job).into_iter().filter(|attempt| attempt["outcome"] == "expired").collect();
+    assert!(!dropped.is_empty(), "{job}");
+    for attempt in dropped {
+        assert!(attempt["error"].as_str().unwrap().contains("its worker has died"), "{attempt}");
+        assert!(attempt["ended"].as_u64() >= attempt["started"].as_u64());
+    }
+    assert!(std::fs::read_to_string(cluster.log(0)).unwrap().contains("for demonstration"));
+}
+
+/// Three long tasks, one at each node.
+async fn three_at_work(cluster: &Cluster, seed: u32) -> Vec<Value> {
+    let mut songs = Vec::new();
+    for node in 0..3 {
+        songs.push(cluster.upload(node, "Long", &song(240, seed + node as u32)).await);
+    }
+    for song in &songs {
+        cluster.working(0, song, None).await;
+    }
+    songs
+}
+
+/// All three were handed back, without any failure.
+async fn handed_back(cluster: &Cluster, songs: &[Value]) {
+    for song in songs {
+        let job = wait_for("the task to be handed back", async || {
+            let job = cluster.job(0, song).await?;
+            attempts(&job).iter().any(|attempt| attempt["outcome"] == "handed_back").then_some(job)
+        })
+        .await;
+        assert!(job["tasks"].as_array().unwrap().iter().all(|task| task["failures"] == 0), "{job}");
+    }
+    // And they begin anew.
+    cluster.working(2, &songs[0], None).await;
+}
+
+#[tokio::test]
+async fn a_message_to_the_reset_exchange_drops_all_running_work() {
+    let _turn = turn().await;
+    let broker = Broker::start().await;
+    let cluster = Cluster::start(3, Some(&broker), LONG_TASKS).await;
+    for node in 0..3 {
+        wait_for("the broker to be seen", async || {
+            (cluster.data(node, "/cluster").await?["broker"]["connected"] == true).then_some(())
+        })
+        .await;
+    }
+    let songs = three_at_work(&cluster, 60).await;
+    let connection = Connection::connect(&broker.url(), ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    channel.basic_publish("reset".into(), "".into(), options, b"stop it", properties).await.unwrap().await.unwrap();
+    handed_back(&cluster, &songs).await;
+}
+
+#[tokio::test]
+async fn a_signal_to_one_node_resets_all_without_a_broker() {
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(3, None, LONG_TASKS).await;
+    let songs = three_at_work(&cluster, 70).await;
+    cluster.process(1).signal(rustix::process::Signal::USR1);
+    handed_back(&cluster, &songs).await;
+}
+
+#[tokio::test]
+async fn a_task_that_takes_too_long_fails_its_job_in_the_end() {
+    let _turn = turn().await;
+    let hasty = "[workers]\nsegments_per_task = 10000\nmax_attempts = 2\ntask_floor_seconds = 1\n\
+                 task_seconds_per_audio_second = 0\n";
+    let cluster = Cluster::start(3, None, hasty).await;
+    let uploaded = cluster.upload(0, "Endless", &song(240, 80)).await;
+    let job =
+        wait_for("the job to fail", async || cluster.job(1, &uploaded).await.filter(|job| job["state"] == "failed"))
+            .await;
+    assert!(job["error"].as_str().unwrap().contains("did not finish within 1 s"), "{job}");
+    assert_eq!(attempts(&job).iter().filter(|attempt| attempt["outcome"] == "failed").count(), 2, "{job}");
+}
