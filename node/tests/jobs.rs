@@ -39,6 +39,8 @@ async fn a_cancelled_job_stops_its_workers() {
         data["nodes"].as_array()?.iter().all(|node| node["working_on"] == serde_json::json!([])).then_some(())
     })
     .await;
+    let log = std::fs::read_to_string(cluster.log(worker)).unwrap();
+    assert!(log.contains("the work was dropped") && !log.contains("finished"), "node {worker} went on to the end");
     // The slot is free for others, and what the worker had done counts for nothing.
     for (seed, title) in [(22, "One"), (23, "Two"), (24, "Three")] {
         let wanted = cluster.upload(worker, title, &song(5, seed)).await;

@@ -25,6 +25,7 @@ function draw(item, node, data) {
     ? [
       node.working_on.length ? `works on ${node.working_on.length > 1 ? "tasks" : "task"} ${node.working_on.join(", ")}` : "is idle",
       `${node.tasks_done} tasks done since its start · ${node.slots} at a time`,
+      ...(node.stuck ? [`${node.stuck} given-up ${node.stuck > 1 ? "tasks do" : "task does"} not end; a restart frees the slot`] : []),
       `${node.blobs} files, ${bytes(node.blob_bytes)} · ${bytes(node.free_bytes)} free`,
     ]
     : [node.heard_ms_ago === null ? "has not been heard of" : `was last heard ${ago(node.heard_ms_ago)} ago`];

@@ -25,7 +25,8 @@ export async function reload() {
   data.songs.forEach(show);
   if (next === null || cards.size <= data.songs.length) next = data.next;
   finish();
-  await Promise.all(data.songs.filter((song) => isOpen(song.status)).map(async (song) => {
+  const told = (song) => isOpen(song.status) || song.status === "FAILED";
+  await Promise.all(data.songs.filter(told).map(async (song) => {
     showJob((await ask(`/jobs/${song.job_id}`)).job);
   }));
 }
@@ -86,6 +87,23 @@ function remove(id, card) {
   cards.delete(id);
 }
 
+const OUTCOMES = {
+  failed: "failed", expired: "was given up", handed_back: "was handed back", withdrawn: "did not count", done: "was done",
+  running: "is running",
+};
+
+/** Every attempt at the tasks that failed, in words. */
+function tried(job) {
+  const failed = (job?.tasks ?? []).filter((task) => task.failures > 0);
+  return failed.flatMap((task) => task.attempts.map((attempt) => {
+    const what = task.kind === "merge" ? "Putting the stems together" : `Part ${task.index + 1}`;
+    const when = new Date(attempt.started).toLocaleTimeString();
+    const lasted = attempt.ended === null ? "" : ` after ${((attempt.ended - attempt.started) / 1000).toFixed(1)} s`;
+    const why = attempt.error ? `: ${attempt.error}` : "";
+    return `${what} by node ${attempt.node} at ${when} ${OUTCOMES[attempt.outcome] ?? attempt.outcome}${lasted}${why}`;
+  }));
+}
+
 /** What musicians ask first, as far as it was found and is likely. */
 function facts(found) {
   const sure = 0.3;
@@ -113,6 +131,8 @@ class Card {
     this.cancel = el("button", { class: "button", type: "button", onclick: () => this.change("cancel") }, "Stop");
     this.delete = el("button", { class: "button", type: "button", onclick: () => this.confirm() }, "Delete");
     this.problem = el("p", { class: "bad quiet", role: "alert", hidden: true });
+    this.attempts = el("ol", { class: "quiet" });
+    this.why = el("details", { hidden: true }, el("summary", { class: "quiet" }, "What was tried"), this.attempts);
     this.progress = el("progress", { max: 1, value: 0 });
     this.count = el("span");
     this.who = el("span", { class: "quiet" });
@@ -124,7 +144,7 @@ class Card {
         this.cover,
         el("div", { class: "song-name" }, this.title, this.credits, this.about),
         el("div", { class: "row" }, this.status, this.open, this.again, this.cancel, this.delete)),
-      this.problem, this.work);
+      this.problem, this.why, this.work);
     this.element.dataset.id = song.id;
   }
 
@@ -148,12 +168,23 @@ class Card {
     else this.say("");
     if (song.status !== "SPLIT") this.close();
     this.drawWork();
+    this.drawTried();
     this.drawOpen();
   }
 
   updateJob(job) {
     this.job = job;
     this.drawWork();
+    this.drawTried();
+  }
+
+  drawTried() {
+    const job = this.job?.id === this.song.job_id ? this.job : null;
+    const lines = this.song.status === "FAILED" ? tried(job) : [];
+    this.why.hidden = lines.length === 0;
+    if (this.why.hidden || this.why.dataset.key === lines.join("\n")) return;
+    this.why.dataset.key = lines.join("\n");
+    this.attempts.replaceChildren(...lines.map((line) => el("li", {}, line)));
   }
 
   drawWork() {
@@ -174,7 +205,8 @@ class Card {
     const name = (task) => (task.kind === "merge" ? "puts the stems together" : `separates part ${task.index + 1}`);
     const said = [...nodes].sort(([a], [b]) => a - b)
       .map(([node, running]) => `node ${node} ${running.map(name).join(" and ")}`);
-    say(this.who, said.length ? `${said.join(", ")}` : "waiting for a node to take a task");
+    const urgent = job && job.priority !== "normal" ? `${job.priority} priority, ` : "";
+    say(this.who, urgent + (said.length ? said.join(", ") : "waiting for a node to take a task"));
     this.drawTasks(tasks);
   }
 
