@@ -158,7 +158,8 @@ impl Cluster {
     /// Raises the cluster's level to this program's if all members, but for one that goes, say that they know it.
     async fn raise(&self, but: Option<NodeId>) -> Result<bool, Obstacle> {
         let (known, _) = members(&self.raft().metrics().borrow());
-        let all: Vec<NodeId> = known.keys().copied().filter(|id| Some(*id) != but).collect();
+        // This node need not be asked, and one that is alone may have no address that it could be asked at.
+        let all: Vec<NodeId> = known.keys().copied().filter(|id| Some(*id) != but && *id != self.status().id).collect();
         let said = self.introductions(&all).await;
         let ready = said.iter().all(|said| said.as_ref().is_some_and(|said| said.level >= LEVEL));
         if ready {
