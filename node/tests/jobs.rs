@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use harness::{Broker, Cluster, song, turn, wait_for};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 use serde_json::Value;
 
 /// A whole song in one task, which then takes many seconds.
@@ -21,6 +21,19 @@ fn attempts(job: &Value) -> Vec<Value> {
     tasks.iter().flat_map(|task| task["attempts"].as_array().unwrap().clone()).collect()
 }
 
+/// A cluster of three whose members have told each other which commands they know.
+async fn three_nodes(broker: Option<&Broker>, more: &str) -> Cluster {
+    let cluster = Cluster::start(3, broker, more).await;
+    wait_for("the cluster's level", async || {
+        // Before it, no priority can be changed; after it, there is still no such job.
+        let change = cluster.client.patch(cluster.url(0, "/jobs/999"));
+        let answer = change.json(&serde_json::json!({ "priority": "low" })).send().await.ok()?;
+        (answer.status() == StatusCode::NOT_FOUND).then_some(())
+    })
+    .await;
+    cluster
+}
+
 async fn post(cluster: &Cluster, node: u64, path: &str) -> Value {
     let answer = cluster.client.post(cluster.url(node, path)).send().await.unwrap();
     assert!(answer.status().is_success(), "{path}: {}", answer.status());
@@ -30,7 +43,7 @@ async fn post(cluster: &Cluster, node: u64, path: &str) -> Value {
 #[tokio::test]
 async fn a_cancelled_job_stops_its_workers() {
     let _turn = turn().await;
-    let cluster = Cluster::start(3, None, LONG_TASKS).await;
+    let cluster = three_nodes(None, LONG_TASKS).await;
     let unwanted = cluster.upload(0, "Unwanted", &song(240, 21)).await;
     let worker = cluster.working(1, &unwanted, None).await;
     post(&cluster, (worker + 1) % 3, &format!("/jobs/{}/cancel", unwanted["job_id"])).await;
@@ -62,7 +75,7 @@ async fn a_cancelled_job_stops_its_workers() {
 async fn one_users_many_songs_do_not_starve_anothers_one() {
     let _turn = turn().await;
     // Nobody works yet, so that all jobs begin alike.
-    let mut cluster = Cluster::start(3, None, "[workers]\nslots = 0\n").await;
+    let mut cluster = three_nodes(None, "[workers]\nslots = 0\n").await;
     let mut many = Vec::new();
     for seed in 0..12 {
         many.push(cluster.upload(seed % 3, "One of many", &song(8, 30 + seed as u32)).await);
@@ -92,7 +105,7 @@ async fn one_users_many_songs_do_not_starve_anothers_one() {
 async fn what_unhealthy_workers_drop_others_do() {
     let _turn = turn().await;
     let faults = "[workers]\nhealthy = 1\nunhealthy = 1\ncrash_after = 0\nsegments_per_task = 1\nmax_attempts = 50\n";
-    let cluster = Cluster::start(3, None, faults).await;
+    let cluster = three_nodes(None, faults).await;
     let uploaded = cluster.upload(0, "Shaky", &song(60, 50)).await;
     cluster.split(0, &uploaded).await;
     let job = cluster.job(1, &uploaded).await.unwrap();
@@ -135,7 +148,7 @@ async fn handed_back(cluster: &Cluster, songs: &[Value]) {
 async fn a_message_to_the_reset_exchange_drops_all_running_work() {
     let _turn = turn().await;
     let broker = Broker::start().await;
-    let cluster = Cluster::start(3, Some(&broker), LONG_TASKS).await;
+    let cluster = three_nodes(Some(&broker), LONG_TASKS).await;
     for node in 0..3 {
         wait_for("the broker to be seen", async || {
             (cluster.data(node, "/cluster").await?["broker"]["connected"] == true).then_some(())
@@ -153,7 +166,7 @@ async fn a_message_to_the_reset_exchange_drops_all_running_work() {
 #[tokio::test]
 async fn a_signal_to_one_node_resets_all_without_a_broker() {
     let _turn = turn().await;
-    let mut cluster = Cluster::start(3, None, LONG_TASKS).await;
+    let mut cluster = three_nodes(None, LONG_TASKS).await;
     let songs = three_at_work(&cluster, 70).await;
     cluster.process(1).signal(rustix::process::Signal::USR1);
     handed_back(&cluster, &songs).await;
@@ -164,7 +177,7 @@ async fn a_task_that_takes_too_long_fails_its_job_in_the_end() {
     let _turn = turn().await;
     let hasty = "[workers]\nsegments_per_task = 10000\nmax_attempts = 2\ntask_floor_seconds = 1\n\
                  task_seconds_per_audio_second = 0\n";
-    let cluster = Cluster::start(3, None, hasty).await;
+    let cluster = three_nodes(None, hasty).await;
     let uploaded = cluster.upload(0, "Endless", &song(240, 80)).await;
     let job =
         wait_for("the job to fail", async || cluster.job(1, &uploaded).await.filter(|job| job["state"] == "failed"))

@@ -13,6 +13,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::StreamExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use raft::state::LEVEL;
 use raft::{Cluster, ClusterConfig};
 use serde_json::Value;
 use storage::blobs::Blobs;
@@ -84,7 +85,12 @@ impl Node {
         )
         .await
         .unwrap();
-        cluster.read().await.unwrap();
+        let level = async {
+            while !cluster.read().await.unwrap().has_level(LEVEL).unwrap() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), level).await.expect("the cluster's level");
         let cache = folder.path().join("cache");
         std::fs::create_dir(&cache).unwrap();
         let stopping = CancellationToken::new();

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Ending, Event, LEVEL, Model, ModelFile, Output, Plan, Priority, Stems, Task, TaskId, TaskKind, TaskState, Transaction,
-    View, apply,
+    Ending, Event, LEVEL, Model, ModelFile, Output, Plan, Priority, Stems, Task, TaskId, TaskKind, TaskState,
+    Transaction, View, apply,
 };
 use crate::command::{Answer, Command, Refusal};
 

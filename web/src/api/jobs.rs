@@ -5,7 +5,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query};
 use raft::View;
 use raft::command::{Answer as Applied, Command, Refusal};
-use raft::state::{Attempt, Ending, Job, JobState, Task, TaskKind, TaskState};
+use raft::state::{Attempt, Ending, JOBS, Job, JobState, Task, TaskKind, TaskState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -301,6 +301,9 @@ pub(crate) async fn change(
         ApiError::Malformed(format!("Send JSON such as {{\"priority\": \"high\"}}. {}.", error.body_text()))
     })?;
     let priority = priority_of(&change.priority)?;
+    if !state.read(|view| Ok(view.has_level(JOBS)?)).await? {
+        return Err(ApiError::Busy("upgrading: priorities change when all nodes run this version".into()));
+    }
     propose(state, id, Command::SetPriority { job, priority }).await
 }
 
