@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-use inference::htdemucs::HtDemucs;
+use inference::demucs::Demucs;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -17,11 +17,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: parity CHECKPOINT IN OUT [TIMES]".into());
     };
     let times: u32 = times.first().map_or(Ok(1), |times| times.parse())?;
-    let model = HtDemucs::load(Path::new(checkpoint))?;
+    let model = Demucs::load(Path::new(checkpoint))?;
     let bytes = std::fs::read(input)?;
     let samples: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     let (left, right) = samples.split_at(samples.len() / 2);
-    if left.len() != model.segment() {
+    if left.len() != model.segment() && !model.any_length() {
         return Err(format!("the segment has {} frames and should have {}", left.len(), model.segment()).into());
     }
     let mixture = [left.to_vec(), right.to_vec()];

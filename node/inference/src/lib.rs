@@ -14,9 +14,9 @@
 pub mod analysis;
 pub mod clip;
 pub mod decode;
+pub mod demucs;
 pub mod encode;
 mod ending;
-pub mod htdemucs;
 mod kernels;
 pub mod merge;
 pub mod mix;

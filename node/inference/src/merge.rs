@@ -292,15 +292,18 @@ fn weights_at(geometry: Geometry, frame: u64) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+    use std::sync::Mutex;
+
     use crate::decode::decode_to;
     use crate::encode::WavEncoding;
     use crate::part::{Cut, separate_part};
     use crate::pcm::PcmWriter;
     use crate::quality::si_sdr;
-    use crate::separator::Separator;
+    use crate::separator::{SeparateError, Separator, SongStats};
     use crate::synth::{STEMS, compose};
     use crate::tags::tags_of;
-    use crate::{DEFAULT_MODEL, built_in};
+    use crate::{DEFAULT_MODEL, Stereo, built_in};
 
     use super::*;
 
@@ -462,6 +465,58 @@ mod tests {
         assert!(apart(&straight, &shifted) > 0.0 && apart(&straight, &shifted) < 1e-3);
         let mean: Vec<f32> = straight.iter().zip(&shifted).map(|(one, other)| (one + other) / 2.0).collect();
         assert!(apart(&mean, &both) < 1e-12);
+    }
+
+    /// Gives back what it hears, and remembers how long that was and where the song lay in it.
+    struct Echo {
+        sources: Vec<String>,
+        any_length: bool,
+        heard: Mutex<Vec<(usize, Range<usize>)>>,
+    }
+
+    impl Separator for Echo {
+        fn name(&self) -> &str {
+            "echo"
+        }
+
+        fn sources(&self) -> &[String] {
+            &self.sources
+        }
+
+        fn geometry(&self) -> Geometry {
+            Geometry { segment: 100, stride: 75 }
+        }
+
+        fn any_length(&self) -> bool {
+            self.any_length
+        }
+
+        fn separate(
+            &self,
+            segment: &Stereo,
+            inside: Range<usize>,
+            _: &SongStats,
+        ) -> Result<Vec<Stereo>, SeparateError> {
+            self.heard.lock().unwrap().push((segment[0].len(), inside));
+            Ok(vec![segment.clone()])
+        }
+    }
+
+    #[test]
+    fn a_last_segment_is_as_short_as_the_model_takes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let song: Stereo = [-1.0, 1.0].map(|side| (0..240u8).map(|at| side * f32::from(at)).collect());
+        let pcm = pcm(folder.path(), &song);
+        let whole = [(100, 10..100), (100, 0..100), (100, 0..100)];
+        for (any_length, last) in [(true, (25, 0..25)), (false, (100, 0..62))] {
+            let echo = Echo { sources: vec!["all".into()], any_length, heard: Mutex::default() };
+            let found = separated_with(&echo, &pcm, folder.path(), 1, &[10]);
+            assert_eq!(*echo.heard.lock().unwrap(), [whole.as_slice(), &[last]].concat());
+            for (at, [left, right]) in found.as_chunks::<2>().0.iter().enumerate() {
+                let apart = (left - song[0][at]).abs().max((right - song[1][at]).abs());
+                assert!(apart < 1e-4, "{at}: {left} {right}");
+            }
+        }
     }
 
     #[test]

@@ -91,10 +91,11 @@ pub fn separate_part(
         let (start, stop_at) = geometry.span(index, frames);
         let length = (stop_at - start) as usize;
         // A short last segment lies in the middle of the window, between real neighbouring audio where there is any.
-        let margin = (geometry.segment - length) / 2;
+        let whole = if separator.any_length() { length } else { geometry.segment };
+        let margin = (whole - length) / 2;
         let before = start as i64 - margin as i64 - delay as i64;
-        let window = pcm.read(before, geometry.segment).map_err(told(out))?;
-        let place = |frame: i64| (frame - before).clamp(0, geometry.segment as i64) as usize;
+        let window = pcm.read(before, whole).map_err(told(out))?;
+        let place = |frame: i64| (frame - before).clamp(0, whole as i64) as usize;
         let separated = separator.separate(&window, place(0)..place(pcm.frames() as i64), pcm.stats())?;
 
         let complete = ((start - at) as usize * width).min(sum.len());

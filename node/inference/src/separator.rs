@@ -76,8 +76,14 @@ pub trait Separator: Send + Sync {
     /// How it cuts a song.
     fn geometry(&self) -> Geometry;
 
-    /// Separates `segment`, which is as long as the geometry says, into its sources, each as long. Only its frames
-    /// `inside` are the song's; before and after them it is silent.
+    /// Whether a song's last segment, which is shorter, is to be separated as it is. Otherwise it comes in the middle of
+    /// a whole one.
+    fn any_length(&self) -> bool {
+        false
+    }
+
+    /// Separates `segment`, which is as long as the geometry says unless [`Separator::any_length`], into its sources,
+    /// each as long. Only its frames `inside` are the song's; before and after them it is silent.
     fn separate(&self, segment: &Stereo, inside: Range<usize>, song: &SongStats) -> Result<Vec<Stereo>, SeparateError>;
 }
 

@@ -13,7 +13,7 @@ use storage::blobs::Hash;
 use storage::sharing::{ShareError, Sharing};
 use tokio::sync::{Mutex, OnceCell};
 
-/// How many built models stay. HTDemucs takes 170 MB.
+/// How many built models stay. HTDemucs takes 170 MB, Hybrid Demucs 340.
 const KEPT: usize = 2;
 
 /// Why a model cannot be had.
@@ -41,14 +41,15 @@ pub(crate) enum ModelError {
     Panicked(#[from] Panicked),
 }
 
+type Key = (Vec<Hash>, u64);
 type Slot = Arc<OnceCell<Arc<dyn Separator>>>;
 
 /// See the module's page.
 pub(crate) struct Models {
     cluster: Cluster,
     sharing: Sharing,
-    /// By their files, the one used last at the end.
-    built: Mutex<Vec<(Vec<Hash>, Slot)>>,
+    /// By their files and segment, the one used last at the end.
+    built: Mutex<Vec<(Key, Slot)>>,
 }
 
 impl Models {
@@ -68,16 +69,16 @@ impl Models {
     }
 
     async fn slot(&self, model: &Model) -> Slot {
-        let files: Vec<Hash> = model.files.iter().map(|file| file.hash).collect();
+        let key: Key = (model.files.iter().map(|file| file.hash).collect(), model.segment);
         let mut built = self.built.lock().await;
-        let slot = match built.iter().position(|(known, _)| *known == files) {
+        let slot = match built.iter().position(|(known, _)| *known == key) {
             Some(place) => built.remove(place).1,
             None => Slot::default(),
         };
         if built.len() >= KEPT {
             built.remove(0);
         }
-        built.push((files, Arc::clone(&slot)));
+        built.push((key, Arc::clone(&slot)));
         slot
     }
 
@@ -89,7 +90,10 @@ impl Models {
             paths.push(self.sharing.blobs().path(&file.hash));
         }
         tracing::info!(model = model.name, "loading the model");
-        let separator = at_low_priority("model", move || load(&model.name, &paths, model.weights.as_deref())).await??;
+        // Jobs were planned with the segment that the state has.
+        let segment = usize::try_from(model.segment).ok();
+        let built = move || load(&model.name, &paths, model.weights.as_deref(), segment);
+        let separator = at_low_priority("model", built).await??;
         Ok(separator)
     }
 }

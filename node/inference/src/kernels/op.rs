@@ -1,6 +1,6 @@
 //! Our layers as Candle operators.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor};
 
 /// What a layer gives: the numbers, row-major, and their shape.
 pub(crate) type Output = (Vec<f32>, Shape);
@@ -47,6 +47,15 @@ impl<F: Fn(Input<'_>, Input<'_>) -> Result<Output>> CustomOp2 for Named<F> {
     ) -> Result<(CpuStorage, Shape)> {
         let (values, shape) = (self.1)(input(storage, layout)?, input(other, other_layout)?)?;
         Ok((CpuStorage::F32(values), shape))
+    }
+}
+
+/// Shows `reader` the numbers of a tensor on the CPU, where they are.
+pub(crate) fn read<T>(tensor: &Tensor, reader: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(reader(input(storage, layout)?.values)),
+        _ => candle_core::bail!("the numbers are not on the CPU"),
     }
 }
 

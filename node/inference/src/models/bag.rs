@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::ModelsError;
 use crate::Stereo;
-use crate::htdemucs::HtDemucs;
+use crate::demucs::Demucs;
 use crate::separator::{Geometry, SeparateError, Separator, SongStats};
 
 /// Demucs' overlap of neighbouring segments.
@@ -15,22 +15,39 @@ pub(super) struct Bag {
     name: String,
     sources: Vec<String>,
     geometry: Geometry,
+    any_length: bool,
     /// With how much each of its stems counts; what they count adds up to 1 for each stem.
-    networks: Vec<(HtDemucs, Vec<f32>)>,
+    networks: Vec<(Demucs, Vec<f32>)>,
 }
 
 impl Bag {
-    /// `weights` has a row for each network and a column for each stem; without it, all count alike.
-    pub(super) fn new(name: &str, networks: Vec<HtDemucs>, weights: Option<&[Vec<f32>]>) -> Result<Self, ModelsError> {
+    /// `weights` has a row for each network and a column for each stem; without it, all count alike. `segment` is how
+    /// many frames are separated at a time, if not what the networks say.
+    pub(super) fn new(
+        name: &str,
+        mut networks: Vec<Demucs>,
+        weights: Option<&[Vec<f32>]>,
+        segment: Option<usize>,
+    ) -> Result<Self, ModelsError> {
         let wrong = |reason: String| ModelsError::Bag { name: name.into(), reason };
+        for network in &mut networks {
+            let own = network.segment();
+            if !network.set_segment(segment.unwrap_or(own)) {
+                let asked = segment.unwrap_or_default();
+                return Err(wrong(format!("its segments of {own} frames cannot be made {asked} long")));
+            }
+        }
         let Some(first) = networks.first() else { return Err(wrong("it has no network".into())) };
-        let (sources, segment) = (first.sources().to_vec(), first.segment());
+        let (sources, segment, any_length) = (first.sources().to_vec(), first.segment(), first.any_length());
         for network in &networks {
             if network.sources() != sources {
                 return Err(wrong(format!("one network separates {sources:?}, another {:?}", network.sources())));
             }
             if network.segment() != segment {
                 return Err(wrong("its networks have segments of different lengths".into()));
+            }
+            if network.any_length() != any_length {
+                return Err(wrong("some of its networks take segments of any length, others do not".into()));
             }
         }
         let alike = vec![vec![1.0; sources.len()]; networks.len()];
@@ -45,7 +62,7 @@ impl Bag {
         let shares = weights.iter().map(|row| row.iter().zip(&totals).map(|(weight, total)| weight / total).collect());
         let networks: Vec<_> = networks.into_iter().zip(shares).collect();
         let geometry = Geometry::overlapping(segment, OVERLAP);
-        Ok(Self { name: name.into(), sources, geometry, networks })
+        Ok(Self { name: name.into(), sources, geometry, any_length, networks })
     }
 }
 
@@ -60,6 +77,10 @@ impl Separator for Bag {
 
     fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    fn any_length(&self) -> bool {
+        self.any_length
     }
 
     fn separate(&self, segment: &Stereo, inside: Range<usize>, song: &SongStats) -> Result<Vec<Stereo>, SeparateError> {

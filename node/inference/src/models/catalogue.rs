@@ -19,16 +19,19 @@ pub struct Released {
     pub megabytes: u32,
     /// Each file serves one stem, in the order of the files.
     one_each: bool,
+    /// How many seconds it separates at a time, if the checkpoint does not say so itself.
+    segment: Option<f64>,
 }
 
 /// All of them.
-pub const RELEASED: [Released; 3] = [
+pub const RELEASED: [Released; 4] = [
     Released {
         name: "htdemucs",
         about: "Hybrid Transformer Demucs: vocals, drums, bass and other; the usual choice",
         files: &["955717e8-8726e21a.th"],
         megabytes: 84,
         one_each: false,
+        segment: None,
     },
     Released {
         name: "htdemucs_ft",
@@ -36,6 +39,7 @@ pub const RELEASED: [Released; 3] = [
         files: &["f7e0c4bc-ba3fe64a.th", "d12395a8-e57c48e6.th", "92cfc3b6-ef3bcb9c.th", "04573f0d-f3cf25b2.th"],
         megabytes: 336,
         one_each: true,
+        segment: None,
     },
     Released {
         name: "htdemucs_6s",
@@ -43,6 +47,15 @@ pub const RELEASED: [Released; 3] = [
         files: &["5c90dfd2-34c22ccb.th"],
         megabytes: 55,
         one_each: false,
+        segment: None,
+    },
+    Released {
+        name: "hdemucs_mmi",
+        about: "Hybrid Demucs, the version before, without a transformer",
+        files: &["75fc33f5-1941ce65.th"],
+        megabytes: 167,
+        one_each: false,
+        segment: Some(44.0),
     },
 ];
 
@@ -59,6 +72,7 @@ impl Released {
         Manifest {
             files: self.files.iter().map(|file| (*file).into()).collect(),
             weights: self.one_each.then(|| (0..count).map(row).collect()),
+            segment: self.segment,
         }
     }
 }

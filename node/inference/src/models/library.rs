@@ -134,7 +134,7 @@ impl Library {
         if let Some(missing) = paths.iter().find(|path| !path.exists()) {
             return Err(told(missing)(io::Error::new(io::ErrorKind::NotFound, "a file of the model is missing")));
         }
-        Ok(load(name, &paths, manifest.weights.as_deref())?)
+        Ok(load(name, &paths, manifest.weights.as_deref(), manifest.segment_frames())?)
     }
 
     /// Where a model's files are, or should be.
@@ -211,7 +211,7 @@ impl Library {
         if manifest_path.exists() || crate::separator::built_in(name).is_some() {
             return Err(LibraryError::Taken(name.into()));
         }
-        load(name, &[file.to_owned()], None)?;
+        load(name, &[file.to_owned()], None, None)?;
         fs::create_dir_all(&self.folder).map_err(told(&self.folder))?;
         let digest = checksum_of(file)?;
         let kept = format!("{name}-{}.{kind}", &digest[..8]);
@@ -219,7 +219,7 @@ impl Library {
         let half = self.folder.join(format!(".{kept}.half"));
         fs::copy(file, &half).map_err(told(&half))?;
         settle(&half, &place)?;
-        self.add(name, &Manifest { files: vec![kept], weights: None })?;
+        self.add(name, &Manifest { files: vec![kept], weights: None, segment: None })?;
         Ok(name.to_owned())
     }
 

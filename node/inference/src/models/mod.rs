@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::htdemucs::{CheckpointError, HtDemucs};
+use crate::RATE;
+use crate::demucs::{CheckpointError, Demucs};
 use crate::separator::Separator;
 use bag::Bag;
 pub use catalogue::{OFFICIAL, RELEASED, Released};
@@ -24,6 +25,16 @@ pub struct Manifest {
     /// How much each checkpoint counts (rows) for each stem (columns); without it, all count alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<Vec<Vec<f32>>>,
+    /// How many seconds are separated at a time, if not what the checkpoints say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<f64>,
+}
+
+impl Manifest {
+    /// How many frames are separated at a time, if not what the checkpoints say.
+    pub fn segment_frames(&self) -> Option<usize> {
+        self.segment.map(|seconds| (seconds * f64::from(RATE)) as usize)
+    }
 }
 
 /// A model cannot be used.
@@ -42,10 +53,16 @@ pub enum ModelsError {
     },
 }
 
-/// Builds a model from its checkpoints, which lie at `paths` in the manifest's order.
-pub fn load(name: &str, paths: &[PathBuf], weights: Option<&[Vec<f32>]>) -> Result<Arc<dyn Separator>, ModelsError> {
-    let networks = paths.iter().map(|path| HtDemucs::load(path)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Arc::new(Bag::new(name, networks, weights)?))
+/// Builds a model from its checkpoints, which lie at `paths` in the manifest's order, with the manifest's weights and
+/// its segment in frames.
+pub fn load(
+    name: &str,
+    paths: &[PathBuf],
+    weights: Option<&[Vec<f32>]>,
+    segment: Option<usize>,
+) -> Result<Arc<dyn Separator>, ModelsError> {
+    let networks = paths.iter().map(|path| Demucs::load(path)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(Bag::new(name, networks, weights, segment)?))
 }
 
 /// Whether a name can be a model's: a file name without surprises.

@@ -5,12 +5,13 @@
 
 use candle_core::{D, Device, Result, Tensor};
 
-use super::ModelError;
 use super::config::Config;
-use super::frequency::{KERNEL, STRIDE, transposed_taps};
-use super::spectrum::Spectrum;
 use super::transformer::{spectrum_positions, wave_positions};
-use super::weights::Weights;
+use crate::demucs::ModelError;
+use crate::demucs::dconv::DConvShape;
+use crate::demucs::frequency::{KERNEL, STRIDE, transposed_taps};
+use crate::demucs::spectrum::Spectrum;
+use crate::demucs::weights::Weights;
 
 const PAD: usize = 2;
 const EPS: f64 = 1e-5;
@@ -104,10 +105,10 @@ impl DConv {
         loader: &mut Loader<'_>,
         prefix: &str,
         config: &Config,
-        channels: usize,
+        index: usize,
     ) -> std::result::Result<Self, ModelError> {
-        let hidden = config.hidden(channels);
-        let layers = (0..config.dconv_depth).map(|index| {
+        let DConvShape { channels, hidden, depth, .. } = config.dconv(index);
+        let layers = (0..depth).map(|index| {
             let name = |part: usize| format!("{prefix}.layers.{index}.{part}");
             Ok((
                 loader.affine(&name(0), &[hidden, channels, 3], hidden)?,
@@ -290,7 +291,7 @@ impl Transformer {
     }
 }
 
-pub(super) struct Plain {
+pub(crate) struct Plain {
     device: Device,
     encoders: Vec<[Layer; 2]>,
     /// In the order in which they are run.
@@ -301,7 +302,7 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    pub(super) fn load(
+    pub(crate) fn load(
         weights: &mut Weights,
         config: &Config,
         spectrum: &Spectrum,
@@ -327,7 +328,7 @@ impl Plain {
                 let rewrite =
                     loader.affine(&format!("{prefix}.rewrite"), &[&[2 * inner, inner, 1], more].concat(), 2 * inner)?;
                 let dconv = (config.dconv_mode & 1 != 0)
-                    .then(|| DConv::load(&mut loader, &format!("{prefix}.dconv"), config, inner))
+                    .then(|| DConv::load(&mut loader, &format!("{prefix}.dconv"), config, index))
                     .transpose()?;
                 Ok::<_, ModelError>(Layer { conv, rewrite, dconv })
             };
@@ -346,11 +347,11 @@ impl Plain {
                 let rewrite =
                     loader.affine(&format!("{prefix}.rewrite"), &[&[2 * inner, inner], wide].concat(), 2 * inner)?;
                 let dconv = (config.dconv_mode & 2 != 0)
-                    .then(|| DConv::load(&mut loader, &format!("{prefix}.dconv"), config, inner))
+                    .then(|| DConv::load(&mut loader, &format!("{prefix}.dconv"), config, index))
                     .transpose()?;
                 let name = format!("{prefix}.conv_tr");
                 let taps = loader.weights.take(&format!("{name}.weight"), &[&[inner, outer, KERNEL], more].concat())?;
-                let taps = transposed_taps(&taps, inner, outer);
+                let taps = transposed_taps(&taps, [inner, outer], STRIDE);
                 let weight = Tensor::from_vec(taps, (STRIDE * outer, 2 * inner, 1), loader.device)?;
                 let conv = Affine { weight, bias: loader.tensor(&format!("{name}.bias"), &[outer])? };
                 Ok::<_, ModelError>(Layer { conv, rewrite, dconv })
@@ -363,7 +364,7 @@ impl Plain {
     }
 
     /// `[frequencies, 4, frames]` and `[length, 2]` to as many with four and two channels a source.
-    pub(super) fn forward(&self, x: Tensor, xt: Tensor) -> Result<(Tensor, Tensor)> {
+    pub(crate) fn forward(&self, x: Tensor, xt: Tensor) -> Result<(Tensor, Tensor)> {
         let mut x = x.to_device(&self.device)?;
         let mut xt = xt.to_device(&self.device)?.t()?.unsqueeze(0)?.contiguous()?;
         let mut skips = Vec::new();
@@ -424,9 +425,9 @@ impl Layer {
 mod tests {
     use std::path::Path;
 
-    use super::super::checkpoint::safetensors;
     use super::super::fused::Fused;
     use super::*;
+    use crate::demucs::checkpoint::safetensors;
 
     /// A few numbers that have nothing to do with each other.
     fn numbers(shape: &[usize], pace: f32) -> Tensor {
@@ -440,7 +441,7 @@ mod tests {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tiny.safetensors");
         let checkpoint = safetensors(&std::fs::read(file).unwrap()).unwrap();
         let mut config = Config::read(&checkpoint.named).unwrap();
-        let segment = config.segment().unwrap();
+        let segment = config.segment;
         let spectrum = Spectrum::new(config.nfft);
         let input = [numbers(&[spectrum.frequencies(), 4, spectrum.frames(segment)], 0.7), numbers(&[segment, 2], 0.3)];
         // With the transformer and without, with residual branches in each place.

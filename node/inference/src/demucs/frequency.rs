@@ -33,14 +33,15 @@ pub(super) fn taps_outermost(weight: &[f32], out: usize, channels: usize, taps: 
     turned
 }
 
-/// A transposed convolution of kernel 8 and stride 4, `[in, out, 8]`, as the matrix `[4 out, 2 in]` that makes four
-/// outputs of two neighbouring inputs: the earlier one by its last four taps, the later one by its first four.
-pub(super) fn transposed_taps(weight: &[f32], channels: usize, out: usize) -> Vec<f32> {
+/// A transposed convolution whose kernel is twice its stride, `[in, out, 2 stride]`, as the matrix `[stride out, 2 in]`
+/// that makes as many outputs as the stride says of two neighbouring inputs: the earlier one by the second half of its
+/// taps, the later one by the first.
+pub(super) fn transposed_taps(weight: &[f32], [channels, out]: [usize; 2], stride: usize) -> Vec<f32> {
     let mut turned = Vec::with_capacity(weight.len());
-    for place in 0..STRIDE {
+    for place in 0..stride {
         for to in 0..out {
-            for tap in [place + STRIDE, place] {
-                turned.extend((0..channels).map(|from| weight[(from * out + to) * KERNEL + tap]));
+            for tap in [place + stride, place] {
+                turned.extend((0..channels).map(|from| weight[(from * out + to) * 2 * stride + tap]));
             }
         }
     }
@@ -174,7 +175,7 @@ impl FrequencyDecoder {
             rewrite,
             rewrite_bias: weights.take(&format!("{prefix}.rewrite.bias"), &[2 * from])?,
             dconv: dconv.map(|shape| DConv::load(weights, &format!("{prefix}.dconv"), shape)).transpose()?,
-            conv: transposed_taps(&conv, from, to),
+            conv: transposed_taps(&conv, channels, STRIDE),
             conv_bias: weights.take(&format!("{prefix}.conv_tr.bias"), &[to])?,
             last,
         })

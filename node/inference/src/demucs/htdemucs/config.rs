@@ -5,8 +5,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::ModelError;
 use crate::RATE;
+use crate::demucs::ModelError;
+use crate::demucs::arguments::{Known, check_sources, segment};
+use crate::demucs::dconv::DConvShape;
 
 /// What the layers are built from.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,7 +39,11 @@ pub(crate) struct Config {
     pub(crate) t_max_period: f32,
     pub(crate) t_weight_pos_embed: f32,
     pub(crate) t_cross_first: bool,
-    segment: Value,
+    /// The segment's length, in frames.
+    #[serde(skip)]
+    pub(crate) segment: usize,
+    #[serde(rename = "segment")]
+    seconds: Value,
 }
 
 impl Default for Config {
@@ -61,13 +67,14 @@ impl Default for Config {
             t_max_period: 10_000.0,
             t_weight_pos_embed: 1.0,
             t_cross_first: false,
-            segment: Value::from(10),
+            segment: 0,
+            seconds: Value::from(10),
         }
     }
 }
 
-/// Arguments that change nothing when a trained model is run.
-const WITHOUT_EFFECT: [&str; 19] = [
+/// Arguments that change nothing when a trained model is run, the last four because sparse attention is refused.
+const WITHOUT_EFFECT: [&str; 23] = [
     "end_iters",
     "wiener_iters",
     "wiener_residual",
@@ -87,9 +94,11 @@ const WITHOUT_EFFECT: [&str; 19] = [
     "t_sparse_attn_window",
     "t_global_window",
     "use_train_segment",
+    "t_mask_type",
+    "t_mask_random_seed",
+    "t_sparsity",
+    "t_auto_sparsity",
 ];
-/// More of them, which only matter to attention that is refused below.
-const OF_SPARSE_ATTENTION: [&str; 4] = ["t_mask_type", "t_mask_random_seed", "t_sparsity", "t_auto_sparsity"];
 
 impl Config {
     /// Reads the arguments that the checkpoint was made with.
@@ -138,46 +147,17 @@ impl Config {
             "segment",
             "norm_starts",
         ];
-        for (name, value) in arguments {
-            let plain = match value {
-                // Python's own spellings of the same.
-                Value::Array(list) if list.is_empty() => &Value::Null,
-                Value::Number(number) if number.as_f64() == Some(0.0) && name == "t_group_norm" => &Value::Bool(false),
-                value => value,
-            };
-            let same = |wanted: &Value| match (wanted.as_f64(), plain.as_f64()) {
-                (Some(wanted), Some(plain)) => wanted == plain,
-                _ => wanted == plain,
-            };
-            match built.iter().find(|(known, _)| known == name) {
-                Some((_, wanted)) if same(wanted) => {}
-                Some(_) => return Err(ModelError::Unsupported(format!("{name} = {value}"))),
-                None if read.contains(&name.as_str()) => {}
-                None if WITHOUT_EFFECT.contains(&name.as_str()) || OF_SPARSE_ATTENTION.contains(&name.as_str()) => {}
-                None => return Err(ModelError::Unsupported(format!("{name} = {value}"))),
-            }
-        }
-        let config: Self = serde_json::from_value(Value::Object(arguments.clone()))
+        Known { built: &built, read: &read, without_effect: &WITHOUT_EFFECT }.check(arguments)?;
+        let mut config: Self = serde_json::from_value(Value::Object(arguments.clone()))
             .map_err(|error| ModelError::Config(error.to_string()))?;
+        config.segment = segment(&config.seconds)?;
         config.check(arguments)?;
         Ok(config)
     }
 
     fn check(&self, arguments: &Map<String, Value>) -> Result<(), ModelError> {
         let refuse = |words: &str| Err(ModelError::Config(words.into()));
-        if self.sources.is_empty() || self.sources.len() > 16 {
-            return refuse("it must have 1 to 16 sources");
-        }
-        let is_word = |name: &String| {
-            !name.is_empty()
-                && name.len() <= 32
-                && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-        };
-        for (at, source) in self.sources.iter().enumerate() {
-            if !is_word(source) || source == "song" || self.sources[..at].contains(source) {
-                return refuse(&format!("{source:?} cannot be a source's name"));
-            }
-        }
+        check_sources(&self.sources)?;
         if !(1..=4).contains(&self.depth)
             || !(1..=8).contains(&self.growth)
             || self.channels == 0
@@ -195,7 +175,7 @@ impl Config {
             return Err(ModelError::Unsupported("norms in the encoders (norm_starts below depth)".into()));
         }
         let width = self.width();
-        if self.dconv_comp < 1.0 || self.hidden(self.channels) == 0 || self.dconv_depth > 8 {
+        if self.dconv_comp < 1.0 || self.dconv(0).hidden == 0 || self.dconv_depth > 8 {
             return refuse("dconv_comp must be 1 to channels, dconv_depth at most 8");
         }
         if self.t_layers > 64 || self.t_heads == 0 || !width.is_multiple_of(self.t_heads) || !width.is_multiple_of(4) {
@@ -204,10 +184,10 @@ impl Config {
         if !(0.0..=64.0).contains(&self.t_hidden_scale) {
             return refuse("t_hidden_scale must be 0 to 64");
         }
-        match self.segment() {
-            Some(length) if (self.nfft..=1 << 24).contains(&length) => Ok(()),
-            _ => refuse("the segment's length cannot be understood"),
+        if self.segment < self.nfft {
+            return refuse("the segment must not be shorter than a window of nfft samples");
         }
+        Ok(())
     }
 
     /// Channels after encoder layer `index`.
@@ -223,26 +203,8 @@ impl Config {
         }
     }
 
-    /// Channels in the waist of a residual branch.
-    pub(crate) fn hidden(&self, channels: usize) -> usize {
-        (channels as f64 / self.dconv_comp) as usize
-    }
-
-    /// The segment's length in frames: `int(segment * samplerate)`, where the segment is a number of seconds or a
-    /// fraction.
-    pub(crate) fn segment(&self) -> Option<usize> {
-        let rate = u64::from(RATE);
-        match &self.segment {
-            Value::Object(fraction) => {
-                let part = |name: &str| fraction.get(name).and_then(Value::as_u64);
-                let (numerator, denominator) = (part("numerator")?, part("denominator")?);
-                usize::try_from(numerator.checked_mul(rate)?.checked_div(denominator)?).ok()
-            }
-            Value::Number(seconds) => {
-                let frames = seconds.as_f64()? * f64::from(RATE);
-                (0.0..1e9).contains(&frames).then_some(frames as usize)
-            }
-            _ => None,
-        }
+    /// The residual branch of layer `index`.
+    pub(crate) fn dconv(&self, index: usize) -> DConvShape {
+        DConvShape::plain(self.channels_at(index), self.dconv_comp, self.dconv_depth)
     }
 }

@@ -11,10 +11,11 @@ use safetensors::SafeTensors;
 use serde_json::{Map, Value};
 
 use super::torch::{self, TorchError};
-use super::{HtDemucs, ModelError};
+use super::{Class, Demucs, ModelError};
 
-/// The class that can be built.
-const CLASS: &str = "demucs.htdemucs.HTDemucs";
+/// The classes that can be built.
+const CLASSES: [(&str, Class); 2] =
+    [("demucs.htdemucs.HTDemucs", Class::HtDemucs), ("demucs.hdemucs.HDemucs", Class::HDemucs)];
 /// The names of its arguments that may be given by place.
 const PLACES: [&str; 1] = ["sources"];
 
@@ -46,7 +47,7 @@ pub enum CheckpointError {
         source: TorchError,
     },
     /// Another architecture.
-    #[error("{path} holds a model of the class {class}; {CLASS} is what can be used here")]
+    #[error("{path} holds a model of the class {class}; {} or {} can be used here", CLASSES[0].0, CLASSES[1].0)]
     Class {
         /// Which.
         path: PathBuf,
@@ -71,7 +72,7 @@ pub(crate) struct Checkpoint {
     pub(crate) tensors: HashMap<String, Tensor>,
 }
 
-impl HtDemucs {
+impl Demucs {
     /// Reads a checkpoint and builds its model. A file that begins as a zip does is taken for PyTorch's.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
         let told = |source| CheckpointError::Io { path: path.into(), source };
@@ -81,15 +82,17 @@ impl HtDemucs {
         } else {
             safetensors(&bytes).map_err(|reason| CheckpointError::Safetensors { path: path.into(), reason })?
         };
-        if checkpoint.class != CLASS {
+        drop(bytes);
+        let Some((_, class)) = CLASSES.iter().find(|(name, _)| *name == checkpoint.class) else {
             return Err(CheckpointError::Class { path: path.into(), class: checkpoint.class });
-        }
+        };
         let mut arguments = checkpoint.named;
         for (place, value) in checkpoint.positional.into_iter().enumerate() {
             let name = PLACES.get(place).map_or_else(|| format!("argument {place}"), |name| (*name).into());
             arguments.insert(name, value);
         }
-        Self::new(&arguments, checkpoint.tensors).map_err(|source| CheckpointError::Model { path: path.into(), source })
+        Self::new(*class, &arguments, checkpoint.tensors)
+            .map_err(|source| CheckpointError::Model { path: path.into(), source })
     }
 }
 

@@ -42,24 +42,16 @@ impl Spectrum {
         length.div_ceil(self.hop())
     }
 
-    /// The samples with one and a half hops mirrored at each side, to whole hops.
+    /// The samples with one and a half hops mirrored at each side, to whole hops. What is shorter than its mirror image
+    /// is made as long by zeros first (`demucs/hdemucs.py`, `pad1d`).
     fn mirrored(&self, samples: &[f32]) -> Vec<f32> {
-        let pad = (self.hop() / 2 * 3) as isize;
-        let last = samples.len() as isize - 1;
-        let total = self.frames(samples.len()) * self.hop() + 2 * pad as usize;
-        (0..total as isize)
-            .map(|at| {
-                // A segment is far longer than what is mirrored; a shorter one is mirrored again.
-                let mut at = at - pad;
-                while at < 0 || at > last {
-                    at = if at < 0 { -at } else { 2 * last - at };
-                    if last == 0 {
-                        at = 0;
-                    }
-                }
-                samples[at as usize]
-            })
-            .collect()
+        let pad = self.hop() / 2 * 3;
+        let total = self.frames(samples.len()) * self.hop() + 2 * pad;
+        let last = (total - pad - samples.len()).max(samples.len().saturating_sub(1));
+        let sample = |at: usize| samples.get(at).copied().unwrap_or_default();
+        let before = (1..=pad).rev().map(sample);
+        let rest = (0..total - pad).map(|at| sample(if at > last { 2 * last - at } else { at }));
+        before.chain(rest).collect()
     }
 
     /// The spectrum of some channels.

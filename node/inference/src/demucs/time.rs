@@ -116,7 +116,7 @@ impl TimeDecoder {
             rewrite: turned(&taps_outermost(&rewrite, 2 * from, from, AROUND), AROUND * from),
             rewrite_bias: weights.take(&format!("{prefix}.rewrite.bias"), &[2 * from])?,
             dconv: dconv.map(|shape| DConv::load(weights, &format!("{prefix}.dconv"), shape)).transpose()?,
-            conv: turned(&transposed_taps(&conv, from, to), 2 * from),
+            conv: turned(&transposed_taps(&conv, channels, STRIDE), 2 * from),
             conv_bias: weights.take(&format!("{prefix}.conv_tr.bias"), &[to])?,
             last,
         })
@@ -125,21 +125,26 @@ impl TimeDecoder {
     /// `[length, in]`, with what the encoder saw in that shape, to `[longer, out]`.
     pub(crate) fn forward(&self, x: Tensor, skip: Tensor, longer: usize) -> Result<Tensor> {
         let [from, to] = self.channels;
-        let whole = binary("time-decoder", &x, &skip, |x, skip| {
-            let (length, _) = x.shape.dims2()?;
-            let mut padded = vec![0.0; (length + AROUND - 1) * from];
-            let inner = padded[from..].iter_mut().zip(x.values).zip(skip.values);
+        let (length, _) = x.dims2()?;
+        let rows = (BLOCK / from).max(16);
+        let inside = from..(length + 1) * from;
+        // A row of zeros before and after, here and for the transposed convolution.
+        let wider = Shape::from((length + AROUND - 1, from));
+        let padded = binary("skip", &x, &skip, |x, skip| {
+            let mut padded = vec![0.0; wider.elem_count()];
+            let inner = padded[inside.clone()].iter_mut().zip(x.values).zip(skip.values);
             inner.for_each(|((out, x), skip)| *out = x + skip);
-
-            // A row of zeros before and after, for the transposed convolution.
-            let mut y = vec![0.0; (length + 2) * from];
+            Ok((padded, wider.clone()))
+        })?;
+        drop((x, skip));
+        let rewritten = unary("time-rewrite", &padded, |input| {
+            let mut y = vec![0.0; wider.elem_count()];
             let rewrite = Matrix::new(&self.rewrite, AROUND * from, 2 * from);
-            let rows = (BLOCK / from).max(16);
             let ones = vec![1.0; 2 * from];
-            let inner = &mut y[from..(length + 1) * from];
+            let inner = &mut y[inside.clone()];
             inner.par_chunks_mut(rows * from).enumerate().for_each_init(Vec::new, |wide, (block, out)| {
                 let count = out.len() / from;
-                let windows = Matrix::strided(&padded[block * rows * from..], [count, AROUND * from], [from, 1]);
+                let windows = Matrix::strided(&input.values[block * rows * from..], [count, AROUND * from], [from, 1]);
                 wide.resize(count * 2 * from, 0.0);
                 product(wide, 2 * from, false, windows, rewrite);
                 pointwise::add_glu_rows(out, wide, &ones, &self.rewrite_bias, &ones[..from]);
@@ -147,13 +152,17 @@ impl TimeDecoder {
             if let Some(dconv) = &self.dconv {
                 dconv.time(inner);
             }
-
+            Ok((y, wider.clone()))
+        })?;
+        drop(padded);
+        let whole = unary("time-transposed", &rewritten, |input| {
             let conv = Matrix::new(&self.conv, 2 * from, STRIDE * to);
             let biases = self.conv_bias.repeat(STRIDE);
             let width = STRIDE * to;
             let mut out = vec![0.0; (length + 1) * width];
             out.par_chunks_mut(rows * width).enumerate().for_each(|(block, out)| {
-                let windows = Matrix::strided(&y[block * rows * from..], [out.len() / width, 2 * from], [from, 1]);
+                let seen = &input.values[block * rows * from..];
+                let windows = Matrix::strided(seen, [out.len() / width, 2 * from], [from, 1]);
                 product(out, width, false, windows, conv);
                 if self.last {
                     pointwise::add_biases(out, &biases);

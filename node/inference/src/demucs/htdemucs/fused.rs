@@ -2,19 +2,17 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use super::ModelError;
 use super::config::Config;
-use super::dconv::DConvShape;
-use super::frequency::{self, FrequencyDecoder, FrequencyEncoder};
-use super::spectrum::Spectrum;
-use super::time::{TimeDecoder, TimeEncoder};
-use super::transformer::{Layer, LayerShape, Linear, Norm, spectrum_positions, wave_positions};
-use super::weights::Weights;
+use super::transformer::{Layer, LayerShape, Norm, spectrum_positions, wave_positions};
+use crate::demucs::ModelError;
+use crate::demucs::branches::{Branches, BranchesShape};
+use crate::demucs::frequency::STRIDE;
+use crate::demucs::linear::Linear;
+use crate::demucs::spectrum::Spectrum;
+use crate::demucs::weights::Weights;
 
-pub(super) struct Fused {
-    encoders: Vec<(FrequencyEncoder, TimeEncoder)>,
-    /// In the order in which they are run: the narrowest first.
-    decoders: Vec<(FrequencyDecoder, TimeDecoder)>,
+pub(crate) struct Fused {
+    branches: Branches,
     transformer: Option<Transformer>,
 }
 
@@ -30,65 +28,33 @@ struct Transformer {
 }
 
 impl Fused {
-    pub(super) fn load(
+    pub(crate) fn load(
         weights: &mut Weights,
         config: &Config,
         spectrum: &Spectrum,
         segment: usize,
     ) -> std::result::Result<Self, ModelError> {
-        let sources = config.sources.len();
-        let (mut encoders, mut decoders) = (Vec::new(), Vec::new());
-        for index in 0..config.depth {
-            let inner = config.channels_at(index);
-            let [outer, outer_time] = match index {
-                0 => [4, 2],
-                index => [config.channels_at(index - 1); 2],
-            };
-            let branch = DConvShape { channels: inner, hidden: config.hidden(inner), depth: config.dconv_depth };
-            let of_encoder = (config.dconv_mode & 1 != 0).then_some(branch);
-            let of_decoder = (config.dconv_mode & 2 != 0).then_some(branch);
-            let embedding = (index == 0 && config.freq_emb != 0.0)
-                .then(|| {
-                    let shape = [spectrum.frequencies() / frequency::STRIDE, inner];
-                    let weight = weights.take("freq_emb.embedding.weight", &shape)?;
-                    let scale = config.emb_scale * config.freq_emb;
-                    Ok::<_, ModelError>(weight.iter().map(|value| value * scale).collect())
-                })
-                .transpose()?;
-            let name = format!("encoder.{index}");
-            let of_frequency = FrequencyEncoder::load(weights, &name, [outer, inner], of_encoder, embedding)?;
-            let of_time = TimeEncoder::load(weights, &format!("t{name}"), [outer_time, inner], of_encoder)?;
-            encoders.push((of_frequency, of_time));
-
-            let last = index == 0;
-            let [outer, outer_time] = if last { [4 * sources, 2 * sources] } else { [outer, outer_time] };
-            let name = format!("decoder.{}", config.depth - 1 - index);
-            let of_frequency = FrequencyDecoder::load(weights, &name, [inner, outer], of_decoder, last)?;
-            let of_time = TimeDecoder::load(weights, &format!("t{name}"), [inner, outer_time], of_decoder, last)?;
-            decoders.insert(0, (of_frequency, of_time));
-        }
+        let shape = BranchesShape {
+            sources: config.sources.len(),
+            frequencies: spectrum.frequencies(),
+            layers: (0..config.depth).map(|index| config.dconv(index)).collect(),
+            dconv_mode: config.dconv_mode,
+            embedding: config.emb_scale * config.freq_emb,
+            outermost: [config.depth - 1; 2],
+        };
+        let branches = Branches::load(weights, &shape)?;
         let transformer =
             (config.t_layers > 0).then(|| Transformer::load(weights, config, spectrum, segment)).transpose()?;
-        Ok(Self { encoders, decoders, transformer })
+        Ok(Self { branches, transformer })
     }
 
     /// `[frequencies, 4, frames]` and `[length, 2]` to as many with four and two channels a source.
-    pub(super) fn forward(&self, mut x: Tensor, mut xt: Tensor) -> Result<(Tensor, Tensor)> {
-        let mut skips = Vec::new();
-        for (of_frequency, of_time) in &self.encoders {
-            let length = xt.dims2()?.0;
-            x = of_frequency.forward(&x)?;
-            xt = of_time.forward(&xt)?;
-            skips.push((x.clone(), xt.clone(), length));
-        }
+    pub(crate) fn forward(&self, x: Tensor, xt: Tensor) -> Result<(Tensor, Tensor)> {
+        let (mut x, mut xt, skips) = self.branches.encode(x, xt)?;
         if let Some(transformer) = &self.transformer {
             (x, xt) = transformer.forward(&x, &xt)?;
         }
-        for ((of_frequency, of_time), (skip, skip_time, length)) in self.decoders.iter().zip(skips.into_iter().rev()) {
-            x = of_frequency.forward(x, skip)?;
-            xt = of_time.forward(xt, skip_time, length)?;
-        }
-        Ok((x, xt))
+        self.branches.decode(x, xt, skips)
     }
 }
 
@@ -129,7 +95,7 @@ impl Transformer {
             Norm::load(weights, "crosstransformer.norm_in", width)?,
             Norm::load(weights, "crosstransformer.norm_in_t", width)?,
         ];
-        let shrunk = |length: usize| (0..config.depth).fold(length, |length, _| length.div_ceil(frequency::STRIDE));
+        let shrunk = |length: usize| (0..config.depth).fold(length, |length, _| length.div_ceil(STRIDE));
         let (frames, frequencies) = (spectrum.frames(segment), shrunk(spectrum.frequencies()));
         let length = shrunk(segment);
         let tensor = |mut positions: Vec<f32>, tokens: usize| {

@@ -1,5 +1,5 @@
 //! The residual branch in every encoder and decoder layer: dilated convolutions through a narrow waist
-//! (`demucs/demucs.py`, `DConv`).
+//! (`demucs/demucs.py`, `DConv`), in the deep of some models with a memory and an attention in the waist.
 //!
 //! A branch's norm spans what one call sees: a whole song's segment in the time branch, one frequency in the other. One
 //! frequency fits the cache, so it is done in one go; time goes block by block, and a block's wide product, which costs
@@ -9,6 +9,8 @@
 use rayon::prelude::*;
 
 use super::ModelError;
+use super::local::LocalState;
+use super::lstm::Lstm;
 use super::weights::Weights;
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::pointwise::{self, Affine};
@@ -28,6 +30,17 @@ pub(crate) struct DConvShape {
     pub(crate) hidden: usize,
     /// Layers; each dilates twice as far as the one before.
     pub(crate) depth: usize,
+    /// Whether a recurrent network runs through the waist. Only [`DConv::time`] knows these two.
+    pub(crate) lstm: bool,
+    /// Whether the times in the waist listen to each other.
+    pub(crate) attention: bool,
+}
+
+impl DConvShape {
+    /// Convolutions alone, through a waist `comp` times narrower.
+    pub(crate) fn plain(channels: usize, comp: f64, depth: usize) -> Self {
+        Self { channels, hidden: (channels as f64 / comp) as usize, depth, lstm: false, attention: false }
+    }
 }
 
 pub(crate) struct DConv {
@@ -41,6 +54,8 @@ struct Layer {
     squeeze: Vec<f32>,
     squeeze_bias: Vec<f32>,
     squeeze_norm: [Vec<f32>; 2],
+    lstm: Option<Lstm>,
+    attention: Option<LocalState>,
     /// `[2 channels, hidden]`.
     expand: Vec<f32>,
     expand_bias: Vec<f32>,
@@ -50,14 +65,14 @@ struct Layer {
 
 /// How many numbers there are, their mean, and the sum of the squares of what they are beyond it.
 #[derive(Clone, Copy)]
-struct Moments {
+pub(super) struct Moments {
     count: f64,
     mean: f64,
     squares: f64,
 }
 
 impl Moments {
-    fn of(values: &[f32]) -> Self {
+    pub(super) fn of(values: &[f32]) -> Self {
         let count = values.len() as f64;
         let mean = pointwise::sum(values) / count;
         // The mean in single precision is a little off; what that adds to the squares is taken away again.
@@ -67,7 +82,7 @@ impl Moments {
     }
 
     /// The moments of both together (Chan, Golub and LeVeque, 1979).
-    fn with(self, other: Self) -> Self {
+    pub(super) fn with(self, other: Self) -> Self {
         let count = self.count + other.count;
         let apart = other.mean - self.mean;
         Self {
@@ -78,7 +93,7 @@ impl Moments {
     }
 
     /// The factor and summand that normalise a channel with this weight and bias.
-    fn affine(self, weight: f32, bias: f32) -> [f32; 2] {
+    pub(super) fn affine(self, weight: f32, bias: f32) -> [f32; 2] {
         let factor = f64::from(weight) / (self.squares / self.count + EPS).sqrt();
         [factor as f32, (f64::from(bias) - self.mean * factor) as f32]
     }
@@ -100,12 +115,17 @@ pub(crate) struct Scratch {
 
 impl DConv {
     pub(crate) fn load(weights: &mut Weights, prefix: &str, shape: DConvShape) -> Result<Self, ModelError> {
-        let DConvShape { channels, hidden, depth } = shape;
+        let DConvShape { channels, hidden, depth, lstm, attention } = shape;
         let mut layers = Vec::with_capacity(depth);
         for index in 0..depth {
+            let name = |place: usize| format!("{prefix}.layers.{index}.{place}");
+            let lstm = lstm.then(|| Lstm::load(weights, &name(3), hidden)).transpose()?;
+            let place = 3 + usize::from(lstm.is_some());
+            let attention = attention.then(|| LocalState::load(weights, &name(place), hidden)).transpose()?;
+            let place = place + usize::from(attention.is_some());
             let mut take =
-                |part: &str, shape: &[usize]| weights.take(&format!("{prefix}.layers.{index}.{part}"), shape);
-            let kernel = take("0.weight", &[hidden, channels, KERNEL])?;
+                |place: usize, part: &str, shape: &[usize]| weights.take(&format!("{}.{part}", name(place)), shape);
+            let kernel = take(0, "weight", &[hidden, channels, KERNEL])?;
             let mut squeeze = Vec::with_capacity(kernel.len());
             for tap in 0..KERNEL {
                 squeeze.extend(kernel.iter().skip(tap).step_by(KERNEL));
@@ -113,12 +133,14 @@ impl DConv {
             layers.push(Layer {
                 dilation: 1 << index,
                 squeeze,
-                squeeze_bias: take("0.bias", &[hidden])?,
-                squeeze_norm: [take("1.weight", &[hidden])?, take("1.bias", &[hidden])?],
-                expand: take("3.weight", &[2 * channels, hidden, 1])?,
-                expand_bias: take("3.bias", &[2 * channels])?,
-                expand_norm: [take("4.weight", &[2 * channels])?, take("4.bias", &[2 * channels])?],
-                scale: take("6.scale", &[channels])?,
+                squeeze_bias: take(0, "bias", &[hidden])?,
+                squeeze_norm: [take(1, "weight", &[hidden])?, take(1, "bias", &[hidden])?],
+                lstm,
+                attention,
+                expand: take(place, "weight", &[2 * channels, hidden, 1])?,
+                expand_bias: take(place, "bias", &[2 * channels])?,
+                expand_norm: [take(place + 1, "weight", &[2 * channels])?, take(place + 1, "bias", &[2 * channels])?],
+                scale: take(place + 3, "scale", &[channels])?,
             });
         }
         Ok(Self { shape, layers })
@@ -208,6 +230,12 @@ impl DConv {
             waist.par_chunks_mut(rows * hidden).for_each(|block| {
                 pointwise::affine_gelu_rows(block, &factors, &summands);
             });
+            if let Some(lstm) = &layer.lstm {
+                lstm.run(&mut waist);
+            }
+            if let Some(attention) = &layer.attention {
+                attention.run(&mut waist);
+            }
 
             let expand = Matrix::new(&layer.expand, 2 * channels, hidden).transposed();
             let widened = |block: &[f32], wide: &mut Vec<f32>| {

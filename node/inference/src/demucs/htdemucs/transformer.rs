@@ -4,63 +4,20 @@
 //! Tensors are `[tokens, channels]`. All that follows a token's attention is done block by block, so that only the
 //! keys and values of a whole layer are ever in memory, and never the scores of all tokens with all tokens.
 
-use candle_core::{Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::ModelError;
-use super::weights::{Weights, turned};
+use crate::demucs::ModelError;
+use crate::demucs::linear::{BLOCK, Linear};
+use crate::demucs::weights::Weights;
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::op::{Input, Output, binary, unary};
 use crate::kernels::pointwise;
 
 /// PyTorch's `LayerNorm` and `GroupNorm` default.
 const EPS: f32 = 1e-5;
-/// Tokens whose linear layers are done together: enough to be worth a pass over the weights.
-const BLOCK: usize = 192;
 /// Queries whose scores are in the cache together.
 const QUERIES: usize = 64;
-
-/// A linear layer.
-pub(crate) struct Linear {
-    /// `[in, out]`.
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl Linear {
-    pub(crate) fn load(
-        weights: &mut Weights,
-        [weight, bias]: [&str; 2],
-        shape: &[usize],
-    ) -> std::result::Result<Self, ModelError> {
-        let weight = weights.take(weight, shape)?;
-        Ok(Self { weight: turned(&weight, shape[1]), bias: weights.take(bias, &shape[..1])? })
-    }
-
-    /// Outputs `from..upto` of the layer applied to `[tokens, in]`, without the bias.
-    fn some(&self, out: &mut [f32], values: &[f32], [from, upto]: [usize; 2]) {
-        let outputs = self.bias.len();
-        let inputs = self.weight.len() / outputs;
-        let weight = Matrix::strided(&self.weight[from..], [inputs, upto - from], [outputs, 1]);
-        product(out, upto - from, false, Matrix::new(values, values.len() / inputs, inputs), weight);
-    }
-
-    /// On a tensor of tokens.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        unary("linear", x, |input| {
-            let (tokens, inputs) = input.shape.dims2()?;
-            let outputs = self.bias.len();
-            let mut out = vec![0.0; tokens * outputs];
-            out.par_chunks_mut(BLOCK * outputs).zip(input.values.par_chunks(BLOCK * inputs)).for_each(
-                |(out, values)| {
-                    self.some(out, values, [0, outputs]);
-                    pointwise::add_biases(out, &self.bias);
-                },
-            );
-            Ok((out, Shape::from((tokens, outputs))))
-        })
-    }
-}
 
 /// Weights and biases of a norm.
 pub(crate) struct Norm([Vec<f32>; 2]);

@@ -1,0 +1,59 @@
+//! Linear layers over tokens, `[tokens, channels]`.
+
+use candle_core::{Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::ModelError;
+use super::weights::{Weights, turned};
+use crate::kernels::matrix::{Matrix, product};
+use crate::kernels::op::unary;
+use crate::kernels::pointwise;
+
+/// Tokens whose linear layers are done together: enough to be worth a pass over the weights.
+pub(crate) const BLOCK: usize = 192;
+
+/// A linear layer.
+pub(crate) struct Linear {
+    /// `[in, out]`.
+    weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+}
+
+impl Linear {
+    pub(crate) fn load(
+        weights: &mut Weights,
+        [weight, bias]: [&str; 2],
+        shape: &[usize],
+    ) -> std::result::Result<Self, ModelError> {
+        let weight = weights.take(weight, shape)?;
+        Ok(Self { weight: turned(&weight, shape[1]), bias: weights.take(bias, &shape[..1])? })
+    }
+
+    /// Outputs `from..upto` of the layer applied to `[tokens, in]`, without the bias.
+    pub(crate) fn some(&self, out: &mut [f32], values: &[f32], [from, upto]: [usize; 2]) {
+        let outputs = self.bias.len();
+        let inputs = self.weight.len() / outputs;
+        let weight = Matrix::strided(&self.weight[from..], [inputs, upto - from], [outputs, 1]);
+        product(out, upto - from, false, Matrix::new(values, values.len() / inputs, inputs), weight);
+    }
+
+    /// The layer applied to `[tokens, in]`.
+    pub(crate) fn all(&self, values: &[f32]) -> Vec<f32> {
+        let outputs = self.bias.len();
+        let inputs = self.weight.len() / outputs;
+        let mut out = vec![0.0; values.len() / inputs * outputs];
+        out.par_chunks_mut(BLOCK * outputs).zip(values.par_chunks(BLOCK * inputs)).for_each(|(out, values)| {
+            self.some(out, values, [0, outputs]);
+            pointwise::add_biases(out, &self.bias);
+        });
+        out
+    }
+
+    /// On a tensor of tokens.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        unary("linear", x, |input| {
+            let (tokens, _) = input.shape.dims2()?;
+            Ok((self.all(input.values), Shape::from((tokens, self.bias.len()))))
+        })
+    }
+}
