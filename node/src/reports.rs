@@ -73,6 +73,11 @@ impl OwnWork {
         (Stuck(Arc::clone(self)), others + 1)
     }
 
+    /// How many threads were told to stop and do not.
+    pub(crate) fn stuck(&self) -> u32 {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
     /// Counts a finished task.
     pub(crate) fn finished(&self) {
         self.done.fetch_add(1, Ordering::Relaxed);
@@ -137,7 +142,7 @@ impl Reports {
             version: env!("CARGO_PKG_VERSION").into(),
             http: self.configuration.me().http.clone(),
             slots: self.configuration.workers.all_slots(),
-            stuck: self.own.stuck.load(Ordering::Relaxed),
+            stuck: self.own.stuck(),
             working_on: self
                 .own
                 .claims

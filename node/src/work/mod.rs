@@ -15,6 +15,7 @@ pub(crate) mod models;
 pub(crate) mod reset;
 pub(crate) mod samples;
 pub(crate) mod service;
+mod slot;
 pub(crate) mod task;
 mod turns;
 pub(crate) mod worker;

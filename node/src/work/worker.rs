@@ -12,7 +12,7 @@ use raft::command::{Answer, Command, Refusal};
 use raft::state::{Job, Output, Task, TaskState};
 use raft::{Cluster, ClusterError, ViewError};
 use storage::peer::{Peer, Protocol};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use super::broker::Broker;
 use super::dispatcher::Dispatcher;
 use super::reset::Reset;
 use super::service::{Call, Reply};
+use super::slot::Slot;
 use super::task::{Bench, TaskError};
 use super::{Delivery, Hint, Outcome, now};
 use crate::configuration::Workers as Settings;
@@ -33,11 +34,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// The pause after a failure that may pass, for each failure before it.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long a thread that was told to stop may go on; it stops at its next segment.
-const STOP_WITHIN: Duration = Duration::from_secs(60);
-/// The pause after which an unhealthy worker begins again, as a process would that is started anew.
-const RESTART: Duration = Duration::from_secs(5);
-
 /// What the workers of a node work with.
 pub(crate) struct Workers {
     /// The cluster.
@@ -56,13 +52,6 @@ pub(crate) struct Workers {
     pub reset: Arc<Reset>,
     /// How many they are, and how long they may take.
     pub settings: Settings,
-}
-
-/// A place for one task.
-struct Slot {
-    permit: OwnedSemaphorePermit,
-    /// For a worker that is to die: how far into each task.
-    dies_after: Option<Duration>,
 }
 
 /// What became of a claimed task.
@@ -126,7 +115,7 @@ impl Workers {
                 let (outcome, left) = workers.follow(delivery.hint, slot.dies_after, &stop).await;
                 let _ = delivery.done.send(outcome);
                 tokio::select! {
-                    () = workers.free(slot, left) => {}
+                    () = slot.free(left, &workers.own, workers.settings.all_slots()) => {}
                     // The process ends, and its threads with it.
                     () = stop.cancelled() => {}
                 }
@@ -134,32 +123,6 @@ impl Workers {
         }
         running.close();
         running.wait().await;
-    }
-
-    /// Gives a slot back when its thread has ended. A thread cannot be ended from without: one that does not end keeps
-    /// its slot, and another takes its place as long as no more than a node's whole number of slots are lost so.
-    async fn free(&self, slot: Slot, left: Option<Work>) {
-        let Some(mut left) = left else { return };
-        if slot.dies_after.is_some() {
-            tokio::time::sleep(RESTART).await;
-        }
-        if tokio::time::timeout(STOP_WITHIN, &mut left).await.is_ok() {
-            return;
-        }
-        let (_stuck, count) = self.own.stick();
-        let replaced = count <= self.settings.all_slots();
-        tracing::error!(
-            stuck = count,
-            replaced,
-            "a task was told to stop and does not; its slot is lost until it does"
-        );
-        if replaced {
-            slot.permit.semaphore().add_permits(1);
-        }
-        let _ = left.await;
-        if replaced {
-            slot.permit.forget();
-        }
     }
 
     /// Asks whoever leads for a task until there is one.
