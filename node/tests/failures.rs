@@ -201,3 +201,31 @@ async fn a_task_that_always_fails_ends_its_job_with_the_reason() {
     assert!(reason.contains("file cannot be had"), "{reason}");
     assert_eq!(cluster.status(2, &uploaded).await.as_deref(), Some("FAILED"));
 }
+
+#[tokio::test]
+async fn without_a_majority_a_node_shows_what_it_knew_and_says_so() {
+    let _turn = turn().await;
+    let mut cluster = Cluster::start(3, None, SMALL_TASKS).await;
+    let kept = cluster.upload(0, "Kept", &song(20, 1)).await;
+    cluster.split(2, &kept).await;
+    cluster.kill(0);
+    cluster.kill(1);
+    let refused = wait_for("a refusal", async || {
+        let answer = cluster.get(2, "/songs/").await?;
+        (answer.status() == 503).then_some(answer)
+    })
+    .await;
+    let body: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(body["errors"][0]["code"], "no_majority", "{body}");
+    let (status, body) = cluster.try_upload(2, "In vain", std::fs::read(song(20, 1)).unwrap(), "song.wav").await;
+    assert_eq!(status, 503, "{body}");
+    for path in ["/songs/?stale=true".to_owned(), format!("/songs/{}?stale=true", kept["id"])] {
+        let data = cluster.data(2, &path).await.expect("what the node knew");
+        assert!(data.to_string().contains("\"Kept\""), "{data}");
+    }
+    assert!(cluster.data(2, &format!("/jobs/{}?stale=true", kept["job_id"])).await.is_some());
+    // A majority again, and all is as before.
+    cluster.run(0);
+    cluster.ready(2).await;
+    assert_eq!(cluster.data(2, "/songs/").await.unwrap()["songs"].as_array().unwrap().len(), 1);
+}

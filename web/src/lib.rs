@@ -117,6 +117,15 @@ impl Shared {
         blocking("reading the state", move || look(&view)).await?
     }
 
+    /// [`Self::peek`] for whoever is content with a stale answer, [`Self::read`] for others.
+    pub(crate) async fn read_or_stale<T: Send + 'static>(
+        &self,
+        stale: bool,
+        look: impl FnOnce(&View) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if stale { self.peek(look).await } else { self.read(look).await }
+    }
+
     /// Like [`Self::read`], but while the cluster has no majority like [`Self::peek`]: what was uploaded stays
     /// audible, and a file's bytes never change.
     pub(crate) async fn read_or_peek<T: Send + 'static>(

@@ -17,12 +17,13 @@ function banner(text) {
   element.hidden = text === "";
 }
 
-/** Reads everything anew; while that does not work, tries again. */
+/** Reads everything anew; while that does not work, or not with a majority, tries again. */
 async function reload() {
   clearTimeout(again);
   try {
-    await Promise.all([songs.reload(), uploads.loadModels()]);
-    banner("");
+    const [stale] = await Promise.all([songs.reload(), uploads.loadModels()]);
+    banner(stale ? `This is what the node knew last; nothing can be changed now: ${stale.message}.` : "");
+    if (stale) again = setTimeout(reload, LOOK_EVERY);
   } catch (problem) {
     banner(problem.message);
     again = setTimeout(reload, LOOK_EVERY);

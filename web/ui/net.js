@@ -4,9 +4,10 @@ export const AWAY = "This node cannot be reached. It may be restarting; trying a
 
 /** A refusal or failure whose message can be shown as it is. */
 export class Problem extends Error {
-  constructor(message, away = false) {
+  constructor(message, away = false, code = null) {
     super(message);
     this.away = away;
+    this.code = code;
   }
 }
 
@@ -24,8 +25,20 @@ export async function ask(path, options = {}) {
     throw new Problem(AWAY, true);
   }
   const body = await answer.json().catch(() => null);
-  if (!answer.ok || !body?.ok) throw new Problem(sentences(body, answer.status));
+  if (!answer.ok || !body?.ok) throw new Problem(sentences(body, answer.status), false, body?.errors?.[0]?.code);
   return body.data;
+}
+
+/** The data of a JSON answer; while there is no majority, what the node knew last, and `stale` is told why. */
+export async function askOrStale(path, stale) {
+  try {
+    return await ask(path);
+  } catch (problem) {
+    if (problem.code !== "no_majority") throw problem;
+    const data = await ask(`${path}${path.includes("?") ? "&" : "?"}stale=true`);
+    stale(problem);
+    return data;
+  }
 }
 
 /** Why a file could not be played, asked once more in a way that tells. */

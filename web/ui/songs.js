@@ -1,7 +1,7 @@
 // The list of songs: how far each is, who works on it, and what can be done with it.
 
 import { announce, byId, bytes, clock, el, say } from "./dom.js";
-import { ask } from "./net.js";
+import { ask, askOrStale } from "./net.js";
 import { panel } from "./panel.js";
 
 const PAGE = 50;
@@ -13,9 +13,14 @@ const isOpen = (status) => status === "UPLOADED" || status === "SPLITTING";
 const cards = new Map();
 let next = null;
 
-/** Reads what is there now. Cards that stay keep what is open and playing in them. */
+/**
+ * Reads what is there now. Cards that stay keep what is open and playing in them. Returns the problem because of which
+ * this is only what the node knew last, or null.
+ */
 export async function reload() {
-  const data = await ask(`/songs/?limit=${PAGE}`);
+  let stale = null;
+  const read = (path) => askOrStale(path, (problem) => { stale = problem; });
+  const data = await read(`/songs/?limit=${PAGE}`);
   const here = new Set(data.songs.map((song) => song.id));
   const oldest = data.songs.at(-1)?.id ?? 0;
   for (const [id, card] of cards) {
@@ -27,15 +32,16 @@ export async function reload() {
   finish();
   const told = (song) => isOpen(song.status) || song.status === "FAILED";
   await Promise.all(data.songs.filter(told).map(async (song) => {
-    showJob((await ask(`/jobs/${song.job_id}`)).job);
+    showJob((await read(`/jobs/${song.job_id}`)).job);
   }));
+  return stale;
 }
 
 async function more() {
   const button = byId("more");
   button.disabled = true;
   try {
-    const data = await ask(`/songs/?limit=${PAGE}&before=${next}`);
+    const data = await askOrStale(`/songs/?limit=${PAGE}&before=${next}`, (problem) => announce(problem.message));
     data.songs.forEach(show);
     next = data.next;
   } catch (problem) {

@@ -9,8 +9,8 @@ use raft::state::{Attempt, Ending, JOBS, Job, JobState, Task, TaskKind, TaskStat
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Page;
 use super::upload::priority_of;
+use super::{Freshness, Page};
 use crate::answer::{Answer, Empty};
 use crate::error::ApiError;
 use crate::{State, now};
@@ -200,7 +200,7 @@ pub(crate) fn no_job(id: &str) -> ApiError {
 
 /// Lists jobs, newest first.
 ///
-/// Anyone who reaches the port may call this. As new as the newest committed change.
+/// Anyone who reaches the port may call this. As new as the newest committed change, but for `stale`.
 #[utoipa::path(get, path = "/jobs/", tag = "jobs", params(Page), responses(
     (status = 200, body = Answer<JobsData>),
     (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
@@ -213,7 +213,7 @@ pub(crate) async fn list(
     let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let limit = page.limit();
     state
-        .read(move |view| {
+        .read_or_stale(page.stale, move |view| {
             let jobs = view.jobs(page.before, limit)?;
             let next = jobs.last().filter(|_| jobs.len() == limit).map(|job| job.id);
             Ok(Answer::with(JobsData { jobs: jobs.into_iter().map(JobView::of).collect(), next }))
@@ -223,16 +223,26 @@ pub(crate) async fn list(
 
 /// Shows one job with its tasks: which node works on which, and what was tried.
 ///
-/// Anyone who reaches the port may call this. As new as the newest committed change.
-#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", params(("id" = u64, Path)), responses(
+/// Anyone who reaches the port may call this. As new as the newest committed change, but for `stale`.
+#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", params(("id" = u64, Path), Freshness), responses(
     (status = 200, body = Answer<JobData>),
+    (status = 400, description = "`stale` is neither true nor false", body = Answer<Empty>),
     (status = 404, description = "No such job", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn one(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+pub(crate) async fn one(
+    state: State,
+    Path(id): Path<String>,
+    fresh: Result<Query<Freshness>, QueryRejection>,
+) -> Result<Answer<JobData>, ApiError> {
+    let Query(fresh) = fresh.map_err(|error| ApiError::Malformed(error.body_text()))?;
+    shown(state, id, fresh.stale).await
+}
+
+async fn shown(state: State, id: String, stale: bool) -> Result<Answer<JobData>, ApiError> {
     let number = job_id(&id)?;
     state
-        .read(move |view| {
+        .read_or_stale(stale, move |view| {
             let job = JobView::with_tasks(view, number)?.ok_or_else(|| no_job(&id))?;
             Ok(Answer::with(JobData { job }))
         })
@@ -310,8 +320,8 @@ pub(crate) async fn change(
 async fn propose(state: State, id: String, command: Command) -> Result<Answer<JobData>, ApiError> {
     match state.app.cluster.propose(command).await? {
         // Another job may do it.
-        Ok(Applied::Job(job)) => one(state, Path(job.to_string())).await,
-        Ok(_) => one(state, Path(id)).await,
+        Ok(Applied::Job(job)) => shown(state, job.to_string(), false).await,
+        Ok(_) => shown(state, id, false).await,
         Err(Refusal::NoSuchJob(_)) => Err(no_job(&id)),
         Err(refusal) => Err(refusal.into()),
     }

@@ -23,6 +23,20 @@ pub struct Page {
     pub before: Option<u64>,
     /// At most this many, 1 to 200; 50 if it is not given.
     pub limit: Option<usize>,
+    /// With `true`, what the asked node knows, which may be older than what another has answered; this works without a
+    /// majority.
+    #[serde(default)]
+    pub stale: bool,
+}
+
+/// How new an answer has to be.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Freshness {
+    /// With `true`, what the asked node knows, which may be older than what another has answered; this works without a
+    /// majority.
+    #[serde(default)]
+    pub stale: bool,
 }
 
 impl Page {

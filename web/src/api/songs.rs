@@ -9,7 +9,7 @@ use raft::state::{Facts, Job, JobState, Song, SongStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Page;
+use super::{Freshness, Page};
 use crate::answer::{Answer, Empty};
 use crate::error::ApiError;
 use crate::{State, now};
@@ -160,7 +160,7 @@ pub(crate) fn song_of(view: &View, id: &str) -> Result<Song, ApiError> {
 
 /// Lists songs, newest first.
 ///
-/// Anyone who reaches the port may call this. As new as the newest committed change.
+/// Anyone who reaches the port may call this. As new as the newest committed change, but for `stale`.
 #[utoipa::path(get, path = "/songs/", tag = "songs", params(Page), responses(
     (status = 200, body = Answer<SongsData>),
     (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
@@ -173,7 +173,7 @@ pub(crate) async fn list(
     let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let limit = page.limit();
     state
-        .read(move |view| {
+        .read_or_stale(page.stale, move |view| {
             let songs = view.songs(page.before, limit)?;
             let next = songs.last().filter(|_| songs.len() == limit).map(|song| song.id);
             let songs = songs.into_iter().map(|song| SongView::of(view, song)).collect::<Result<_, _>>()?;
@@ -184,15 +184,21 @@ pub(crate) async fn list(
 
 /// Shows one song.
 ///
-/// Anyone who reaches the port may call this. As new as the newest committed change.
-#[utoipa::path(get, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path)), responses(
+/// Anyone who reaches the port may call this. As new as the newest committed change, but for `stale`.
+#[utoipa::path(get, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path), Freshness), responses(
     (status = 200, body = Answer<SongData>),
+    (status = 400, description = "`stale` is neither true nor false", body = Answer<Empty>),
     (status = 404, description = "No such song", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn one(state: State, Path(id): Path<String>) -> Result<Answer<SongData>, ApiError> {
+pub(crate) async fn one(
+    state: State,
+    Path(id): Path<String>,
+    fresh: Result<Query<Freshness>, QueryRejection>,
+) -> Result<Answer<SongData>, ApiError> {
+    let Query(fresh) = fresh.map_err(|error| ApiError::Malformed(error.body_text()))?;
     state
-        .read(move |view| {
+        .read_or_stale(fresh.stale, move |view| {
             let song = song_of(view, &id)?;
             Ok(Answer::with(SongData { song: SongView::of(view, song)? }))
         })
