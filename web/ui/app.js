@@ -1,7 +1,7 @@
 // The page: starts its parts and keeps them true while nodes come and go.
 
 import { byId, say } from "./dom.js";
-import { AWAY, ask, listen } from "./net.js";
+import { AWAY, STALE, ask, listen } from "./net.js";
 import { showCluster } from "./nodes.js";
 import * as songs from "./songs.js";
 import * as uploads from "./uploads.js";
@@ -22,7 +22,7 @@ async function reload() {
   clearTimeout(again);
   try {
     const [stale] = await Promise.all([songs.reload(), uploads.loadModels()]);
-    banner(stale ? `This is what the node knew last; nothing can be changed now: ${stale.message}.` : "");
+    banner(stale ? STALE : "");
     if (stale) again = setTimeout(reload, LOOK_EVERY);
   } catch (problem) {
     banner(problem.message);

@@ -2,6 +2,8 @@
 
 export const AWAY = "This node cannot be reached. It may be restarting; trying again…";
 
+export const STALE = "Too few nodes are up. This is what this node knew last; it is brought up to date when more are back.";
+
 /** A refusal or failure whose message can be shown as it is. */
 export class Problem extends Error {
   constructor(message, away = false, code = null) {
@@ -29,14 +31,14 @@ export async function ask(path, options = {}) {
   return body.data;
 }
 
-/** The data of a JSON answer; while there is no majority, what the node knew last, and `stale` is told why. */
+/** The data of a JSON answer; while there is no majority, what the node knew last, after a call of `stale`. */
 export async function askOrStale(path, stale) {
   try {
     return await ask(path);
   } catch (problem) {
     if (problem.code !== "no_majority") throw problem;
     const data = await ask(`${path}${path.includes("?") ? "&" : "?"}stale=true`);
-    stale(problem);
+    stale();
     return data;
   }
 }

@@ -1,7 +1,7 @@
 // The list of songs: how far each is, who works on it, and what can be done with it.
 
 import { announce, byId, bytes, clock, el, say } from "./dom.js";
-import { ask, askOrStale } from "./net.js";
+import { STALE, ask, askOrStale } from "./net.js";
 import { panel } from "./panel.js";
 
 const PAGE = 50;
@@ -14,12 +14,12 @@ const cards = new Map();
 let next = null;
 
 /**
- * Reads what is there now. Cards that stay keep what is open and playing in them. Returns the problem because of which
- * this is only what the node knew last, or null.
+ * Reads what is there now. Cards that stay keep what is open and playing in them. Returns whether this
+ * is only what the node knew last.
  */
 export async function reload() {
-  let stale = null;
-  const read = (path) => askOrStale(path, (problem) => { stale = problem; });
+  let stale = false;
+  const read = (path) => askOrStale(path, () => { stale = true; });
   const data = await read(`/songs/?limit=${PAGE}`);
   const here = new Set(data.songs.map((song) => song.id));
   const oldest = data.songs.at(-1)?.id ?? 0;
@@ -41,7 +41,7 @@ async function more() {
   const button = byId("more");
   button.disabled = true;
   try {
-    const data = await askOrStale(`/songs/?limit=${PAGE}&before=${next}`, (problem) => announce(problem.message));
+    const data = await askOrStale(`/songs/?limit=${PAGE}&before=${next}`, () => announce(STALE));
     data.songs.forEach(show);
     next = data.next;
   } catch (problem) {
