@@ -10,6 +10,10 @@ use std::time::Duration;
 use inference::models::{Library, is_name};
 use serde::Deserialize;
 use storage::NodeId;
+use storage::blobs::Allowance;
+
+/// The longest scrub. A disk that is read more seldom might as well not be read.
+const MOST_SCRUB_DAYS: f64 = 3650.0;
 
 /// No task may take longer, whatever is configured: thirty days.
 const LONGEST_TASK_SECONDS: u64 = 30 * 24 * 3600;
@@ -72,6 +76,9 @@ pub(crate) struct Member {
     pub quic: String,
     /// Its folder.
     pub data: PathBuf,
+    /// The most bytes of files that it holds; as many as its disk takes if it is not given.
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
 }
 
 /// `[broker]`.
@@ -168,6 +175,10 @@ pub(crate) struct Limits {
     pub reserve_bytes: u64,
     /// Seconds for which an unreferenced file is kept.
     pub collect_grace_seconds: u64,
+    /// Seconds after which the copies of a node that is away are made up for.
+    pub repair_after_seconds: u64,
+    /// Days in which every file is read once to see that it is undamaged.
+    pub scrub_days: f64,
 }
 
 impl Default for Limits {
@@ -178,6 +189,8 @@ impl Default for Limits {
             jobs_per_user: 200,
             reserve_bytes: 256 << 20,
             collect_grace_seconds: 120,
+            repair_after_seconds: 600,
+            scrub_days: 30.0,
         }
     }
 }
@@ -277,6 +290,7 @@ impl Configuration {
             ("workers.task_floor_seconds", file.workers.task_floor_seconds),
             ("limits.upload_bytes", file.limits.upload_bytes),
             ("limits.song_seconds", file.limits.song_seconds),
+            ("limits.repair_after_seconds", file.limits.repair_after_seconds),
             ("consensus.heartbeat_ms", file.consensus.heartbeat_ms),
         ] {
             if value == 0 {
@@ -285,6 +299,9 @@ impl Configuration {
         }
         if file.workers.all_slots() > MOST_SLOTS {
             return Err(invalid(format!("workers: a node takes at most {MOST_SLOTS} tasks at a time")));
+        }
+        if !(file.limits.scrub_days > 0.0 && file.limits.scrub_days <= MOST_SCRUB_DAYS) {
+            return Err(invalid(format!("limits.scrub_days must be above 0 and at most {MOST_SCRUB_DAYS}")));
         }
         if file.consensus.election_min_ms < 2 * file.consensus.heartbeat_ms
             || file.consensus.election_max_ms <= file.consensus.election_min_ms
@@ -313,7 +330,7 @@ impl Configuration {
     ///
     /// `model` is for songs whose upload names none; the cluster has the models in `own_models` as well.
     pub(crate) fn alone(data: PathBuf, http: String, model: Option<String>, own_models: Option<Library>) -> Self {
-        let member = Member { id: 0, http, quic: "127.0.0.1:0".into(), data: data.clone() };
+        let member = Member { id: 0, http, quic: "127.0.0.1:0".into(), data: data.clone(), quota_bytes: None };
         Self {
             id: 0,
             members: BTreeMap::from([(0, member)]),
@@ -330,6 +347,21 @@ impl Configuration {
     /// This node's own entry.
     pub(crate) fn me(&self) -> &Member {
         &self.members[&self.id]
+    }
+
+    /// How much this node may hold.
+    pub(crate) fn allowance(&self) -> Allowance {
+        Allowance { reserve: self.limits.reserve_bytes, quota: self.me().quota_bytes }
+    }
+
+    /// How long a node may be away before its copies are made up for.
+    pub(crate) fn repair_after(&self) -> Duration {
+        Duration::from_secs(self.limits.repair_after_seconds)
+    }
+
+    /// How long it takes to read every file once.
+    pub(crate) fn scrub_period(&self) -> Duration {
+        Duration::from_secs(24 * 3600).mul_f64(self.limits.scrub_days)
     }
 
     /// How long a file that no song refers to is kept.
@@ -402,6 +434,8 @@ mod tests {
             ("max_attempts = 5", "max_attempts = 0", "at least 1"),
             ("slots = 1 ", "slots = 5000 ", "at most 1024"),
             ("task_floor_seconds = 300", "task_floor_seconds = 0", "at least 1"),
+            ("scrub_days = 30 ", "scrub_days = 0 ", "above 0"),
+            ("scrub_days = 30 ", "scrub_days = nan ", "above 0"),
             ("model = \"spectral\"", "model = \"../magic\"", "magic"),
             ("election_max_ms = 350", "election_max_ms = 100", "election_max_ms above it"),
         ] {

@@ -25,7 +25,7 @@ use crate::configuration::Configuration;
 use crate::models::{letter_box, publish};
 use crate::operator::OperatorService;
 use crate::reports::{OwnWork, Reports};
-use crate::upkeep;
+use crate::upkeep::{self, Upkeep};
 use crate::work::broker::Broker;
 use crate::work::dispatcher::Dispatcher;
 use crate::work::models::Models;
@@ -53,7 +53,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     }
     .context("the cluster's secret")?;
     let database = Database::open(&me.data.join("database"))?;
-    let blobs = Blobs::open(&me.data, configuration.limits.reserve_bytes)?;
+    let blobs = Blobs::open(&me.data, configuration.allowance())?;
     let peer = Peer::bind(PeerConfig {
         id: configuration.id,
         listen: resolve(&me.quic).await?,
@@ -103,6 +103,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     });
 
     let own = Arc::new(OwnWork::default());
+    let upkeep = Arc::new(Upkeep::default());
     let reports = Arc::new(Reports::new(
         Arc::clone(&configuration),
         cluster.clone(),
@@ -110,6 +111,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         blobs.clone(),
         broker.clone(),
         Arc::clone(&own),
+        Arc::clone(&upkeep),
     ));
     let dispatcher =
         Arc::new(Dispatcher::new(cluster.clone(), Arc::clone(&reports), broker.clone(), configuration.workers.clone()));
@@ -125,7 +127,19 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     peer.serve(Protocol::Operator, Arc::new(operator));
     loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));
     loops.spawn(upkeep::report(Arc::clone(&reports), peer.clone(), stopping.clone()));
-    loops.spawn(upkeep::collect(cluster.clone(), sharing.clone(), configuration.collect_grace(), stopping.clone()));
+    let settings = upkeep::Settings {
+        repair_after: configuration.repair_after(),
+        scrub: configuration.scrub_period(),
+        grace: configuration.collect_grace(),
+        scrub_mark: me.data.join("scrub"),
+    };
+    let means = upkeep::Means {
+        cluster: cluster.clone(),
+        peer: peer.clone(),
+        sharing: sharing.clone(),
+        reports: Arc::clone(&reports),
+    };
+    upkeep.start(&means, &settings, &loops, &stopping);
     loops.spawn(publish::run(
         cluster.clone(),
         sharing.clone(),

@@ -4,7 +4,7 @@
 //! is gone or has forgotten a task. They are hints, kept in memory only; nothing in the cluster's state rests on them
 //! but the leader's decision to propose that a claim has ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::blobs::Blobs;
 use storage::peer::Peer;
-use web::api::cluster::{BrokerReport, NodeReport};
+use web::api::cluster::{BrokerReport, LoopReport, NodeReport};
 
 use crate::configuration::Configuration;
+use crate::upkeep::Upkeep;
 use crate::work::broker::Broker;
 
 /// How often a node reports.
@@ -48,8 +49,23 @@ pub(crate) struct Report {
     pub blobs: u64,
     /// Their bytes.
     pub blob_bytes: u64,
-    /// Bytes free on its disk.
+    /// Bytes of files that it still takes.
     pub free_bytes: u64,
+    /// The most bytes of files that it may hold.
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
+    /// Files that it found damaged since it started.
+    #[serde(default)]
+    pub damaged: u64,
+    /// Files of which it found too few copies.
+    #[serde(default)]
+    pub short: u64,
+    /// Those of them of which it is to take one.
+    #[serde(default)]
+    pub missing: u64,
+    /// What it does beside its tasks.
+    #[serde(default)]
+    pub loops: Vec<LoopReport>,
 }
 
 /// The claims that this node's workers hold, and how many tasks they have finished.
@@ -118,6 +134,8 @@ pub(crate) struct Reports {
     blobs: Blobs,
     broker: Option<Broker>,
     own: Arc<OwnWork>,
+    upkeep: Arc<Upkeep>,
+    began: Instant,
     heard: Mutex<BTreeMap<NodeId, Heard>>,
 }
 
@@ -130,13 +148,16 @@ impl Reports {
         blobs: Blobs,
         broker: Option<Broker>,
         own: Arc<OwnWork>,
+        upkeep: Arc<Upkeep>,
     ) -> Self {
-        Self { configuration, cluster, peer, blobs, broker, own, heard: Mutex::default() }
+        let (began, heard) = (Instant::now(), Mutex::default());
+        Self { configuration, cluster, peer, blobs, broker, own, upkeep, began, heard }
     }
 
     /// This node's report as of now. Looks at the disk, so not for a runtime's thread.
     pub(crate) fn compose(&self) -> Report {
-        let files = self.blobs.list().unwrap_or_default();
+        let held = self.blobs.held();
+        let (short, missing) = self.upkeep.copies();
         Report {
             id: self.configuration.id,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -152,9 +173,14 @@ impl Reports {
                 .map(|(task, attempt)| (*task, *attempt))
                 .collect(),
             tasks_done: self.own.done.load(Ordering::Relaxed),
-            blobs: files.len() as u64,
-            blob_bytes: files.iter().map(|(_, size, _)| size).sum(),
-            free_bytes: self.blobs.free_bytes().unwrap_or(0),
+            blobs: held.files,
+            blob_bytes: held.bytes,
+            free_bytes: self.blobs.room().unwrap_or(0),
+            quota_bytes: self.blobs.quota(),
+            damaged: *self.blobs.damaged().borrow(),
+            short,
+            missing,
+            loops: self.upkeep.loops(),
         }
     }
 
@@ -168,6 +194,16 @@ impl Reports {
     pub(crate) fn capacity(&self) -> usize {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.values().filter(|heard| heard.at.elapsed() < DEAD_AFTER).map(|heard| heard.report.slots as usize).sum()
+    }
+
+    /// The other members of which this node has heard nothing for so long; it must have listened for as long itself.
+    pub(crate) fn away(&self, after: Duration) -> BTreeSet<NodeId> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |member: &NodeId| heard.get(member).map_or(self.began, |heard| heard.at).elapsed();
+        let members = self.peer.members().into_iter();
+        let mut away: BTreeSet<NodeId> = members.filter(|member| since(member) >= after).collect();
+        away.remove(&self.configuration.id);
+        away
     }
 
     /// Whether `node` says that it works on this claim; `None` when it said nothing lately.
@@ -206,6 +242,11 @@ impl web::Nodes for Reports {
                     blobs: report.map_or(0, |report| report.blobs),
                     blob_bytes: report.map_or(0, |report| report.blob_bytes),
                     free_bytes: report.map_or(0, |report| report.free_bytes),
+                    quota_bytes: report.and_then(|report| report.quota_bytes),
+                    damaged: report.map_or(0, |report| report.damaged),
+                    short: report.map_or(0, |report| report.short),
+                    missing: report.map_or(0, |report| report.missing),
+                    loops: report.map(|report| report.loops.clone()).unwrap_or_default(),
                 }
             })
             .collect()

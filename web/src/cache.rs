@@ -38,6 +38,12 @@ impl Cache {
         Self { folder: Arc::new(folder), limit, makers: Arc::new(Semaphore::new(MAKERS)), flights: Arc::default() }
     }
 
+    /// The file `name` if it is there; it then counts as used now.
+    pub async fn kept(&self, name: &str) -> Option<PathBuf> {
+        let path = self.folder.join(name);
+        used(&path).await.then_some(path)
+    }
+
     /// The file `name`, made by `make` if it is not there: on a thread of its own, into the path that it is given.
     ///
     /// `make` may use that path with further endings for what it needs in between; all of those are removed.
@@ -46,8 +52,8 @@ impl Cache {
         M: FnOnce(&Path) -> Result<(), ApiError> + Send + 'static,
     {
         let path = self.folder.join(name);
-        if used(&path).await {
-            return Ok(path);
+        if let Some(kept) = self.kept(name).await {
+            return Ok(kept);
         }
         let flight = self.flight(name);
         let (cache, name) = (self.clone(), name.to_owned());

@@ -95,9 +95,14 @@ pub enum ApiError {
     /// The node stops.
     #[error("This node is stopping. Ask another one.")]
     Stopping,
-    /// The disk is full.
-    #[error("This node's disk is full. Delete songs that nobody needs, or make room on the disk.")]
+    /// The disk is full, or the node's quota is used up.
+    #[error(
+        "This node has no room for more files. Delete songs that nobody needs, make room on its disk, or raise its quota_bytes."
+    )]
     DiskFull,
+    /// Too few nodes have room.
+    #[error("Too few nodes have room for the file. Delete songs that nobody needs, or make room on the nodes' disks.")]
+    NoRoom,
     /// This node failed; what happened is in its log.
     #[error("This node failed while {0}. Its log says more.")]
     Internal(String),
@@ -154,6 +159,7 @@ impl ApiError {
             Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Self::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no_room"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
@@ -200,7 +206,7 @@ impl From<BlobError> for ApiError {
     fn from(error: BlobError) -> Self {
         match error {
             BlobError::Full => {
-                tracing::warn!("the disk is full");
+                tracing::warn!("there is no room for more files");
                 Self::DiskFull
             }
             BlobError::Missing(_) | BlobError::Corrupt(_) => Self::FileAway(error.to_string()),
@@ -213,6 +219,10 @@ impl From<ShareError> for ApiError {
     fn from(error: ShareError) -> Self {
         match error {
             ShareError::NoMajority { .. } => Self::NoMajority(error.to_string()),
+            ShareError::Full { .. } => {
+                tracing::warn!(%error, "the cluster has no room");
+                Self::NoRoom
+            }
             ShareError::Nowhere { .. } => Self::FileAway(error.to_string()),
             ShareError::Blob(error) => error.into(),
         }

@@ -16,7 +16,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use raft::state::LEVEL;
 use raft::{Cluster, ClusterConfig};
 use serde_json::Value;
-use storage::blobs::Blobs;
+use storage::blobs::{Allowance, Blobs};
 use storage::database::Database;
 use storage::peer::{Peer, PeerConfig, Secret};
 use storage::sharing::Sharing;
@@ -43,6 +43,11 @@ impl web::Nodes for Alone {
             blobs: 0,
             blob_bytes: 0,
             free_bytes: 0,
+            quota_bytes: None,
+            damaged: 0,
+            short: 0,
+            missing: 0,
+            loops: Vec::new(),
         }]
     }
 
@@ -71,7 +76,7 @@ impl Node {
         })
         .unwrap();
         let database = Database::open(&folder.path().join("database")).unwrap();
-        let sharing = Sharing::start(Blobs::open(folder.path(), 0).unwrap(), peer.clone());
+        let sharing = Sharing::start(Blobs::open(folder.path(), Allowance::default()).unwrap(), peer.clone());
         let cluster = Cluster::start(
             ClusterConfig {
                 id: 0,

@@ -26,7 +26,8 @@ function draw(item, node, data) {
       node.working_on.length ? `works on ${node.working_on.length > 1 ? "tasks" : "task"} ${node.working_on.join(", ")}` : "is idle",
       `${node.tasks_done} tasks done since its start · ${node.slots} at a time`,
       ...(node.stuck ? [`${node.stuck} given-up ${node.stuck > 1 ? "tasks do" : "task does"} not end; a restart frees the slot`] : []),
-      `${node.blobs} files, ${bytes(node.blob_bytes)} · ${bytes(node.free_bytes)} free`,
+      `${files(node.blobs)}, ${bytes(node.blob_bytes)} · room for ${bytes(node.free_bytes)}`,
+      ...upkeep(node),
     ]
     : [node.heard_ms_ago === null ? "has not been heard of" : `was last heard ${ago(node.heard_ms_ago)} ago`];
   const key = JSON.stringify([node.id, node.alive, node.leader, node.http, lines, data.id]);
@@ -45,6 +46,31 @@ function draw(item, node, data) {
     ...lines.map((line) => el("p", { class: "quiet" }, line)),
     el("p", { class: "quiet" }, elsewhere),
   );
+}
+
+function files(count) {
+  return count === 1 ? "1 file" : `${count} files`;
+}
+
+// What a node does for its files, and what it cannot do; nothing where all is well and at rest.
+function upkeep(node) {
+  const lines = [];
+  const loop = (name) => node.loops.find((one) => one.name === name) ?? {};
+  const { doing, done, total, bytes: moved } = loop("repair");
+  if (doing && done < total) {
+    lines.push(`is ${doing}: ${done} of ${files(total)}${moved ? `, ${bytes(moved)}` : ""}`);
+  } else if (node.short) {
+    lines.push(`${files(node.short)} with too few copies${node.missing ? `, ${node.missing} of them to be copied here` : ""}`);
+  }
+  const scrub = loop("scrub");
+  if (scrub.total) {
+    const damaged = node.damaged ? ` · ${node.damaged} found damaged` : "";
+    lines.push(`scrub: ${scrub.done} of ${files(scrub.total)} read${damaged}`);
+  }
+  for (const { name, error } of node.loops) {
+    if (error) lines.push(`${name}: ${error}`);
+  }
+  return lines;
 }
 
 function ago(milliseconds) {

@@ -11,6 +11,7 @@ use inference::thread::at_low_priority;
 use raft::Cluster;
 use raft::command::Command;
 use raft::state::{Model, ModelFile};
+use storage::blobs::Hash;
 use storage::sharing::Sharing;
 use tokio_util::sync::CancellationToken;
 
@@ -102,9 +103,10 @@ impl Publisher {
         let mut files = Vec::new();
         for (path, file) in paths.iter().zip(manifest.files) {
             let (hash, size) = self.sharing.blobs().import(path).await?;
-            self.sharing.spread(&hash).await?;
             files.push(ModelFile { name: file, hash, size });
         }
+        let hashes: Vec<Hash> = files.iter().map(|file| file.hash).collect();
+        self.sharing.spread(&hashes).await?;
         let model = Model {
             name: name.into(),
             files,

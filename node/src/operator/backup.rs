@@ -12,13 +12,13 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use raft::archive::{self, At};
 use serde::{Deserialize, Serialize};
-use storage::blobs::{Blobs, Hash};
+use storage::blobs::{Allowance, Blobs, Hash};
 use storage::sharing::{ShareError, Sharing};
 
 use super::client::{Client, references};
@@ -48,7 +48,7 @@ pub(crate) async fn make(client: &Client, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     // Who else holds files is learnt here.
     client.overview().await?;
-    let blobs = Blobs::open(folder, 0)?;
+    let blobs = Blobs::open(folder, Allowance::default())?;
     let sharing = Sharing::start(blobs, client.peer().clone());
     for _ in 0..TRIES {
         let unfinished = folder.join("state.new");
@@ -73,8 +73,9 @@ pub(crate) async fn make(client: &Client, folder: &Path) -> Result<()> {
         std::fs::rename(&written, folder.join("backup.json"))?;
         std::fs::File::open(folder)?.sync_all()?;
         // What an earlier backup needed and this one does not.
-        sharing.collect(&files, Duration::ZERO).await?;
-        eprintln!("the backup in {} is complete: log entry {}, {} files", folder.display(), at.index, files.len());
+        let (blobs, count) = (sharing.blobs().clone(), files.len());
+        tokio::task::spawn_blocking(move || blobs.collect(&files, Instant::now(), Duration::ZERO)).await??;
+        eprintln!("the backup in {} is complete: log entry {}, {count} files", folder.display(), at.index);
         return Ok(());
     }
     bail!("files went faster than they could be fetched, {TRIES} times; try again when fewer songs are deleted")
@@ -114,7 +115,7 @@ pub(crate) async fn restore(configuration: &Configuration, folder: &Path) -> Res
     let state = folder.join("state");
     std::fs::create_dir_all(&me.data).with_context(|| me.data.display().to_string())?;
     let files = references(&state, &me.data.join("restoring")).await?;
-    let (from, to) = (Blobs::open(folder, 0)?, Blobs::open(&me.data, configuration.limits.reserve_bytes)?);
+    let (from, to) = (Blobs::open(folder, Allowance::default())?, Blobs::open(&me.data, configuration.allowance())?);
     let style = ProgressStyle::with_template("files {wide_bar} {pos}/{len}, {eta} to go")?;
     let bar = ProgressBar::new(files.len() as u64).with_style(style);
     for file in &files {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use raft::archive::{self, At};
+use raft::{View, ViewError};
 use storage::NodeId;
 use storage::blobs::Hash;
 use storage::peer::{OPERATOR, Peer, PeerConfig, Protocol, Secret, Stream};
@@ -103,11 +104,11 @@ impl Client {
         Ok(at)
     }
 
-    /// All files that the cluster's state refers to now; `folder` is for what comes in between.
-    pub(crate) async fn files(&self, folder: &Path) -> Result<HashSet<Hash>> {
+    /// All files of which the nodes keep copies now; `folder` is for what comes in between.
+    pub(crate) async fn files(&self, folder: &Path) -> Result<Vec<Hash>> {
         let state = folder.join("state");
         self.fetch_state(&state).await?;
-        references(&state, &folder.join("scratch")).await
+        Ok(in_state(&state, &folder.join("scratch"), View::files).await?.into_iter().collect())
     }
 }
 
@@ -121,12 +122,18 @@ fn unexpected(reply: Reply) -> anyhow::Error {
 
 /// All files that a written state refers to.
 pub(crate) async fn references(state: &Path, scratch: &Path) -> Result<HashSet<Hash>> {
+    in_state(state, scratch, View::references).await
+}
+
+type Look = fn(&View) -> Result<HashSet<Hash>, ViewError>;
+
+async fn in_state(state: &Path, scratch: &Path, look: Look) -> Result<HashSet<Hash>> {
     let (state, scratch) = (state.to_owned(), scratch.to_owned());
     let found = tokio::task::spawn_blocking(move || {
         if scratch.exists() {
             std::fs::remove_dir_all(&scratch)?;
         }
-        let files = archive::open(&state, &scratch)?.references()?;
+        let files = look(&archive::open(&state, &scratch)?)?;
         std::fs::remove_dir_all(&scratch)?;
         anyhow::Ok(files)
     });

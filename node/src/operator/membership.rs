@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use raft::Change;
 use storage::NodeId;
-use storage::blobs::Blobs;
+use storage::blobs::{Allowance, Blobs};
 use storage::sharing::Sharing;
 
 use super::client::Client;
@@ -57,16 +57,12 @@ pub(crate) async fn leave(client: &Client, id: NodeId, force: bool) -> Result<()
 /// Waits until of every file that the state refers to as many of the other members have a copy as make a majority.
 async fn files_elsewhere(client: &Client, id: NodeId) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let sharing = Sharing::start(Blobs::open(folder.path(), 0)?, client.peer().clone());
+    let sharing = Sharing::start(Blobs::open(folder.path(), Allowance::default())?, client.peer().clone());
     let mut said = None;
     loop {
         let status = client.overview().await?.status;
-        let needed = status.members.iter().filter(|member| **member != id).count() / 2 + 1;
-        let mut short = 0;
-        for file in client.files(folder.path()).await? {
-            let holders = sharing.holders(&file).await;
-            short += usize::from(holders.iter().filter(|holder| **holder != id).count() < needed);
-        }
+        let others: Vec<NodeId> = status.members.into_iter().filter(|member| *member != id).collect();
+        let short = sharing.short_among(&others, &client.files(folder.path()).await?).await;
         if short == 0 {
             return Ok(());
         }

@@ -85,9 +85,8 @@ impl Models {
     async fn build(&self, model: Model) -> Result<Arc<dyn Separator>, ModelError> {
         let mut paths = Vec::new();
         for file in &model.files {
-            let fetched = self.sharing.fetch(&file.hash).await;
-            fetched.map_err(|source| ModelError::File { name: model.name.clone(), source })?;
-            paths.push(self.sharing.blobs().path(&file.hash));
+            let whole = self.sharing.whole(&file.hash).await;
+            paths.push(whole.map_err(|source| ModelError::File { name: model.name.clone(), source })?);
         }
         tracing::info!(model = model.name, "loading the model");
         // Jobs were planned with the segment that the state has.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use inference::Separator;
 use inference::analysis::{Peaks, analyse};
 use inference::encode::{EncodeError, Format};
@@ -21,6 +20,11 @@ use storage::sharing::{ShareError, Sharing};
 use super::models::{ModelError, Models};
 use super::samples::{Samples, SamplesError};
 use inference::thread::{Panicked, at_low_priority};
+
+/// Bytes of a decoded frame: two channels of 32 bits.
+const SAMPLE_BYTES: u64 = 8;
+/// Bytes of a stem's frame while a job is merged: in the formats that most ask for, as scratch and as blobs.
+const STEM_BYTES: u64 = 10;
 
 /// Why a task gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,18 @@ pub(crate) enum TaskError {
 }
 
 impl TaskError {
+    /// Whether nothing is wrong but that this node has no room.
+    pub(crate) fn no_room(&self) -> bool {
+        let shared = |error: &ShareError| matches!(error, ShareError::Full { .. } | ShareError::Blob(BlobError::Full));
+        match self {
+            Self::Store(error) => matches!(error, BlobError::Full),
+            Self::Song(error) | Self::Share(error) | Self::Model(ModelError::File { source: error, .. }) => {
+                shared(error)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the same attempt may well succeed a moment later, when nodes that are away are back.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Song(_) | Self::Share(_) | Self::Model(ModelError::File { .. }))
@@ -110,8 +126,8 @@ impl Bench {
         count: u32,
         stop: &Arc<AtomicBool>,
     ) -> Result<Output, TaskError> {
-        self.sharing.fetch(&job.hash).await.map_err(TaskError::Song)?;
-        let song = self.sharing.blobs().path(&job.hash);
+        let song = self.sharing.whole(&job.hash).await.map_err(TaskError::Song)?;
+        self.sharing.blobs().expect_room(job.plan.frames.saturating_mul(SAMPLE_BYTES))?;
         let decoded = self.samples.of(job.hash, &song, &job.format).await?;
         let staged = self.sharing.blobs().stage_file()?;
         let (path, stop) = (staged.path().to_owned(), Arc::clone(stop));
@@ -137,15 +153,15 @@ impl Bench {
             let (Some(Output::Part(part)), TaskState::Done { node }) = (&task.output, &task.state) else {
                 return Err(TaskError::Unfinished(task.id));
             };
-            self.sharing.fetch(part).await.map_err(|source| TaskError::LostPart {
-                task: task.id,
-                node: *node,
-                source,
-            })?;
-            files.push(self.sharing.blobs().path(part));
+            let lost = |source| match source {
+                ShareError::Blob(full @ BlobError::Full) => TaskError::Store(full),
+                source => TaskError::LostPart { task: task.id, node: *node, source },
+            };
+            files.push(self.sharing.whole(part).await.map_err(lost)?);
         }
-        self.sharing.fetch(&job.hash).await.map_err(TaskError::Song)?;
-        let song = self.sharing.blobs().path(&job.hash);
+        let song = self.sharing.whole(&job.hash).await.map_err(TaskError::Song)?;
+        let stems = separator.sources().len() as u64 * STEM_BYTES;
+        self.sharing.blobs().expect_room(job.plan.frames.saturating_mul(SAMPLE_BYTES + stems))?;
         let decoded = self.samples.of(job.hash, &song, &job.format).await?;
         let folder = self.scratch.join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
@@ -167,15 +183,19 @@ impl Bench {
             Ok::<_, MergeError>((made, analysis))
         })
         .await??;
-        let peaks = self.keep(&outlines).await?;
-
-        let kept = made.into_iter().map(|stem| async move {
-            let kept = stem.files.iter().map(|(format, file)| async move {
-                Ok::<_, TaskError>((format.extension().to_owned(), self.keep(file).await?))
-            });
-            Ok::<_, TaskError>((stem.name, try_join_all(kept).await?.into_iter().collect()))
-        });
-        let files = try_join_all(kept).await?.into_iter().collect();
+        let blobs = self.sharing.blobs();
+        let (peaks, _) = blobs.import(&outlines).await?;
+        let mut hashes = vec![peaks];
+        let mut files: BTreeMap<String, BTreeMap<String, Hash>> = BTreeMap::new();
+        for stem in made {
+            let of_stem = files.entry(stem.name).or_default();
+            for (format, file) in &stem.files {
+                let (hash, _) = blobs.import(file).await?;
+                hashes.push(hash);
+                of_stem.insert(format.extension().to_owned(), hash);
+            }
+        }
+        self.sharing.spread(&hashes).await.map_err(TaskError::Share)?;
         let facts = Facts {
             loudness: analysis.loudness,
             loudness_range: analysis.loudness_range,
@@ -184,13 +204,6 @@ impl Bench {
             key: analysis.key.map(|found| (found.key.to_string(), found.confidence)),
         };
         Ok(Output::Stems(Stems { files, facts: Some(Box::new(facts)), peaks: Some(peaks) }))
-    }
-
-    /// Stores a finished file on a majority of the nodes.
-    async fn keep(&self, file: &std::path::Path) -> Result<Hash, TaskError> {
-        let (hash, _) = self.sharing.blobs().import(file).await?;
-        self.sharing.spread(&hash).await.map_err(TaskError::Share)?;
-        Ok(hash)
     }
 }
 

@@ -34,6 +34,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// The pause after a failure that may pass, for each failure before it.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a task for which there was no room is held before it is handed back, so that others come first.
+const ROOM_AGAIN: Duration = Duration::from_secs(5);
+
 /// What the workers of a node work with.
 pub(crate) struct Workers {
     /// The cluster.
@@ -177,10 +180,15 @@ impl Workers {
                 (Verdict::HandedBack, None)
             }
         };
-        if matches!(&verdict, Verdict::Failed(error) if error.may_pass()) {
+        let pause = match &verdict {
+            Verdict::Failed(error) if error.no_room() => Some(ROOM_AGAIN),
+            Verdict::Failed(error) if error.may_pass() => Some(PAUSE * task.failures),
+            _ => None,
+        };
+        if let Some(pause) = pause {
             // Or all attempts would be spent on one bad moment.
             tokio::select! {
-                () = tokio::time::sleep(PAUSE * task.failures) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -274,6 +282,11 @@ impl Workers {
             Verdict::Failed(TaskError::LostPart { task: part, ref source, .. }) => {
                 tracing::warn!(task = %id, part = %part, error = %source, "a part is lost and will be made again");
                 Command::ReopenTask { task: part, reason: format!("its part is lost: {source}"), at: now() }
+            }
+            // A full disk is no fault of the task, which another node may do; or this one, when it has room.
+            Verdict::Failed(error) if error.no_room() => {
+                tracing::warn!(task = %id, attempt, %error, "the task is handed back");
+                Command::ReleaseTask { task: id, attempt, node, at: now() }
             }
             Verdict::Failed(error) => {
                 tracing::warn!(task = %id, attempt, %error, "the task failed");

@@ -196,8 +196,20 @@ impl View {
         ids.into_iter().filter_map(|id| self.task(id).transpose()).collect()
     }
 
-    /// Every file that the state refers to: songs, models, stems, and the parts of jobs that are not done.
+    /// Every file that the state refers to: [`View::files`], and the parts of jobs that are not done.
     pub fn references(&self) -> Result<HashSet<Hash>, ViewError> {
+        let mut found = self.files()?;
+        for job in self.values::<Job>(keys::jobs(None))?.iter().filter(|job| job.stems.is_none()) {
+            found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
+                Some(Output::Part(part)) => Some(part),
+                _ => None,
+            }));
+        }
+        Ok(found)
+    }
+
+    /// Every file of which a majority of the nodes should hold a copy: songs with their covers, models and stems.
+    pub fn files(&self) -> Result<HashSet<Hash>, ViewError> {
         let mut found = HashSet::new();
         for song in self.values::<Song>(keys::songs(None))? {
             found.insert(song.hash);
@@ -206,16 +218,8 @@ impl View {
         for model in self.models()? {
             found.extend(model.files.iter().map(|file| file.hash));
         }
-        for job in self.values::<Job>(keys::jobs(None))? {
-            match &job.stems {
-                Some(stems) => {
-                    found.extend(stems.files.values().flat_map(|files| files.values().copied()).chain(stems.peaks));
-                }
-                None => found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
-                    Some(Output::Part(part)) => Some(part),
-                    _ => None,
-                })),
-            }
+        for stems in self.values::<Job>(keys::jobs(None))?.into_iter().filter_map(|job| job.stems) {
+            found.extend(stems.files.values().flat_map(|files| files.values().copied()).chain(stems.peaks));
         }
         Ok(found)
     }

@@ -3,34 +3,48 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
+use super::room::Claim;
 use super::{BlobError, Blobs, Hash, Hasher, blocking, told};
 
-/// Bytes between two looks at the free space.
-const MEASURE_EVERY: u64 = 4 << 20;
-
 /// A path in the staging folder; whatever lies there goes with this value.
-pub struct StagedFile(PathBuf);
+pub struct StagedFile {
+    blobs: Blobs,
+    path: PathBuf,
+    /// The room that the file takes; none for what is too small to count.
+    claim: Option<Claim>,
+}
 
 impl StagedFile {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self(path)
+    pub(super) fn new(blobs: Blobs, expected: u64) -> Result<Self, BlobError> {
+        let claim = blobs.0.room.claim(expected)?;
+        let mut staged = Self::unclaimed(blobs);
+        staged.claim = Some(claim);
+        Ok(staged)
+    }
+
+    pub(super) fn unclaimed(blobs: Blobs) -> Self {
+        let path = blobs.0.staging.join(uuid::Uuid::new_v4().to_string());
+        blobs.0.staged.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        Self { blobs, path, claim: None }
     }
 
     /// Where to write.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        match std::fs::remove_file(&self.0) {
+        match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(%error, path = %self.0.display(), "a staged file cannot be removed");
+                tracing::warn!(%error, path = %self.path.display(), "a staged file cannot be removed");
             }
             _ => {}
         }
+        self.blobs.0.staged.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
     }
 }
 
@@ -46,26 +60,22 @@ pub struct Staged {
     // Away while a write is under way on another thread; a write that failed does not bring it back.
     open: Option<Open>,
     length: u64,
-    measure_at: u64,
 }
 
 impl Staged {
-    pub(super) fn new(blobs: Blobs) -> Result<Self, BlobError> {
-        let at = blobs.stage_file()?;
+    pub(super) fn new(blobs: Blobs, expected: u64) -> Result<Self, BlobError> {
+        let at = StagedFile::new(blobs.clone(), expected)?;
         let file =
             File::options().write(true).read(true).create_new(true).open(at.path()).map_err(told("make", at.path()))?;
-        Ok(Self {
-            blobs,
-            at,
-            open: Some(Open { file, hasher: Hasher::default() }),
-            length: 0,
-            measure_at: MEASURE_EVERY,
-        })
+        Ok(Self { blobs, at, open: Some(Open { file, hasher: Hasher::default() }), length: 0 })
     }
 
     /// Appends bytes.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         let mut open = self.open.take().ok_or(BlobError::Broken)?;
+        if let Some(claim) = &mut self.at.claim {
+            claim.cover(self.length + bytes.len() as u64)?;
+        }
         let (bytes, path) = (bytes.to_vec(), self.at.path().to_owned());
         let open = blocking(move || {
             open.file.write_all(&bytes).map_err(told("write", &path))?;
@@ -75,12 +85,8 @@ impl Staged {
         .await?;
         self.length = open.hasher.length();
         self.open = Some(open);
-        // The reserve is looked at now and then; the disk itself refuses what it cannot hold.
-        if self.length >= self.measure_at {
-            self.measure_at = self.length + MEASURE_EVERY;
-            if self.blobs.free_bytes()? == 0 {
-                return Err(BlobError::Full);
-            }
+        if let Some(claim) = &mut self.at.claim {
+            claim.wrote(self.length);
         }
         Ok(())
     }
@@ -123,5 +129,28 @@ impl Staged {
             Ok((hash, manifest.length, right))
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::super::tests::open;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_fills_up_in_the_middle_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = open(&folder);
+        let mut staged = blobs.stage(0).await.unwrap();
+        staged.write(&[1; 1000]).await.unwrap();
+        // What every system has for this: a device on which nothing fits.
+        staged.open.as_mut().unwrap().file = File::options().write(true).open("/dev/full").unwrap();
+        assert!(matches!(staged.write(&[2; 1000]).await, Err(BlobError::Full)));
+        assert!(matches!(staged.write(&[2; 1000]).await, Err(BlobError::Broken)));
+        drop(staged);
+        assert_eq!(std::fs::read_dir(folder.path().join("staging")).unwrap().count(), 0);
+        assert_eq!(blobs.held().files, 0);
     }
 }

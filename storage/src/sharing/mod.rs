@@ -2,28 +2,42 @@
 //!
 //! There is no register of holders: a blob's place follows from its hash (rendezvous hashing), and whoever looks for one
 //! asks the members in that order. What is asked is the disk itself, which cannot be out of date.
+//!
+//! A blob is safe when as many members hold it as make a majority. Which ones hardly matters: it is pushed to those
+//! that rank first and answer, and [`repair`] makes up for those that are gone.
 
+mod fetch;
 mod placement;
 mod protocol;
+pub mod repair;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 
 use crate::NodeId;
 use crate::blobs::{BlobError, Blobs, Hash, Manifest, blocking};
 use crate::peer::{Peer, PeerError, Protocol};
 pub use protocol::ReceiveError;
-use protocol::{BlobService, PushAnswer, Question, STALLED, read_piece, store, write_pieces};
+use protocol::{BlobService, PushAnswer, Question, STALLED, write_pieces};
 
 /// How long a member may take to say whether it holds a blob.
 const ASK_WITHIN: Duration = Duration::from_millis(1500);
 
 /// A member that has not answered for this long is not waited for alone.
 const HEDGE: Duration = Duration::from_millis(200);
+
+/// Confirmations older than this are asked for again before anything is built on them.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How often blobs are spread until all is fresh: once to send them, the rest for nodes that are slow to confirm.
+const ROUNDS: usize = 4;
+
+/// How many blobs are spread at a time.
+const AT_A_TIME: usize = 4;
 
 /// A blob could not be shared.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +52,14 @@ pub enum ShareError {
         /// What the others said.
         reasons: String,
     },
+    /// Too few nodes have room for the blob.
+    #[error("only {stored} of the {needed} nodes that make a majority have room for the file")]
+    Full {
+        /// How many hold it.
+        stored: usize,
+        /// How many should.
+        needed: usize,
+    },
     /// Nobody who can be reached holds the blob.
     #[error("no node that can be reached holds the file {hash}: {reasons}")]
     Nowhere {
@@ -49,6 +71,19 @@ pub enum ShareError {
     /// This node's disk failed.
     #[error(transparent)]
     Blob(#[from] BlobError),
+}
+
+/// How many of `members` make a majority.
+fn majority(members: usize) -> usize {
+    members / 2 + 1
+}
+
+/// What became of a push to a member that answered.
+enum Pushed {
+    /// The member holds the blob on its disk.
+    Stored,
+    /// It has no room.
+    Full,
 }
 
 struct Inner {
@@ -73,28 +108,52 @@ impl Sharing {
         &self.0.blobs
     }
 
-    /// The other members, in the order in which they should hold the blob; those that do not answer come last.
-    fn others(&self, hash: &Hash) -> Vec<NodeId> {
-        let mut order = placement::order(hash, &self.0.peer.members());
+    /// These nodes but for this one, in the order in which they should hold the blob; those that do not answer come
+    /// last.
+    fn others(&self, hash: &Hash, nodes: &[NodeId]) -> Vec<NodeId> {
+        let mut order = placement::order(hash, nodes);
         order.retain(|member| *member != self.0.peer.id());
         order.sort_by_key(|member| self.0.peer.is_silent(*member));
         order
     }
 
-    /// Pushes a blob of this node's until a majority of the members, this node among them, hold it on disk. Returns
-    /// how many do. A member that is slow to answer is not waited for: the next one is asked as well.
-    pub async fn spread(&self, hash: &Hash) -> Result<usize, ShareError> {
+    /// Pushes blobs of this node's until a majority of the members that should hold files do hold each on disk. This
+    /// node counts unless it is about to leave. A member that is slow to answer is not waited for: the next one is asked
+    /// as well.
+    ///
+    /// When this returns, all of them have confirmed all of it within the last seconds: what begins with a command
+    /// that refers to these blobs has a collection's whole grace to commit. So a round that took long is followed by
+    /// another, which finds everything in place.
+    pub async fn spread(&self, hashes: &[Hash]) -> Result<(), ShareError> {
+        for _ in 0..ROUNDS {
+            let began = Instant::now();
+            let spread: Vec<_> = hashes.iter().map(|hash| self.spread_one(hash)).collect();
+            futures_util::stream::iter(spread).buffer_unordered(AT_A_TIME).try_collect::<Vec<()>>().await?;
+            if began.elapsed() < FRESH {
+                return Ok(());
+            }
+        }
+        let reasons = format!("they take longer than {} s to confirm what they hold", FRESH.as_secs());
+        Err(ShareError::NoMajority { stored: 1, needed: majority(self.0.peer.holders().len()), reasons })
+    }
+
+    async fn spread_one(&self, hash: &Hash) -> Result<(), ShareError> {
         let (blobs, wanted) = (self.0.blobs.clone(), *hash);
-        let manifest = blocking(move || blobs.manifest(&wanted)).await?;
-        let needed = self.0.peer.members().len() / 2 + 1;
+        let manifest = blocking(move || match blobs.confirm(&wanted) {
+            true => blobs.manifest(&wanted),
+            false => Err(BlobError::Missing(wanted)),
+        });
+        let manifest = manifest.await?;
+        let nodes = self.0.peer.holders();
+        let needed = majority(nodes.len());
+        let (mut stored, mut full) = (usize::from(nodes.contains(&self.0.peer.id())), 0);
         let unanswered = AtomicUsize::new(0);
         let push = |member| {
             unanswered.fetch_add(1, Ordering::Relaxed);
             self.push(member, *hash, &manifest, &unanswered)
         };
-        let mut candidates = self.others(hash).into_iter();
-        let mut pushes: FuturesUnordered<_> = candidates.by_ref().take(needed - 1).map(push).collect();
-        let mut stored = 1;
+        let mut candidates = self.others(hash, &nodes).into_iter();
+        let mut pushes: FuturesUnordered<_> = candidates.by_ref().take(needed - stored).map(push).collect();
         let mut reasons = Vec::new();
         while stored < needed {
             let finished = tokio::select! {
@@ -107,17 +166,23 @@ impl Sharing {
                 }
             };
             match finished {
-                Some(Ok(())) => stored += 1,
+                Some(Ok(Pushed::Stored)) => stored += 1,
+                Some(Ok(Pushed::Full)) => {
+                    full += 1;
+                    reasons.push("one has no room".into());
+                    pushes.extend(candidates.next().map(push));
+                }
                 Some(Err(error)) => {
                     reasons.push(error.to_string());
                     pushes.extend(candidates.next().map(push));
                 }
+                None if stored + full >= needed => return Err(ShareError::Full { stored, needed }),
                 None => {
                     return Err(ShareError::NoMajority { stored, needed, reasons: reasons.join("; ") });
                 }
             }
         }
-        Ok(stored)
+        Ok(())
     }
 
     async fn push(
@@ -126,7 +191,7 @@ impl Sharing {
         hash: Hash,
         manifest: &Manifest,
         unanswered: &AtomicUsize,
-    ) -> Result<(), PeerError> {
+    ) -> Result<Pushed, PeerError> {
         let timeout = |_| {
             self.0.peer.fell_silent(member);
             PeerError::Timeout(member)
@@ -150,81 +215,10 @@ impl Sharing {
             answer => answer,
         };
         match answer {
-            PushAnswer::Stored => Ok(()),
+            PushAnswer::Stored => Ok(Pushed::Stored),
+            PushAnswer::Full => Ok(Pushed::Full),
             PushAnswer::Refused(reason) => Err(PeerError::Refused(reason)),
             PushAnswer::Wanted => Err(PeerError::Protocol("the file is wanted twice".into())),
-        }
-    }
-
-    /// Brings a blob to this node's disk, from whoever holds it; a transfer that breaks off goes on at the next
-    /// holder. Several who want the same blob wait for one transfer.
-    pub async fn fetch(&self, hash: &Hash) -> Result<(), ShareError> {
-        if self.0.blobs.contains(hash) {
-            return Ok(());
-        }
-        let turn = Arc::clone(self.0.fetching.lock().unwrap_or_else(PoisonError::into_inner).entry(*hash).or_default());
-        let fetched = {
-            let _turn = turn.lock().await;
-            if self.0.blobs.contains(hash) { Ok(()) } else { self.fetch_from_others(*hash).await }
-        };
-        let mut fetching = self.0.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        // Two hold it when nobody else waits: the map and this call.
-        if Arc::strong_count(&turn) <= 2 {
-            fetching.remove(hash);
-        }
-        fetched
-    }
-
-    async fn fetch_from_others(&self, hash: Hash) -> Result<(), ShareError> {
-        let mut reasons = Vec::new();
-        let mut staged = None;
-        for member in self.others(&hash) {
-            match self.fetch_from(member, hash, &mut staged).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err(ReceiveError::Blob(error)) => return Err(error.into()),
-                Err(error) => reasons.push(format!("node {member}: {error}")),
-            }
-        }
-        let reasons = if reasons.is_empty() { "none has it".into() } else { reasons.join("; ") };
-        Err(ShareError::Nowhere { hash, reasons })
-    }
-
-    /// Fetches from one member; false when it does not hold the blob. `begun` carries over what another has sent.
-    async fn fetch_from(
-        &self,
-        member: NodeId,
-        hash: Hash,
-        begun: &mut Option<(Manifest, usize, crate::blobs::Staged)>,
-    ) -> Result<bool, ReceiveError> {
-        let question = Question::Manifest(hash);
-        let Some(manifest): Option<Manifest> = self.0.peer.call(member, Protocol::Blobs, &question, ASK_WITHIN).await?
-        else {
-            return Ok(false);
-        };
-        if !manifest.is_sound() {
-            return Err(ReceiveError::WrongBytes(hash));
-        }
-        if begun.as_ref().is_none_or(|(known, ..)| *known != manifest) {
-            *begun = Some((manifest, 0, self.0.blobs.stage().await?));
-        }
-        let Some((manifest, done, staged)) = begun.as_mut() else {
-            return Ok(false);
-        };
-        let mut stream = self.0.peer.open(member, Protocol::Blobs).await?;
-        stream.write_frame(&Question::Pieces { hash, first: *done }).await?;
-        stream.finish()?;
-        if !stream.read_frame::<bool>().await? {
-            return Ok(false);
-        }
-        while *done < manifest.pieces.len() {
-            let piece = read_piece(&mut stream, hash, manifest, *done).await?;
-            staged.write(&piece).await?;
-            *done += 1;
-        }
-        match begun.take() {
-            Some((_, _, staged)) => store(staged, hash).await.map(|()| true),
-            None => Ok(false),
         }
     }
 
@@ -234,7 +228,7 @@ impl Sharing {
         if self.0.blobs.contains(hash) {
             holders.push(self.0.peer.id());
         }
-        for member in self.others(hash) {
+        for member in self.others(hash, &self.0.peer.members()) {
             let question = Question::Manifest(*hash);
             let answer = self.0.peer.call::<_, Option<Manifest>>(member, Protocol::Blobs, &question, ASK_WITHIN);
             if matches!(answer.await, Ok(Some(_))) {
@@ -243,67 +237,61 @@ impl Sharing {
         }
         holders
     }
-
-    /// Removes this node's blobs that are not in `keep` and were neither stored nor confirmed within `grace`. Returns
-    /// how many went.
-    pub async fn collect(&self, keep: &HashSet<Hash>, grace: Duration) -> Result<usize, BlobError> {
-        let blobs = self.0.blobs.clone();
-        let listed = blocking(move || blobs.list()).await?;
-        let limit = SystemTime::now().checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH);
-        let unneeded: Vec<Hash> = listed
-            .into_iter()
-            .filter(|(hash, _, confirmed)| !keep.contains(hash) && *confirmed < limit)
-            .map(|(hash, ..)| hash)
-            .collect();
-        let (blobs, count) = (self.0.blobs.clone(), unneeded.len());
-        blocking(move || unneeded.iter().try_for_each(|hash| blobs.remove(hash))).await?;
-        Ok(count)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::blobs::Allowance;
     use crate::peer::tests::peers;
 
-    struct Node {
-        _folder: tempfile::TempDir,
-        sharing: Sharing,
-        peer: Peer,
+    pub(super) struct Node {
+        pub(super) folder: tempfile::TempDir,
+        pub(super) sharing: Sharing,
+        pub(super) peer: Peer,
     }
 
-    fn nodes(count: u64) -> Vec<Node> {
-        peers(count)
-            .into_iter()
-            .map(|peer| {
-                let folder = tempfile::tempdir().unwrap();
-                let blobs = Blobs::open(folder.path(), 0).unwrap();
-                Node { sharing: Sharing::start(blobs, peer.clone()), peer, _folder: folder }
-            })
-            .collect()
+    fn start(peer: Peer, folder: tempfile::TempDir, allowance: Allowance) -> Node {
+        let blobs = Blobs::open(folder.path(), allowance).unwrap();
+        Node { sharing: Sharing::start(blobs, peer.clone()), peer, folder }
     }
 
-    async fn put(node: &Node, bytes: &[u8]) -> Hash {
-        let mut staged = node.sharing.blobs().stage().await.unwrap();
+    pub(super) fn nodes(count: u64) -> Vec<Node> {
+        let start = |peer| start(peer, tempfile::tempdir().unwrap(), Allowance::default());
+        peers(count).into_iter().map(start).collect()
+    }
+
+    pub(super) async fn put(node: &Node, bytes: &[u8]) -> Hash {
+        let mut staged = node.sharing.blobs().stage(0).await.unwrap();
         staged.write(bytes).await.unwrap();
         staged.commit().await.unwrap().0
+    }
+
+    fn flip_last(node: &Node, hash: &Hash) {
+        let path = node.sharing.blobs().path(hash);
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
     }
 
     #[tokio::test]
     async fn a_blob_is_spread_to_a_majority_and_fetched_by_the_rest() {
         let nodes = nodes(3);
         let bytes: Vec<u8> = (0..3_500_000u32).map(|at| (at / 7) as u8).collect();
-        let hash = put(&nodes[0], &bytes).await;
-        assert_eq!(nodes[0].sharing.spread(&hash).await.unwrap(), 2);
+        let (hash, empty) = (put(&nodes[0], &bytes).await, put(&nodes[0], b"").await);
+        nodes[0].sharing.spread(&[hash, empty]).await.unwrap();
         assert_eq!(nodes[1].sharing.holders(&hash).await.len(), 2);
         for node in &nodes {
             node.sharing.fetch(&hash).await.unwrap();
             assert_eq!(std::fs::read(node.sharing.blobs().path(&hash)).unwrap(), bytes);
         }
-        let empty = put(&nodes[0], b"").await;
         nodes[2].sharing.fetch(&empty).await.unwrap();
+        let never = nodes[0].sharing.spread(&[Hash::of(b"never stored")]).await;
+        assert!(matches!(never, Err(ShareError::Blob(BlobError::Missing(_)))));
     }
 
     #[tokio::test]
@@ -311,12 +299,38 @@ mod tests {
         let nodes = nodes(3);
         let hash = put(&nodes[0], b"song").await;
         nodes[1].peer.close().await;
-        assert_eq!(nodes[0].sharing.spread(&hash).await.unwrap(), 2);
+        nodes[0].sharing.spread(&[hash]).await.unwrap();
         nodes[2].peer.close().await;
         let lonely = put(&nodes[0], b"another").await;
-        let error = nodes[0].sharing.spread(&lonely).await.unwrap_err();
+        let error = nodes[0].sharing.spread(&[lonely]).await.unwrap_err();
         assert!(matches!(error, ShareError::NoMajority { stored: 1, needed: 2, .. }), "{error}");
         assert!(matches!(nodes[0].sharing.fetch(&Hash::of(b"?")).await, Err(ShareError::Nowhere { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_full_node_is_passed_over_and_a_full_majority_is_told() {
+        let quotas = [None, Some(100), None].into_iter();
+        let allowances = quotas.map(|quota| Allowance { reserve: 0, quota });
+        let nodes: Vec<Node> = peers(3)
+            .into_iter()
+            .zip(allowances)
+            .map(|(peer, allowance)| start(peer, tempfile::tempdir().unwrap(), allowance))
+            .collect();
+        // Whichever ranks first, it is the one with room that takes it.
+        for number in 0..8u8 {
+            let hash = put(&nodes[0], &[number; 101]).await;
+            nodes[0].sharing.spread(&[hash]).await.unwrap();
+            assert!(nodes[2].sharing.blobs().contains(&hash));
+        }
+        nodes[2].peer.close().await;
+        let hash = put(&nodes[0], &[9; 101]).await;
+        let error = nodes[0].sharing.spread(&[hash]).await.unwrap_err();
+        assert!(matches!(error, ShareError::Full { stored: 1, needed: 2 }), "{error}");
+        let fetched = nodes[1].sharing.fetch(&hash).await;
+        assert!(matches!(fetched, Err(ShareError::Blob(BlobError::Full))));
+        assert_eq!(std::fs::read_dir(nodes[1].folder.path().join("staging")).unwrap().count(), 0);
+        let small = put(&nodes[0], &[9; 100]).await;
+        nodes[0].sharing.spread(&[small]).await.unwrap();
     }
 
     #[tokio::test]
@@ -324,29 +338,41 @@ mod tests {
         let nodes = nodes(3);
         let hash = put(&nodes[0], &vec![5; 2_000_000]).await;
         put(&nodes[1], &vec![5; 2_000_000]).await;
-        let path = nodes[0].sharing.blobs().path(&hash);
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[1_999_999] = 6;
-        std::fs::write(&path, bytes).unwrap();
+        flip_last(&nodes[0], &hash);
         // Whichever is asked first, the bytes that arrive are right.
         nodes[2].sharing.fetch(&hash).await.unwrap();
         nodes[2].sharing.blobs().verify(&hash).await.unwrap();
         nodes[1].sharing.blobs().remove(&hash).unwrap();
         nodes[2].sharing.blobs().remove(&hash).unwrap();
         assert!(nodes[2].sharing.fetch(&hash).await.is_err());
-        assert!(nodes[2].sharing.blobs().list().unwrap().is_empty());
-        assert!(!path.exists());
+        assert!(nodes[2].sharing.blobs().names().unwrap().is_empty());
+        assert!(!nodes[0].sharing.blobs().contains(&hash));
     }
 
     #[tokio::test]
-    async fn only_what_nobody_needs_is_collected() {
-        let nodes = nodes(1);
-        let (needed, unneeded) = (put(&nodes[0], b"needed").await, put(&nodes[0], b"not").await);
-        let keep = HashSet::from([needed]);
-        let sharing = &nodes[0].sharing;
-        assert_eq!(sharing.collect(&keep, Duration::from_secs(600)).await.unwrap(), 0);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        assert_eq!(sharing.collect(&keep, Duration::ZERO).await.unwrap(), 1);
-        assert!(sharing.blobs().contains(&needed) && !sharing.blobs().contains(&unneeded));
+    async fn who_reads_a_file_by_name_gets_a_whole_one() {
+        let nodes = nodes(2);
+        let hash = put(&nodes[0], b"a song").await;
+        nodes[0].sharing.spread(&[hash]).await.unwrap();
+        flip_last(&nodes[0], &hash);
+        let path = nodes[0].sharing.whole(&hash).await.unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"a song");
+        // Where nobody has a right one, there is none.
+        flip_last(&nodes[0], &hash);
+        nodes[1].sharing.blobs().remove(&hash).unwrap();
+        assert!(nodes[0].sharing.whole(&hash).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_spread_is_confirmed_wherever_it_is_counted() {
+        let nodes = nodes(3);
+        let hash = put(&nodes[0], b"song").await;
+        nodes[0].sharing.spread(&[hash]).await.unwrap();
+        // The song is deleted; as every node begins to collect, it is uploaded again.
+        let began = Instant::now();
+        nodes[0].sharing.spread(&[hash]).await.unwrap();
+        let collect = |node: &Node| node.sharing.blobs().collect(&HashSet::new(), began, Duration::ZERO).unwrap();
+        assert_eq!(nodes.iter().map(collect).sum::<usize>(), 0);
+        assert_eq!(nodes.iter().filter(|node| node.sharing.blobs().contains(&hash)).count(), 2);
     }
 }

@@ -4,7 +4,10 @@
 //! | --- | --- | --- |
 //! | `Manifest` | the manifest, or none | |
 //! | `Pieces` | whether they come | the pieces from `first` on, as bare bytes |
-//! | `Push` | whether it is wanted | the sender's bytes; then `Stored` or `Refused` |
+//! | `Push` | whether it is wanted | the sender's bytes; then `Stored`, `Full` or `Refused` |
+//! | `Holds` | which of these are here | |
+//!
+//! A node of an earlier version breaks off at a question that it does not know, which is no answer.
 //!
 //! Bytes are verified piece by piece by whoever receives them, and before they are sent by whoever holds them.
 
@@ -27,6 +30,8 @@ pub(super) enum Question {
     Pieces { hash: Hash, first: usize },
     /// Here is a blob.
     Push { hash: Hash, manifest: Manifest },
+    /// Which of these blobs are there? Asking keeps none of them.
+    Holds(Vec<Hash>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +42,8 @@ pub(super) enum PushAnswer {
     Stored,
     /// It cannot be stored here.
     Refused(String),
+    /// There is no room for it here.
+    Full,
 }
 
 pub(super) struct BlobService(pub(super) Blobs);
@@ -54,12 +61,18 @@ impl Service for BlobService {
                 Question::Push { hash, manifest } => {
                     let answer = match receive(&blobs, &mut stream, hash, &manifest).await {
                         Ok(()) => PushAnswer::Stored,
+                        Err(ReceiveError::Blob(BlobError::Full)) => PushAnswer::Full,
                         Err(error) => {
                             tracing::warn!(%hash, from, %error, "a file was not taken");
                             PushAnswer::Refused(error.to_string())
                         }
                     };
                     stream.write_frame(&answer).await?;
+                }
+                Question::Holds(hashes) => {
+                    let held = blocking(move || Ok(hashes.iter().map(|hash| blobs.contains(hash)).collect::<Vec<_>>()));
+                    let held = held.await.map_err(|error| PeerError::Refused(error.to_string()))?;
+                    stream.write_frame(&held).await?;
                 }
             }
             stream.finish()
@@ -70,7 +83,7 @@ impl Service for BlobService {
 /// The manifest of a blob that is here, which is then kept from collection for another while.
 async fn held(blobs: &Blobs, hash: Hash) -> Result<Manifest, BlobError> {
     let blobs = blobs.clone();
-    blocking(move || if blobs.touch(&hash)? { blobs.manifest(&hash) } else { Err(BlobError::Missing(hash)) }).await
+    blocking(move || if blobs.confirm(&hash) { blobs.manifest(&hash) } else { Err(BlobError::Missing(hash)) }).await
 }
 
 async fn send_pieces(blobs: &Blobs, stream: &mut Stream, hash: Hash, first: usize) -> Result<(), PeerError> {
@@ -116,14 +129,14 @@ pub enum ReceiveError {
 }
 
 async fn receive(blobs: &Blobs, stream: &mut Stream, hash: Hash, manifest: &Manifest) -> Result<(), ReceiveError> {
-    let keeper = blobs.clone();
-    if blocking(move || keeper.touch(&hash)).await? {
-        return Ok(());
-    }
     if !manifest.is_sound() {
         return Err(ReceiveError::WrongBytes(hash));
     }
-    let mut staged = blobs.stage().await?;
+    // A copy that lost its end is no copy; `held` has then set it aside.
+    if held(blobs, hash).await.is_ok() {
+        return Ok(());
+    }
+    let mut staged = blobs.stage(manifest.length).await?;
     stream.write_frame(&PushAnswer::Wanted).await?;
     for index in 0..manifest.pieces.len() {
         staged.write(&read_piece(stream, hash, manifest, index).await?).await?;

@@ -35,8 +35,36 @@ pub struct NodeReport {
     pub blobs: u64,
     /// Their bytes.
     pub blob_bytes: u64,
-    /// Bytes free on its disk for more.
+    /// Bytes of files that it still takes: what its disk has free beyond the reserve, within its quota.
     pub free_bytes: u64,
+    /// The most bytes of files that it may hold; null is as many as its disk takes.
+    pub quota_bytes: Option<u64>,
+    /// Files that it has found damaged and set aside since it started.
+    pub damaged: u64,
+    /// Files of which it found fewer copies than make a majority when it last looked.
+    pub short: u64,
+    /// Those of them of which it is to take a copy and has not yet.
+    pub missing: u64,
+    /// What it does beside its tasks.
+    pub loops: Vec<LoopReport>,
+}
+
+/// What one of a node's loops does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct LoopReport {
+    /// Which: `repair`, `scrub` or `collect`.
+    pub name: String,
+    /// What it does just now; null while it rests.
+    pub doing: Option<String>,
+    /// How far it is with that.
+    pub done: u64,
+    /// Of how much.
+    pub total: u64,
+    /// Bytes that it has moved or read for that.
+    pub bytes: u64,
+    /// What went wrong last, until it goes well again.
+    pub error: Option<String>,
 }
 
 /// The way tasks take to the workers.

@@ -19,7 +19,7 @@ use raft::View;
 use raft::state::{JobState, Song, Stems};
 use serde::Deserialize;
 use storage::blobs::{BlobError, Hash, Manifest, PIECE};
-use storage::sharing::Sharing;
+use storage::sharing::{ShareError, Sharing};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
@@ -30,6 +30,9 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::error::ApiError;
 use crate::ranges::{Selection, if_range_holds, match_hits, none_match_hits, select};
+
+/// Bytes that a frame takes while a file is converted: two decoded samples, and what is made of them.
+const BYTES_A_FRAME: u64 = 12;
 
 /// How a file should be offered.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -99,7 +102,8 @@ pub(crate) async fn file(
     let (source, tag) = match found {
         Found::Blob(hash) => (Source::Blob(hash), hash.to_string()),
         Found::Converted { from, extension } => {
-            (Source::Made(convert(&state, from, extension, format).await?), format!("{from}-{format}"))
+            let made = convert(&state, from, extension, format, song.frames).await?;
+            (Source::Made(made), format!("{from}-{format}"))
         }
     };
     let name = if part == "song" { song.title } else { format!("{} - {part}", song.title) };
@@ -191,13 +195,19 @@ fn no_part(song: &Song, stems: Option<&Stems>, file: &str) -> ApiError {
     ))
 }
 
-/// A file in another format, made once.
-async fn convert(state: &State, from: Hash, extension: String, format: &str) -> Result<PathBuf, ApiError> {
-    let sharing = &state.app.sharing;
-    sharing.fetch(&from).await?;
-    let (path, to) = (sharing.blobs().path(&from), format.to_owned());
+/// A file in another format, made once, of a song this long.
+async fn convert(state: &State, from: Hash, extension: String, format: &str, frames: u64) -> Result<PathBuf, ApiError> {
     let name = format!("made-{from}.{format}");
-    state.cache.get(&name, move |half| convert_here(&path, &extension, half, &to)).await
+    if let Some(made) = state.cache.kept(&name).await {
+        return Ok(made);
+    }
+    let sharing = &state.app.sharing;
+    let (path, to, blobs) = (sharing.whole(&from).await?, format.to_owned(), sharing.blobs().clone());
+    let make = move |half: &FilePath| {
+        blobs.expect_room(frames.saturating_mul(BYTES_A_FRAME))?;
+        convert_here(&path, &extension, half, &to)
+    };
+    state.cache.get(&name, make).await
 }
 
 fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Result<(), ApiError> {
@@ -341,19 +351,34 @@ fn content_type(format: &str) -> &'static str {
     }
 }
 
+/// A blob, on this node's disk or handed through from another's.
+#[derive(Clone)]
+struct Blob {
+    sharing: Sharing,
+    hash: Hash,
+    manifest: Arc<Manifest>,
+    here: bool,
+}
+
 /// A file whose length is known.
 enum Opened {
-    Blob { sharing: Sharing, hash: Hash, manifest: Arc<Manifest> },
+    Blob(Blob),
     Made { file: tokio::fs::File, length: u64 },
 }
 
 async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
     match source {
         Source::Blob(hash) => {
-            sharing.fetch(hash).await?;
-            let (blobs, wanted) = (sharing.blobs().clone(), *hash);
-            let manifest = crate::blocking("reading a manifest", move || blobs.manifest(&wanted)).await??;
-            Ok(Opened::Blob { sharing: sharing.clone(), hash: *hash, manifest: Arc::new(manifest) })
+            let (manifest, here) = match sharing.fetch(hash).await {
+                Ok(()) => {
+                    let (blobs, wanted) = (sharing.blobs().clone(), *hash);
+                    (crate::blocking("reading a manifest", move || blobs.manifest(&wanted)).await??, true)
+                }
+                // What this node has no room for it hands through.
+                Err(ShareError::Blob(BlobError::Full)) => (sharing.manifest_elsewhere(hash).await?, false),
+                Err(error) => return Err(error.into()),
+            };
+            Ok(Opened::Blob(Blob { sharing: sharing.clone(), hash: *hash, manifest: Arc::new(manifest), here }))
         }
         Source::Made(path) => {
             let opening = async {
@@ -369,7 +394,7 @@ async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
 impl Opened {
     fn length(&self) -> u64 {
         match self {
-            Self::Blob { manifest, .. } => manifest.length,
+            Self::Blob(blob) => blob.manifest.length,
             Self::Made { length, .. } => *length,
         }
     }
@@ -381,19 +406,19 @@ impl Opened {
                 file.seek(io::SeekFrom::Start(first)).await.map_err(|error| ApiError::io("reading a file", &error))?;
                 Ok(Body::from_stream(ReaderStream::with_capacity(file.take(end - first), 64 << 10)))
             }
-            Self::Blob { sharing, hash, manifest } => {
+            Self::Blob(blob) => {
                 if first == end {
                     return Ok(Body::empty());
                 }
-                let beginning = piece(&sharing, hash, &manifest, first, end).await?;
+                let beginning = blob.bytes(first, end).await?;
                 let at = first + beginning.len() as u64;
                 let rest = stream::unfold(at, move |at| {
-                    let (sharing, manifest) = (sharing.clone(), Arc::clone(&manifest));
+                    let blob = blob.clone();
                     async move {
                         if at >= end {
                             return None;
                         }
-                        match piece(&sharing, hash, &manifest, at, end).await {
+                        match blob.bytes(at, end).await {
                             Ok(bytes) => {
                                 let next = at + bytes.len() as u64;
                                 Some((Ok(bytes), next))
@@ -410,27 +435,39 @@ impl Opened {
     }
 }
 
-/// The verified bytes from `at` to the end of their piece, or to `end`.
-async fn piece(sharing: &Sharing, hash: Hash, manifest: &Arc<Manifest>, at: u64, end: u64) -> Result<Bytes, ApiError> {
-    let index = usize::try_from(at / PIECE).unwrap_or(usize::MAX);
-    let read = async || {
-        let (blobs, manifest) = (sharing.blobs().clone(), Arc::clone(manifest));
-        crate::blocking("reading a file", move || blobs.piece(&hash, &manifest, index)).await
-    };
-    let bytes = match read().await? {
-        Err(BlobError::Corrupt(_) | BlobError::Missing(_)) => {
-            sharing.fetch(&hash).await?;
-            read().await??
+impl Blob {
+    /// The verified bytes from `at` to the end of their piece, or to `end`.
+    async fn bytes(&self, at: u64, end: u64) -> Result<Bytes, ApiError> {
+        let index = usize::try_from(at / PIECE).unwrap_or(usize::MAX);
+        let bytes = if self.here {
+            match self.read(index).await? {
+                Err(BlobError::Corrupt(_) | BlobError::Missing(_)) => match self.sharing.fetch(&self.hash).await {
+                    Ok(()) => self.read(index).await??,
+                    Err(ShareError::Blob(BlobError::Full)) => self.elsewhere(index).await?,
+                    Err(error) => return Err(error.into()),
+                },
+                read => read?,
+            }
+        } else {
+            self.elsewhere(index).await?
+        };
+        let start = index as u64 * PIECE;
+        let from = usize::try_from(at - start).unwrap_or(usize::MAX).min(bytes.len());
+        let to = usize::try_from(end - start).unwrap_or(usize::MAX).min(bytes.len());
+        if from >= to {
+            return Err(ApiError::Internal("reading a file that is shorter than it should be".into()));
         }
-        read => read?,
-    };
-    let start = index as u64 * PIECE;
-    let from = usize::try_from(at - start).unwrap_or(usize::MAX).min(bytes.len());
-    let to = usize::try_from(end - start).unwrap_or(usize::MAX).min(bytes.len());
-    if from >= to {
-        return Err(ApiError::Internal("reading a file that is shorter than it should be".into()));
+        Ok(Bytes::from(bytes).slice(from..to))
     }
-    Ok(Bytes::from(bytes).slice(from..to))
+
+    async fn elsewhere(&self, index: usize) -> Result<Vec<u8>, ShareError> {
+        self.sharing.piece_elsewhere(&self.hash, &self.manifest, index).await
+    }
+
+    async fn read(&self, index: usize) -> Result<Result<Vec<u8>, BlobError>, ApiError> {
+        let (blobs, manifest, hash) = (self.sharing.blobs().clone(), Arc::clone(&self.manifest), self.hash);
+        crate::blocking("reading a file", move || blobs.piece(&hash, &manifest, index)).await
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Mixes: weighted sums of a song's stems, made when they are asked for and kept for a while.
 
 use std::collections::BTreeMap;
+use std::path::{Path as FilePath, PathBuf};
 
 use axum::extract::{Path, Query, rejection::QueryRejection};
 use axum::http::{HeaderMap, Method};
@@ -94,17 +95,30 @@ pub(crate) async fn mix(
         inputs.truncate(1);
     }
     let tag = tag_of(&inputs);
-    for (_, hash, _) in &inputs {
-        state.app.sharing.fetch(hash).await?;
-    }
-    let blobs = state.app.sharing.blobs();
-    let files: Vec<_> = inputs.iter().map(|(_, hash, weight)| (blobs.path(hash), *weight)).collect();
-    let made =
-        state.cache.get(&format!("mix-{tag}.mp3"), move |half| Ok(inference::mix::mix_mp3(&files, half)?)).await?;
+    let name = format!("mix-{tag}.mp3");
+    let made = match state.cache.kept(&name).await {
+        Some(made) => made,
+        None => make(&state, &name, &inputs).await?,
+    };
     let heard: Vec<&str> = inputs.iter().map(|(stem, _, _)| stem.as_str()).collect();
     let name = format!("{title} - {}", heard.join(" + "));
     let served = Served { source: Source::Made(made), tag, format: "mp3".into(), name, download };
     serve(&state.app.sharing, served, &method, &headers).await
+}
+
+/// Makes a mix of stems that are here, whole and undamaged.
+async fn make(state: &State, name: &str, inputs: &[(String, Hash, f32)]) -> Result<PathBuf, ApiError> {
+    let sharing = &state.app.sharing;
+    let mut files = Vec::new();
+    for (_, hash, weight) in inputs {
+        files.push((sharing.whole(hash).await?, *weight));
+    }
+    let blobs = sharing.blobs().clone();
+    let make = move |half: &FilePath| {
+        blobs.expect_room(0)?;
+        Ok(inference::mix::mix_mp3(&files, half)?)
+    };
+    state.cache.get(name, make).await
 }
 
 fn parse(query: &[(String, String)]) -> Result<Asked, ApiError> {

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn pages_have_sensible_sizes() {
         for (asked, given) in [(None, 50), (Some(0), 1), (Some(7), 7), (Some(1_000_000), 200)] {
-            assert_eq!(Page { before: None, limit: asked }.limit(), given);
+            assert_eq!(Page { before: None, limit: asked, stale: false }.limit(), given);
         }
     }
 }

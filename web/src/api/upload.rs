@@ -81,7 +81,7 @@ pub(crate) struct UploadForm {
         (status = 422, description = "Empty, damaged or cut off, too long, or its title is", body = Answer<Empty>),
         (status = 429, description = "The user has too many open jobs", body = Answer<Empty>),
         (status = 503, description = "No majority of the nodes answers, or too many uploads", body = Answer<Empty>),
-        (status = 507, description = "The disk is full", body = Answer<Empty>),
+        (status = 507, description = "This node has no room for it, or too few others have", body = Answer<Empty>),
     )
 )]
 pub(crate) async fn upload(state: State, request: Request) -> Result<Answer<SongData>, ApiError> {
@@ -125,17 +125,20 @@ async fn add(state: &State, received: Received, owner: String) -> Result<Answer<
     let (asked, formats, whose) = (model.clone(), received.formats.clone(), owner.clone());
     let limit = app.limits.jobs_per_user;
     state.read(move |view| Ok(view.would_take(&hash, &asked, &formats, &whose, limit)?)).await??;
-    app.sharing.spread(&hash).await?;
+    let mut hashes = vec![hash];
     let cover = match cover {
         None => None,
         Some(cover) => {
-            let mut staged = app.sharing.blobs().stage().await?;
+            let mut staged = app.sharing.blobs().stage(cover.bytes.len() as u64).await?;
             staged.write(&cover.bytes).await?;
             let (hash, _) = staged.commit().await?;
-            app.sharing.spread(&hash).await?;
+            hashes.push(hash);
             Some(Cover { hash, mime: cover.mime.into() })
         }
     };
+    // Last before the proposal: what is confirmed now outlasts any collection until that has committed, also where an
+    // older song with this file is being deleted.
+    app.sharing.spread(&hashes).await?;
     let given = received.title.or(tags.title).map(|title| tidy(&title).chars().take(TITLE_CHARACTERS).collect());
     let title = given.filter(|title: &String| !title.is_empty());
     let title = title.unwrap_or_else(|| title_of(received.file_name.as_deref()));
@@ -265,11 +268,20 @@ impl Incoming {
             }
             return Err(ApiError::TooLarge { limit: self.limit });
         }
-        let read = self.form(blobs).await;
+        let read = match self.expect_room(blobs, announced).await {
+            Ok(()) => self.form(blobs).await,
+            Err(full) => Err(full),
+        };
         if read.is_err() && self.verdict.0.load(Ordering::Relaxed) != Verdict::IDLE {
             self.drain().await;
         }
         read
+    }
+
+    /// Refuses before the first byte what would be refused before the last.
+    async fn expect_room(&self, blobs: &Blobs, announced: Option<u64>) -> Result<(), ApiError> {
+        let (blobs, file) = (blobs.clone(), announced.unwrap_or(0).saturating_sub(FORM_BYTES));
+        Ok(crate::blocking("looking for room", move || blobs.expect_room(file)).await??)
     }
 
     async fn form(&self, blobs: &Blobs) -> Result<Received, ApiError> {
@@ -345,7 +357,7 @@ impl Incoming {
     }
 
     async fn file(&self, field: &mut Field<'_>, blobs: &Blobs) -> Result<Staged, ApiError> {
-        let mut staged = blobs.stage().await?;
+        let mut staged = blobs.stage(0).await?;
         let mut gathered = Vec::with_capacity(GATHERED);
         while let Some(chunk) = field.chunk().await.map_err(|error| self.broken(&error))? {
             if staged.len() + (gathered.len() + chunk.len()) as u64 > self.limit {
@@ -442,6 +454,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use axum::http::StatusCode;
+    use storage::blobs::Allowance;
     use tempfile::TempDir;
 
     use super::*;
@@ -471,7 +484,7 @@ mod tests {
     }
 
     async fn receive(folder: &TempDir, request: Request) -> Result<Received, ApiError> {
-        let blobs = Blobs::open(folder.path(), 0).unwrap();
+        let blobs = Blobs::open(folder.path(), Allowance::default()).unwrap();
         Incoming::new(request, LIMIT).receive(&blobs).await
     }
 

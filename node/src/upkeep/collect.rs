@@ -1,0 +1,46 @@
+//! Removing what nothing refers to: files of songs that are gone, and staged files of uploads that broke off.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::worker::{Activity, Next, Worker};
+use super::{Means, Settings};
+
+/// How often unneeded files are looked for.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Removes unneeded files.
+pub(super) struct Collect {
+    means: Means,
+    grace: Duration,
+}
+
+impl Collect {
+    pub(super) fn new(means: Means, settings: &Settings) -> Self {
+        Self { means, grace: settings.grace }
+    }
+}
+
+impl Worker for Collect {
+    const TRANQUILLITY: u32 = 1;
+
+    async fn step(&mut self, activity: &Activity) -> Result<Next> {
+        let blobs = self.means.sharing.blobs().clone();
+        let seen = Instant::now();
+        // Only a linearizable read may decide that nothing refers to a file.
+        let view = self.means.cluster.read().await?;
+        let grace = self.grace;
+        let work = move || {
+            let swept = blobs.sweep()?;
+            let removed = blobs.collect(&view.references()?, seen, grace)?;
+            Ok::<_, anyhow::Error>((swept, removed))
+        };
+        let (swept, removed) = tokio::task::spawn_blocking(work).await??;
+        if swept + removed > 0 {
+            tracing::info!(removed, swept, "files that nothing needs were removed");
+        }
+        activity.well();
+        Ok(Next::Rest(EVERY.min(self.grace.max(Duration::from_secs(1)))))
+    }
+}

@@ -1,0 +1,97 @@
+//! The loops that a node runs beside its work: telling the others what it does, and looking after its files.
+
+mod collect;
+mod repair;
+mod report;
+mod scrub;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use raft::Cluster;
+use storage::peer::Peer;
+use storage::sharing::Sharing;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use web::api::cluster::LoopReport;
+
+use crate::reports::Reports;
+use collect::Collect;
+use repair::Repair;
+pub(crate) use report::report;
+use scrub::Scrubbing;
+use worker::{Activity, run};
+
+/// What the loops are told.
+pub(crate) struct Settings {
+    /// How long a node may be away before the others make up for its copies, and how often copies are counted.
+    pub repair_after: Duration,
+    /// How long a scrub takes to read every file.
+    pub scrub: Duration,
+    /// How long a file that nothing refers to is kept.
+    pub grace: Duration,
+    /// Where the scrub notes how far it is.
+    pub scrub_mark: std::path::PathBuf,
+}
+
+/// What the loops work with.
+#[derive(Clone)]
+pub(crate) struct Means {
+    /// The state.
+    pub cluster: Cluster,
+    /// The other nodes.
+    pub peer: Peer,
+    /// The files.
+    pub sharing: Sharing,
+    /// What the other nodes say of themselves.
+    pub reports: Arc<Reports>,
+}
+
+/// What the loops do, for whoever wants to see it.
+#[derive(Default)]
+pub(crate) struct Upkeep {
+    repair: Activity,
+    scrub: Activity,
+    collect: Activity,
+    /// Files with too few copies.
+    short: AtomicU64,
+    /// Those of which this node is to take one.
+    missing: AtomicU64,
+}
+
+impl Upkeep {
+    /// Begins to look after this node's files, until `stop`.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        means: &Means,
+        settings: &Settings,
+        loops: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let repair = Repair::new(means.clone(), Arc::clone(self), settings);
+        let scrub = Scrubbing::new(means.clone(), settings);
+        let collect = Collect::new(means.clone(), settings);
+        loops.spawn(run(repair, self.repair.clone(), stop.clone()));
+        loops.spawn(run(scrub, self.scrub.clone(), stop.clone()));
+        loops.spawn(run(collect, self.collect.clone(), stop.clone()));
+    }
+
+    /// What each loop does now.
+    pub(crate) fn loops(&self) -> Vec<LoopReport> {
+        let named = [("repair", &self.repair), ("scrub", &self.scrub), ("collect", &self.collect)];
+        named.map(|(name, activity)| activity.report(name)).into()
+    }
+
+    /// Files with fewer copies than make a majority, and those of them of which this node is to take one, as of the
+    /// last look.
+    pub(crate) fn copies(&self) -> (u64, u64) {
+        (self.short.load(Ordering::Relaxed), self.missing.load(Ordering::Relaxed))
+    }
+
+    fn set_copies(&self, short: u64, missing: u64) {
+        self.short.store(short, Ordering::Relaxed);
+        self.missing.store(missing, Ordering::Relaxed);
+    }
+}
