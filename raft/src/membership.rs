@@ -71,18 +71,17 @@ impl Cluster {
                 if !known.contains_key(&node) {
                     return Err(Obstacle::NoMember(node));
                 }
-                if voters.len() == 1 && voters.contains(&node) {
-                    return Err(Obstacle::Last(node));
-                }
+                self.majority_without(&known, &voters, node).await?;
                 self.retire(node, level).await
             }
             Change::Leave { node } => {
                 if !known.contains_key(&node) {
                     return Err(Obstacle::NoMember(node));
                 }
+                // Before it is marked: a node that cannot go should not be left half gone.
+                self.majority_without(&known, &voters, node).await?;
                 self.retire(node, level).await?;
                 if voters.contains(&node) {
-                    self.majority_without(&known, &voters, node).await?;
                     self.commit(ChangeMembers::RemoveVoters([node].into())).await
                 } else {
                     self.commit(ChangeMembers::RemoveNodes([node].into())).await

@@ -138,6 +138,7 @@ async fn what_would_hurt_the_cluster_is_refused() {
     nodes.pop().unwrap().stop().await;
     let few = nodes[0].cluster.change(Change::Leave { node: 1 }).await.unwrap();
     assert_eq!(few, Err(Obstacle::NoMajorityLeft { alive: 1, members: 2 }));
+    assert!(nodes[0].cluster.read().await.unwrap().retired().unwrap().is_empty(), "it is not half gone either");
     add_song(&nodes[1], "still there").await;
     assert_eq!(titles(&nodes[0]).await, ["still there", "kept"]);
 }
