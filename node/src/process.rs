@@ -123,7 +123,13 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
             reset: Arc::clone(&reset),
         }),
     );
-    let operator = OperatorService { cluster: cluster.clone(), reports: Arc::clone(&reports) };
+    let operator = OperatorService {
+        cluster: cluster.clone(),
+        peer: peer.clone(),
+        reports: Arc::clone(&reports),
+        reset: Arc::clone(&reset),
+        broker: broker.clone(),
+    };
     peer.serve(Protocol::Operator, Arc::new(operator));
     loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));
     loops.spawn(upkeep::report(Arc::clone(&reports), peer.clone(), stopping.clone()));
@@ -154,7 +160,6 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         samples: Samples::open(cache.join("samples")).context("the cache folder")?,
         scratch: emptied(cache.join("scratch")).context("the cache folder")?,
     };
-    loops.spawn(reset_on_signal(Arc::clone(&reset), peer.clone(), broker.clone(), stopping.clone()));
     let workers = Workers {
         cluster: cluster.clone(),
         peer: peer.clone(),
@@ -234,28 +239,6 @@ fn emptied(folder: std::path::PathBuf) -> std::io::Result<std::path::PathBuf> {
     }
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
-}
-
-/// Resets the workers of all nodes whenever this process gets SIGUSR1: who may signal a node may stop it as well.
-async fn reset_on_signal(reset: Arc<Reset>, peer: Peer, broker: Option<Broker>, stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut asked = match signal(SignalKind::user_defined1()) {
-        Ok(asked) => asked,
-        Err(error) => {
-            tracing::error!(%error, "SIGUSR1 cannot be caught");
-            return;
-        }
-    };
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            Some(()) = asked.recv() => {}
-        }
-        let silent = reset.everywhere(&peer, broker.as_ref()).await;
-        if !silent.is_empty() {
-            tracing::warn!(nodes = ?silent, "these nodes did not answer to the reset");
-        }
-    }
 }
 
 async fn stop_signal() {

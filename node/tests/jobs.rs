@@ -167,11 +167,11 @@ async fn a_message_to_the_reset_exchange_drops_all_running_work() {
 }
 
 #[tokio::test]
-async fn a_signal_to_one_node_resets_all_without_a_broker() {
+async fn the_operator_resets_all_without_a_broker() {
     let _turn = turn().await;
-    let mut cluster = three_nodes(None, LONG_TASKS).await;
+    let cluster = three_nodes(None, LONG_TASKS).await;
     let songs = three_at_work(&cluster, 70).await;
-    cluster.process(1).signal(rustix::process::Signal::USR1);
+    cluster.operate(None, &["reset"]);
     handed_back(&cluster, &songs).await;
 }
 

@@ -4,33 +4,9 @@
 
 mod harness;
 
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use harness::{Cluster, song, turn, wait_for};
-
-/// Runs one of the operator's commands; `node` is left out for those that are about no node.
-fn operate(cluster: &Cluster, node: Option<u64>, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
-    command.arg("--cluster").arg(cluster.folder.path().join("cluster.toml"));
-    if let Some(node) = node {
-        command.args(["--id", &node.to_string()]);
-    }
-    command.args(words).output().unwrap()
-}
-
-fn succeed(cluster: &Cluster, node: Option<u64>, words: &[&str]) -> String {
-    let output = operate(cluster, node, words);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn refusal(cluster: &Cluster, node: Option<u64>, words: &[&str]) -> String {
-    let output = operate(cluster, node, words);
-    assert!(!output.status.success(), "{words:?} should have been refused");
-    String::from_utf8(output.stderr).unwrap()
-}
 
 #[tokio::test]
 async fn a_cluster_grows_and_shrinks_while_songs_are_separated() {
@@ -39,14 +15,14 @@ async fn a_cluster_grows_and_shrinks_while_songs_are_separated() {
     let before = cluster.upload(0, "before", &song(20, 1)).await;
     cluster.add_node(3);
     cluster.run(3);
-    succeed(&cluster, Some(3), &["join"]);
+    cluster.operate(Some(3), &["join"]);
     cluster.ready(3).await;
     let meanwhile = cluster.upload(3, "meanwhile", &song(20, 2)).await;
-    let status = succeed(&cluster, None, &["status"]);
+    let status = cluster.operate(None, &["status"]);
     assert!(status.contains("4 of 4 members answer"), "{status}");
 
     // One that has served from the beginning leaves, and takes no file with it.
-    succeed(&cluster, Some(0), &["leave"]);
+    cluster.operate(Some(0), &["leave"]);
     assert!(cluster.process(0).wait(Duration::from_secs(60)).expect("the node that left ends").success());
     for song in [&before, &meanwhile] {
         cluster.split(3, song).await;
@@ -58,10 +34,10 @@ async fn a_cluster_grows_and_shrinks_while_songs_are_separated() {
     assert!(log.contains("has left its cluster"), "{log}");
 
     // Its number is used up, and of three one more may go only while the others answer.
-    let used = refusal(&cluster, Some(0), &["join"]);
+    let used = cluster.refused(Some(0), &["join"]);
     assert!(used.contains("not used again"), "{used}");
     cluster.kill(2);
-    let few = refusal(&cluster, Some(1), &["leave", "--force"]);
+    let few = cluster.refused(Some(1), &["leave", "--force"]);
     assert!(few.contains("no majority"), "{few}");
     cluster.upload(1, "after", &song(20, 3)).await;
 }
@@ -81,7 +57,7 @@ async fn a_lost_disk_is_replaced_by_a_node_with_a_new_number() {
 
     cluster.add_node(5);
     cluster.run(5);
-    succeed(&cluster, Some(5), &["join", "--replace", "2"]);
+    cluster.operate(Some(5), &["join", "--replace", "2"]);
     cluster.ready(5).await;
     // With another one gone, the new one is half of the majority, and has what the song needs.
     wait_for("two copies of everything", async || {
@@ -105,10 +81,10 @@ async fn a_backup_becomes_a_new_cluster() {
     cluster.split(1, &first).await;
     let folder = cluster.folder.path().join("backup");
     let folder = folder.to_str().unwrap().to_owned();
-    succeed(&cluster, None, &["backup", &folder]);
+    cluster.operate(None, &["backup", &folder]);
     let second = cluster.upload(1, "second", &song(20, 2)).await;
     cluster.split(1, &second).await;
-    succeed(&cluster, None, &["backup", &folder]);
+    cluster.operate(None, &["backup", &folder]);
     let bytes = cluster.part(2, &second, "vocals.wav").await;
     for id in 0..3 {
         cluster.kill(id);
@@ -118,16 +94,16 @@ async fn a_backup_becomes_a_new_cluster() {
         )
         .unwrap();
     }
-    let incomplete = refusal(&cluster, Some(1), &["restore", "/nowhere"]);
+    let incomplete = cluster.refused(Some(1), &["restore", "/nowhere"]);
     assert!(incomplete.contains("no complete backup"), "{incomplete}");
-    succeed(&cluster, Some(1), &["restore", &folder]);
-    let again = refusal(&cluster, Some(1), &["restore", &folder]);
+    cluster.operate(Some(1), &["restore", &folder]);
+    let again = cluster.refused(Some(1), &["restore", &folder]);
     assert!(again.contains("holds a node already"), "{again}");
     cluster.run(1);
     cluster.ready(1).await;
     for id in [0, 2] {
         cluster.run(id);
-        succeed(&cluster, Some(id), &["join"]);
+        cluster.operate(Some(id), &["join"]);
         cluster.ready(id).await;
     }
     let songs = cluster.data(2, "/songs").await.unwrap();

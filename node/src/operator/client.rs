@@ -80,6 +80,14 @@ impl Client {
         }
     }
 
+    /// Has all running work dropped, and returns the nodes that did not answer.
+    pub(crate) async fn reset(&self) -> Result<Vec<NodeId>> {
+        match self.ask(&Call::Reset).await?.0 {
+            Reply::DoneBut(silent) => Ok(silent),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// The cluster as some node sees it. Members that the cluster file does not name are known from then on.
     pub(crate) async fn overview(&self) -> Result<Overview> {
         match self.ask(&Call::Overview).await?.0 {

@@ -40,6 +40,8 @@ pub(crate) enum Action {
         #[arg(long)]
         force: bool,
     },
+    /// Makes every worker drop what it is doing. Nothing is lost and nothing counts as failed: the tasks begin anew.
+    Reset,
     /// Copies the cluster's state and all its files to a folder. Into the same folder again, it copies what is new.
     Backup {
         /// The folder.
@@ -67,6 +69,13 @@ pub(crate) fn run(action: Action, file: &Path, id: Option<NodeId>) -> Result<()>
                 membership::leave(&Client::new(&Configuration::read_any(file)?).await?, node, force).await
             }
             Action::Status { json } => status::show(&Client::new(&Configuration::read_any(file)?).await?, json).await,
+            Action::Reset => {
+                let silent = Client::new(&Configuration::read_any(file)?).await?.reset().await?;
+                for node in silent {
+                    eprintln!("node {node} did not answer; it has heard through the broker, or works on nothing");
+                }
+                Ok(())
+            }
             Action::Backup { folder } => {
                 backup::make(&Client::new(&Configuration::read_any(file)?).await?, &folder).await
             }

@@ -3,6 +3,7 @@
 use raft::archive::At;
 use raft::{Change, Status};
 use serde::{Deserialize, Serialize};
+use storage::NodeId;
 use web::api::cluster::{BrokerReport, NodeReport};
 
 /// A question.
@@ -14,6 +15,8 @@ pub(crate) enum Call {
     Change(Change),
     /// Write down the state and send it.
     Archive,
+    /// Drop all running work, at every node.
+    Reset,
 }
 
 /// The cluster as a node sees it.
@@ -34,6 +37,8 @@ pub(crate) enum Reply {
     Overview(Box<Overview>),
     /// It is done.
     Done,
+    /// It is done, but these nodes did not answer.
+    DoneBut(Vec<NodeId>),
     /// It is not done.
     Refused {
         /// Why.

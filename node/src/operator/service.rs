@@ -4,24 +4,33 @@ use std::sync::Arc;
 
 use raft::Cluster;
 use storage::NodeId;
-use storage::peer::{PeerError, ServeFuture, Service, Stream};
+use storage::peer::{Peer, PeerError, ServeFuture, Service, Stream};
 use tokio::io::AsyncWriteExt;
 use web::Nodes;
 
 use super::protocol::{Call, Overview, Reply};
 use crate::reports::Reports;
+use crate::work::broker::Broker;
+use crate::work::reset::Reset;
 
 /// Answers the operator.
 pub(crate) struct OperatorService {
     /// The cluster.
     pub cluster: Cluster,
+    /// The other nodes.
+    pub peer: Peer,
     /// What the nodes say of themselves.
     pub reports: Arc<Reports>,
+    /// Drops running work.
+    pub reset: Arc<Reset>,
+    /// The broker, if there is one.
+    pub broker: Option<Broker>,
 }
 
 impl Service for OperatorService {
     fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
         let (cluster, reports) = (self.cluster.clone(), Arc::clone(&self.reports));
+        let (peer, reset, broker) = (self.peer.clone(), Arc::clone(&self.reset), self.broker.clone());
         Box::pin(async move {
             match stream.read_frame::<Call>().await? {
                 Call::Overview => {
@@ -39,6 +48,10 @@ impl Service for OperatorService {
                         Err(error) => refused(&error),
                     };
                     stream.write_frame(&reply).await?;
+                }
+                Call::Reset => {
+                    let silent = reset.everywhere(&peer, broker.as_ref()).await;
+                    stream.write_frame(&Reply::DoneBut(silent)).await?;
                 }
                 Call::Archive => send_archive(&cluster, &mut stream).await?,
             }

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -282,6 +282,30 @@ impl Cluster {
         for id in &nodes {
             self.ready(*id).await;
         }
+    }
+
+    fn command(&self, node: Option<u64>, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+        command.arg("--cluster").arg(self.folder.path().join("cluster.toml"));
+        if let Some(node) = node {
+            command.args(["--id", &node.to_string()]);
+        }
+        command.args(words).output().unwrap()
+    }
+
+    /// Gives one of the operator's commands, and returns what it prints.
+    pub(crate) fn operate(&self, node: Option<u64>, words: &[&str]) -> String {
+        let output = self.command(node, words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Gives one of the operator's commands, which is refused, and returns why.
+    pub(crate) fn refused(&self, node: Option<u64>, words: &[&str]) -> String {
+        let output = self.command(node, words);
+        assert!(!output.status.success(), "{words:?} should have been refused");
+        String::from_utf8(output.stderr).unwrap()
     }
 
     pub(crate) fn url(&self, id: u64, path: &str) -> String {
