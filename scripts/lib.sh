@@ -399,3 +399,45 @@ upload() {
 
 # leader ID: who leads, as this node sees it.
 leader() { ask "$1" /cluster '.data.leader'; }
+
+# keep_busy FOLDER: has every worker separate, from now until stop_busy: long songs, which are deleted and uploaded again
+# as soon as they are done.
+busy_pid=''
+keep_busy() {
+    local folder=$1 seed
+    for seed in 11 12 13; do
+        "$node" synthesize --seed "$seed" --seconds 240 --out "$folder/long-$seed" >/dev/null
+    done
+    separate_for_ever "$folder" &
+    busy_pid=$!
+    wait_for 60 "every worker to be busy" all_busy
+}
+
+all_busy() { [[ $(ask 0 /cluster '[.data.nodes[] | select(.working_on | length > 0)] | length') == 3 ]]; }
+
+separate_for_ever() {
+    local folder=$1 seed status answer at=0
+    local -A songs=()
+    # Nodes come and go while this runs: what does not work is tried again at another one.
+    while true; do
+        for seed in 11 12 13; do
+            at=$(((at + 1) % 3))
+            status=''
+            if [[ -n ${songs[$seed]:-} ]]; then
+                status=$(ask "$at" "/songs/${songs[$seed]}" .data.song.status 2>/dev/null) || continue
+                [[ $status == SPLIT || $status == FAILED ]] || continue
+                curl -sf --max-time 10 -o /dev/null -X DELETE "$(address "$at")/songs/${songs[$seed]}" || continue
+                songs[$seed]=''
+            fi
+            answer=$(curl -sf --max-time 60 -F "title=long $seed" -F "file=@$folder/long-$seed/song.wav" \
+                "$(address "$at")/songs/upload") || continue
+            songs[$seed]=$(jq -er .data.song.id <<<"$answer" 2>/dev/null) || songs[$seed]=''
+        done
+        sleep 0.5
+    done
+}
+
+stop_busy() {
+    [[ -n $busy_pid ]] && kill "$busy_pid" 2>/dev/null && wait "$busy_pid" 2>/dev/null
+    busy_pid=''
+}
