@@ -150,11 +150,13 @@ mod tests {
         holding.map(|node| node.peer.id()).collect()
     }
 
-    /// Every node but those that are away looks once, and takes what it should.
+    /// Every node but those that are away looks once, all at the same time, and then takes what it should.
     async fn repair(nodes: &[Node], hashes: &[Hash], away: &[u64]) {
         let away: HashSet<u64> = away.iter().copied().collect();
-        for node in nodes.iter().filter(|node| !away.contains(&node.peer.id())) {
-            for hash in node.sharing.survey(hashes, &away).await.take {
+        let present = || nodes.iter().filter(|node| !away.contains(&node.peer.id()));
+        let surveys = join_all(present().map(|node| node.sharing.survey(hashes, &away))).await;
+        for (node, survey) in present().zip(surveys) {
+            for hash in survey.take {
                 node.sharing.fetch(&hash).await.unwrap();
             }
         }
