@@ -193,8 +193,13 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let service = web::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(stopping.clone().cancelled_owned());
     let mut serving = tokio::spawn(served.into_future());
+    let mut broken = None;
     let ended = tokio::select! {
         () = stopping.cancelled() => None,
+        reason = cluster.broken() => {
+            broken = Some(reason);
+            None
+        }
         () = cluster.left() => {
             tracing::info!("this node has left the cluster; its data folder can be removed");
             None
@@ -219,6 +224,10 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         tracing::warn!("not everything ended in time; nothing that was acknowledged is lost");
     }
     tracing::info!("stopped");
+    if let Some(reason) = broken {
+        // Whoever started it may start it again: what is on the disk is sound, and what is not was not acknowledged.
+        anyhow::bail!("consensus cannot go on at this node: {reason}");
+    }
     match ended {
         None => Ok(()),
         Some(ended) => ended?.context("the HTTP server ended"),

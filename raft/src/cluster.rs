@@ -132,6 +132,20 @@ impl Cluster {
         }
     }
 
+    /// Returns why consensus has ended without being asked to, when it has: the disk failed, or the state is damaged.
+    pub async fn broken(&self) -> String {
+        let mut metrics = self.0.raft.metrics();
+        let fatal = |metrics: &Metrics| metrics.running_state.as_ref().err().map(ToString::to_string);
+        loop {
+            if let Some(reason) = fatal(&metrics.borrow_and_update()) {
+                return reason;
+            }
+            if metrics.changed().await.is_err() {
+                return "it is gone".into();
+            }
+        }
+    }
+
     /// The state as this node knows it, which may be older than what another node has answered.
     pub fn peek(&self) -> View {
         self.0.machine.view()
