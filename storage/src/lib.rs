@@ -1,11 +1,13 @@
 //! What one Quartet node keeps, and how files travel between nodes.
 //!
 //! Four floors, each standing on the ones before it: [`database`] and [`blobs`] keep things on this node's disk,
-//! [`peer`] reaches the other nodes, and [`sharing`] moves blobs between them.
+//! [`peer`] reaches the other nodes, and [`sharing`] moves blobs between them. [`request`] is the id under which all of
+//! them work.
 
 pub mod blobs;
 pub mod database;
 pub mod peer;
+pub mod request;
 pub mod sharing;
 pub mod wire;
 

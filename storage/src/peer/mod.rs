@@ -3,9 +3,14 @@
 //! Each (peer, protocol) pair has a connection of its own, dialled when it is first needed and again when it broke, so
 //! that a large file never stands before a heartbeat. Both sides check the node id that they expect.
 //!
+//! A stream begins with the id of the request that it is asked for ([`crate::request`]), where both sides have said in
+//! their first words that they understand that, and with the question itself where the other side is older.
+//!
 //! This module knows nothing of what the protocols mean.
 
+mod hearing;
 mod identity;
+mod numbers;
 mod stream;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,8 +26,10 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use hearing::Hearing;
 use identity::{Identity, name_of};
 pub use identity::{Secret, SecretError};
+use numbers::Numbers;
 pub use stream::{LONGEST_FRAME, Stream};
 
 use uuid::Uuid;
@@ -39,8 +46,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(4);
 /// Something is said at least this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// A member that failed to answer is asked last for this long.
-const SILENT_FOR: Duration = Duration::from_secs(5);
 /// The round trip that is assumed before one is measured: a first packet that is lost is sent again after three of it.
 const FIRST_GUESS: Duration = Duration::from_millis(50);
 /// Socket buffers: several milliseconds of a fast network.
@@ -114,6 +119,17 @@ pub enum Protocol {
 impl Protocol {
     pub(crate) const ALL: [Self; 5] = [Self::Raft, Self::Cluster, Self::Blobs, Self::Work, Self::Operator];
 
+    /// Its name among the numbers.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Raft => "raft",
+            Self::Cluster => "cluster",
+            Self::Blobs => "blobs",
+            Self::Work => "work",
+            Self::Operator => "operator",
+        }
+    }
+
     pub(crate) fn alpn(self) -> &'static [u8] {
         match self {
             Self::Raft => b"quartet/raft/1",
@@ -166,6 +182,9 @@ struct Hello {
     /// The cluster that it belongs to, if it knows.
     #[serde(default)]
     cluster: Option<Uuid>,
+    /// Whether it reads the id of a request at the beginning of a stream, and writes one.
+    #[serde(default)]
+    request_ids: bool,
 }
 
 /// Who belongs to the cluster.
@@ -178,7 +197,22 @@ struct Members {
     apart: BTreeSet<NodeId>,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
+/// A connection that this node dialled.
+#[derive(Clone)]
+struct Dialled {
+    connection: Connection,
+    /// Whether streams begin with a request's id.
+    request_ids: bool,
+}
+
+impl Dialled {
+    async fn open(&self) -> Result<Stream, PeerError> {
+        let (send, recv) = self.connection.open_bi().await?;
+        Ok(Stream::opened(send, recv, self.request_ids))
+    }
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Dialled>>>;
 
 struct Inner {
     id: NodeId,
@@ -192,8 +226,8 @@ struct Inner {
     run: Uuid,
     /// The processes that the members were last met as.
     runs: Mutex<HashMap<NodeId, Uuid>>,
-    /// When a member last failed to answer.
-    silences: Mutex<HashMap<NodeId, Instant>>,
+    hearing: Hearing,
+    numbers: Numbers,
 }
 
 /// This node's end of all connections. Cheap to clone.
@@ -241,7 +275,8 @@ impl Peer {
             connections: Mutex::default(),
             run: Uuid::new_v4(),
             runs: Mutex::default(),
-            silences: Mutex::default(),
+            hearing: Hearing::default(),
+            numbers: Numbers::new(),
         }));
         tokio::spawn(peer.clone().accept());
         Ok(peer)
@@ -292,6 +327,7 @@ impl Peer {
             gone
         };
         for node in gone {
+            self.0.hearing.forget(node);
             self.drop_connections(node, 4, b"you are no member at that address any more");
         }
     }
@@ -316,13 +352,16 @@ impl Peer {
 
     /// Whether the member failed to answer a moment ago. A hint for whom to ask first, no verdict.
     pub fn is_silent(&self, node: NodeId) -> bool {
-        let silences = self.0.silences.lock().unwrap_or_else(PoisonError::into_inner);
-        silences.get(&node).is_some_and(|since| since.elapsed() < SILENT_FOR)
+        self.0.hearing.is_silent(node)
     }
 
     pub(crate) fn fell_silent(&self, node: NodeId) {
-        let mut silences = self.0.silences.lock().unwrap_or_else(PoisonError::into_inner);
-        silences.insert(node, Instant::now());
+        self.0.hearing.unanswered(node, &"no answer in time");
+    }
+
+    /// Brings the numbers of the connections up to date, for whoever looks at them next.
+    pub fn measure(&self) {
+        self.0.numbers.measure();
     }
 
     /// Answers a protocol from now on.
@@ -344,7 +383,7 @@ impl Peer {
 
     /// Serves one incoming connection until it ends.
     async fn welcome(&self, incoming: quinn::Incoming) -> Result<(), PeerError> {
-        let connection = incoming.await?;
+        let connection = incoming.await.inspect_err(|_| self.0.numbers.handshake_failed())?;
         let protocol = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
@@ -352,7 +391,7 @@ impl Peer {
             .and_then(|alpn| Protocol::ALL.into_iter().find(|protocol| protocol.alpn() == alpn))
             .ok_or_else(|| PeerError::Protocol("no known protocol was chosen".into()))?;
         let (send, recv) = connection.accept_bi().await?;
-        let mut stream = Stream { send, recv };
+        let mut stream = Stream::plain(send, recv);
         let hello: Hello = stream.read_frame().await?;
         if !certificate_names(&connection, hello.id) {
             connection.close(VarInt::from_u32(1), b"your certificate does not carry that node id");
@@ -365,13 +404,17 @@ impl Peer {
         stream.write_frame(&self.hello()).await?;
         stream.finish()?;
         self.met(&hello);
+        self.0.numbers.connected(&connection, protocol, None);
+        let hello = Arc::new(hello);
         loop {
             let (send, recv) = connection.accept_bi().await?;
+            let hello = Arc::clone(&hello);
             let service = self.0.services.read().unwrap_or_else(PoisonError::into_inner).get(&protocol).cloned();
             // A node that is still starting does not answer; dropping the streams says so.
             let Some(service) = service else { continue };
             tokio::spawn(async move {
-                if let Err(error) = service.serve(hello.id, Stream { send, recv }).await {
+                let served = serve(service, &hello, protocol, Stream::plain(send, recv)).await;
+                if let Err(error) = served {
                     tracing::debug!(from = hello.id, ?protocol, %error, "a request was not served");
                 }
             });
@@ -380,7 +423,7 @@ impl Peer {
 
     fn hello(&self) -> Hello {
         let cluster = *self.0.cluster.lock().unwrap_or_else(PoisonError::into_inner);
-        Hello { id: self.0.id, run: self.0.run, cluster }
+        Hello { id: self.0.id, run: self.0.run, cluster, request_ids: true }
     }
 
     /// Notes who a member is now. If it was another process before, connections to that one are of no use, and only
@@ -399,43 +442,41 @@ impl Peer {
             // A slot that is locked is being dialled, and will reach whoever is there now.
             if *node == to
                 && let Ok(mut kept) = slot.try_lock()
-                && let Some(connection) = kept.take()
+                && let Some(dialled) = kept.take()
             {
-                connection.close(VarInt::from_u32(code), reason);
+                dialled.connection.close(VarInt::from_u32(code), reason);
             }
         }
     }
 
-    async fn connection(&self, node: NodeId, protocol: Protocol) -> Result<Connection, PeerError> {
+    async fn connection(&self, node: NodeId, protocol: Protocol) -> Result<Dialled, PeerError> {
         let slot = Arc::clone(
             self.0.connections.lock().unwrap_or_else(PoisonError::into_inner).entry((node, protocol)).or_default(),
         );
         let mut kept = slot.lock().await;
-        if let Some(connection) = kept.as_ref().filter(|connection| connection.close_reason().is_none()) {
-            return Ok(connection.clone());
+        if let Some(dialled) = kept.as_ref().filter(|dialled| dialled.connection.close_reason().is_none()) {
+            return Ok(dialled.clone());
         }
         *kept = None;
         let address = self.read_members().addresses.get(&node).cloned();
         let address = address.ok_or(PeerError::Unknown(node))?;
         let dialled = tokio::time::timeout(CONNECT_WITHIN, self.dial(node, protocol, &address)).await;
-        let unreachable = |reason: String| PeerError::Unreachable { node, address: address.clone(), reason };
-        let connection = match dialled {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                self.fell_silent(node);
-                return Err(unreachable(error.to_string()));
+        let reason = match dialled {
+            Ok(Ok(dialled)) => {
+                self.0.hearing.connected(node);
+                self.0.numbers.connected(&dialled.connection, protocol, Some(node));
+                *kept = Some(dialled.clone());
+                return Ok(dialled);
             }
-            Err(_) => {
-                self.fell_silent(node);
-                return Err(unreachable("no answer".into()));
-            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".into(),
         };
-        self.0.silences.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
-        *kept = Some(connection.clone());
-        Ok(connection)
+        self.0.numbers.handshake_failed();
+        self.0.hearing.unanswered(node, &reason);
+        Err(PeerError::Unreachable { node, address, reason })
     }
 
-    async fn dial(&self, node: NodeId, protocol: Protocol, address: &str) -> Result<Connection, PeerError> {
+    async fn dial(&self, node: NodeId, protocol: Protocol, address: &str) -> Result<Dialled, PeerError> {
         let told = |error: &dyn fmt::Display| PeerError::Protocol(error.to_string());
         let resolved = tokio::net::lookup_host(address)
             .await
@@ -446,7 +487,7 @@ impl Peer {
         let connection =
             self.0.endpoint.connect_with(client, resolved, &name_of(node)).map_err(|error| told(&error))?.await?;
         let (send, recv) = connection.open_bi().await?;
-        let mut stream = Stream { send, recv };
+        let mut stream = Stream::plain(send, recv);
         stream.write_frame(&self.hello()).await?;
         // A refusal comes as the reason for which the connection was closed.
         let answered = stream.read_frame::<Hello>().await;
@@ -459,14 +500,12 @@ impl Peer {
             return Err(told(&objection));
         }
         self.met(&hello);
-        Ok(connection)
+        Ok(Dialled { connection, request_ids: hello.request_ids })
     }
 
-    /// Opens a stream to another node.
+    /// Opens a stream to another node. The first thing that is written must be a frame.
     pub async fn open(&self, node: NodeId, protocol: Protocol) -> Result<Stream, PeerError> {
-        let connection = self.connection(node, protocol).await?;
-        let (send, recv) = connection.open_bi().await?;
-        Ok(Stream { send, recv })
+        self.connection(node, protocol).await?.open().await
     }
 
     /// Asks one question and waits for its answer, `patience` in all. This node may ask itself.
@@ -477,29 +516,44 @@ impl Peer {
         question: &Q,
         patience: Duration,
     ) -> Result<A, PeerError> {
-        let asked = async |connection: &Connection| {
-            let (send, recv) = connection.open_bi().await?;
-            let mut stream = Stream { send, recv };
+        let began = Instant::now();
+        let answer = self.ask(node, protocol, question, patience).await;
+        if answer.is_ok() {
+            self.0.hearing.answered(node);
+        }
+        self.0.numbers.call(protocol, began, &answer);
+        answer
+    }
+
+    async fn ask<Q: Serialize + ?Sized, A: DeserializeOwned>(
+        &self,
+        node: NodeId,
+        protocol: Protocol,
+        question: &Q,
+        patience: Duration,
+    ) -> Result<A, PeerError> {
+        let asked = async |dialled: &Dialled| {
+            let mut stream = dialled.open().await?;
             stream.write_frame(question).await?;
             stream.finish()?;
             stream.read_frame().await
         };
         let began = Instant::now();
-        let connection = tokio::time::timeout(patience, self.connection(node, protocol)).await;
-        let Ok(connection) = connection else {
+        let dialled = tokio::time::timeout(patience, self.connection(node, protocol)).await;
+        let Ok(dialled) = dialled else {
             self.fell_silent(node);
             return Err(PeerError::Timeout(node));
         };
-        let connection = connection?;
-        let heard = connection.stats().udp_rx.datagrams;
+        let dialled = dialled?;
+        let heard = dialled.connection.stats().udp_rx.datagrams;
         let left = patience.saturating_sub(began.elapsed());
-        match tokio::time::timeout(left, asked(&connection)).await {
+        match tokio::time::timeout(left, asked(&dialled)).await {
             Ok(answer) => answer,
             Err(_) => {
                 // Not even an acknowledgement: the other end is gone, perhaps back with another connection. QUIC
                 // itself would try ever more seldom.
-                if connection.stats().udp_rx.datagrams == heard {
-                    connection.close(VarInt::from_u32(2), b"silence");
+                if dialled.connection.stats().udp_rx.datagrams == heard {
+                    dialled.connection.close(VarInt::from_u32(2), b"silence");
                 }
                 self.fell_silent(node);
                 Err(PeerError::Timeout(node))
@@ -514,6 +568,27 @@ impl Peer {
         self.0.services.write().unwrap_or_else(PoisonError::into_inner).clear();
         // The farewells are packets too; a peer that is gone must not keep us.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.0.endpoint.wait_idle()).await;
+    }
+}
+
+/// Serves one stream, under the id of the request that it is asked for.
+async fn serve(
+    service: Arc<dyn Service>,
+    hello: &Hello,
+    protocol: Protocol,
+    mut stream: Stream,
+) -> Result<(), PeerError> {
+    let request = if hello.request_ids { stream.read_request_id().await? } else { None };
+    match request {
+        None => service.serve(hello.id, stream).await,
+        Some(request) => {
+            let from = hello.id;
+            let served = async move {
+                tracing::debug!(from, ?protocol, "asked by node {from}");
+                service.serve(from, stream).await
+            };
+            request.scope(served).await
+        }
     }
 }
 
@@ -559,6 +634,7 @@ pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
+    use crate::request::RequestId;
 
     pub(crate) fn secret(text: &str) -> (tempfile::TempDir, Secret) {
         let folder = tempfile::tempdir().unwrap();
@@ -659,6 +735,79 @@ pub(crate) mod tests {
             answer = ask(&first, 1).await;
         }
         assert_eq!(answer.unwrap(), "0: hello");
+    }
+
+    /// Answers with the id of the request that it was asked for.
+    struct Named;
+
+    impl Service for Named {
+        fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
+            Box::pin(async move {
+                let _: String = stream.read_frame().await?;
+                stream.write_frame(&RequestId::current().map(|id| id.to_string())).await?;
+                stream.finish()
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_requests_id_follows_it_to_another_node() {
+        let peers = peers(2);
+        peers[1].serve(Protocol::Work, Arc::new(Named));
+        let asked = async || peers[0].call::<_, Option<String>>(1, Protocol::Work, "who?", PATIENCE).await.unwrap();
+        let id = RequestId::new(b"upload-7").unwrap();
+        assert_eq!(id.scope(asked()).await.as_deref(), Some("upload-7"));
+        assert_eq!(asked().await, None);
+    }
+
+    /// The first words of a node that knows nothing of requests' ids.
+    #[derive(Serialize, Deserialize)]
+    struct OlderHello {
+        id: NodeId,
+        run: Uuid,
+        cluster: Option<Uuid>,
+    }
+
+    #[tokio::test]
+    async fn an_older_node_asks_and_is_answered() {
+        let peers = peers(2);
+        peers[1].serve(Protocol::Work, Arc::new(Echo));
+        let client = peers[0].0.clients[&Protocol::Work].clone();
+        let at = peers[1].local_addr().unwrap();
+        let connection = peers[0].0.endpoint.connect_with(client, at, &name_of(1)).unwrap().await.unwrap();
+        let (send, recv) = connection.open_bi().await.unwrap();
+        let mut stream = Stream::plain(send, recv);
+        stream.write_frame(&OlderHello { id: 0, run: Uuid::new_v4(), cluster: None }).await.unwrap();
+        assert_eq!(stream.read_frame::<OlderHello>().await.unwrap().id, 1);
+        let (send, recv) = connection.open_bi().await.unwrap();
+        let mut stream = Stream::plain(send, recv);
+        stream.write_frame("hello").await.unwrap();
+        assert_eq!(stream.read_frame::<String>().await.unwrap(), "0: hello");
+    }
+
+    #[tokio::test]
+    async fn an_older_node_is_asked_in_words_that_it_understands() {
+        let (_folder, secret) = secret("swordfish");
+        let older = Identity::new(1, &secret).unwrap().server().unwrap();
+        let older = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(older).unwrap()));
+        let older = Endpoint::server(older, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let newer = bind(0, secret, "127.0.0.1:0");
+        newer.set_address(1, older.local_addr().unwrap().to_string());
+        let answers = async {
+            let connection = older.accept().await.unwrap().await.unwrap();
+            let (send, recv) = connection.accept_bi().await.unwrap();
+            let mut stream = Stream::plain(send, recv);
+            assert_eq!(stream.read_frame::<OlderHello>().await.unwrap().id, 0);
+            stream.write_frame(&OlderHello { id: 1, run: Uuid::new_v4(), cluster: None }).await.unwrap();
+            let (send, recv) = connection.accept_bi().await.unwrap();
+            let mut stream = Stream::plain(send, recv);
+            let word: String = stream.read_frame().await.unwrap();
+            stream.write_frame(&format!("{word} to you")).await.unwrap();
+            connection
+        };
+        let asks = RequestId::random().scope(ask(&newer, 1));
+        let (_connection, answer) = tokio::join!(answers, asks);
+        assert_eq!(answer.unwrap(), "hello to you");
     }
 
     #[test]
