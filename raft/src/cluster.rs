@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::error::{ClientWriteError, Fatal, RaftError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
@@ -65,6 +65,9 @@ pub struct Status {
     pub last_applied: u64,
     /// The last log entry here.
     pub last_log: u64,
+    /// How many log entries each other member has yet to get; the leader alone knows.
+    #[serde(default)]
+    pub behind: BTreeMap<NodeId, u64>,
     /// The voters.
     pub members: Vec<NodeId>,
     /// The nodes that join, and how many log entries each has yet to get; the leader alone knows how many.
@@ -106,13 +109,23 @@ impl Cluster {
 
     /// Asks the cluster for a change and waits until a majority has it on disk and the leader has applied it.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ClusterError> {
+        let began = Instant::now();
         let request = Request { id: Uuid::new_v4(), command };
         let call = Call::Propose(Box::new(request.clone()));
-        self.persist(call, |cluster| {
-            let request = request.clone();
-            async move { cluster.write(request).await }
-        })
-        .await
+        let outcome = self
+            .persist(call, |cluster| {
+                let request = request.clone();
+                async move { cluster.write(request).await }
+            })
+            .await;
+        let word = match &outcome {
+            Ok(Ok(_)) => "applied",
+            Ok(Err(_)) => "refused",
+            Err(_) => "failed",
+        };
+        metrics::counter!("quartet_raft_proposals_total", "outcome" => word).increment(1);
+        metrics::histogram!("quartet_raft_proposal_seconds").record(began.elapsed().as_secs_f64());
+        outcome
     }
 
     /// A state in which everything is applied that was committed when this was called, at whichever node.
@@ -174,6 +187,12 @@ impl Cluster {
             role: format!("{:?}", metrics.state).to_lowercase(),
             last_applied: metrics.last_applied.map_or(0, |id| id.index),
             last_log: metrics.last_log_index.unwrap_or(0),
+            behind: metrics
+                .membership_config
+                .voter_ids()
+                .filter(|member| *member != self.0.id)
+                .filter_map(|member| Some((member, lag(&metrics, member)?)))
+                .collect(),
             members: metrics.membership_config.voter_ids().collect(),
             joining: metrics
                 .membership_config
@@ -307,12 +326,29 @@ fn lag(metrics: &Metrics, node: NodeId) -> Option<u64> {
     Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched.index))
 }
 
-/// Notes when there was a leader, for as long as consensus runs.
+/// Notes who leads and when somebody did, for as long as consensus runs, and says why it runs no more.
 async fn note_leaders(cluster: Cluster) {
     let mut metrics = cluster.0.raft.metrics();
+    let mut last = None;
     loop {
-        if metrics.borrow_and_update().current_leader.is_some() {
+        let (leader, term, running) = {
+            let metrics = metrics.borrow_and_update();
+            (metrics.current_leader, metrics.current_term, metrics.running_state.clone())
+        };
+        if let Some(leader) = leader {
             *cluster.0.led.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            if last.replace((leader, term)) != Some((leader, term)) {
+                metrics::counter!("quartet_raft_leader_changes_total").increment(1);
+                tracing::info!(leader, term, "node {leader} leads");
+            }
+        }
+        match running {
+            Ok(()) => {}
+            Err(Fatal::Stopped) => return,
+            Err(error) => {
+                tracing::error!(%error, "this node can take no part in the cluster any more; mend the cause and restart it");
+                return;
+            }
         }
         // A leader's numbers change with every heartbeat, a follower's may stay the same for as long as nothing is written.
         if let Ok(Err(_)) = tokio::time::timeout(LEADERLESS / 4, metrics.changed()).await {
@@ -335,6 +371,7 @@ async fn write_batches(raft: Raft, mut waiting: mpsc::Receiver<Waiting>) {
     let mut gathered = Vec::new();
     while waiting.recv_many(&mut gathered, BATCH).await > 0 {
         let (requests, askers): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
+        metrics::histogram!("quartet_raft_batch_requests").record(requests.len() as f64);
         match raft.client_write(Requests(requests)).await {
             Ok(written) => {
                 for (asker, answer) in askers.into_iter().zip(written.data.0) {

@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
@@ -177,7 +178,10 @@ impl Database {
 
     /// Writes the batch; it is on the disk when this returns.
     pub fn write(&self, batch: Batch) -> Result<(), DatabaseError> {
-        self.put_down(batch, true)
+        let began = Instant::now();
+        self.put_down(batch, true)?;
+        metrics::histogram!("quartet_database_sync_seconds").record(began.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// Writes the batch; it is on the disk when the next [`Database::write`] returns, or a little later by itself. The

@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
@@ -159,6 +160,7 @@ impl Machine {
     }
 
     fn apply_all(&self, entries: Vec<Entry<Types>>) -> Result<Vec<Answers>, MachineError> {
+        let began = Instant::now();
         let mut position = self.position().clone();
         let mut state = Transaction::over(self.view());
         let mut all = Vec::with_capacity(entries.len());
@@ -182,6 +184,7 @@ impl Machine {
         let mut batch = Batch::new();
         let events = state.finish().write(position.generation, &mut batch);
         self.advance(position, batch, Database::write_behind)?;
+        metrics::histogram!("quartet_raft_apply_seconds").record(began.elapsed().as_secs_f64());
         for event in events {
             // Nobody listening is fine.
             let _ = self.0.events.send(event);
@@ -209,6 +212,7 @@ impl Machine {
     }
 
     fn build(&self) -> Result<Snapshot<Types>, MachineError> {
+        let began = Instant::now();
         let building = self.0.folder.join(format!("building-{}", uuid::Uuid::new_v4()));
         let position = self.write_down(&building)?;
         let meta = SnapshotMeta {
@@ -217,6 +221,8 @@ impl Machine {
             snapshot_id: uuid::Uuid::new_v4().simple().to_string(),
         };
         self.keep(building, &meta)?;
+        metrics::histogram!("quartet_raft_snapshot_build_seconds").record(began.elapsed().as_secs_f64());
+        tracing::info!(entries = meta.last_log_id.map_or(0, |id| id.index), "the log was folded into a snapshot");
         Ok(self.snapshot(meta))
     }
 
@@ -241,6 +247,7 @@ impl Machine {
     /// Makes a complete file the current snapshot, and removes the one before.
     fn keep(&self, file: PathBuf, meta: &SnapshotMeta<NodeId, Member>) -> Result<(), MachineError> {
         let before = self.current()?;
+        metrics::gauge!("quartet_raft_snapshot_bytes").set(std::fs::metadata(&file)?.len() as f64);
         std::fs::rename(file, self.snapshot_path(&meta.snapshot_id))?;
         std::fs::File::open(&self.0.folder)?.sync_all()?;
         let mut batch = Batch::new();
@@ -264,6 +271,7 @@ impl Machine {
     }
 
     fn install(&self, meta: &SnapshotMeta<NodeId, Member>, file: SnapshotFile) -> Result<(), MachineError> {
+        let began = Instant::now();
         Reader::verify(file.path())?;
         let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.generation();
@@ -282,7 +290,10 @@ impl Machine {
         self.clear(old)?;
         let kept = self.0.folder.join(format!("kept-{}", uuid::Uuid::new_v4()));
         file.keep(kept.clone())?;
-        self.keep(kept, meta)
+        self.keep(kept, meta)?;
+        metrics::histogram!("quartet_raft_snapshot_install_seconds").record(began.elapsed().as_secs_f64());
+        tracing::info!(entries = meta.last_log_id.map_or(0, |id| id.index), "a snapshot was installed");
+        Ok(())
     }
 }
 
