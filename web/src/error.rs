@@ -11,6 +11,7 @@ use inference::thread::Panicked;
 use raft::command::Refusal;
 use raft::{ClusterError, ViewError};
 use storage::blobs::BlobError;
+use storage::request::RequestId;
 use storage::sharing::ShareError;
 
 use crate::answer::{Answer, Problem};
@@ -268,7 +269,11 @@ fn sentence(message: &str) -> String {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.kind();
-        let mut response = (status, Answer::refused(Problem { code, message: self.to_string() })).into_response();
+        let mut message = self.to_string();
+        if let (Self::Internal(_), Some(id)) = (&self, RequestId::current()) {
+            message.push_str(&format!(" Look there for the request {id}."));
+        }
+        let mut response = (status, Answer::refused(Problem { code, message })).into_response();
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -28,7 +28,6 @@ use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
-use metrics_exporter_prometheus::PrometheusHandle;
 use raft::{Cluster, View};
 use storage::sharing::Sharing;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -82,8 +81,8 @@ pub struct App {
     pub max_attempts: u32,
     /// How many of the model's segments make a task.
     pub segments_per_task: u32,
-    /// The numbers for `/metrics`.
-    pub metrics: PrometheusHandle,
+    /// Writes down the node's numbers for `/metrics`, in Prometheus' text format. It may look at the disk.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Raised when the node stops: event streams end then.
     pub stopping: CancellationToken,
 }

@@ -167,6 +167,7 @@ async fn add(state: &State, received: Received, owner: String) -> Result<Answer<
     };
     metrics::counter!("quartet_uploads_total").increment(1);
     metrics::counter!("quartet_upload_bytes_total").increment(size);
+    tracing::info!(song = song.id, job = song.job, bytes = size, "a song was uploaded");
     // This node has applied what it proposed, or will in a moment; either way the song is known.
     let song = state.read(move |view| SongView::of(view, song)).await?;
     Ok(Answer::with(SongData { song }))
