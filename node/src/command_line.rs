@@ -7,6 +7,8 @@ use inference::clip::ClipMode;
 use inference::encode::{DEFAULT_PRESET, Format, WavEncoding};
 use storage::NodeId;
 
+use crate::logs::LogFormat;
+
 /// Turns songs into their stems, on one machine or on several that stand in for each other.
 ///
 /// Without arguments, `node` runs a cluster of one in a data folder and prints the address to open in a browser.
@@ -33,6 +35,10 @@ pub(crate) struct CommandLine {
     /// The model for songs whose upload names none, in a cluster of one.
     #[arg(long, value_name = "NAME", conflicts_with = "cluster")]
     pub model: Option<String>,
+
+    /// How log lines look: for people, or as JSON objects. QUARTET_LOG says what is logged, as in info,raft=debug.
+    #[arg(long, value_enum, value_name = "FORMAT", env = "QUARTET_LOG_FORMAT", default_value_t = LogFormat::Human)]
+    pub log: LogFormat,
 
     /// Does something else than running a node.
     #[command(subcommand)]

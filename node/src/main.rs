@@ -3,33 +3,42 @@
 mod alone;
 mod command_line;
 mod configuration;
+mod logs;
 mod models;
+mod numbers;
 mod operator;
 mod process;
 mod reports;
 mod upkeep;
 mod work;
 
-use std::io::IsTerminal;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use command_line::{Action, CommandLine};
 use configuration::Configuration;
+use logs::LogFormat;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let line = CommandLine::parse();
-    let filter = EnvFilter::try_from_env("QUARTET_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,openraft=warn,lapin=off,amq_protocol=off,symphonia=off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    let format = line.log;
+    // Only a running node is one; the other commands speak for whoever gives them.
+    let node = line.action.is_none().then(|| line.id.unwrap_or(0));
+    match logs::begin(format, node).and_then(|()| act(line)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            match format {
+                LogFormat::Human => eprintln!("Error: {error:?}"),
+                LogFormat::Json => tracing::error!("{error:#}"),
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
 
+fn act(line: CommandLine) -> Result<()> {
     match line.action {
         Some(Action::Separate(options)) => {
             let mut failed = 0;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use raft::{Cluster, ClusterConfig};
 use storage::blobs::Blobs;
 use storage::database::Database;
@@ -23,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::configuration::Configuration;
 use crate::models::{letter_box, publish};
+use crate::numbers;
 use crate::operator::OperatorService;
 use crate::reports::{OwnWork, Reports};
 use crate::upkeep::{self, Upkeep};
@@ -42,7 +42,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let configuration = Arc::new(configuration);
     let me = configuration.me().clone();
-    let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
+    let numbers = numbers::begin(configuration.id)?;
 
     let secret = if configuration.make_secret {
         std::fs::create_dir_all(&me.data)
@@ -153,6 +153,9 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         configuration.own_models.clone(),
         stopping.clone(),
     ));
+    loops.spawn(numbers::fold(numbers.clone(), stopping.clone()));
+    let sources =
+        numbers::Sources { cluster: cluster.clone(), peer: peer.clone(), reports: Arc::clone(&reports), blobs };
     let cache = me.data.join("cache");
     let bench = Bench {
         sharing: sharing.clone(),
@@ -185,11 +188,11 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         model: configuration.workers.model.clone(),
         max_attempts: configuration.workers.max_attempts,
         segments_per_task: configuration.workers.segments_per_task,
-        metrics,
+        metrics: Arc::new(move || sources.text(&numbers)),
         stopping: stopping.clone(),
     };
     let address = listener.local_addr()?;
-    tracing::info!(node = configuration.id, "ready: open http://{address}/");
+    tracing::info!("ready: open http://{address}/");
     let service = web::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(stopping.clone().cancelled_owned());
     let mut serving = tokio::spawn(served.into_future());

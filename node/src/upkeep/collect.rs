@@ -37,6 +37,7 @@ impl Worker for Collect {
             Ok::<_, anyhow::Error>((swept, removed))
         };
         let (swept, removed) = tokio::task::spawn_blocking(work).await??;
+        metrics::counter!("quartet_blobs_collected_total").increment(removed as u64);
         if swept + removed > 0 {
             tracing::info!(removed, swept, "files that nothing needs were removed");
         }

@@ -165,6 +165,7 @@ impl Link {
             let error = match connected {
                 Ok(session) => {
                     complained = false;
+                    metrics::counter!("quartet_queue_sessions_total").increment(1);
                     tracing::info!(prefix = %self.settings.prefix, "the broker answers; tasks go through it");
                     self.state.send_modify(|state| {
                         state.session += 1;
@@ -339,10 +340,17 @@ impl Link {
             }
         };
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        metrics::counter!("quartet_queue_published_total").increment(1);
         let confirm = patiently(channel.basic_publish(exchange, key.into(), options, &body, properties)).await?;
         match patiently(confirm).await? {
-            Confirmation::Ack(None) => Ok(()),
-            _ => Err(BrokerError::Unroutable),
+            Confirmation::Ack(None) => {
+                metrics::counter!("quartet_queue_confirmed_total").increment(1);
+                Ok(())
+            }
+            _ => {
+                metrics::counter!("quartet_queue_returned_total").increment(1);
+                Err(BrokerError::Unroutable)
+            }
         }
     }
 
@@ -358,7 +366,9 @@ impl Link {
 
     /// Hands a message to the workers; it is acknowledged from a task of its own when they are through with it.
     async fn receive(&self, message: Message) {
+        metrics::counter!("quartet_queue_deliveries_total").increment(1);
         let Ok(hint) = serde_json::from_slice::<Hint>(&message.data) else {
+            metrics::counter!("quartet_queue_nacks_total").increment(1);
             tracing::warn!(bytes = message.data.len(), "a message that is no hint was put aside");
             let _ = message.nack(BasicNackOptions { requeue: false, ..Default::default() }).await;
             return;
@@ -368,8 +378,14 @@ impl Link {
         tokio::spawn(async move {
             // An error here means that the session is gone, and the broker gives the message to somebody else.
             let _ = match (handed, outcome.await) {
-                (Ok(()), Ok(Outcome::Settled)) => message.ack(BasicAckOptions::default()).await,
-                _ => message.nack(BasicNackOptions { requeue: true, ..Default::default() }).await,
+                (Ok(()), Ok(Outcome::Settled)) => {
+                    metrics::counter!("quartet_queue_acks_total").increment(1);
+                    message.ack(BasicAckOptions::default()).await
+                }
+                _ => {
+                    metrics::counter!("quartet_queue_nacks_total").increment(1);
+                    message.nack(BasicNackOptions { requeue: true, ..Default::default() }).await
+                }
             };
         });
     }

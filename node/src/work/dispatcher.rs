@@ -22,6 +22,7 @@ use super::broker::Broker;
 use super::turns::Turns;
 use super::{Hint, now};
 use crate::configuration::Workers;
+use crate::numbers;
 use crate::reports::{DEAD_AFTER, Reports};
 
 /// The longest time between two looks at the work.
@@ -237,8 +238,11 @@ impl Dispatcher {
                 };
                 tracing::info!(%task, attempt, %reason, "the task goes to another worker");
                 let end = Command::ExpireTask { task, attempt, reason, at: now() };
-                if let Err(error) = self.cluster.propose(end).await {
-                    tracing::warn!(%error, %task, "the end of a claim could not be proposed");
+                match self.cluster.propose(end).await {
+                    Ok(Ok(_)) => numbers::of_kind("quartet_tasks_expired_total", claim.hint.merge).increment(1),
+                    // It has ended by itself.
+                    Ok(Err(_)) => {}
+                    Err(error) => tracing::warn!(%error, %task, "the end of a claim could not be proposed"),
                 }
             }
         }

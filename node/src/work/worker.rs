@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use inference::thread::Panicked;
 use raft::command::{Answer, Command, Refusal};
-use raft::state::{Job, Output, Task, TaskState};
+use raft::state::{Job, Output, Task, TaskKind, TaskState};
 use raft::{Cluster, ClusterError, ViewError};
 use storage::peer::{Peer, Protocol};
+use storage::request::RequestId;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use super::slot::Slot;
 use super::task::{Bench, TaskError};
 use super::{Delivery, Hint, Outcome, now};
 use crate::configuration::Workers as Settings;
+use crate::numbers;
 use crate::reports::OwnWork;
 
 /// How long the leader holds a question for a task before it answers that there is none.
@@ -67,6 +69,25 @@ enum Verdict {
     Lost,
     /// The worker died, as it was made to.
     Died,
+}
+
+impl Verdict {
+    /// What it is counted as; a result counts when it has committed.
+    fn counter(&self) -> Option<&'static str> {
+        match self {
+            Self::Made(_) => None,
+            Self::Failed(error) if error.no_room() => Some("quartet_tasks_released_total"),
+            Self::Failed(_) => Some("quartet_tasks_failed_total"),
+            Self::HandedBack => Some("quartet_tasks_released_total"),
+            Self::Lost | Self::Died => Some("quartet_tasks_lost_total"),
+        }
+    }
+}
+
+/// The id under which an attempt at a task is worked on.
+fn request_of(hint: &Hint) -> RequestId {
+    let name = format!("task-{}-attempt-{}", hint.task(), hint.attempt);
+    RequestId::new(name.as_bytes()).unwrap_or_else(RequestId::random)
 }
 
 /// Why a claimed task's job could not be read.
@@ -151,14 +172,24 @@ impl Workers {
         }
     }
 
-    /// Follows one hint to its end. What is left of the work, if it was given up, ends by itself or never.
+    /// Follows one hint to its end. What is left of the work, if it was given up, ends by itself or never. Whatever is
+    /// logged and asked on the way, here and at other nodes, carries the attempt's name as a request's id.
     async fn follow(
         &self,
         hint: Hint,
         dies_after: Option<Duration>,
         stop: &CancellationToken,
     ) -> (Outcome, Option<Work>) {
-        let mut reset = self.reset.watch();
+        request_of(&hint).scope(self.follow_in(hint, dies_after, stop)).await
+    }
+
+    async fn follow_in(
+        &self,
+        hint: Hint,
+        dies_after: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> (Outcome, Option<Work>) {
+        let (mut reset, began) = (self.reset.watch(), Instant::now());
         let node = self.peer.id();
         let claim = Command::ClaimTask { task: hint.task(), attempt: hint.attempt, node, at: now() };
         let task = match self.cluster.propose(claim).await {
@@ -170,9 +201,14 @@ impl Workers {
             }
         };
         let _held = self.own.hold(task.id, task.attempt);
+        numbers::of_kind("quartet_tasks_claimed_total", hint.merge).increment(1);
         tracing::info!(task = %task.id, attempt = task.attempt, "working");
+        let mut audio_seconds = 0;
         let (verdict, left) = match self.look(&task).await {
-            Ok(Some((job, all))) => self.work(&task, job, all, dies_after, &mut reset, stop).await,
+            Ok(Some((job, all))) => {
+                audio_seconds = job.plan.seconds(task.kind);
+                self.work(&task, job, all, dies_after, &mut reset, stop).await
+            }
             // The job went away since the claim.
             Ok(None) => (Verdict::Lost, None),
             Err(error) => {
@@ -192,7 +228,12 @@ impl Workers {
                 () = stop.cancelled() => {}
             }
         }
-        (self.report(&task, verdict, stop).await, left)
+        let made = matches!(verdict, Verdict::Made(_));
+        let outcome = self.report(&task, verdict, stop).await;
+        if made && outcome == Outcome::Settled {
+            numbers::finished(task.kind, began.elapsed(), audio_seconds);
+        }
+        (outcome, left)
     }
 
     /// The claimed task's job and its tasks, as new as the claim.
@@ -217,7 +258,8 @@ impl Workers {
         let limit = self.settings.time_limit(job.plan.seconds(task.kind));
         let flag = Arc::new(AtomicBool::new(false));
         let (bench, own, raised) = (Arc::clone(&self.bench), task.clone(), Arc::clone(&flag));
-        let mut work: Work = tokio::spawn(async move { bench.run(&job, &own, &all, raised).await });
+        let request = request_of(&Hint::of(task));
+        let mut work: Work = tokio::spawn(request.scope(async move { bench.run(&job, &own, &all, raised).await }));
         let death = async {
             match dies_after {
                 Some(after) => tokio::time::sleep(after).await,
@@ -268,6 +310,9 @@ impl Workers {
     async fn report(&self, task: &Task, verdict: Verdict, stop: &CancellationToken) -> Outcome {
         let (id, attempt, node) = (task.id, task.attempt, self.peer.id());
         let finished = matches!(verdict, Verdict::Made(_));
+        if let Some(name) = verdict.counter() {
+            numbers::of_kind(name, matches!(task.kind, TaskKind::Merge)).increment(1);
+        }
         let command = match verdict {
             Verdict::Made(output) => Command::FinishTask { task: id, attempt, node, output, at: now() },
             Verdict::Lost => {

@@ -236,6 +236,11 @@ impl Blobs {
         })
     }
 
+    /// How many files are being written now.
+    pub fn staged(&self) -> usize {
+        self.0.staged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Begins a blob that arrives in pieces; dropped without [`Staged::commit`], it leaves nothing. What is known of
     /// its length is claimed at once, so that it is refused before the first byte if it does not fit.
     pub async fn stage(&self, expected: u64) -> Result<Staged, BlobError> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use super::protocol::{Question, STALLED, read_piece, store};
 use super::{ASK_WITHIN, ReceiveError, ShareError, Sharing};
@@ -61,11 +62,15 @@ impl Sharing {
     }
 
     async fn fetch_from_others(&self, hash: Hash) -> Result<(), ShareError> {
+        let began = Instant::now();
         let mut reasons = Vec::new();
         let mut staged = None;
         for member in self.others(&hash, &self.0.peer.members()) {
             match self.fetch_from(member, hash, &mut staged).await {
-                Ok(true) => return Ok(()),
+                Ok(true) => {
+                    metrics::histogram!("quartet_blobs_fetch_seconds").record(began.elapsed().as_secs_f64());
+                    return Ok(());
+                }
                 Ok(false) => {}
                 Err(ReceiveError::Blob(error)) => return Err(error.into()),
                 Err(error) => reasons.push(format!("node {member}: {error}")),
@@ -151,6 +156,7 @@ impl Sharing {
             Some(begun) => {
                 store(begun.staged, hash).await?;
                 metrics::counter!("quartet_blobs_fetched_total").increment(1);
+                metrics::counter!("quartet_blobs_fetched_bytes_total").increment(begun.manifest.length);
                 Ok(true)
             }
             None => Ok(false),

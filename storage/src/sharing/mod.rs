@@ -208,9 +208,16 @@ impl Sharing {
         let (mut stream, answer) = answered.map_err(timeout)??;
         let answer = match answer {
             PushAnswer::Wanted => {
+                let began = Instant::now();
                 write_pieces(&self.0.blobs, &mut stream, hash, manifest, 0).await?;
                 stream.finish()?;
-                tokio::time::timeout(STALLED, stream.read_frame()).await.map_err(timeout)??
+                let answer = tokio::time::timeout(STALLED, stream.read_frame()).await.map_err(timeout)??;
+                if matches!(answer, PushAnswer::Stored) {
+                    metrics::counter!("quartet_blobs_pushed_total").increment(1);
+                    metrics::counter!("quartet_blobs_pushed_bytes_total").increment(manifest.length);
+                    metrics::histogram!("quartet_blobs_push_seconds").record(began.elapsed().as_secs_f64());
+                }
+                answer
             }
             answer => answer,
         };
