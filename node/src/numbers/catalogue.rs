@@ -91,7 +91,13 @@ pub(super) const NUMBERS: &[Number] = &[
     histogram("quartet_database_sync_seconds", QUICK, ONE, "a write to the database, until it is on the disk"),
     histogram("quartet_raft_snapshot_build_seconds", MIDDLING, ONE, "folding the log into a snapshot"),
     histogram("quartet_raft_snapshot_install_seconds", MIDDLING, ONE, "taking in the leader's snapshot"),
-    gauge("quartet_raft_snapshot_bytes", Bytes, "the last snapshot that was made or taken in here since the start"),
+    Number {
+        name: "quartet_raft_snapshot_bytes",
+        kind: Kind::Gauge,
+        unit: Bytes,
+        meaning: "the last snapshot that was made or taken in here since the start; 0 if there was none",
+        begins: ONE,
+    },
     // QUIC.
     gauge("quartet_quic_connections", Count, "open connections, by protocol"),
     gauge("quartet_quic_rtt_seconds", Seconds, "the round trip to a member, as QUIC measures it"),

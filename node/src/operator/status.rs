@@ -9,6 +9,9 @@ use web::api::cluster::NodeReport;
 use super::client::Client;
 use super::protocol::Overview;
 
+/// So many log entries are more than a moment's.
+const FAR_BEHIND: u64 = 100;
+
 /// Prints it.
 pub(crate) async fn show(client: &Client, json: bool) -> Result<()> {
     let overview = client.overview().await?;
@@ -47,7 +50,36 @@ fn text(overview: &Overview) -> Result<String, std::fmt::Error> {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         writeln!(text, "{}", cells.join("  ").trim_end())?;
     }
+    let news: Vec<String> = nodes.iter().flat_map(news).collect();
+    if !news.is_empty() {
+        writeln!(text, "\n{}", news.join("\n"))?;
+    }
     Ok(text)
+}
+
+/// What a node does beside its tasks, and what should not be.
+fn news(node: &NodeReport) -> Vec<String> {
+    let id = node.id;
+    let mut news = Vec::new();
+    for (count, what) in [
+        (node.damaged, "files were found damaged there since it started, and set aside"),
+        (node.short, "files have too few copies, as it sees it"),
+        (node.missing, "of them are for it to take"),
+        (node.stuck.into(), "slots are lost to threads that do not end; a restart frees them"),
+    ] {
+        if count > 0 {
+            news.push(format!("node {id}: {count} {what}"));
+        }
+    }
+    for work in &node.loops {
+        if let Some(doing) = &work.doing {
+            news.push(format!("node {id}: {}: {doing}, {} of {}", work.name, work.done, work.total));
+        }
+        if let Some(error) = &work.error {
+            news.push(format!("node {id}: {} fails and goes on trying: {error}", work.name));
+        }
+    }
+    news
 }
 
 fn row(node: &NodeReport, overview: &Overview) -> [String; 9] {
@@ -56,7 +88,10 @@ fn row(node: &NodeReport, overview: &Overview) -> [String; 9] {
         (Some(Some(lag)), true, _) => format!("joins, {lag} to go"),
         (Some(_), true, _) => "joins".into(),
         (_, true, _) if node.leader => "leads".into(),
-        (_, true, _) => "there".into(),
+        (_, true, _) => match status.behind.get(&node.id) {
+            Some(behind) if *behind >= FAR_BEHIND => format!("there, {behind} behind"),
+            _ => "there".into(),
+        },
         (_, false, Some(silence)) => format!("silent for {} s", silence / 1000),
         (_, false, None) => "never heard".into(),
     };
@@ -89,6 +124,46 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    fn overview() -> Overview {
+        let node = |id: u64| {
+            serde_json::json!({
+                "id": id, "http": "h", "alive": true, "heard_ms_ago": 1, "leader": id == 0, "version": "1",
+                "working_on": [], "slots": 1, "tasks_done": 0, "blobs": 2, "blob_bytes": 3, "free_bytes": 4,
+            })
+        };
+        let mut troubled = node(1);
+        troubled["damaged"] = 2.into();
+        troubled["loops"] = serde_json::json!([
+            { "name": "repair", "doing": "counting copies", "done": 5, "total": 9, "bytes": 0 },
+            { "name": "scrub", "done": 0, "total": 0, "bytes": 0, "error": "the disk is gone" },
+        ]);
+        serde_json::from_value(serde_json::json!({
+            "status": {
+                "id": 0, "leader": 0, "term": 3, "role": "leader", "last_applied": 900, "last_log": 900,
+                "behind": { "1": 400, "2": 1 }, "members": [0, 1, 2], "joining": {}, "addresses": {}, "quorum_ack_ms": 1,
+            },
+            "nodes": [node(0), troubled, node(2)],
+            "broker": { "configured": false, "connected": false, "queue": "", "ready": null, "pending": 0, "running": 0 },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_a_person_should_know_is_shown_and_no_more() {
+        let shown = text(&overview()).unwrap();
+        for expected in [
+            "all is well: 3 of 3 members answer",
+            "leader   node 0, term 3",
+            "there, 400 behind",
+            "node 1: 2 files were found damaged there",
+            "node 1: repair: counting copies, 5 of 9",
+            "node 1: scrub fails and goes on trying: the disk is gone",
+        ] {
+            assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
+        }
+        assert!(!shown.contains("1 behind") && !shown.contains("node 0: ") && !shown.contains("node 2: "), "{shown}");
+    }
 
     #[test]
     fn sizes_are_short() {

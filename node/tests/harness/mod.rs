@@ -193,12 +193,23 @@ pub(crate) struct Cluster {
     pub folder: TempDir,
     pub http: BTreeMap<u64, String>,
     nodes: BTreeMap<u64, Process>,
+    environment: Vec<(&'static str, &'static str)>,
     pub client: Client,
 }
 
 impl Cluster {
     /// Starts `count` nodes and waits until all are ready. `more` is added to cluster.toml.
     pub(crate) async fn start(count: u64, broker: Option<&Broker>, more: &str) -> Self {
+        Self::start_with(count, broker, more, &[]).await
+    }
+
+    /// Like [`Self::start`], with more in the environment of the nodes.
+    pub(crate) async fn start_with(
+        count: u64,
+        broker: Option<&Broker>,
+        more: &str,
+        environment: &[(&'static str, &'static str)],
+    ) -> Self {
         let folder = TempDir::with_prefix("quartet-e2e").unwrap();
         let mut text = String::from("secret_file = \"secret\"\n");
         let mut http = BTreeMap::new();
@@ -217,7 +228,7 @@ impl Cluster {
         std::fs::write(folder.path().join("cluster.toml"), text).unwrap();
         std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").unwrap();
         let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
-        let mut cluster = Self { folder, http, nodes: BTreeMap::new(), client };
+        let mut cluster = Self { folder, http, nodes: BTreeMap::new(), environment: environment.to_vec(), client };
         for id in 0..count {
             cluster.run(id);
         }
@@ -245,6 +256,7 @@ impl Cluster {
         let child = Command::new(env!("CARGO_BIN_EXE_node"))
             .args(["--id", &id.to_string(), "--cluster"])
             .arg(self.folder.path().join("cluster.toml"))
+            .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
