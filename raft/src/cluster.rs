@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use openraft::error::{ClientWriteError, Fatal, RaftError};
+use openraft::error::{ClientWriteError, RaftError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
@@ -326,28 +326,20 @@ fn lag(metrics: &Metrics, node: NodeId) -> Option<u64> {
     Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched.index))
 }
 
-/// Notes who leads and when somebody did, for as long as consensus runs, and says why it runs no more.
+/// Notes who leads and when somebody did, for as long as consensus runs.
 async fn note_leaders(cluster: Cluster) {
     let mut metrics = cluster.0.raft.metrics();
     let mut last = None;
     loop {
-        let (leader, term, running) = {
+        let (leader, term) = {
             let metrics = metrics.borrow_and_update();
-            (metrics.current_leader, metrics.current_term, metrics.running_state.clone())
+            (metrics.current_leader, metrics.current_term)
         };
         if let Some(leader) = leader {
             *cluster.0.led.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             if last.replace((leader, term)) != Some((leader, term)) {
                 metrics::counter!("quartet_raft_leader_changes_total").increment(1);
                 tracing::info!(leader, term, "node {leader} leads");
-            }
-        }
-        match running {
-            Ok(()) => {}
-            Err(Fatal::Stopped) => return,
-            Err(error) => {
-                tracing::error!(%error, "this node can take no part in the cluster any more; mend the cause and restart it");
-                return;
             }
         }
         // A leader's numbers change with every heartbeat, a follower's may stay the same for as long as nothing is written.

@@ -38,14 +38,19 @@ pub struct NodeReport {
     /// Bytes of files that it still takes: what its disk has free beyond the reserve, within its quota.
     pub free_bytes: u64,
     /// The most bytes of files that it may hold; null is as many as its disk takes.
+    #[serde(default)]
     pub quota_bytes: Option<u64>,
     /// Files that it has found damaged and set aside since it started.
+    #[serde(default)]
     pub damaged: u64,
     /// Files of which it found fewer copies than make a majority when it last looked.
+    #[serde(default)]
     pub short: u64,
     /// Those of them of which it is to take a copy and has not yet.
+    #[serde(default)]
     pub missing: u64,
     /// What it does beside its tasks.
+    #[serde(default)]
     pub loops: Vec<LoopReport>,
 }
 
