@@ -8,7 +8,7 @@ use storage::NodeId;
 use storage::blobs::Hash;
 use uuid::Uuid;
 
-use crate::state::{Credits, Model, Output, Plan, Priority, Song, Task, TaskId};
+use crate::state::{Credits, Model, Output, Plan, Priority, Road, Song, Stems, Task, TaskId};
 
 /// A change of the cluster's state. Times are milliseconds since 1970, for people to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub enum Command {
         /// How many open jobs an owner may have; 0 is any number. Only a new job is counted.
         #[serde(default)]
         jobs_per_owner: u32,
+        /// Who does its job. A job that is there already stays where it is.
+        #[serde(default)]
+        road: Road,
         /// When.
         at: u64,
     },
@@ -148,6 +151,26 @@ pub enum Command {
         job: u64,
         /// How urgent it is from now on.
         priority: Priority,
+    },
+    /// A job's song is in the queue for workers outside.
+    SendOutside {
+        /// Which.
+        job: u64,
+    },
+    /// Nobody outside took the job: the cluster's own workers do it.
+    TakeInside {
+        /// Which.
+        job: u64,
+    },
+    /// A worker outside has delivered the stems of a job, and a majority holds them. It counts whoever is at the job
+    /// now, as long as the job once was outside and has not ended.
+    FinishOutside {
+        /// Which.
+        job: u64,
+        /// Its result.
+        stems: Box<Stems>,
+        /// When.
+        at: u64,
     },
     /// A model whose files a majority holds.
     AddModel {

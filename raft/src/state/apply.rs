@@ -5,10 +5,10 @@ use storage::NodeId;
 use uuid::Uuid;
 
 use super::keys;
-use super::mark::JOBS;
+use super::mark::{JOBS, OUTSIDE};
 use super::{
-    Attempt, Ending, Event, Job, JobState, Mark, Model, Output, Priority, Read, Song, Stems, Task, TaskId, TaskKind,
-    TaskState, Transaction, ViewError,
+    Attempt, Ending, Event, Job, JobState, Mark, Model, Output, Priority, Read, Road, Song, Stems, Task, TaskId,
+    TaskKind, TaskState, Transaction, ViewError,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -73,6 +73,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             priority,
             owner,
             jobs_per_owner,
+            road,
             at,
         } => {
             if plan.segments == 0 || plan.segments_per_task == 0 {
@@ -82,6 +83,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                 true => (*priority, owner.as_str(), *jobs_per_owner),
                 false => (Priority::Normal, "", 0),
             };
+            let outside = *road != Road::Inside && state.has_level(OUTSIDE)?;
             let job = match state.job_for(hash, model, formats)? {
                 Some(job) => join(state, job, owner, priority)?,
                 None => {
@@ -97,6 +99,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                         format: format.clone(),
                         priority,
                         owner: owner.into(),
+                        road: if outside { Road::Outside } else { Road::Inside },
                         state: JobState::Pending,
                         tasks: 0,
                         done: 0,
@@ -157,6 +160,9 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
         Command::CancelJob { job, at } => cancel(state, *job, *at),
         Command::RetryJob { job, jobs_per_owner, .. } => retry(state, *job, *jobs_per_owner),
         Command::SetPriority { job, priority } => set_priority(state, *job, *priority),
+        Command::SendOutside { job } => send_outside(state, *job),
+        Command::TakeInside { job } => take_inside(state, *job),
+        Command::FinishOutside { job, stems, at } => finish_outside(state, *job, stems, *at),
         Command::AddModel { model } => add_model(state, model),
         Command::RemoveModel { name } => {
             if state.value::<Model>(&keys::model(name))?.is_none() {
@@ -222,7 +228,10 @@ fn add_job(state: &mut Transaction, mut job: Job) -> Result<u64, ViewError> {
         let task = Task {
             id: TaskId { job: job.id, index: job.tasks },
             kind,
-            state: if matches!(kind, TaskKind::Merge) { TaskState::Waiting } else { TaskState::Pending },
+            state: match kind {
+                TaskKind::Separate { .. } if !job.road.is_outside() => TaskState::Pending,
+                TaskKind::Separate { .. } | TaskKind::Merge => TaskState::Waiting,
+            },
             attempt: 1,
             failures: 0,
             attempts: Vec::new(),
@@ -250,8 +259,13 @@ fn put_task(state: &mut Transaction, task: &Task) -> Result<(), ViewError> {
     Ok(())
 }
 
-/// Keeps the marks of each owner's open jobs true.
+/// Keeps the marks of each owner's open jobs and of those outside true.
 fn mark_job(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
+    if job.state.is_open() && job.road.is_outside() {
+        state.put(keys::outside(job.id), &job.id)?;
+    } else {
+        state.delete(keys::outside(job.id));
+    }
     let mark = keys::open_job_of(&job.owner, job.id);
     if job.state.is_open() && !job.owner.is_empty() {
         return state.put(mark, &job.id);
@@ -300,6 +314,7 @@ fn remove_job(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
     }
     state.delete(keys::job(id));
     state.delete(keys::open_job_of(&job.owner, id));
+    state.delete(keys::outside(id));
     let of = keys::job_of(&job.hash, &job.model, &job.formats);
     if state.value::<u64>(&of)? == Some(id) {
         state.delete(of);
@@ -490,6 +505,52 @@ fn cancel(state: &mut Transaction, id: u64, at: u64) -> Applied<Answer> {
     Ok(Ok(Answer::Done))
 }
 
+/// An open job that is outside.
+fn job_outside(state: &Transaction, id: u64, wish: &str) -> Applied<Job> {
+    let Some(job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
+    if !job.state.is_open() || !job.road.is_outside() {
+        refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: wish.into() });
+    }
+    Ok(Ok(job))
+}
+
+fn send_outside(state: &mut Transaction, id: u64) -> Applied<Answer> {
+    let mut job = match job_outside(state, id, "sent outside")? {
+        Ok(job) => job,
+        Err(refusal) => refuse!(refusal),
+    };
+    job.road = Road::Sent;
+    put_job(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
+fn take_inside(state: &mut Transaction, id: u64) -> Applied<Answer> {
+    let mut job = match job_outside(state, id, "taken inside")? {
+        Ok(job) => job,
+        Err(refusal) => refuse!(refusal),
+    };
+    job.road = Road::Returned;
+    for mut task in state.tasks(id)? {
+        if matches!(task.kind, TaskKind::Separate { .. }) {
+            task.state = TaskState::Pending;
+            put_task(state, &task)?;
+        }
+    }
+    put_job(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
+fn finish_outside(state: &mut Transaction, id: u64, stems: &Stems, at: u64) -> Applied<Answer> {
+    let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
+    if !job.state.is_open() || job.road == Road::Inside {
+        refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: "finished from outside".into() });
+    }
+    close_tasks(state, id, at)?;
+    end_with(state, &mut job, stems, at)?;
+    put_job(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
 fn set_priority(state: &mut Transaction, id: u64, priority: Priority) -> Applied<Answer> {
     let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
     if !job.state.is_open() {
@@ -535,6 +596,9 @@ fn retry(state: &mut Transaction, id: u64, jobs_per_owner: u32) -> Applied<Answe
             task.attempt += 1;
         }
         put_task(state, &task)?;
+    }
+    if job.road.is_outside() {
+        job.road = Road::Returned;
     }
     job.state = JobState::Pending;
     job.error = None;

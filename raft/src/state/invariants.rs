@@ -7,27 +7,27 @@ use storage::blobs::Hash;
 use uuid::Uuid;
 
 use super::scripted::Machine;
-use super::{JobState, LEVEL, Output, Plan, Priority, Read, Stems, TaskId, TaskKind, TaskState};
+use super::{JobState, LEVEL, Output, Plan, Priority, Read, Road, Stems, TaskId, TaskKind, TaskState};
 use crate::command::Command;
+
+fn stems() -> Stems {
+    let file = Hash::of(b"drums");
+    Stems { files: [("drums".to_owned(), [("mp3".to_owned(), file)].into())].into(), facts: None, peaks: Some(file) }
+}
 
 fn commands() -> impl Strategy<Value = Command> {
     let (at, plan) = (0, Plan { frames: 10, segments: 3, segments_per_task: 2 });
     let file = (0u8..2).prop_map(|file| Hash::of(&[file]));
     let owner = prop::sample::select(vec!["", "ip:1", "ip:2"]);
+    let road = prop::sample::select(vec![Road::Inside, Road::Outside]);
     let task = (1u64..4, 0u32..3).prop_map(|(job, index)| TaskId { job, index });
     let claim = (task.clone(), 1u32..4, 0u64..2);
     let output = |task: TaskId| {
-        let file = Hash::of(task.to_string().as_bytes());
-        let stems = [("drums".to_owned(), [("mp3".to_owned(), file)].into())].into();
         // The third task of this plan is the merge.
-        if task.index == 2 {
-            Output::Stems(Stems { files: stems, facts: None, peaks: Some(file) })
-        } else {
-            Output::Part(file)
-        }
+        if task.index == 2 { Output::Stems(stems()) } else { Output::Part(Hash::of(task.to_string().as_bytes())) }
     };
     prop_oneof![
-        1 => (file, owner).prop_map(move |(hash, owner)| Command::AddSong {
+        1 => (file, owner, road).prop_map(move |(hash, owner, road)| Command::AddSong {
             title: "song".into(),
             hash,
             size: 1,
@@ -41,6 +41,7 @@ fn commands() -> impl Strategy<Value = Command> {
             priority: Priority::Normal,
             owner: owner.into(),
             jobs_per_owner: 1,
+            road,
             at,
         }),
         1 => (1u64..6).prop_map(move |song| Command::RemoveSong { song, at }),
@@ -62,6 +63,9 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => claim.clone().prop_map(move |(task, attempt, node)| Command::ReleaseTask { task, attempt, node, at }),
         1 => claim.prop_map(move |(task, attempt, _)| Command::ExpireTask { task, attempt, reason: String::new(), at }),
         1 => task.prop_map(move |task| Command::ReopenTask { task, reason: String::new(), at }),
+        1 => (1u64..4).prop_map(|job| Command::SendOutside { job }),
+        1 => (1u64..4).prop_map(|job| Command::TakeInside { job }),
+        1 => (1u64..4).prop_map(move |job| Command::FinishOutside { job, stems: Box::new(stems()), at }),
         1 => (1u64..4).prop_map(move |job| Command::CancelJob { job, at }),
         1 => (1u64..4).prop_map(move |job| Command::RetryJob { job, jobs_per_owner: 1, at }),
     ]
@@ -92,7 +96,11 @@ fn check(machine: &Machine) {
                 }
             }
         }
-        let stuck = job.state.is_open() && !tasks.iter().any(|task| open.contains(&task.id));
+        let outside = job.state.is_open() && job.road.is_outside();
+        assert_eq!(view.outside().unwrap().contains(job), outside, "{job:?}");
+        let inside = tasks.iter().any(|task| open.contains(&task.id));
+        assert!(!(outside && inside), "{job:?} is outside and inside: {tasks:?}");
+        let stuck = job.state.is_open() && !outside && !inside;
         assert!(!stuck, "nothing is left to do for {job:?}: {tasks:?}");
     }
     let known: Vec<_> = view.open_tasks().unwrap().iter().map(|task| task.id).collect();

@@ -7,6 +7,8 @@
 //! ```
 //!
 //! A task's attempt number grows each time it returns to Pending, so that whoever holds an older number has lost.
+//!
+//! All tasks of a job that is outside wait: they are there for the case that nobody takes the job.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -93,6 +95,28 @@ impl FromStr for Priority {
     }
 }
 
+/// Who does a job: the cluster's own workers task by task, or a worker outside of it that takes the whole song.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Road {
+    /// The cluster's own workers.
+    #[default]
+    Inside,
+    /// A worker outside, who is still to be told.
+    Outside,
+    /// A worker outside; the song is in the queue, or was there.
+    Sent,
+    /// The cluster's own workers, since nobody outside took it. A result from there still counts if it comes first.
+    Returned,
+}
+
+impl Road {
+    /// Whether the cluster's own workers have nothing to do with the job.
+    pub fn is_outside(self) -> bool {
+        matches!(self, Self::Outside | Self::Sent)
+    }
+}
+
 /// What a user asked for: one file separated by one model into files of some formats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -114,6 +138,9 @@ pub struct Job {
     /// Whose turn it takes when workers are shared out; empty when nobody can tell.
     #[serde(default)]
     pub owner: String,
+    /// Who does it.
+    #[serde(default)]
+    pub road: Road,
     /// How far it is.
     pub state: JobState,
     /// How many tasks it has, the merge among them.
@@ -248,7 +275,7 @@ pub enum TaskKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
-    /// A merge whose parts are not all made.
+    /// A merge whose parts are not all made, or any task of a job that is outside or has ended without it.
     Waiting,
     /// Waiting for a worker.
     Pending,

@@ -20,6 +20,7 @@ const ANSWERED_AT: u8 = b'q';
 const COUNTER: u8 = b'c';
 const MARK: u8 = b'i';
 const RETIRED: u8 = b'x';
+const OUTSIDE: u8 = b'u';
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind];
@@ -107,6 +108,16 @@ pub fn open_job_of(owner: &str, job: u64) -> Vec<u8> {
 /// All such marks for an owner.
 pub fn open_jobs_of(owner: &str) -> Range {
     under(key(OPEN_JOB_OF, &[&(owner.len() as u64).to_be_bytes(), owner.as_bytes()]))
+}
+
+/// The mark that a job is outside; its value is the job's number.
+pub fn outside(job: u64) -> Vec<u8> {
+    key(OUTSIDE, &[&job.to_be_bytes()])
+}
+
+/// All such marks.
+pub fn all_outside() -> Range {
+    under(vec![OUTSIDE])
 }
 
 /// The mark that a song has this file.

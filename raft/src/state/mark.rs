@@ -9,11 +9,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The level that this program knows. 1: the first. 2: nodes join and leave, the cluster has a name. 3: see [`JOBS`].
-pub const LEVEL: u32 = 3;
+/// 4: see [`OUTSIDE`].
+pub const LEVEL: u32 = 4;
 
 /// The level from which on jobs have owners, priorities and limits, attempts say how they ended, a lost part counts as a
 /// failure, and a job that is tried again gives its songs to another one that does the same.
 pub const JOBS: u32 = 3;
+
+/// The level from which on jobs may be done by workers outside of the cluster.
+pub const OUTSIDE: u32 = 4;
 
 /// The cluster's name and level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

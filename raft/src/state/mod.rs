@@ -25,9 +25,10 @@ use storage::wire::WireError;
 
 pub use apply::apply;
 pub use job::{
-    Attempt, Ending, Facts, Job, JobState, NoPriority, Output, Plan, Priority, Stems, Task, TaskId, TaskKind, TaskState,
+    Attempt, Ending, Facts, Job, JobState, NoPriority, Output, Plan, Priority, Road, Stems, Task, TaskId, TaskKind,
+    TaskState,
 };
-pub use mark::{JOBS, LEVEL, Mark};
+pub use mark::{JOBS, LEVEL, Mark, OUTSIDE};
 pub use model::{Model, ModelFile};
 pub use song::{Cover, Credits, Song, SongStatus};
 pub use transaction::{Changes, Transaction};

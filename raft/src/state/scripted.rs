@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Ending, Event, LEVEL, Model, ModelFile, Output, Plan, Priority, Stems, Task, TaskId, TaskKind, TaskState,
+    Ending, Event, LEVEL, Model, ModelFile, Output, Plan, Priority, Road, Stems, Task, TaskId, TaskKind, TaskState,
     Transaction, View, apply,
 };
 use crate::command::{Answer, Command, Refusal};
@@ -71,6 +71,12 @@ fn number(words: &[&str], key: &str, otherwise: u64) -> u64 {
     value(words, key).map_or(otherwise, |value| value.parse().unwrap())
 }
 
+/// One stem in these formats.
+fn stems(formats: &[&str]) -> Stems {
+    let files = formats.iter().map(|format| ((*format).to_owned(), hash(format))).collect();
+    Stems { files: [("drums".to_owned(), files)].into(), facts: None, peaks: None }
+}
+
 fn parse(words: &[&str], at: u64) -> Command {
     let attempt = number(words, "attempt", 1) as u32;
     let node = number(words, "node", 0);
@@ -96,15 +102,18 @@ fn parse(words: &[&str], at: u64) -> Command {
             priority: value(words, "priority").map_or(Priority::Normal, |word| word.parse().unwrap()),
             owner: value(words, "owner").unwrap_or_default().into(),
             jobs_per_owner: number(words, "limit", 0) as u32,
+            road: if words.contains(&"outside") { Road::Outside } else { Road::Inside },
             at,
         },
         "remove" => Command::RemoveSong { song: id(), at },
         "claim" => Command::ClaimTask { task: task(), attempt, node, at },
         "finish" => Command::FinishTask { task: task(), attempt, node, output: Output::Part(hash(words[1])), at },
+        "send" => Command::SendOutside { job: id() },
+        "inside" => Command::TakeInside { job: id() },
+        "deliver" => Command::FinishOutside { job: id(), stems: Box::new(stems(&["mp3"])), at },
         "merge" => {
-            let files = ["mp3", "wav"].map(|format| (format.to_owned(), hash(format))).into();
-            let stems = Stems { files: [("drums".to_owned(), files)].into(), facts: None, peaks: None };
-            Command::FinishTask { task: task(), attempt, node, output: Output::Stems(stems), at }
+            let output = Output::Stems(stems(&["mp3", "wav"]));
+            Command::FinishTask { task: task(), attempt, node, output, at }
         }
         "fail" => Command::FailTask { task: task(), attempt, node, reason, at },
         "release" => Command::ReleaseTask { task: task(), attempt, node, at },
@@ -145,7 +154,11 @@ fn shown(view: &View) -> String {
         let error = job.error.as_ref().map_or(String::new(), |error| format!(" because {error}"));
         let owner = if job.owner.is_empty() { String::new() } else { format!(" of {}", job.owner) };
         let priority = if job.priority == Priority::Normal { String::new() } else { format!(" {}", job.priority) };
-        writeln!(out, "job {} {}{priority}{owner} {}/{}{error}", job.id, job.state, job.done, job.tasks).unwrap();
+        let road = match job.road {
+            Road::Inside => String::new(),
+            road => format!(" {}", format!("{road:?}").to_lowercase()),
+        };
+        writeln!(out, "job {} {}{road}{priority}{owner} {}/{}{error}", job.id, job.state, job.done, job.tasks).unwrap();
         for task in view.tasks(job.id).unwrap() {
             writeln!(out, "  {}", task_shown(&task)).unwrap();
         }
@@ -155,6 +168,10 @@ fn shown(view: &View) -> String {
     }
     let open: Vec<_> = view.open_tasks().unwrap().iter().map(|task| task.id.to_string()).collect();
     writeln!(out, "open: {}", open.join(" ")).unwrap();
+    let outside: Vec<_> = view.outside().unwrap().iter().map(|job| job.id.to_string()).collect();
+    if !outside.is_empty() {
+        writeln!(out, "outside: {}", outside.join(" ")).unwrap();
+    }
     out
 }
 

@@ -127,6 +127,21 @@ impl View {
         Read::job(self, id)
     }
 
+    /// The jobs of the songs with this file, the oldest first.
+    pub fn jobs_with(&self, hash: &Hash) -> Result<Vec<Job>, ViewError> {
+        let mut ids = BTreeSet::new();
+        for song in self.values::<u64>(keys::songs_of(hash))? {
+            ids.extend(self.song(song)?.map(|song| song.job));
+        }
+        ids.into_iter().filter_map(|id| self.job(id).transpose()).collect()
+    }
+
+    /// The open jobs that are outside, the oldest first.
+    pub fn outside(&self) -> Result<Vec<Job>, ViewError> {
+        let ids: Vec<u64> = self.values(keys::all_outside())?;
+        ids.into_iter().filter_map(|id| self.job(id).transpose()).collect()
+    }
+
     /// At most `limit` jobs, the newest first; `before` goes on where an earlier page ended.
     pub fn jobs(&self, before: Option<u64>, limit: usize) -> Result<Vec<Job>, ViewError> {
         self.newest(keys::jobs(before), limit)

@@ -95,6 +95,7 @@ pub(crate) fn add(title: &str) -> Command {
         priority: Priority::Normal,
         owner: String::new(),
         jobs_per_owner: 0,
+        road: Default::default(),
         at: 0,
     }
 }
