@@ -10,13 +10,15 @@ use std::time::Duration;
 use inference::models::{Library, is_name};
 use serde::Deserialize;
 use storage::NodeId;
-use storage::blobs::Allowance;
+use storage::blobs::{Allowance, Hash};
 
 /// The longest scrub. A disk that is read more seldom might as well not be read.
 const MOST_SCRUB_DAYS: f64 = 3650.0;
 
 /// No task may take longer, whatever is configured: thirty days.
 const LONGEST_TASK_SECONDS: u64 = 30 * 24 * 3600;
+/// The largest message that any RabbitMQ takes as it comes, in bytes.
+const LARGEST_MESSAGE: u64 = 128 << 20;
 /// The most tasks at a time that a node takes.
 const MOST_SLOTS: u32 = 1024;
 
@@ -56,6 +58,7 @@ struct File {
     secret_file: PathBuf,
     node: Vec<Member>,
     broker: Option<Broker>,
+    outside: Option<Outside>,
     #[serde(default)]
     workers: Workers,
     #[serde(default)]
@@ -161,6 +164,64 @@ impl Workers {
     }
 }
 
+/// `[outside]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Outside {
+    /// The queue that songs go to.
+    pub queue: String,
+    /// The SHA-256 of each worker's token.
+    pub token_sha256: Vec<Hash>,
+    /// Whether songs whose upload says nothing else go there.
+    pub first: bool,
+    /// Seconds after which the cluster's own workers take what nobody outside has delivered.
+    pub patience_seconds: u64,
+    /// The largest song that goes there, in bytes.
+    pub max_bytes: u64,
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self {
+            queue: "vocalizer_queue".into(),
+            token_sha256: Vec::new(),
+            first: false,
+            patience_seconds: 600,
+            max_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Outside {
+    /// How long workers outside may take.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience_seconds)
+    }
+
+    /// What does not fit, if anything.
+    fn fault(&self, has_broker: bool) -> Option<String> {
+        if !has_broker {
+            return Some("songs go to workers outside through RabbitMQ; add the section [broker]".into());
+        }
+        if self.queue.is_empty() || self.queue.len() > 200 {
+            return Some("queue must be a name of 1 to 200 bytes".into());
+        }
+        if self.token_sha256.is_empty() {
+            return Some(
+                "token_sha256 must hold the SHA-256 of at least one token, which `printf %s TOKEN | sha256sum` tells"
+                    .into(),
+            );
+        }
+        if self.patience_seconds == 0 {
+            return Some("patience_seconds must be at least 1".into());
+        }
+        if !(1..=LARGEST_MESSAGE).contains(&self.max_bytes) {
+            return Some(format!("max_bytes must be 1 to {LARGEST_MESSAGE}, the most that RabbitMQ takes"));
+        }
+        None
+    }
+}
+
 /// `[limits]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -228,6 +289,8 @@ pub(crate) struct Configuration {
     pub own_models: Option<Library>,
     /// RabbitMQ, if there is one.
     pub broker: Option<Broker>,
+    /// Workers outside, if there are any.
+    pub outside: Option<Outside>,
     /// The workers.
     pub workers: Workers,
     /// The limits.
@@ -310,6 +373,9 @@ impl Configuration {
                 "consensus: election_min_ms must be at least twice heartbeat_ms, and election_max_ms above it".into(),
             ));
         }
+        if let Some(fault) = file.outside.as_ref().and_then(|outside| outside.fault(file.broker.is_some())) {
+            return Err(invalid(format!("outside: {fault}")));
+        }
         if !is_name(&file.workers.model) {
             return Err(invalid(format!("workers.model: {:?} cannot be a model's name", file.workers.model)));
         }
@@ -320,6 +386,7 @@ impl Configuration {
             make_secret: false,
             own_models: None,
             broker: file.broker,
+            outside: file.outside,
             workers: file.workers,
             limits: file.limits,
             consensus: file.consensus,
@@ -338,6 +405,7 @@ impl Configuration {
             make_secret: true,
             own_models,
             broker: None,
+            outside: None,
             workers: model.map_or_else(Workers::default, |model| Workers { model, ..Workers::default() }),
             limits: Limits::default(),
             consensus: Consensus::default(),
@@ -415,6 +483,39 @@ mod tests {
         assert_eq!(workers.time_limit(0), Duration::from_secs(10));
         assert_eq!(workers.time_limit(20), Duration::from_secs(70));
         assert_eq!(workers.time_limit(u64::MAX), Duration::from_secs(LONGEST_TASK_SECONDS));
+    }
+
+    /// The example with its section for workers outside, which is commented out there.
+    fn with_outside() -> String {
+        let mut within = false;
+        let lines = EXAMPLE.lines().map(|line| {
+            within = line == "# [outside]" || (within && line.starts_with('#'));
+            if within { line.trim_start_matches("# ") } else { line }
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn workers_outside_are_off_and_explained() {
+        assert!(parse(EXAMPLE, 0).unwrap().outside.is_none());
+        let shown = parse(&with_outside(), 0).unwrap().outside.unwrap();
+        assert_eq!(shown.token_sha256.len(), 1);
+        let shown = Outside { token_sha256: Vec::new(), ..shown };
+        assert_eq!(format!("{shown:?}"), format!("{:?}", Outside::default()));
+        for (from, to, word) in [
+            ("[broker]", "[broken]", "broken"),
+            ("max_bytes = 16777216", "max_bytes = 0", "max_bytes"),
+            ("patience_seconds = 600", "patience_seconds = 0", "patience_seconds"),
+            ("queue = \"vocalizer_queue\"", "queue = \"\"", "queue"),
+            ("token_sha256 = [", "token_sha256 = [] # [", "at least one token"),
+            ("token_sha256 = [\"", "token_sha256 = [\"secret", "token_sha256"),
+        ] {
+            assert!(with_outside().contains(from), "{from}");
+            let error = parse(&with_outside().replace(from, to), 0).unwrap_err();
+            assert!(error.contains(word), "{to}: {error}");
+        }
+        let without = with_outside().replace("[broker]\nurl", "#").replace("\nprefix =", "\n#");
+        assert!(parse(&without, 0).unwrap_err().contains("add the section [broker]"));
     }
 
     #[test]

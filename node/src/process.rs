@@ -184,6 +184,11 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
             max_seconds: configuration.limits.song_seconds,
             jobs_per_user: configuration.limits.jobs_per_user,
         },
+        outside: configuration.outside.as_ref().map(|outside| web::outside::Outside {
+            tokens: outside.token_sha256.clone(),
+            first: outside.first,
+            max_bytes: outside.max_bytes,
+        }),
         cache: emptied(cache.join("web")).context("the cache folder")?,
         model: configuration.workers.model.clone(),
         max_attempts: configuration.workers.max_attempts,

@@ -15,6 +15,7 @@ use storage::request::RequestId;
 use storage::sharing::ShareError;
 
 use crate::answer::{Answer, Problem};
+use crate::archive::ArchiveError;
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,21 @@ pub enum ApiError {
     /// The body ended before its end, or is no form.
     #[error("The upload could not be read to its end: {0}. Send it again.")]
     Broken(String),
+    /// A delivery took too long.
+    #[error("The delivery took longer than {0} seconds, so it was given up. Send it again over a quicker line.")]
+    TooSlow(u64),
+    /// A worker's tar file is not what it should be.
+    #[error("{0}")]
+    BadArchive(String),
+    /// A worker came without its token.
+    #[error("Only workers may deliver stems. Send \"Authorization: Bearer TOKEN\" with a worker's token.")]
+    NoToken,
+    /// A token that is no worker's.
+    #[error("This is none of the tokens whose SHA-256 stands in cluster.toml under outside.token_sha256.")]
+    WrongToken,
+    /// No worker outside is wanted.
+    #[error("This cluster has no workers outside: its cluster.toml has no section [outside].")]
+    NoOutside,
     /// Another site's page sent this.
     #[error("This was sent by the page of another site, so it was not done.")]
     CrossSite,
@@ -151,6 +167,11 @@ impl ApiError {
             Self::Damaged(_) => (StatusCode::UNPROCESSABLE_ENTITY, "damaged"),
             Self::TooLong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "too_long"),
             Self::Idle(_) => (StatusCode::REQUEST_TIMEOUT, "idle"),
+            Self::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            Self::BadArchive(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_archive"),
+            Self::NoToken => (StatusCode::UNAUTHORIZED, "no_token"),
+            Self::WrongToken => (StatusCode::FORBIDDEN, "wrong_token"),
+            Self::NoOutside => (StatusCode::FORBIDDEN, "no_outside"),
             Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site"),
             Self::TooManyJobs(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_jobs"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
@@ -246,6 +267,16 @@ impl From<DecodeError> for ApiError {
     }
 }
 
+impl From<ArchiveError> for ApiError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Store(error) => error.into(),
+            ArchiveError::CutOff(_) => Self::Broken(error.to_string()),
+            error => Self::BadArchive(sentence(&error.to_string())),
+        }
+    }
+}
+
 impl From<Panicked> for ApiError {
     fn from(error: Panicked) -> Self {
         Self::internal("working on a file", &error)
@@ -276,6 +307,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, Answer::refused(Problem { code, message })).into_response();
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -7,16 +7,19 @@
 //! Invariants: an upload is acknowledged after its file lies on a majority and its song is committed, never before. A
 //! request that fails or breaks off leaves nothing on the disk. No upload, file or mix is ever whole in memory.
 //!
-//! Not here: accounts and encryption. Whoever reaches the port may do everything, so a node belongs in a network of
+//! Not here: accounts and encryption. Whoever reaches the port may do everything but deliver stems, so a node belongs in a network of
 //! friends or behind a proxy that asks for a password.
 
 pub mod answer;
 pub mod api;
+mod archive;
 pub mod cache;
 mod client;
 pub mod error;
 pub mod events;
+pub mod facts;
 mod guard;
+pub mod outside;
 pub mod ranges;
 mod ui;
 
@@ -36,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::cluster::{BrokerReport, NodeReport};
 use crate::cache::Cache;
 use crate::error::ApiError;
+use crate::outside::Outside;
 
 /// Uploads that are received at a time.
 const UPLOADS: usize = 16;
@@ -73,6 +77,8 @@ pub struct App {
     pub nodes: Arc<dyn Nodes>,
     /// What an upload may be.
     pub limits: Limits,
+    /// Workers outside of the cluster, if it has any.
+    pub outside: Option<Outside>,
     /// A folder for files that can be made again; it must exist and may be emptied at any start.
     pub cache: PathBuf,
     /// The model that uploaded songs are separated with.
@@ -174,6 +180,7 @@ pub fn router(app: App) -> Router {
         .route("/songs/", get(api::songs::list))
         .route("/songs/upload", post(api::upload::upload))
         .route("/songs/{id}", get(api::songs::one).delete(api::songs::remove))
+        .route("/songs/{id}/upload_result", post(api::result::upload_result))
         .route("/songs/{id}/mix.mp3", get(api::mix::mix))
         .route("/songs/{id}/cover", get(api::files::cover))
         .route("/songs/{id}/{file}", get(api::files::file))

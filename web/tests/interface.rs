@@ -103,6 +103,7 @@ impl Node {
             sharing,
             nodes: Arc::new(Alone),
             limits: web::Limits { max_upload_bytes: 1_000_000, max_seconds: 60, jobs_per_user: 2 },
+            outside: None,
             cache,
             model: "spectral".into(),
             max_attempts: 3,

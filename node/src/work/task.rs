@@ -12,7 +12,7 @@ use inference::encode::{EncodeError, Format};
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
 use inference::tags::tags_of;
-use raft::state::{Facts, Job, Output, Stems, Task, TaskId, TaskKind, TaskState};
+use raft::state::{Job, Output, Stems, Task, TaskId, TaskKind, TaskState};
 use storage::NodeId;
 use storage::blobs::{BlobError, Hash};
 use storage::sharing::{ShareError, Sharing};
@@ -20,6 +20,7 @@ use storage::sharing::{ShareError, Sharing};
 use super::models::{ModelError, Models};
 use super::samples::{Samples, SamplesError};
 use inference::thread::{Panicked, at_low_priority};
+use web::facts::facts_of;
 
 /// Bytes of a decoded frame: two channels of 32 bits.
 const SAMPLE_BYTES: u64 = 8;
@@ -196,14 +197,7 @@ impl Bench {
             }
         }
         self.sharing.spread(&hashes).await.map_err(TaskError::Share)?;
-        let facts = Facts {
-            loudness: analysis.loudness,
-            loudness_range: analysis.loudness_range,
-            true_peak: analysis.true_peak,
-            tempo: analysis.tempo.map(|tempo| (tempo.bpm, tempo.confidence)),
-            key: analysis.key.map(|found| (found.key.to_string(), found.confidence)),
-        };
-        Ok(Output::Stems(Stems { files, facts: Some(Box::new(facts)), peaks: Some(peaks) }))
+        Ok(Output::Stems(Stems { files, facts: Some(facts_of(&analysis)), peaks: Some(peaks) }))
     }
 }
 

@@ -113,6 +113,9 @@ pub struct JobView {
     /// How urgent it is: `high`, `normal` or `low`.
     #[schema(example = "normal")]
     pub priority: String,
+    /// Who does it: `cluster`, or `outside` for a worker that is not of the cluster and takes the whole song.
+    #[schema(example = "cluster")]
+    pub workers: &'static str,
     /// `pending`, `running`, `done`, `failed` or `cancelled`.
     #[schema(example = "running")]
     pub state: &'static str,
@@ -141,6 +144,7 @@ impl JobView {
             model: job.model,
             formats: job.formats,
             priority: job.priority.to_string(),
+            workers: if job.road.is_outside() { "outside" } else { "cluster" },
             state: match job.state {
                 JobState::Pending => "pending",
                 JobState::Running => "running",
@@ -239,7 +243,7 @@ pub(crate) async fn one(
     shown(state, id, fresh.stale).await
 }
 
-async fn shown(state: State, id: String, stale: bool) -> Result<Answer<JobData>, ApiError> {
+pub(crate) async fn shown(state: State, id: String, stale: bool) -> Result<Answer<JobData>, ApiError> {
     let number = job_id(&id)?;
     state
         .read_or_stale(stale, move |view| {

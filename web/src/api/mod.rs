@@ -1,6 +1,7 @@
 //! The interface's resources, one file each, and its description for programs.
 //!
-//! In this version there are no accounts: everything here may be called by anyone who reaches the port.
+//! In this version there are no accounts: everything here may be called by anyone who reaches the port, but for the
+//! delivery of stems, which needs a worker's token.
 
 pub mod cluster;
 pub mod files;
@@ -8,6 +9,7 @@ pub mod health;
 pub mod jobs;
 pub mod mix;
 pub mod models;
+pub mod result;
 pub mod songs;
 pub mod upload;
 
@@ -52,13 +54,15 @@ impl Page {
         title = "Quartet",
         description = "Songs in, stems out. Any node takes any request. JSON answers are \
                        `{ \"ok\": bool, \"errors\": [{ \"code\", \"message\" }], \"data\": ... }`; files come as files. \
-                       In this version there are no accounts: anyone who reaches the port may call everything."
+                       In this version there are no accounts: anyone who reaches the port may call everything, \
+                       but the delivery of stems, which needs a worker's token."
     ),
     paths(
         songs::list,
         songs::one,
         songs::remove,
         upload::upload,
+        result::upload_result,
         files::file,
         files::cover,
         mix::mix,
@@ -96,6 +100,7 @@ mod tests {
             "/songs/",
             "/songs/upload",
             "/songs/{id}",
+            "/songs/{hash}/upload_result",
             "/songs/{id}/{file}",
             "/songs/{id}/mix.mp3",
             "/songs/{id}/cover",

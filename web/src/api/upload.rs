@@ -20,7 +20,7 @@ use inference::encode::Format;
 use inference::{DEFAULT_MODEL, Geometry};
 use raft::View;
 use raft::command::{Answer as Applied, Command};
-use raft::state::{Cover, Credits, Plan, Priority};
+use raft::state::{Cover, Credits, OUTSIDE, Plan, Priority, Road};
 use storage::blobs::{Blobs, Staged};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
@@ -30,6 +30,7 @@ use super::songs::{SongData, SongView};
 use crate::answer::{Answer, Empty};
 use crate::client::owner;
 use crate::error::ApiError;
+use crate::outside::{DELIVERED, delivers};
 use crate::{State, now};
 use inference::tags::tags_of;
 use inference::thread::at_low_priority;
@@ -61,6 +62,9 @@ pub(crate) struct UploadForm {
     formats: Option<String>,
     /// How urgent its job is: `high`, `normal` or `low`; normal if it is not given.
     priority: Option<String>,
+    /// Who separates it: `outside` for workers that are not of the cluster, or `cluster`. What cluster.toml says if it is
+    /// not given. Songs that nobody outside takes are separated by the cluster.
+    workers: Option<String>,
     /// The song: mp3, wav, flac, ogg (Vorbis), m4a or aac.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
@@ -76,6 +80,7 @@ pub(crate) struct UploadForm {
         (status = 200, body = Answer<SongData>),
         (status = 400, description = "No form, no file in it, or it broke off", body = Answer<Empty>),
         (status = 408, description = "No byte came for a minute", body = Answer<Empty>),
+        (status = 409, description = "`workers` is `outside`, and the cluster has none there", body = Answer<Empty>),
         (status = 413, description = "Larger than the limit", body = Answer<Empty>),
         (status = 415, description = "Not audio, or none that can be decoded here", body = Answer<Empty>),
         (status = 422, description = "Empty, damaged or cut off, too long, or its title is", body = Answer<Empty>),
@@ -121,6 +126,7 @@ async fn add(state: &State, received: Received, owner: String) -> Result<Answer<
     let segments = geometry.segments(frames);
 
     let (hash, size) = received.staged.commit().await?;
+    let road = road(state, received.workers, received.named.then_some(&received.formats), size).await?;
     // What will be refused need not travel first.
     let (asked, formats, whose) = (model.clone(), received.formats.clone(), owner.clone());
     let limit = app.limits.jobs_per_user;
@@ -156,6 +162,7 @@ async fn add(state: &State, received: Received, owner: String) -> Result<Answer<
         priority: received.priority,
         owner,
         jobs_per_owner: limit,
+        road,
         at: now(),
     };
     let song = match app.cluster.propose(command).await?? {
@@ -189,6 +196,44 @@ fn geometry_of(view: &View, name: &str, default: &str) -> Result<Geometry, ApiEr
     )))
 }
 
+/// Who is to separate a song of `size` bytes: what was asked for, or else what the configuration says, as far as workers
+/// outside can deliver what was asked for and the broker can carry the song.
+async fn road(
+    state: &State,
+    asked: Option<Workers>,
+    formats: Option<&Vec<String>>,
+    size: u64,
+) -> Result<Road, ApiError> {
+    let Some(outside) = &state.app.outside else {
+        return match asked {
+            Some(Workers::Outside) => Err(ApiError::Conflict(
+                "This cluster has no workers outside: its cluster.toml has no section [outside].".into(),
+            )),
+            Some(Workers::Cluster) | None => Ok(Road::Inside),
+        };
+    };
+    let wanted = asked.map_or(outside.first, |asked| asked == Workers::Outside);
+    if !wanted {
+        return Ok(Road::Inside);
+    }
+    if !delivers(formats.map(Vec::as_slice)) {
+        return match asked {
+            None => Ok(Road::Inside),
+            Some(_) => Err(ApiError::Malformed(format!(
+                "Workers outside deliver {DELIVERED} and nothing else. Ask for no formats, or for no workers."
+            ))),
+        };
+    }
+    if size > outside.max_bytes {
+        return Ok(Road::Inside);
+    }
+    match (state.read(|view| Ok(view.has_level(OUTSIDE)?)).await?, asked) {
+        (true, _) => Ok(Road::Outside),
+        (false, None) => Ok(Road::Inside),
+        (false, Some(_)) => Err(ApiError::Busy("upgrading: songs go outside when all nodes run this version".into())),
+    }
+}
+
 /// The formats that a form asks for, as the state keeps them.
 fn formats_of(text: &str) -> Result<Vec<String>, ApiError> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
@@ -215,12 +260,33 @@ pub(crate) fn priority_of(word: &str) -> Result<Priority, ApiError> {
     word.parse().map_err(|error| ApiError::Malformed(format!("{shown:?} is no priority: {error}.")))
 }
 
+/// Who is to separate a song.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Workers {
+    Cluster,
+    Outside,
+}
+
+fn workers_of(word: &str) -> Result<Workers, ApiError> {
+    match word {
+        "cluster" => Ok(Workers::Cluster),
+        "outside" => Ok(Workers::Outside),
+        other => {
+            let shown: String = other.chars().take(20).collect();
+            Err(ApiError::Malformed(format!("There are no workers {shown:?}: ask for cluster or for outside.")))
+        }
+    }
+}
+
 /// An upload that arrived whole.
 pub(crate) struct Received {
     title: Option<String>,
     model: Option<String>,
     formats: Vec<String>,
+    /// Whether the form named them.
+    named: bool,
     priority: Priority,
+    workers: Option<Workers>,
     file_name: Option<String>,
     staged: Staged,
 }
@@ -296,12 +362,14 @@ impl Incoming {
             )
         })?;
         let (mut title, mut model, mut formats, mut priority, mut file) = (None, None, None, None, None);
+        let mut workers = None;
         while let Some(mut field) = form.next_field().await.map_err(|error| self.broken(&error))? {
             match field.name() {
                 Some("title") => title = Some(self.title(&mut field).await?),
                 Some("model") => model = Some(self.text(&mut field, "model").await?),
                 Some("formats") => formats = Some(self.text(&mut field, "formats").await?),
                 Some("priority") => priority = Some(self.text(&mut field, "priority").await?),
+                Some("workers") => workers = Some(self.text(&mut field, "workers").await?),
                 Some("file") if file.is_some() => {
                     return Err(ApiError::Malformed("The form has two files. Send one song at a time.".into()));
                 }
@@ -326,12 +394,17 @@ impl Incoming {
         }
         let title = title.filter(|title| !title.is_empty());
         let model = model.filter(|model| !model.is_empty());
+        let named = formats.as_deref().is_some_and(|formats| !formats.trim().is_empty());
         let formats = formats_of(formats.as_deref().unwrap_or_default())?;
         let priority = match priority.as_deref().map(str::trim) {
             None | Some("") => Priority::default(),
             Some(word) => priority_of(word)?,
         };
-        Ok(Received { title, model, formats, priority, file_name, staged })
+        let workers = match workers.as_deref().map(str::trim) {
+            None | Some("") => None,
+            Some(word) => Some(workers_of(word)?),
+        };
+        Ok(Received { title, model, formats, named, priority, workers, file_name, staged })
     }
 
     async fn title(&self, field: &mut Field<'_>) -> Result<String, ApiError> {
@@ -377,7 +450,7 @@ impl Incoming {
     }
 
     /// The body, ending early when nothing comes or too much.
-    fn watched(&self) -> Body {
+    pub(crate) fn watched(&self) -> Body {
         let (body, verdict) = (Arc::clone(&self.body), Arc::clone(&self.verdict));
         let left = self.limit.saturating_add(FORM_BYTES);
         Body::from_stream(stream::unfold(Some(left), move |left| {
@@ -405,16 +478,22 @@ impl Incoming {
     }
 
     fn broken(&self, error: &MultipartError) -> ApiError {
+        let unread = || ApiError::Broken(error.body_text().trim_end_matches('.').to_lowercase());
+        self.failure().unwrap_or_else(unread)
+    }
+
+    /// Why the body ended early, if it did.
+    pub(crate) fn failure(&self) -> Option<ApiError> {
         match self.verdict.0.load(Ordering::Relaxed) {
-            Verdict::IDLE => ApiError::Idle(IDLE.as_secs()),
-            Verdict::TOO_LARGE => ApiError::TooLarge { limit: self.limit },
-            Verdict::BROKEN => ApiError::Broken("the connection broke off".into()),
-            _ => ApiError::Broken(error.body_text().trim_end_matches('.').to_lowercase()),
+            Verdict::IDLE => Some(ApiError::Idle(IDLE.as_secs())),
+            Verdict::TOO_LARGE => Some(ApiError::TooLarge { limit: self.limit }),
+            Verdict::BROKEN => Some(ApiError::Broken("the connection broke off".into())),
+            _ => None,
         }
     }
 
     /// Reads and throws away what still comes, within limits.
-    async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         let draining = async {
             let mut left = DRAIN_BYTES;
             while let Some(Ok(chunk)) = self.body.lock().await.next().await {
@@ -507,11 +586,13 @@ mod tests {
             ("file", Some("a.MP3"), b"music"),
             ("colour", None, b"blue"),
             ("priority", None, b"high"),
+            ("workers", None, b" outside "),
             ("title", None, " Ne\nw ".as_bytes()),
         ]);
         let received = receive(&folder, request(body)).await.unwrap();
         assert_eq!(received.title.as_deref(), Some("Ne w"));
         assert_eq!(received.priority, Priority::High);
+        assert_eq!(received.workers, Some(Workers::Outside));
         assert_eq!(extension(received.file_name.as_deref()).as_deref(), Some("mp3"));
         assert_eq!(std::fs::read(received.staged.path()).unwrap(), b"music");
         let (_, length) = received.staged.commit().await.unwrap();
@@ -554,6 +635,10 @@ mod tests {
             ),
             (
                 form(&[("file", Some("a.mp3"), b"x"), ("priority", None, b"now")]),
+                (StatusCode::BAD_REQUEST, "malformed"),
+            ),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("workers", None, b"mine")]),
                 (StatusCode::BAD_REQUEST, "malformed"),
             ),
             (form(&[("file", Some("a.mp3"), &[1; 5000])])[..3000].to_vec(), (StatusCode::BAD_REQUEST, "broken_upload")),

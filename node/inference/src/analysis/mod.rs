@@ -146,5 +146,18 @@ pub fn analyse(pcm: &Pcm) -> io::Result<(Analysis, Peaks)> {
     Ok((analyser.finish(), peaks.finish()))
 }
 
+/// Outlines a decoded song and does no more.
+///
+/// # Errors
+///
+/// The file with its samples cannot be read.
+pub fn outline(pcm: &Pcm) -> io::Result<Peaks> {
+    let mut peaks = PeaksBuilder::new();
+    for start in (0..pcm.frames()).step_by(BLOCK) {
+        peaks.feed(&pcm.read(start as i64, (pcm.frames() - start).min(BLOCK as u64) as usize)?);
+    }
+    Ok(peaks.finish())
+}
+
 #[cfg(test)]
 mod tests;
