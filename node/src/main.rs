@@ -7,6 +7,7 @@ mod logs;
 mod models;
 mod numbers;
 mod operator;
+mod outside;
 mod process;
 mod reports;
 mod upkeep;
@@ -58,6 +59,14 @@ fn act(line: CommandLine) -> Result<()> {
             }
             anyhow::ensure!(failed == 0, "{failed} of {} songs could not be separated", options.songs.len());
             Ok(())
+        }
+        Some(Action::Worker(options)) => {
+            let library = models::own_library()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let ended = runtime.block_on(outside::run(options, library));
+            // A thread in the middle of a segment is not waited for.
+            runtime.shutdown_background();
+            ended
         }
         Some(Action::Model { action }) => {
             let data = match (line.data, &line.cluster, line.id) {

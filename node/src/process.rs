@@ -29,6 +29,7 @@ use crate::upkeep::{self, Upkeep};
 use crate::work::broker::Broker;
 use crate::work::dispatcher::Dispatcher;
 use crate::work::models::Models;
+use crate::work::outside::Outbox;
 use crate::work::reset::Reset;
 use crate::work::samples::Samples;
 use crate::work::service::WorkService;
@@ -132,6 +133,10 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     };
     peer.serve(Protocol::Operator, Arc::new(operator));
     loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));
+    if let (Some(outside), Some(broker)) = (&configuration.outside, &configuration.broker) {
+        let outbox = Outbox::new(cluster.clone(), sharing.clone(), broker.url.clone(), outside.clone());
+        loops.spawn(outbox.run(stopping.clone()));
+    }
     loops.spawn(upkeep::report(Arc::clone(&reports), peer.clone(), stopping.clone()));
     let settings = upkeep::Settings {
         repair_after: configuration.repair_after(),
@@ -258,7 +263,8 @@ fn emptied(folder: std::path::PathBuf) -> std::io::Result<std::path::PathBuf> {
     Ok(folder)
 }
 
-async fn stop_signal() {
+/// Returns when this process is asked to stop.
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = match signal(SignalKind::terminate()) {
         Ok(terminate) => terminate,

@@ -38,19 +38,25 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Deliveries of one message before it goes to the dead-letter queue.
 const DELIVERY_LIMIT: i64 = 50;
 /// AMQP's delivery mode of messages that should outlive the broker's restart.
-const PERSISTENT: u8 = 2;
+pub(crate) const PERSISTENT: u8 = 2;
 const KINDS: [&str; 2] = ["separate", "merge"];
 
+/// The broker could not be used.
 #[derive(Debug, thiserror::Error)]
-enum BrokerError {
+pub(crate) enum BrokerError {
+    /// The client's library says why.
     #[error("{0}")]
     Client(#[from] lapin::Error),
+    /// It does not answer.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Silent,
+    /// The connection or a consumer ended.
     #[error("the connection ended")]
     Ended,
+    /// A message was not taken.
     #[error("no queue took the message")]
     Unroutable,
+    /// A hint has no written form.
     #[error("the hint could not be written: {0}")]
     Encode(#[from] serde_json::Error),
 }
@@ -399,13 +405,15 @@ async fn next_of(consumer: &mut Option<Consumer>) -> Option<lapin::Result<Messag
     }
 }
 
-fn quorum() -> FieldTable {
+/// The arguments that make a queue a quorum queue.
+pub(crate) fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     arguments
 }
 
-async fn patiently<T>(question: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
+/// Waits for the answer to a question, but not for ever.
+pub(crate) async fn patiently<T>(question: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
     match tokio::time::timeout(PATIENCE, question).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(BrokerError::Silent),

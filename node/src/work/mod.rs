@@ -12,6 +12,7 @@ mod board;
 pub(crate) mod broker;
 pub(crate) mod dispatcher;
 pub(crate) mod models;
+pub(crate) mod outside;
 pub(crate) mod reset;
 pub(crate) mod samples;
 pub(crate) mod service;

@@ -1,0 +1,51 @@
+//! One song, from its file to its stems as MP3.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use inference::Separator;
+use inference::decode::{DecodeError, decode_to};
+use inference::merge::{Export, MergeError, Parts, Wanted, merge};
+use inference::part::{Cut, PartError, separate_part};
+use inference::tags::tags_of;
+use web::outside::DELIVERED;
+
+/// A song gave no stems.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SongError {
+    /// It cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// It cannot be separated.
+    #[error(transparent)]
+    Separate(#[from] PartError),
+    /// Its stems cannot be made.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+}
+
+impl SongError {
+    /// Whether somebody else could do no better.
+    pub(crate) fn is_the_songs(&self) -> bool {
+        matches!(self, Self::Decode(error) if !matches!(error, DecodeError::Io(_)))
+    }
+}
+
+/// Makes the stems of `song` in `folder`, which holds all that is needed on the way. `stop` ends it at the next segment.
+pub(crate) fn separate(
+    song: &Path,
+    folder: &Path,
+    separator: &dyn Separator,
+    stop: &AtomicBool,
+) -> Result<Vec<(String, PathBuf)>, SongError> {
+    let pcm = decode_to(song, None, &folder.join("song.f32"))?;
+    let (geometry, part) = (separator.geometry(), folder.join("part"));
+    separate_part(separator, &pcm, Cut::whole(geometry, 0, pcm.frames()), &part, stop, &|_| {})?;
+    let parts = Parts { files: vec![part], geometry, sources: separator.sources().len(), frames: pcm.frames() };
+    let (tags, _) = tags_of(song, None)?;
+    let stems = Wanted::each(separator.sources());
+    let export = Export { stems, formats: vec![DELIVERED], tags, ..Export::default() };
+    let made = merge(&parts, None, folder, &export, stop)?;
+    let files = made.into_iter().map(|stem| Ok((stem.name.clone(), stem.file(DELIVERED)?.to_owned())));
+    files.collect::<Result<_, MergeError>>().map_err(SongError::from)
+}
