@@ -69,6 +69,14 @@ pub(crate) fn song(seconds: u32, seed: u32) -> PathBuf {
 pub(crate) struct Process(Child);
 
 impl Process {
+    /// Starts `node` with these arguments; what it says goes to `log`.
+    pub(crate) fn node<'a>(args: impl IntoIterator<Item = &'a str>, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+        command.args(args).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Self(command.spawn().unwrap())
+    }
+
     pub(crate) fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
