@@ -8,6 +8,7 @@
 
 mod deliver;
 pub(crate) mod queue;
+mod scratch;
 mod song;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::work::broker::{BrokerError, patiently};
 use deliver::{Backends, Token, Told};
 use queue::Errand;
+use scratch::Scratch;
 use song::separate;
 
 /// The variable that may hold the token, so that it does not stand in the list of processes.
@@ -102,7 +104,7 @@ struct Worker {
     library: Library,
     /// The model used last.
     model: tokio::sync::Mutex<Arc<dyn Separator>>,
-    scratch: tempfile::TempDir,
+    scratch: Scratch,
     stop: CancellationToken,
 }
 
@@ -131,7 +133,7 @@ pub(crate) async fn run(options: Options, library: Library) -> Result<()> {
         backends: Arc::new(Backends::new(&options.backend, token)),
         library,
         model: tokio::sync::Mutex::new(model),
-        scratch: tempfile::Builder::new().prefix("quartet-worker-").tempdir().context("the folder for songs")?,
+        scratch: Scratch::open(&std::env::temp_dir()).context("the folder for songs")?,
         stop,
         options,
     };
@@ -225,7 +227,7 @@ impl Worker {
             }
         }
         let Some(separator) = self.separator(errand.model.as_deref()).await else { return Verdict::Returned };
-        let folder = match tempfile::tempdir_in(self.scratch.path()) {
+        let folder = match self.scratch.for_song() {
             Ok(folder) => folder,
             Err(error) => {
                 tracing::error!(%error, "there is no room for a song");
