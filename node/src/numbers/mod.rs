@@ -120,7 +120,9 @@ impl Sources {
         gauge!("quartet_raft_applied_index").set(status.last_applied as f64);
         gauge!("quartet_raft_quorum_silence_seconds").set(status.quorum_ack_ms.unwrap_or(0) as f64 / 1e3);
         for member in status.members.iter().filter(|member| **member != status.id) {
-            let behind = status.behind.get(member).copied().unwrap_or(0);
+            // A leader that has not reached a member yet knows of nothing that the member has.
+            let unknown = if status.leader == Some(status.id) { status.last_log } else { 0 };
+            let behind = status.behind.get(member).copied().unwrap_or(unknown);
             gauge!("quartet_raft_replication_lag_entries", "peer" => member.to_string()).set(behind as f64);
         }
     }
