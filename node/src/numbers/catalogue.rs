@@ -157,6 +157,7 @@ pub(super) const NUMBERS: &[Number] = &[
     gauge("quartet_http_requests_in_flight", Count, "requests that are being answered"),
     counter("quartet_uploads_total", Count, ONE, "songs that were taken in"),
     counter("quartet_upload_bytes_total", Bytes, ONE, "their bytes"),
+    counter("quartet_outside_results_total", Count, ONE, "jobs whose stems came from a worker outside of the cluster"),
     // The process.
     gauge("process_start_time_seconds", Seconds, "when the process began, since 1970"),
     gauge("process_cpu_seconds_total", Seconds, "processor time that it took"),
