@@ -171,14 +171,15 @@ show_rocksdb_progress() {
     done
 }
 
-# build_node: the node's binary, in the profile that the tests use too, so that nothing is built twice. Sets $node.
+# build_node [release]: the node's binary, in the profile that the tests use too, so that nothing is built twice, or in
+# the one that people run. Sets $node.
 build_node() {
     install_packages "${build_packages[@]}"
     ensure_rust
     ensure_rocksdb
     say "Building the node (the first time takes some minutes) in $CARGO_TARGET_DIR"
-    (cd "$root" && cargo build --locked --package node --bin node)
-    node=$CARGO_TARGET_DIR/debug/node
+    (cd "$root" && cargo build --locked --package node --bin node ${1:+--release})
+    node=$CARGO_TARGET_DIR/${1:-debug}/node
 }
 
 # ensure_reference: a Python with the reference implementation, in an environment of its own; sets $python.
@@ -319,7 +320,7 @@ random_hex() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 http_ports=() quic_ports=() node_pids=('' '' '')
 
 # write_cluster FOLDER [BROKER_URL PREFIX]: cluster.toml and the secret for three nodes on this machine, at the usual
-# ports if they are free and at others if not. The environment's SEGMENTS_PER_TASK changes the size of a task.
+# ports if they are free and at others if not. The environment's SEGMENTS_PER_TASK changes the size of a task, SLOTS how many a node does at a time.
 write_cluster() {
     local folder=$1 url=${2:-} prefix=${3:-quartet} id
     http_ports=() quic_ports=()
@@ -337,7 +338,7 @@ write_cluster() {
                 "$id" "${http_ports[id]}" "${quic_ports[id]}" "$id"
         done
         [[ -z $url ]] || printf '\n[broker]\nurl = "%s"\nprefix = "%s"\n' "$url" "$prefix"
-        printf '\n[workers]\nsegments_per_task = %d\n' "${SEGMENTS_PER_TASK:-4}"
+        printf '\n[workers]\nslots = %d\nsegments_per_task = %d\n' "${SLOTS:-1}" "${SEGMENTS_PER_TASK:-4}"
     } >"$folder/cluster.toml"
     cluster_folder=$folder
 }

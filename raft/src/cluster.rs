@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::error::ClientWriteError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::peer::{Peer, Protocol};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::archive::{Archive, ArchiveError};
@@ -24,7 +24,7 @@ use crate::consensus::{Metrics, Raft, Request, Requests};
 use crate::state::{Event, View};
 
 /// How long a proposal or a read may take before it fails.
-const DEADLINE: Duration = Duration::from_secs(8);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 /// How long one step of it may take.
 const STEP: Duration = Duration::from_secs(3);
 /// The pause before asking again.
@@ -35,6 +35,9 @@ const LEADERLESS: Duration = Duration::from_secs(2);
 const QUORUM_SILENCE: u64 = 2000;
 /// The most requests in one log entry.
 const BATCH: usize = 256;
+/// The most log entries of this node's that are written at a time. While one is on its way to the disks, the next one is
+/// made; more of them would only make them smaller.
+const UNDER_WAY: usize = 2;
 
 /// A proposal or a read could not be carried through. The proposal may still take effect.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,6 +51,26 @@ pub enum ClusterError {
     /// This node stops.
     #[error("this node is stopping; ask another one")]
     Stopped,
+}
+
+impl From<ClusterError> for Miss {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::NoMajority => Self::NoMajority,
+            ClusterError::Timeout => Self::Timeout,
+            ClusterError::Stopped => Self::NotLeader,
+        }
+    }
+}
+
+impl From<Miss> for ClusterError {
+    fn from(miss: Miss) -> Self {
+        match miss {
+            Miss::NoMajority => Self::NoMajority,
+            Miss::Timeout => Self::Timeout,
+            Miss::NotLeader => Self::Stopped,
+        }
+    }
 }
 
 /// Where this node stands.
@@ -78,7 +101,7 @@ pub struct Status {
     pub quorum_ack_ms: Option<u64>,
 }
 
-type Outcome = Result<Answer, Refusal>;
+pub(crate) type Outcome = Result<Answer, Refusal>;
 type Waiting = (Request, oneshot::Sender<Result<Outcome, Miss>>);
 
 struct Inner {
@@ -109,8 +132,12 @@ impl Cluster {
 
     /// Asks the cluster for a change and waits until a majority has it on disk and the leader has applied it.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ClusterError> {
+        self.carry(Request { id: Uuid::new_v4(), command }).await
+    }
+
+    /// Brings a request to whoever leads.
+    pub(crate) async fn carry(&self, request: Request) -> Result<Outcome, ClusterError> {
         let began = Instant::now();
-        let request = Request { id: Uuid::new_v4(), command };
         let call = Call::Propose(Box::new(request.clone()));
         let outcome = self
             .persist(call, |cluster| {
@@ -358,27 +385,37 @@ async fn leads_no_more(metrics: &mut watch::Receiver<Metrics>, leader: NodeId) {
     }
 }
 
-/// Writes what waits, as one log entry each time: what arrives while one is written goes into the next.
+/// Writes what waits, as one log entry each time: what arrives while [`UNDER_WAY`] of them are written goes into the next.
 async fn write_batches(raft: Raft, mut waiting: mpsc::Receiver<Waiting>) {
+    let turns = Arc::new(Semaphore::new(UNDER_WAY));
     let mut gathered = Vec::new();
-    while waiting.recv_many(&mut gathered, BATCH).await > 0 {
+    while let Ok(turn) = Arc::clone(&turns).acquire_owned().await
+        && waiting.recv_many(&mut gathered, BATCH).await > 0
+    {
         let (requests, askers): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
         metrics::histogram!("quartet_raft_batch_requests").record(requests.len() as f64);
-        match raft.client_write(Requests(requests)).await {
-            Ok(written) => {
-                for (asker, answer) in askers.into_iter().zip(written.data.0) {
-                    // An asker that has given up asks again under the same id.
-                    let _ = asker.send(Ok(answer));
+        let written = raft.client_write_ff(Requests(Arc::new(requests))).await;
+        tokio::spawn(async move {
+            let answers = match written {
+                Ok(written) => written.await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            drop(turn);
+            match answers {
+                Ok(Ok(written)) => {
+                    for (asker, answer) in askers.into_iter().zip(written.data.0) {
+                        // An asker that has given up asks again under the same id.
+                        let _ = asker.send(Ok(answer));
+                    }
+                    return;
                 }
+                Ok(Err(ClientWriteError::ForwardToLeader(_))) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "a write failed"),
+                Err(error) => tracing::warn!(%error, "a write failed"),
             }
-            Err(error) => {
-                if !matches!(error, RaftError::APIError(ClientWriteError::ForwardToLeader(_))) {
-                    tracing::warn!(%error, "a write failed");
-                }
-                for asker in askers {
-                    let _ = asker.send(Err(Miss::NotLeader));
-                }
+            for asker in askers {
+                let _ = asker.send(Err(Miss::NotLeader));
             }
-        }
+        });
     }
 }

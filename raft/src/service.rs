@@ -1,10 +1,10 @@
 //! Answers what other nodes ask about the cluster.
 
 use storage::NodeId;
-use storage::peer::{PeerError, ServeFuture, Service, Stream};
+use storage::peer::{OPERATOR, PeerError, ServeFuture, Service, Stream};
 
 use crate::bootstrap::Introducer;
-use crate::call::Call;
+use crate::call::{Call, Miss};
 use crate::cluster::Cluster;
 
 /// Answers introductions while the node's own Raft does not run yet.
@@ -32,13 +32,17 @@ pub(crate) struct ClusterService {
 }
 
 impl Service for ClusterService {
-    fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
+    fn serve(&self, from: NodeId, mut stream: Stream) -> ServeFuture {
         let (cluster, introducer) = (self.cluster.clone(), self.introducer.clone());
         Box::pin(async move {
             match stream.read_frame::<Call>().await? {
                 Call::Hello => stream.write_frame(&introducer.introduce()).await?,
                 Call::Propose(request) => {
-                    let answer = cluster.write(*request).await;
+                    // A node knows itself who leads, and asks again elsewhere; whoever comes from outside does not.
+                    let answer = match from {
+                        OPERATOR => cluster.carry(*request).await.map_err(Miss::from),
+                        _ => cluster.write(*request).await,
+                    };
                     stream.write_frame(&answer).await?;
                 }
                 Call::ReadIndex => {

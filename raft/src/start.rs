@@ -43,13 +43,15 @@ impl Cluster {
     pub async fn start(config: ClusterConfig, database: Database, peer: Peer) -> Result<Self, StartError> {
         let told = |error: &dyn std::fmt::Display| StartError::Consensus(error.to_string());
         let disk = bootstrap::disk(&database, config.id)?;
-        let log = Log::new(database.clone());
+        let log = Log::open(database.clone()).map_err(|error| told(&error))?;
+        let flushed = log.flushed().clone();
         let fresh = log.is_fresh().map_err(|error| told(&error))?;
         let introducer = Introducer { disk, raft: Arc::new(OnceLock::new()) };
         peer.serve(Protocol::Cluster, Arc::new(Greeter(introducer.clone())));
         let finding = if fresh { Some(bootstrap::find_cluster(&peer, disk, &config.members).await?) } else { None };
 
-        let machine = Machine::open(database.clone(), config.data.join("snapshots")).map_err(|error| told(&error))?;
+        let machine = Machine::open(database.clone(), flushed.clone(), config.data.join("snapshots"))
+            .map_err(|error| told(&error))?;
         if let Some(mark) = machine.view().mark().map_err(|error| told(&error))? {
             if mark.level > LEVEL {
                 return Err(StartError::TooNew { found: mark.level });
@@ -68,10 +70,9 @@ impl Cluster {
             ..Config::default()
         };
         let settings = Arc::new(settings.validate().map_err(|error| told(&error))?);
-        let raft = Raft::new(config.id, settings, Network(peer.clone()), log, machine.clone())
-            .await
-            .map_err(|error| told(&error))?;
-        peer.serve(Protocol::Raft, Arc::new(RaftService(raft.clone())));
+        let network = Network { peer: peer.clone(), log: flushed.clone() };
+        let raft = Raft::new(config.id, settings, network, log, machine.clone()).await.map_err(|error| told(&error))?;
+        peer.serve(Protocol::Raft, Arc::new(RaftService { raft: raft.clone(), log: flushed }));
         if let Some(Finding::Begin(members)) = finding
             && let Err(error) = raft.initialize(members).await
         {

@@ -14,8 +14,9 @@ impl StoreBuilder<Types, Log, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, Log, Machine), StorageError> {
         let folder = TempDir::new().unwrap();
         let database = Database::open(&folder.path().join("database")).unwrap();
-        let machine = Machine::open(database.clone(), folder.path().join("snapshots")).unwrap();
-        Ok((folder, Log::new(database), machine))
+        let log = Log::open(database.clone()).unwrap();
+        let machine = Machine::open(database, log.flushed().clone(), folder.path().join("snapshots")).unwrap();
+        Ok((folder, log, machine))
     }
 }
 

@@ -1,10 +1,14 @@
 //! The Raft log and the vote, in the node's database.
 //!
-//! Every write is on the disk before openraft hears of it: an unsynced vote can elect two leaders, and an unsynced
-//! entry is an acknowledged write that a power failure takes back.
+//! Votes, cuts and purges are on the disk before openraft hears of them. Entries are on their way there, and whoever is
+//! told of them elsewhere waits until they are ([`super::flushed`]).
+//!
+//! The last entries are kept in memory too: each is read again at once, for every follower and to be applied.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{Entry, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, Vote};
@@ -14,6 +18,7 @@ use storage::NodeId;
 use storage::database::{Batch, Database, DatabaseError, Table};
 use storage::wire::{self, WireError};
 
+use super::flushed::Flushed;
 use super::{LogId, StorageError, Types, on_disk};
 
 const VOTE: &[u8] = b"raft/vote";
@@ -27,23 +32,54 @@ pub(crate) enum LogError {
     Wire(#[from] WireError),
 }
 
+/// Entries that are kept in memory.
+const RECENT: usize = 64;
+
 /// The log. Clones read the same one.
 #[derive(Clone)]
-pub(crate) struct Log(Database);
+pub(crate) struct Log {
+    database: Database,
+    flushed: Flushed,
+    /// The last entries, without gaps.
+    recent: Arc<Mutex<VecDeque<Entry<Types>>>>,
+}
 
 impl Log {
-    pub(crate) fn new(database: Database) -> Self {
-        Self(database)
+    /// Opens the log in the database.
+    pub(crate) fn open(database: Database) -> Result<Self, LogError> {
+        let last = last(&database)?.map_or(0, |entry| entry.log_id.index);
+        // What a process wrote that was killed may still be on its way.
+        database.sync()?;
+        let flushed = Flushed::start(database.clone(), last)?;
+        Ok(Self { database, flushed, recent: Arc::default() })
+    }
+
+    /// How far it is on the disk.
+    pub(crate) fn flushed(&self) -> &Flushed {
+        &self.flushed
+    }
+
+    fn recent(&self) -> MutexGuard<'_, VecDeque<Entry<Types>>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entries from `from` up to and without `to`, if all of them are in memory.
+    fn remembered(&self, from: u64, to: u64) -> Option<Vec<Entry<Types>>> {
+        let recent = self.recent();
+        let (first, last) = (recent.front()?.log_id.index, recent.back()?.log_id.index);
+        let skip = usize::try_from(from.checked_sub(first)?).ok()?;
+        let count = usize::try_from(to.checked_sub(from)?).ok()?;
+        (to <= last + 1).then(|| recent.iter().skip(skip).take(count).cloned().collect())
     }
 
     fn mark<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, LogError> {
-        Ok(self.0.get(Table::Meta, key)?.map(|bytes| wire::decode(&bytes)).transpose()?)
+        Ok(self.database.get(Table::Meta, key)?.map(|bytes| wire::decode(&bytes)).transpose()?)
     }
 
     /// Whether this disk has ever taken part in a cluster.
     pub(crate) fn is_fresh(&self) -> Result<bool, LogError> {
         let voted = self.mark::<Vote<NodeId>>(VOTE)?.is_some();
-        Ok(!voted && self.0.last(Table::Log, &index(0), &index(u64::MAX))?.is_none())
+        Ok(!voted && self.database.last(Table::Log, &index(0), &index(u64::MAX))?.is_none())
     }
 
     async fn set_mark<T: Serialize>(
@@ -52,7 +88,7 @@ impl Log {
         key: &'static [u8],
         value: &T,
     ) -> Result<(), StorageError> {
-        let (database, encoded) = (self.0.clone(), wire::encode(value));
+        let (database, encoded) = (self.database.clone(), wire::encode(value));
         on_disk(subject, ErrorVerb::Write, move || {
             let mut batch = Batch::new();
             batch.put(Table::Meta, key, encoded?);
@@ -60,6 +96,11 @@ impl Log {
         })
         .await
     }
+}
+
+fn last(database: &Database) -> Result<Option<Entry<Types>>, LogError> {
+    let last = database.last(Table::Log, &index(0), &index(u64::MAX))?;
+    Ok(last.map(|(_, value)| wire::decode(&value)).transpose()?)
 }
 
 /// Marks an empty log as purged up to `at`, by a node that has voted in that entry's term.
@@ -89,7 +130,10 @@ impl RaftLogReader<Types> for Log {
             Bound::Excluded(to) => *to,
             Bound::Unbounded => u64::MAX,
         };
-        let database = self.0.clone();
+        if let Some(entries) = self.remembered(from, to) {
+            return Ok(entries);
+        }
+        let database = self.database.clone();
         on_disk(ErrorSubject::Logs, ErrorVerb::Read, move || {
             let pairs = database.scan(Table::Log, &index(from), &index(to))?;
             pairs.map(|pair| Ok(wire::decode(&pair?.1)?)).collect::<Result<_, LogError>>()
@@ -105,9 +149,7 @@ impl RaftLogStorage<Types> for Log {
         let log = self.clone();
         on_disk(ErrorSubject::Logs, ErrorVerb::Read, move || {
             let last_purged_log_id: Option<LogId> = log.mark(PURGED)?;
-            let last = log.0.last(Table::Log, &index(0), &index(u64::MAX))?;
-            let last: Option<Entry<Types>> = last.map(|(_, value)| wire::decode(&value)).transpose()?;
-            let last_log_id = last.map(|entry| entry.log_id).or(last_purged_log_id);
+            let last_log_id = last(&log.database)?.map(|entry| entry.log_id).or(last_purged_log_id);
             Ok::<_, LogError>(LogState { last_purged_log_id, last_log_id })
         })
         .await
@@ -121,9 +163,15 @@ impl RaftLogStorage<Types> for Log {
         self.set_mark(ErrorSubject::Vote, VOTE, vote).await
     }
 
+    /// The vote, as that of a node that leads nobody and follows nobody yet. It is read at the start alone, and a leader
+    /// that has forgotten the end of its log in a power failure must not go on in its term.
     async fn read_vote(&mut self) -> Result<Option<Vote<NodeId>>, StorageError> {
         let log = self.clone();
-        on_disk(ErrorSubject::Vote, ErrorVerb::Read, move || log.mark(VOTE)).await
+        on_disk(ErrorSubject::Vote, ErrorVerb::Read, move || {
+            let vote: Option<Vote<NodeId>> = log.mark(VOTE)?;
+            Ok::<_, LogError>(vote.map(|vote| Vote { committed: false, ..vote }))
+        })
+        .await
     }
 
     // The committed mark is not saved: the state is on the disk with the position that it was applied up to, so a
@@ -134,38 +182,48 @@ impl RaftLogStorage<Types> for Log {
         I: IntoIterator<Item = Entry<Types>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let failed =
+            |error| StorageError::from(openraft::StorageIOError::new(ErrorSubject::Logs, ErrorVerb::Write, error));
+        let entries: Vec<Entry<Types>> = entries.into_iter().collect();
         let mut batch = Batch::new();
-        for entry in entries {
-            match wire::encode(&entry) {
-                Ok(bytes) => batch.put(Table::Log, index(entry.log_id.index), bytes),
-                Err(error) => {
-                    let error = openraft::AnyError::new(&error);
-                    return Err(openraft::StorageIOError::new(ErrorSubject::Logs, ErrorVerb::Write, error).into());
-                }
-            }
+        for entry in &entries {
+            let bytes = wire::encode(entry).map_err(|error| failed(openraft::AnyError::new(&error)))?;
+            batch.put(Table::Log, index(entry.log_id.index), bytes);
         }
-        let database = self.0.clone();
-        let written = on_disk(ErrorSubject::Logs, ErrorVerb::Write, move || database.write(batch)).await;
-        let heard = match &written {
-            Ok(()) => Ok(()),
-            Err(error) => Err(std::io::Error::other(error.to_string())),
-        };
-        callback.log_io_completed(heard);
-        written
+        // This does not wait for the disk, and handing it to another thread would take longer than doing it.
+        self.database.write_behind(batch).map_err(|error| failed(openraft::AnyError::new(&error)))?;
+        if let Some(last) = entries.last().map(|entry| entry.log_id.index) {
+            let mut recent = self.recent();
+            // After a snapshot the log may go on further up.
+            if recent.back().map(|entry| entry.log_id.index + 1) != entries.first().map(|entry| entry.log_id.index) {
+                recent.clear();
+            }
+            recent.extend(entries);
+            let excess = recent.len().saturating_sub(RECENT);
+            recent.drain(..excess);
+            drop(recent);
+            self.flushed.wrote(last);
+        }
+        callback.log_io_completed(Ok(()));
+        Ok(())
     }
 
     async fn truncate(&mut self, from: LogId) -> Result<(), StorageError> {
-        let database = self.0.clone();
+        let database = self.database.clone();
+        self.recent().retain(|entry| entry.log_id.index < from.index);
         on_disk(ErrorSubject::Logs, ErrorVerb::Delete, move || {
             let mut batch = Batch::new();
             batch.delete_range(Table::Log, index(from.index), index(u64::MAX));
             database.write(batch)
         })
-        .await
+        .await?;
+        self.flushed.cut(from.index);
+        Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        let (database, mark) = (self.0.clone(), wire::encode(&upto));
+        let (database, mark) = (self.database.clone(), wire::encode(&upto));
+        self.recent().retain(|entry| entry.log_id.index > upto.index);
         on_disk(ErrorSubject::Logs, ErrorVerb::Delete, move || {
             let mut batch = Batch::new();
             batch.put(Table::Meta, PURGED, mark?);
@@ -173,5 +231,18 @@ impl RaftLogStorage<Types> for Log {
             Ok::<_, LogError>(database.write(batch)?)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_leader_that_starts_again_leads_nobody() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let mut log = Log::open(Database::open(&folder.path().join("database")).unwrap()).unwrap();
+        log.save_vote(&Vote::new_committed(7, 1)).await.unwrap();
+        assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(7, 1)));
     }
 }

@@ -24,6 +24,7 @@ use storage::database::{Batch, Database, DatabaseError, Pair, Table};
 use storage::wire::{self, WireError};
 use tokio::sync::broadcast;
 
+use super::flushed::Flushed;
 use super::snapshot::{Reader, SnapshotFile, Writer};
 use super::{Answers, LogId, Member, StorageError, Types, on_disk};
 use crate::archive::{Archive, ArchiveError, At};
@@ -78,6 +79,7 @@ struct Position {
 
 struct Inner {
     database: Database,
+    log: Flushed,
     folder: PathBuf,
     /// Locked while the database moves on, so that it and the position are of one moment for whoever locks it.
     position: Mutex<Position>,
@@ -93,8 +95,9 @@ struct Inner {
 pub(crate) struct Machine(Arc<Inner>);
 
 impl Machine {
-    /// Opens the state in the database; snapshots are kept in `folder`.
-    pub(crate) fn open(database: Database, folder: PathBuf) -> Result<Self, MachineError> {
+    /// Opens the state in the database; snapshots are kept in `folder`, and entries applied when the log has them on
+    /// the disk.
+    pub(crate) fn open(database: Database, log: Flushed, folder: PathBuf) -> Result<Self, MachineError> {
         std::fs::create_dir_all(&folder)?;
         for file in std::fs::read_dir(&folder)? {
             let file = file?;
@@ -109,6 +112,7 @@ impl Machine {
         };
         let machine = Self(Arc::new(Inner {
             database,
+            log,
             folder,
             generation: AtomicU8::new(position.generation),
             position: Mutex::new(position),
@@ -172,7 +176,7 @@ impl Machine {
                     position.membership = StoredMembership::new(Some(entry.log_id), membership);
                 }
                 EntryPayload::Normal(requests) => {
-                    for (place, request) in (0u32..).zip(&requests.0) {
+                    for (place, request) in (0u32..).zip(requests.0.iter()) {
                         let command = &request.command;
                         answers.0.push(apply(&mut state, &request.id, command, entry.log_id.index, place)?);
                     }
@@ -317,8 +321,15 @@ impl RaftStateMachine<Types> for Machine {
         I: IntoIterator<Item = Entry<Types>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let (machine, entries) = (self.clone(), entries.into_iter().collect());
-        on_disk(ErrorSubject::StateMachine, ErrorVerb::Write, move || machine.apply_all(entries)).await
+        let failed =
+            |subject, error| StorageError::from(openraft::StorageIOError::new(subject, ErrorVerb::Write, error));
+        let entries: Vec<_> = entries.into_iter().collect();
+        let last = entries.last().map_or(0, |entry| entry.log_id.index);
+        let flushed = self.0.log.up_to(last).await;
+        flushed.map_err(|error| failed(ErrorSubject::Logs, openraft::AnyError::new(&error)))?;
+        // What it reads is in memory as a rule, and what it writes does not wait for the disk; handing it to another
+        // thread would take longer than doing it.
+        self.apply_all(entries).map_err(|error| failed(ErrorSubject::StateMachine, openraft::AnyError::new(&error)))
     }
 
     async fn get_snapshot_builder(&mut self) -> Self {

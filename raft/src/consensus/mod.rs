@@ -6,10 +6,13 @@
 pub(crate) mod compaction;
 #[cfg(test)]
 mod conformance;
+pub(crate) mod flushed;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod snapshot;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
@@ -24,9 +27,9 @@ pub(crate) struct Request {
     pub(crate) command: Command,
 }
 
-/// One log entry's worth of requests.
+/// One log entry's worth of requests. Clones share them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Requests(pub(crate) Vec<Request>);
+pub(crate) struct Requests(pub(crate) Arc<Vec<Request>>);
 
 impl std::fmt::Display for Requests {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

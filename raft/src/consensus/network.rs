@@ -1,7 +1,8 @@
 //! Raft's calls between nodes, over a QUIC connection of their own.
 //!
-//! A call that fails is `Unreachable` to openraft, which then backs off. A snapshot is one stream: its frame, the
-//! file's bytes, and the answer; the receiver verifies the file before Raft sees it.
+//! Entries are on the disk of whoever says that he has them, and on the leader's before it hears so
+//! ([`super::flushed`]). A call that fails is `Unreachable` to openraft, which then backs off. A snapshot is one stream:
+//! its frame, the file's bytes, and the answer; the receiver verifies the file before Raft sees it.
 
 use std::io;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use storage::NodeId;
 use storage::peer::{Peer, PeerError, Protocol, ServeFuture, Service, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::flushed::Flushed;
 use super::snapshot::{Reader, SnapshotFile};
 use super::{Member, Raft, Types};
 
@@ -38,20 +40,29 @@ type Rpc<E> = RPCError<NodeId, Member, E>;
 
 /// Makes the calling sides.
 #[derive(Clone)]
-pub(crate) struct Network(pub(crate) Peer);
+pub(crate) struct Network {
+    pub(crate) peer: Peer,
+    pub(crate) log: Flushed,
+}
 
 /// The calling side for one target.
 pub(crate) struct Link {
     peer: Peer,
+    log: Flushed,
     target: NodeId,
+}
+
+/// The index of the last entry that a follower who agrees has.
+fn last_of(rpc: &AppendEntriesRequest<Types>) -> u64 {
+    rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id).map_or(0, |id| id.index)
 }
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = Link;
 
     async fn new_client(&mut self, target: NodeId, node: &Member) -> Link {
-        self.0.set_address(target, node.address.clone());
-        Link { peer: self.0.clone(), target }
+        self.peer.set_address(target, node.address.clone());
+        Link { peer: self.peer.clone(), log: self.log.clone(), target }
     }
 }
 
@@ -83,7 +94,11 @@ impl RaftNetwork<Types> for Link {
     ) -> Result<AppendEntriesResponse<NodeId>, Rpc<RaftError<NodeId>>> {
         // A heartbeat's time to live is too short for a disk that has just been busy.
         let patience = option.hard_ttl().max(Duration::from_millis(500));
-        self.call(RPCTypes::AppendEntries, &Call::Append(rpc), patience).await
+        let (committed, last) = (rpc.leader_commit.map_or(0, |id| id.index), last_of(&rpc));
+        self.log.up_to(committed).await.map_err(|error| Unreachable::new(&error))?;
+        let answer = self.call(RPCTypes::AppendEntries, &Call::Append(rpc), patience).await?;
+        self.log.up_to(last).await.map_err(|error| Unreachable::new(&error))?;
+        Ok(answer)
     }
 
     async fn vote(
@@ -146,15 +161,20 @@ impl Link {
 }
 
 /// The answering side.
-pub(crate) struct RaftService(pub(crate) Raft);
+pub(crate) struct RaftService {
+    pub(crate) raft: Raft,
+    pub(crate) log: Flushed,
+}
 
 impl Service for RaftService {
     fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
-        let raft = self.0.clone();
+        let (raft, log) = (self.raft.clone(), self.log.clone());
         Box::pin(async move {
             match stream.read_frame::<Call>().await? {
                 Call::Append(rpc) => {
+                    let last = last_of(&rpc);
                     let answer = raft.append_entries(rpc).await;
+                    log.up_to(last).await.map_err(|error| PeerError::Refused(error.to_string()))?;
                     stream.write_frame(&answer).await?;
                 }
                 Call::Vote(rpc) => {

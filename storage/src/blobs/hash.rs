@@ -31,9 +31,17 @@ impl Hash {
     }
 }
 
+impl Hash {
+    /// The 64 digits, in a buffer of the caller's.
+    fn digits<'a>(&self, buffer: &'a mut [u8; 64]) -> Option<&'a str> {
+        hex::encode_to_slice(self.0, buffer).ok()?;
+        std::str::from_utf8(buffer).ok()
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
+        formatter.write_str(self.digits(&mut [0; 64]).ok_or(fmt::Error)?)
     }
 }
 
@@ -55,7 +63,8 @@ impl FromStr for Hash {
 
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut buffer = [0; 64];
+        serializer.serialize_str(self.digits(&mut buffer).ok_or_else(|| serde::ser::Error::custom("no hash"))?)
     }
 }
 

@@ -56,12 +56,24 @@ impl Hasher {
         }
     }
 
+    /// Goes on with a whole piece, or the last one, whose hash was compared already. False, and nothing done, in the middle
+    /// of a piece.
+    pub(crate) fn add_piece(&mut self, bytes: &[u8], hash: Hash) -> bool {
+        let between = self.length.is_multiple_of(PIECE) && bytes.len() as u64 <= PIECE;
+        if between {
+            self.whole.update(bytes);
+            self.length += bytes.len() as u64;
+            self.pieces.push(hash);
+        }
+        between
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     pub(crate) fn finish(mut self) -> (Hash, Manifest) {
-        if !self.length.is_multiple_of(PIECE) {
+        if (self.pieces.len() as u64) < self.length.div_ceil(PIECE) {
             self.pieces.push(Hash::finish(self.piece));
         }
         (Hash::finish(self.whole), Manifest { length: self.length, pieces: self.pieces })

@@ -72,15 +72,37 @@ impl Staged {
 
     /// Appends bytes.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        self.append(bytes.to_vec(), |hasher, bytes| {
+            hasher.update(bytes);
+            true
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Appends a piece; false, and nothing appended, if it does not have this hash.
+    pub(crate) async fn write_piece(&mut self, piece: Vec<u8>, expected: Hash) -> Result<bool, BlobError> {
+        // One look at the bytes serves the comparison and the manifest.
+        self.append(piece, move |hasher, piece| Hash::of(piece) == expected && hasher.add_piece(piece, expected)).await
+    }
+
+    /// Hashes bytes on a thread where that holds nobody up, and appends them unless `hash` finds fault with them.
+    async fn append(
+        &mut self,
+        bytes: Vec<u8>,
+        hash: impl FnOnce(&mut Hasher, &[u8]) -> bool + Send + 'static,
+    ) -> Result<bool, BlobError> {
         let mut open = self.open.take().ok_or(BlobError::Broken)?;
         if let Some(claim) = &mut self.at.claim {
             claim.cover(self.length + bytes.len() as u64)?;
         }
-        let (bytes, path) = (bytes.to_vec(), self.at.path().to_owned());
-        let open = blocking(move || {
-            open.file.write_all(&bytes).map_err(told("write", &path))?;
-            open.hasher.update(&bytes);
-            Ok(open)
+        let path = self.at.path().to_owned();
+        let (open, right) = blocking(move || {
+            let right = hash(&mut open.hasher, &bytes);
+            if right {
+                open.file.write_all(&bytes).map_err(told("write", &path))?;
+            }
+            Ok((open, right))
         })
         .await?;
         self.length = open.hasher.length();
@@ -88,7 +110,7 @@ impl Staged {
         if let Some(claim) = &mut self.at.claim {
             claim.wrote(self.length);
         }
-        Ok(())
+        Ok(right)
     }
 
     /// Bytes so far.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use super::protocol::{Question, STALLED, read_piece, store};
+use super::protocol::{Question, STALLED, read_piece, store, take_pieces};
 use super::{ASK_WITHIN, ReceiveError, ShareError, Sharing};
 use crate::NodeId;
 use crate::blobs::{BlobError, Hash, Manifest, Staged, blocking};
@@ -147,11 +147,7 @@ impl Sharing {
         let Some(mut stream) = self.pieces_at(member, hash, *done).await? else {
             return Ok(false);
         };
-        while *done < manifest.pieces.len() {
-            let piece = read_piece(&mut stream, hash, manifest, *done).await?;
-            staged.write(&piece).await?;
-            *done += 1;
-        }
+        take_pieces(&mut stream, hash, manifest, done, staged).await?;
         match begun.take() {
             Some(begun) => {
                 store(begun.staged, hash).await?;

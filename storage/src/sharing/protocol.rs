@@ -11,12 +11,13 @@
 //!
 //! Bytes are verified piece by piece by whoever receives them, and before they are sent by whoever holds them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
-use crate::blobs::{BlobError, Blobs, Hash, Manifest, blocking};
+use crate::blobs::{BlobError, Blobs, Hash, Manifest, Staged, blocking};
 use crate::peer::{PeerError, ServeFuture, Service, Stream};
 
 /// A sender or receiver that moves nothing for this long is given up.
@@ -94,7 +95,8 @@ async fn send_pieces(blobs: &Blobs, stream: &mut Stream, hash: Hash, first: usiz
     write_pieces(blobs, stream, hash, &manifest, first).await
 }
 
-/// Writes verified pieces; on a damaged one the stream breaks off, and the other side goes on elsewhere.
+/// Writes verified pieces; on a damaged one the stream breaks off, and the other side goes on elsewhere. While one is on
+/// its way, the next one is read and verified.
 pub(super) async fn write_pieces(
     blobs: &Blobs,
     stream: &mut Stream,
@@ -102,14 +104,21 @@ pub(super) async fn write_pieces(
     manifest: &Manifest,
     first: usize,
 ) -> Result<(), PeerError> {
-    for index in first..manifest.pieces.len() {
-        let (blobs, known) = (blobs.clone(), manifest.clone());
-        let piece = blocking(move || blobs.piece(&hash, &known, index)).await;
-        let piece = piece.map_err(|error| PeerError::Refused(error.to_string()))?;
-        match tokio::time::timeout(STALLED, stream.send.write_all(&piece)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(PeerError::Protocol("the receiver stalled".into())),
+    let manifest = Arc::new(manifest.clone());
+    let verified = async |index| {
+        if index >= manifest.pieces.len() {
+            return Ok(Vec::new());
         }
+        let (blobs, known) = (blobs.clone(), Arc::clone(&manifest));
+        let piece = blocking(move || blobs.piece(&hash, &known, index)).await;
+        piece.map_err(|error| PeerError::Refused(error.to_string()))
+    };
+    let mut piece = verified(first).await?;
+    for index in first..manifest.pieces.len() {
+        let sent = tokio::time::timeout(STALLED, stream.send.write_all(&piece));
+        let (sent, next) = tokio::join!(sent, verified(index + 1));
+        sent.map_err(|_| PeerError::Protocol("the receiver stalled".into()))??;
+        piece = next?;
     }
     Ok(())
 }
@@ -138,10 +147,29 @@ async fn receive(blobs: &Blobs, stream: &mut Stream, hash: Hash, manifest: &Mani
     }
     let mut staged = blobs.stage(manifest.length).await?;
     stream.write_frame(&PushAnswer::Wanted).await?;
-    for index in 0..manifest.pieces.len() {
-        staged.write(&read_piece(stream, hash, manifest, index).await?).await?;
-    }
+    take_pieces(stream, hash, manifest, &mut 0, &mut staged).await?;
     store(staged, hash).await
+}
+
+/// Takes in the pieces from `done` on, and counts them there. While one is verified and written, the next one is read.
+pub(super) async fn take_pieces(
+    stream: &mut Stream,
+    hash: Hash,
+    manifest: &Manifest,
+    done: &mut usize,
+    staged: &mut Staged,
+) -> Result<(), ReceiveError> {
+    let first = *done;
+    let mut piece = read_bytes(stream, manifest, first).await?;
+    for (index, expected) in manifest.pieces.iter().enumerate().skip(first) {
+        let (kept, next) = tokio::join!(staged.write_piece(piece, *expected), read_bytes(stream, manifest, index + 1));
+        if !kept? {
+            return Err(ReceiveError::WrongBytes(hash));
+        }
+        *done += 1;
+        piece = next?;
+    }
+    Ok(())
 }
 
 /// Reads one piece and verifies it.
@@ -151,20 +179,26 @@ pub(super) async fn read_piece(
     manifest: &Manifest,
     index: usize,
 ) -> Result<Vec<u8>, ReceiveError> {
-    let length = usize::try_from(manifest.piece_length(index)).unwrap_or(usize::MAX);
-    let mut piece = vec![0; length];
-    match tokio::time::timeout(STALLED, stream.recv.read_exact(&mut piece)).await {
-        Ok(read) => read.map_err(PeerError::from)?,
-        Err(_) => return Err(PeerError::Protocol("the sender stalled".into()).into()),
-    }
+    let piece = read_bytes(stream, manifest, index).await?;
     if Some(&Hash::of(&piece)) != manifest.pieces.get(index) {
         return Err(ReceiveError::WrongBytes(hash));
     }
     Ok(piece)
 }
 
+/// Reads as many bytes as the piece has; after the last piece, none.
+async fn read_bytes(stream: &mut Stream, manifest: &Manifest, index: usize) -> Result<Vec<u8>, PeerError> {
+    let length = usize::try_from(manifest.piece_length(index)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length];
+    match tokio::time::timeout(STALLED, stream.recv.read_exact(&mut bytes)).await {
+        Ok(read) => read?,
+        Err(_) => return Err(PeerError::Protocol("the sender stalled".into())),
+    }
+    Ok(bytes)
+}
+
 /// Commits a staged blob under the name that was promised, and under no other.
-pub(super) async fn store(staged: crate::blobs::Staged, hash: Hash) -> Result<(), ReceiveError> {
+pub(super) async fn store(staged: Staged, hash: Hash) -> Result<(), ReceiveError> {
     match staged.commit_as(hash).await? {
         true => Ok(()),
         false => Err(ReceiveError::WrongBytes(hash)),

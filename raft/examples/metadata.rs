@@ -1,0 +1,258 @@
+//! Writes to a running Quartet cluster and to a running etcd by turns, and prints writes per second and latencies.
+//! `scripts/bench metadata` starts both and runs this.
+//!
+//! Both get the same treatment: one connection to each node that all clients share (QUIC streams there, HTTP/2 streams
+//! here), each client waits for its answer before it asks again, first all of them at the leader and then spread over
+//! the nodes. Every answer means that a majority has the write on its disk.
+
+#![allow(clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use raft::Remote;
+use raft::command::Command;
+use raft::state::{Credits, Plan, Priority, Road};
+use storage::NodeId;
+use storage::blobs::Hash;
+use storage::peer::{OPERATOR, Peer, PeerConfig, Secret};
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// Numbers of clients.
+const CLIENTS: [usize; 3] = [1, 16, 128];
+/// The bytes of a value in etcd.
+const VALUE: usize = 256;
+/// Before the counting begins.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+// etcd's messages, as far as they are needed (etcd's rpc.proto has all of them).
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PutRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Header {
+    #[prost(uint64, tag = "2")]
+    member: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PutResponse {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StatusRequest {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StatusResponse {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+    #[prost(uint64, tag = "4")]
+    leader: u64,
+}
+
+async fn ask<Q, A>(channel: &Channel, path: &'static str, question: Q) -> Result<A, Failed>
+where
+    Q: prost::Message + 'static,
+    A: prost::Message + Default + 'static,
+{
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await?;
+    let codec = ProstCodec::<Q, A>::default();
+    Ok(client.unary(tonic::Request::new(question), PathAndQuery::from_static(path), codec).await?.into_inner())
+}
+
+/// What is written to.
+enum System {
+    Quartet { remote: Remote, nodes: Vec<NodeId> },
+    Etcd(Vec<Channel>),
+}
+
+impl System {
+    /// The leader comes first.
+    fn quartet(secret: &Path, leader: NodeId, members: BTreeMap<NodeId, String>) -> Result<Self, Failed> {
+        let secret = Secret::read(secret)?;
+        let mut nodes: Vec<NodeId> = members.keys().copied().collect();
+        nodes.sort_by_key(|node| *node != leader);
+        let peer =
+            Peer::bind(PeerConfig { id: OPERATOR, listen: SocketAddr::from(([127, 0, 0, 1], 0)), members, secret })?;
+        Ok(Self::Quartet { remote: Remote::new(peer), nodes })
+    }
+
+    /// The leader comes first.
+    async fn etcd(addresses: &str) -> Result<Self, Failed> {
+        let mut members = Vec::new();
+        for address in addresses.split(',') {
+            let channel = Endpoint::from_shared(address.to_owned())?.tcp_nodelay(true).connect().await?;
+            let status: StatusResponse = ask(&channel, "/etcdserverpb.Maintenance/Status", StatusRequest {}).await?;
+            members.push((status.header.is_none_or(|header| header.member != status.leader), channel));
+        }
+        members.sort_by_key(|(follows, _)| *follows);
+        Ok(Self::Etcd(members.into_iter().map(|(_, channel)| channel).collect()))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Quartet { .. } => "Quartet",
+            Self::Etcd(_) => "etcd",
+        }
+    }
+
+    /// One write, the `number`-th, at the `place`-th node.
+    async fn write(&self, place: usize, number: u64) -> Result<(), Failed> {
+        match self {
+            Self::Quartet { remote, nodes } => {
+                remote.propose(nodes[place % nodes.len()], song(number)).await??;
+            }
+            Self::Etcd(channels) => {
+                let put = PutRequest { key: format!("song/{number:016}").into_bytes(), value: vec![b'x'; VALUE] };
+                ask::<_, PutResponse>(&channels[place % channels.len()], "/etcdserverpb.KV/Put", put).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Another song with a file that the cluster knows: its record, its place among the songs of the file, the counter, and
+/// the answer that is remembered for the request.
+fn song(number: u64) -> Command {
+    Command::AddSong {
+        title: format!("Song {number} of the benchmark"),
+        hash: Hash::of(b"the file of all of them"),
+        size: 4 << 20,
+        format: "mp3".into(),
+        uploader_id: None,
+        credits: Box::new(Credits { artist: Some("An artist".into()), album: Some("An album".into()), cover: None }),
+        plan: Plan { frames: 180 * 44_100, segments: 31, segments_per_task: 31 },
+        model: "spectral".into(),
+        formats: vec!["mp3".into(), "wav".into()],
+        max_attempts: 5,
+        priority: Priority::default(),
+        owner: "the benchmark".into(),
+        jobs_per_owner: 0,
+        road: Road::default(),
+        at: number,
+    }
+}
+
+/// What a turn came to: writes per second, and latencies in milliseconds.
+#[derive(Clone, Copy)]
+struct Turn {
+    rate: f64,
+    median: f64,
+    late: f64,
+}
+
+/// Has `clients` clients write for a while.
+async fn turn(system: &Arc<System>, clients: usize, spread: bool, time: Duration) -> Result<Turn, Failed> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let begin = Instant::now() + WARM_UP;
+    let end = begin + time;
+    let clients: Vec<_> = (0..clients)
+        .map(|client| {
+            let system = Arc::clone(system);
+            tokio::spawn(async move {
+                let mut latencies = Vec::new();
+                for round in 0.. {
+                    let asked = Instant::now();
+                    if asked >= end {
+                        break;
+                    }
+                    let place = if spread { client + round } else { 0 };
+                    system.write(place, NUMBER.fetch_add(1, Ordering::Relaxed)).await?;
+                    let answered = Instant::now();
+                    if answered >= begin && answered < end {
+                        latencies.push((answered - asked).as_secs_f64() * 1000.0);
+                    }
+                }
+                Ok::<_, Failed>(latencies)
+            })
+        })
+        .collect();
+    let mut latencies = Vec::new();
+    for client in clients {
+        latencies.extend(client.await??);
+    }
+    latencies.sort_by(f64::total_cmp);
+    let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
+    Ok(Turn { rate: latencies.len() as f64 / time.as_secs_f64(), median: at(0.5), late: at(0.99) })
+}
+
+/// Least, median and most.
+fn spread_of(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [values[0], values[values.len() / 2], values[values.len() - 1]]
+}
+
+fn print(clients: usize, at: &str, turns: &[Vec<Turn>; 2]) {
+    for (name, turns) in ["Quartet", "etcd"].iter().zip(turns) {
+        let [least, rate, most] = spread_of(turns.iter().map(|turn| turn.rate).collect());
+        let [_, median, _] = spread_of(turns.iter().map(|turn| turn.median).collect());
+        let [_, late, _] = spread_of(turns.iter().map(|turn| turn.late).collect());
+        println!(
+            "{clients:>4} clients, {at:<13} {name:<8} {rate:>7.0} writes/s ({least:.0} to {most:.0}), \
+             median {median:.2} ms, 99 % within {late:.2} ms"
+        );
+    }
+    let ratios = |of: fn(&Turn) -> f64| spread_of(turns[0].iter().zip(&turns[1]).map(|(a, b)| of(a) / of(b)).collect());
+    let [least, rate, most] = ratios(|turn| turn.rate);
+    let [quick, median, slow] = ratios(|turn| turn.median);
+    println!(
+        "     Quartet / etcd, round by round: writes {rate:.2} ({least:.2} to {most:.2}), \
+         median latency {median:.2} ({quick:.2} to {slow:.2})"
+    );
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failed> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [secret, leader, members, etcd, seconds, rounds] = arguments.as_slice() else {
+        return Err("usage: metadata SECRET_FILE LEADER ID=HOST:PORT,... HTTP_ADDRESS,... SECONDS ROUNDS".into());
+    };
+    let members = members
+        .split(',')
+        .map(|member| {
+            let (id, address) = member.split_once('=').ok_or("a member is written as ID=HOST:PORT")?;
+            Ok((id.parse()?, address.to_owned()))
+        })
+        .collect::<Result<BTreeMap<NodeId, String>, Failed>>()?;
+    let (time, rounds) = (Duration::from_secs_f64(seconds.parse()?), rounds.parse::<usize>()?);
+    let systems =
+        [Arc::new(System::quartet(Path::new(secret), leader.parse()?, members)?), Arc::new(System::etcd(etcd).await?)];
+
+    println!(
+        "One write is in etcd a Put of {VALUE} bytes; in Quartet a song with its index, counter and remembered answer."
+    );
+    for spread in [false, true] {
+        for clients in CLIENTS {
+            let mut turns = [Vec::new(), Vec::new()];
+            for round in 0..rounds {
+                // Neither is always the second.
+                for which in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+                    let system = &systems[which];
+                    let turn = turn(system, clients, spread, time).await;
+                    turns[which].push(turn.map_err(|error| format!("{}: {error}", system.name()))?);
+                }
+            }
+            print(clients, if spread { "at all nodes" } else { "at the leader" }, &turns);
+        }
+    }
+    Ok(())
+}
