@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use raft::{Cluster, ClusterConfig};
 use storage::blobs::Blobs;
 use storage::database::Database;
-use storage::peer::{Peer, PeerConfig, Protocol, Secret};
+use storage::peer::{Peer, PeerConfig, Protocol, Secret, Swift};
 use storage::sharing::Sharing;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -55,11 +55,13 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     .context("the cluster's secret")?;
     let database = Database::open(&me.data.join("database"))?;
     let blobs = Blobs::open(&me.data, configuration.allowance())?;
+    let swift = Swift::start().context("the thread for consensus cannot be started")?;
     let peer = Peer::bind(PeerConfig {
         id: configuration.id,
         listen: resolve(&me.quic).await?,
         members: configuration.members.values().map(|member| (member.id, member.quic.clone())).collect(),
         secret,
+        swift: swift.handle().clone(),
     })?;
     // Taken before Raft starts, so that a port in use is told at once.
     let listener = TcpListener::bind(&me.http)
@@ -86,7 +88,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
             ..Duration::from_millis(configuration.consensus.election_max_ms),
     };
     let cluster = tokio::select! {
-        cluster = Cluster::start(raft, database, peer.clone()) => cluster?,
+        cluster = swift.handle().spawn(Cluster::start(raft, database, peer.clone())) => cluster??,
         () = stopping.cancelled() => return Ok(()),
     };
 

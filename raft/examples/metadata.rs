@@ -21,6 +21,7 @@ use raft::state::{Credits, Plan, Priority, Road};
 use storage::NodeId;
 use storage::blobs::Hash;
 use storage::peer::{OPERATOR, Peer, PeerConfig, Secret};
+use tokio::runtime::Handle;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
@@ -32,6 +33,8 @@ type Failed = Box<dyn Error + Send + Sync>;
 const CLIENTS: [usize; 3] = [1, 16, 128];
 /// The bytes of a value in etcd.
 const VALUE: usize = 256;
+/// Before the first turn.
+const FILL: Duration = Duration::from_secs(8);
 /// Before the counting begins.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -91,8 +94,8 @@ impl System {
         let secret = Secret::read(secret)?;
         let mut nodes: Vec<NodeId> = members.keys().copied().collect();
         nodes.sort_by_key(|node| *node != leader);
-        let peer =
-            Peer::bind(PeerConfig { id: OPERATOR, listen: SocketAddr::from(([127, 0, 0, 1], 0)), members, secret })?;
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let peer = Peer::bind(PeerConfig { id: OPERATOR, listen, members, secret, swift: Handle::current() })?;
         Ok(Self::Quartet { remote: Remote::new(peer), nodes })
     }
 
@@ -240,6 +243,10 @@ async fn main() -> Result<(), Failed> {
     println!(
         "One write is in etcd a Put of {VALUE} bytes; in Quartet a song with its index, counter and remembered answer."
     );
+    // Long enough for the logs of both to be written over files that they have, as they are for most of a cluster's life.
+    for system in &systems {
+        turn(system, CLIENTS[2], false, FILL).await?;
+    }
     for spread in [false, true] {
         for clients in CLIENTS {
             let mut turns = [Vec::new(), Vec::new()];

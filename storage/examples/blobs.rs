@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use storage::blobs::{Allowance, Blobs, Hash};
 use storage::peer::{Peer, PeerConfig, Secret};
 use storage::sharing::Sharing;
+use tokio::runtime::Handle;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -33,7 +34,8 @@ fn node(id: u64, folder: &Path, addresses: &[SocketAddr; 2]) -> Result<Sharing, 
     let secret = Secret::read(&folder.join("secret"))?;
     let data = folder.join(format!("blobs-{id}"));
     std::fs::create_dir_all(&data)?;
-    let peer = Peer::bind(PeerConfig { id, listen: addresses[usize::try_from(id)?], members, secret })?;
+    let listen = addresses[usize::try_from(id)?];
+    let peer = Peer::bind(PeerConfig { id, listen, members, secret, swift: Handle::current() })?;
     Ok(Sharing::start(Blobs::open(&data, Allowance::default())?, peer))
 }
 

@@ -72,6 +72,7 @@ impl Node {
             listen: "127.0.0.1:0".parse().unwrap(),
             members: members.clone(),
             secret: Secret::generate_if_missing(&secret).unwrap(),
+            swift: tokio::runtime::Handle::current(),
         })
         .unwrap();
         let database = Database::open(&folder.path().join("database")).unwrap();

@@ -11,6 +11,7 @@ use storage::NodeId;
 use storage::blobs::Hash;
 use storage::peer::{OPERATOR, Peer, PeerConfig, Protocol, Secret, Stream};
 use tokio::io::AsyncReadExt;
+use tokio::runtime::Handle;
 
 use super::protocol::{Call, Overview, Reply};
 use crate::configuration::Configuration;
@@ -37,6 +38,7 @@ impl Client {
                 listen: listen.parse()?,
                 members,
                 secret: secret.clone(),
+                swift: Handle::current(),
             })?)
         };
         // Where there is no IPv6, there is IPv4.

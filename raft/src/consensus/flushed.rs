@@ -75,7 +75,11 @@ impl Flushed {
 
     /// Says that the entries up to `last` were written.
     pub(crate) fn wrote(&self, last: u64) {
-        self.0.extent.send_modify(|extent| extent.written = last);
+        // Nobody waits for this.
+        self.0.extent.send_if_modified(|extent| {
+            extent.written = last;
+            false
+        });
         // Without the thread there is a failure, and whoever waits hears of that.
         let _ = self.0.poke.as_ref().map(|poke| poke.send(()));
     }

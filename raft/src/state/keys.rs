@@ -23,7 +23,8 @@ const RETIRED: u8 = b'x';
 const OUTSIDE: u8 = b'u';
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = vec![kind];
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(kind);
     for part in parts {
         key.extend_from_slice(part);
     }

@@ -54,6 +54,7 @@ pub(crate) async fn start(id: NodeId, members: &BTreeMap<NodeId, String>, root: 
             listen: members[&id].parse().unwrap(),
             members: members.clone(),
             secret: Secret::read(&secret).unwrap(),
+            swift: tokio::runtime::Handle::current(),
         })
     })
     .await;

@@ -3,6 +3,9 @@
 //! Each (peer, protocol) pair has a connection of its own, dialled when it is first needed and again when it broke, so
 //! that a large file never stands before a heartbeat. Both sides check the node id that they expect.
 //!
+//! Connections run on one of two runtimes ([`Protocol::is_swift`]): what elections hang on is on a thread of its own, which
+//! no file and no browser keeps waiting, and where one step of a call follows another without waking a thread.
+//!
 //! A stream begins with the id of the request that it is asked for ([`crate::request`]), where both sides have said in
 //! their first words that they understand that, and with the question itself where the other side is older.
 //!
@@ -10,6 +13,7 @@
 
 mod hearing;
 mod identity;
+mod lane;
 mod numbers;
 mod stream;
 
@@ -25,10 +29,13 @@ use quinn::{Connection, Endpoint, EndpointConfig, TransportConfig, VarInt};
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
 use hearing::Hearing;
 use identity::{Identity, name_of};
 pub use identity::{Secret, SecretError};
+use lane::Lanes;
+pub use lane::Swift;
 use numbers::Numbers;
 pub use stream::{LONGEST_FRAME, Stream};
 
@@ -140,6 +147,11 @@ impl Protocol {
         }
     }
 
+    /// Whether it is on the swift runtime.
+    fn is_swift(self) -> bool {
+        matches!(self, Self::Raft | Self::Cluster)
+    }
+
     /// Whether `from` may ask this. A node that is no member may introduce itself and ask to be let in, no more; the
     /// operator may ask what is meant for operators, make proposals, and fetch files.
     fn open_to(self, from: NodeId, is_member: bool) -> bool {
@@ -171,6 +183,8 @@ pub struct PeerConfig {
     pub members: BTreeMap<NodeId, String>,
     /// The cluster's secret.
     pub secret: Secret,
+    /// The runtime for consensus, which may be the same as for all else.
+    pub swift: Handle,
 }
 
 /// The first words on a connection, in both directions. A dialler whose certificate is refused learns it here.
@@ -217,6 +231,7 @@ type Slot = Arc<tokio::sync::Mutex<Option<Dialled>>>;
 struct Inner {
     id: NodeId,
     endpoint: Endpoint,
+    lanes: Lanes,
     members: RwLock<Members>,
     cluster: Mutex<Option<Uuid>>,
     clients: HashMap<Protocol, quinn::ClientConfig>,
@@ -254,6 +269,9 @@ impl Peer {
             let tls = QuicClientConfig::try_from(identity.client(protocol)?).map_err(|error| told(&error))?;
             let mut client = quinn::ClientConfig::new(Arc::new(tls));
             client.transport_config(Arc::clone(&transport));
+            if protocol.is_swift() {
+                client.initial_dst_cid_provider(Arc::new(lane::swift_name));
+            }
             clients.insert(protocol, client);
         }
         // The same key after a restart: the node then tells its peers at once that their old connections are gone.
@@ -264,10 +282,15 @@ impl Peer {
         let runtime = quinn::default_runtime().ok_or_else(|| told(&"no runtime"))?;
         // Nobody calls the operator.
         let server = (config.id != OPERATOR).then_some(server);
-        let endpoint = Endpoint::new(EndpointConfig::new(Arc::new(reset)), server, socket, runtime).map_err(failed)?;
+        let lanes = Lanes { swift: config.swift, usual: Handle::current() };
+        let endpoint = {
+            let _swift = lanes.swift.enter();
+            Endpoint::new(EndpointConfig::new(Arc::new(reset)), server, socket, runtime).map_err(failed)?
+        };
         let peer = Self(Arc::new(Inner {
             id: config.id,
             endpoint,
+            lanes,
             members: RwLock::new(Members { addresses: config.members, ..Members::default() }),
             cluster: Mutex::default(),
             clients,
@@ -278,7 +301,7 @@ impl Peer {
             hearing: Hearing::default(),
             numbers: Numbers::new(),
         }));
-        tokio::spawn(peer.clone().accept());
+        peer.0.lanes.swift.spawn(peer.clone().accept());
         Ok(peer)
     }
 
@@ -372,7 +395,7 @@ impl Peer {
     async fn accept(self) {
         while let Some(incoming) = self.0.endpoint.accept().await {
             let peer = self.clone();
-            tokio::spawn(async move {
+            self.0.lanes.of(lane::is_swift(&incoming.orig_dst_cid())).spawn(async move {
                 let from = incoming.remote_address();
                 if let Err(error) = peer.welcome(incoming).await {
                     tracing::debug!(%from, %error, "a connection ended");
@@ -484,8 +507,11 @@ impl Peer {
             .next()
             .ok_or_else(|| told(&"the address names no host"))?;
         let client = self.0.clients[&protocol].clone();
-        let connection =
-            self.0.endpoint.connect_with(client, resolved, &name_of(node)).map_err(|error| told(&error))?.await?;
+        let connecting = {
+            let _lane = self.0.lanes.of(protocol.is_swift()).enter();
+            self.0.endpoint.connect_with(client, resolved, &name_of(node)).map_err(|error| told(&error))?
+        };
+        let connection = connecting.await?;
         let (send, recv) = connection.open_bi().await?;
         let mut stream = Stream::plain(send, recv);
         stream.write_frame(&self.hello()).await?;
@@ -657,7 +683,11 @@ pub(crate) mod tests {
     }
 
     fn bind(id: NodeId, secret: Secret, listen: &str) -> Peer {
-        Peer::bind(PeerConfig { id, listen: listen.parse().unwrap(), members: BTreeMap::new(), secret }).unwrap()
+        Peer::bind(config(id, secret, listen)).unwrap()
+    }
+
+    fn config(id: NodeId, secret: Secret, listen: &str) -> PeerConfig {
+        PeerConfig { id, listen: listen.parse().unwrap(), members: BTreeMap::new(), secret, swift: Handle::current() }
     }
 
     struct Echo;
@@ -702,6 +732,35 @@ pub(crate) mod tests {
         assert!(matches!(ask(&peers[0], 5).await, Err(PeerError::Unreachable { .. })));
     }
 
+    /// Answers with the name of the thread that it runs on.
+    struct Where;
+
+    impl Service for Where {
+        fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
+            Box::pin(async move {
+                stream.read_frame::<String>().await?;
+                let here = std::thread::current();
+                stream.write_frame(here.name().unwrap_or_default()).await?;
+                stream.finish()
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn consensus_has_its_own_thread_and_files_have_not() {
+        let (_folder, secret) = secret("swordfish");
+        let (swift, asker) = (Swift::start().unwrap(), bind(0, secret.clone(), "127.0.0.1:0"));
+        let node = PeerConfig { swift: swift.handle().clone(), ..config(1, secret, "127.0.0.1:0") };
+        let node = Peer::bind(node).unwrap();
+        asker.set_address(1, node.local_addr().unwrap().to_string());
+        for protocol in [Protocol::Raft, Protocol::Cluster, Protocol::Blobs, Protocol::Work] {
+            node.serve(protocol, Arc::new(Where));
+            let thread: String = asker.call(1, protocol, "where?", Duration::from_secs(5)).await.unwrap();
+            assert_eq!(thread == "consensus", protocol.is_swift(), "{protocol:?} is on {thread}");
+        }
+        node.close().await;
+    }
+
     #[tokio::test]
     async fn a_peer_that_was_started_anew_is_reached_again() {
         let (_folder, secret) = secret("swordfish");
@@ -715,9 +774,7 @@ pub(crate) mod tests {
         drop(second);
         let mut again = None;
         for _ in 0..100 {
-            let config =
-                PeerConfig { id: 1, listen: at.parse().unwrap(), members: BTreeMap::new(), secret: secret.clone() };
-            match Peer::bind(config) {
+            match Peer::bind(config(1, secret.clone(), &at)) {
                 Ok(peer) => {
                     again = Some(peer);
                     break;
