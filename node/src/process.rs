@@ -132,6 +132,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         reports: Arc::clone(&reports),
         reset: Arc::clone(&reset),
         broker: broker.clone(),
+        scrubs: upkeep.scrubs(),
     };
     peer.serve(Protocol::Operator, Arc::new(operator));
     loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));

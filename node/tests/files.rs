@@ -170,9 +170,37 @@ async fn the_scrub_finds_what_nobody_reads() {
 }
 
 #[tokio::test]
+async fn a_scrub_that_is_ordered_reads_everything_now() {
+    let _turn = turn().await;
+    let cluster = Cluster::start(3, None, NO_WORK).await;
+    let file = song(5, 42);
+    let right = std::fs::read(&file).unwrap();
+    let hash = hash_of(&cluster.upload(0, "Ordered", &file).await);
+    let held = holders(&cluster, &hash);
+    assert!(held.len() >= 2);
+    for node in 0..3 {
+        let sound = cluster.operate(Some(node), &["scrub"]);
+        let files = u8::from(held.contains(&node));
+        assert!(sound.starts_with(&format!("node {node}: {files} files (")), "{sound}");
+        assert!(sound.trim_end().ends_with("read, 0 damaged"), "{sound}");
+    }
+
+    flip(&blob(&cluster, held[1], &hash), 600_000);
+    let said = cluster.operate(None, &["scrub"]);
+    assert_eq!(said.lines().count(), 3, "{said}");
+    for line in said.lines() {
+        let bad = line.starts_with(&format!("node {}: ", held[1]));
+        assert!(line.ends_with(if bad { "1 damaged, 1 fetched again" } else { "0 damaged" }), "{said}");
+    }
+    assert!(set_aside(&cluster, held[1], &hash));
+    assert!(std::fs::read(blob(&cluster, held[1], &hash)).unwrap() == right);
+    assert!(cluster.refused(Some(9), &["scrub"]).contains("no member"));
+}
+
+#[tokio::test]
 async fn a_song_that_is_deleted_and_uploaded_again_keeps_its_file() {
     let _turn = turn().await;
-    let settings = format!("{NO_WORK}[limits]\ncollect_grace_seconds = 10\n");
+    let settings = format!("{NO_WORK}[limits]\ncollect_unsafely = true\ncollect_grace_seconds = 10\n");
     let cluster = Cluster::start(3, None, &settings).await;
     let file = song(5, 43);
     let mut uploaded = cluster.upload(0, "Back and forth", &file).await;

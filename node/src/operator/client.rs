@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::protocol::{Call, Overview, Reply};
 use crate::configuration::Configuration;
+use crate::upkeep::OrderedRound;
 
 /// How long a node may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -54,20 +55,39 @@ impl Client {
     pub(crate) async fn ask(&self, call: &Call) -> Result<(Reply, Stream)> {
         let mut reasons = Vec::new();
         for node in self.peer.members() {
-            match tokio::time::timeout(PATIENCE, self.ask_node(node, call)).await {
-                Ok(Ok(answered)) => return Ok(answered),
-                Ok(Err(error)) => reasons.push(error.to_string()),
-                Err(_) => reasons.push(format!("node {node} did not answer in time")),
+            match self.ask_node(node, call).await {
+                Ok(answered) => return Ok(answered),
+                Err(error) => reasons.push(error.to_string()),
             }
         }
         bail!("no node of the cluster file answers: {}", reasons.join("; "))
     }
 
     async fn ask_node(&self, node: NodeId, call: &Call) -> Result<(Reply, Stream)> {
-        let mut stream = self.peer.open(node, Protocol::Operator).await?;
-        stream.write_frame(call).await?;
-        stream.finish()?;
-        Ok((stream.read_frame().await?, stream))
+        let asked = async {
+            let mut stream = self.peer.open(node, Protocol::Operator).await?;
+            stream.write_frame(call).await?;
+            stream.finish()?;
+            Ok((stream.read_frame().await?, stream))
+        };
+        let answered = tokio::time::timeout(PATIENCE, asked).await;
+        answered.with_context(|| format!("node {node} did not answer in time"))?
+    }
+
+    /// Has this very node read all its files, and returns the order's number.
+    pub(crate) async fn scrub(&self, node: NodeId) -> Result<u64> {
+        match self.ask_node(node, &Call::Scrub).await?.0 {
+            Reply::Ordered(order) => Ok(order),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What this node's last ordered round has come to.
+    pub(crate) async fn scrubbed(&self, node: NodeId) -> Result<OrderedRound> {
+        match self.ask_node(node, &Call::Scrubbed).await?.0 {
+            Reply::Scrubbed(round) => Ok(round),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Asks for something to be done, and for a while again if it cannot be done yet.

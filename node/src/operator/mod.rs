@@ -7,6 +7,7 @@ mod backup;
 mod client;
 mod membership;
 mod protocol;
+mod scrub;
 mod service;
 mod status;
 
@@ -42,6 +43,8 @@ pub(crate) enum Action {
     },
     /// Makes every worker drop what it is doing. Nothing is lost and nothing counts as failed: the tasks begin anew.
     Reset,
+    /// Has every node, or the node --id alone, read all its files now and fetch again what is damaged.
+    Scrub,
     /// Copies the cluster's state and all its files to a folder. Into the same folder again, it copies what is new.
     Backup {
         /// The folder.
@@ -76,6 +79,7 @@ pub(crate) fn run(action: Action, file: &Path, id: Option<NodeId>) -> Result<()>
                 }
                 Ok(())
             }
+            Action::Scrub => scrub::run(&Client::new(&Configuration::read_any(file)?).await?, id).await,
             Action::Backup { folder } => {
                 backup::make(&Client::new(&Configuration::read_any(file)?).await?, &folder).await
             }

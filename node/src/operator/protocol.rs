@@ -1,10 +1,14 @@
 //! What an operator asks of a node, over QUIC.
 
+use std::collections::BTreeSet;
+
 use raft::archive::At;
 use raft::{Change, Status};
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use web::api::cluster::{BrokerReport, NodeReport};
+
+use crate::upkeep::OrderedRound;
 
 /// A question.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,6 +21,10 @@ pub(crate) enum Call {
     Archive,
     /// Drop all running work, at every node.
     Reset,
+    /// Read all your own files now.
+    Scrub,
+    /// How far is what was ordered with `Scrub`?
+    Scrubbed,
 }
 
 /// The cluster as a node sees it.
@@ -28,6 +36,12 @@ pub(crate) struct Overview {
     pub nodes: Vec<NodeReport>,
     /// The way tasks take to the workers.
     pub broker: BrokerReport,
+    /// The level of the state's commands; an older node does not say, and a cluster that has just begun has none.
+    #[serde(default)]
+    pub level: Option<u32>,
+    /// The nodes that were told to leave, or have left.
+    #[serde(default)]
+    pub retired: BTreeSet<NodeId>,
 }
 
 /// Its answer.
@@ -39,6 +53,10 @@ pub(crate) enum Reply {
     Done,
     /// It is done, but these nodes did not answer.
     DoneBut(Vec<NodeId>),
+    /// It is ordered, under this number.
+    Ordered(u64),
+    /// So far it is.
+    Scrubbed(OrderedRound),
     /// It is not done.
     Refused {
         /// Why.

@@ -10,6 +10,7 @@ use web::Nodes;
 
 use super::protocol::{Call, Overview, Reply};
 use crate::reports::Reports;
+use crate::upkeep::Scrubs;
 use crate::work::broker::Broker;
 use crate::work::reset::Reset;
 
@@ -25,20 +26,28 @@ pub(crate) struct OperatorService {
     pub reset: Arc<Reset>,
     /// The broker, if there is one.
     pub broker: Option<Broker>,
+    /// Has this node's files read.
+    pub scrubs: Scrubs,
 }
 
 impl Service for OperatorService {
     fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
         let (cluster, reports) = (self.cluster.clone(), Arc::clone(&self.reports));
         let (peer, reset, broker) = (self.peer.clone(), Arc::clone(&self.reset), self.broker.clone());
+        let scrubs = self.scrubs.clone();
         Box::pin(async move {
             match stream.read_frame::<Call>().await? {
                 Call::Overview => {
                     let status = cluster.status();
+                    let view = cluster.peek();
                     // The reports count the open tasks, which asks the disk.
-                    let seen = tokio::task::spawn_blocking(move || (reports.overview(), reports.broker())).await;
-                    let (nodes, broker) = seen.map_err(|error| PeerError::Refused(error.to_string()))?;
-                    stream.write_frame(&Reply::Overview(Box::new(Overview { status, nodes, broker }))).await?;
+                    let seen = tokio::task::spawn_blocking(move || {
+                        let level = view.mark().ok().flatten().map(|mark| mark.level);
+                        let retired = view.retired().unwrap_or_default();
+                        Overview { status, nodes: reports.overview(), broker: reports.broker(), level, retired }
+                    });
+                    let overview = seen.await.map_err(|error| PeerError::Refused(error.to_string()))?;
+                    stream.write_frame(&Reply::Overview(Box::new(overview))).await?;
                 }
                 Call::Change(change) => {
                     tracing::info!(?change, "the operator changes the membership");
@@ -53,6 +62,8 @@ impl Service for OperatorService {
                     let silent = reset.everywhere(&peer, broker.as_ref()).await;
                     stream.write_frame(&Reply::DoneBut(silent)).await?;
                 }
+                Call::Scrub => stream.write_frame(&Reply::Ordered(scrubs.order())).await?,
+                Call::Scrubbed => stream.write_frame(&Reply::Scrubbed(scrubs.round())).await?,
                 Call::Archive => send_archive(&cluster, &mut stream).await?,
             }
             stream.finish()

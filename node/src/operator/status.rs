@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anyhow::Result;
+use raft::state::LEVEL;
 use web::api::cluster::NodeReport;
 
 use super::client::Client;
@@ -20,7 +21,7 @@ pub(crate) async fn show(client: &Client, json: bool) -> Result<()> {
 }
 
 fn text(overview: &Overview) -> Result<String, std::fmt::Error> {
-    let Overview { status, nodes, broker } = overview;
+    let Overview { status, nodes, broker, level, retired } = overview;
     let alive = nodes.iter().filter(|node| node.alive && status.members.contains(&node.id)).count();
     let health = match (status.leader, alive * 2 > status.members.len(), alive == status.members.len()) {
         (Some(_), true, true) => "all is well",
@@ -34,6 +35,10 @@ fn text(overview: &Overview) -> Result<String, std::fmt::Error> {
         None => writeln!(text, "leader   none, term {}", status.term)?,
     }
     writeln!(text, "log      {} entries, applied to {} at node {}", status.last_log, status.last_applied, status.id)?;
+    if let Some(level) = level.filter(|level| *level < LEVEL) {
+        let late = "what is new in this version begins when all members run it";
+        writeln!(text, "upgrade  the state is at level {level} of {LEVEL}: {late}")?;
+    }
     writeln!(text, "tasks    {} running, {} waiting", broker.running, broker.pending)?;
     match (broker.configured, broker.connected) {
         (false, _) => writeln!(text, "broker   none; workers ask the leader")?,
@@ -50,7 +55,11 @@ fn text(overview: &Overview) -> Result<String, std::fmt::Error> {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         writeln!(text, "{}", cells.join("  ").trim_end())?;
     }
-    let news: Vec<String> = nodes.iter().flat_map(news).collect();
+    let leaving = retired
+        .iter()
+        .filter(|node| status.addresses.contains_key(node))
+        .map(|node| format!("node {node}: it was told to leave and is still a member; `leave` goes on with that"));
+    let news: Vec<String> = leaving.chain(nodes.iter().flat_map(news)).collect();
     if !news.is_empty() {
         writeln!(text, "\n{}", news.join("\n"))?;
     }
@@ -108,7 +117,7 @@ fn row(node: &NodeReport, overview: &Overview) -> [String; 9] {
     ]
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 1000.0 {
@@ -163,6 +172,23 @@ mod tests {
             assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
         }
         assert!(!shown.contains("1 behind") && !shown.contains("node 0: ") && !shown.contains("node 2: "), "{shown}");
+        assert!(!shown.contains("upgrade"), "{shown}");
+    }
+
+    #[test]
+    fn a_leave_that_broke_off_is_shown() {
+        let mut overview = overview();
+        overview.status.addresses = [(1, "a".to_owned())].into();
+        overview.retired = [1, 7].into();
+        let shown = text(&overview).unwrap();
+        assert!(shown.contains("node 1: it was told to leave") && !shown.contains("node 7"), "{shown}");
+    }
+
+    #[test]
+    fn an_upgrade_that_is_under_way_is_shown() {
+        let shown = |level| text(&Overview { level: Some(level), ..overview() }).unwrap();
+        assert!(shown(LEVEL - 1).contains(&format!("level {} of {LEVEL}", LEVEL - 1)), "{}", shown(LEVEL - 1));
+        assert!(!shown(LEVEL).contains("upgrade"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use collect::Collect;
 use repair::Repair;
 pub(crate) use report::report;
 use scrub::Scrubbing;
+pub(crate) use scrub::{OrderedRound, Scrubs};
 use worker::{Activity, run};
 
 /// What the loops are told.
@@ -55,6 +56,8 @@ pub(crate) struct Upkeep {
     repair: Activity,
     scrub: Activity,
     collect: Activity,
+    /// Rounds of the scrub that somebody orders.
+    scrubs: Scrubs,
     /// Files with too few copies.
     short: AtomicU64,
     /// Those of which this node is to take one.
@@ -71,11 +74,16 @@ impl Upkeep {
         stop: &CancellationToken,
     ) {
         let repair = Repair::new(means.clone(), Arc::clone(self), settings);
-        let scrub = Scrubbing::new(means.clone(), settings);
+        let scrub = Scrubbing::new(means.clone(), self.scrubs(), settings);
         let collect = Collect::new(means.clone(), settings);
         loops.spawn(run(repair, self.repair.clone(), stop.clone()));
         loops.spawn(run(scrub, self.scrub.clone(), stop.clone()));
         loops.spawn(run(collect, self.collect.clone(), stop.clone()));
+    }
+
+    /// Orders rounds of the scrub.
+    pub(crate) fn scrubs(&self) -> Scrubs {
+        self.scrubs.clone()
     }
 
     /// What each loop does now.

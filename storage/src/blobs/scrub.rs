@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ struct Mark {
 
 #[derive(Default)]
 struct Order {
-    pending: AtomicBool,
+    given: AtomicU64,
     woken: Notify,
 }
 
@@ -43,10 +43,12 @@ struct Order {
 pub struct ScrubOrder(Arc<Order>);
 
 impl ScrubOrder {
-    /// Begins a round now and reads without the long pauses, once.
-    pub fn now(&self) {
-        self.0.pending.store(true, Ordering::Relaxed);
+    /// Has a round begin now that reads without the long pauses, and returns the order's number. A round that was
+    /// ordered before and has not ended begins anew.
+    pub fn now(&self) -> u64 {
+        let number = self.0.given.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.woken.notify_one();
+        number
     }
 
     /// Waits until somebody asks.
@@ -54,8 +56,9 @@ impl ScrubOrder {
         self.0.woken.notified().await;
     }
 
-    fn take(&self) -> bool {
-        self.0.pending.swap(false, Ordering::Relaxed)
+    /// The number of the last order; 0 before the first.
+    pub fn last(&self) -> u64 {
+        self.0.given.load(Ordering::Relaxed)
     }
 }
 
@@ -67,7 +70,10 @@ pub enum Finding {
     /// It was damaged and has been set aside.
     Damaged(Hash),
     /// There is nothing more to read in this round.
-    End,
+    End {
+        /// The order that it was begun for, if it was.
+        order: Option<u64>,
+    },
 }
 
 /// The scrub of one node's blobs.
@@ -80,19 +86,22 @@ pub struct Scrub {
     /// What this round has still to read, once it is known.
     left: Option<VecDeque<Hash>>,
     order: ScrubOrder,
+    /// The last order that a round began for.
+    begun: u64,
+    /// Whether this round is one.
     hurried: bool,
 }
 
 impl Scrub {
-    /// Goes on with the round whose mark is at `path`.
-    pub fn new(blobs: Blobs, period: Duration, path: PathBuf) -> Self {
+    /// Goes on with the round whose mark is at `path`, until `order` is given.
+    pub fn new(blobs: Blobs, period: Duration, path: PathBuf, order: ScrubOrder) -> Self {
         let mark = std::fs::read(&path).ok().and_then(|bytes| wire::decode(&bytes).ok()).unwrap_or_default();
-        Self { blobs, period, path, mark, left: None, order: ScrubOrder::default(), hurried: false }
+        Self { blobs, period, path, mark, left: None, order, begun: 0, hurried: false }
     }
 
-    /// A handle to ask for a round at once.
-    pub fn order(&self) -> ScrubOrder {
-        self.order.clone()
+    /// The order that this round was begun for, if it was.
+    pub fn ordered(&self) -> Option<u64> {
+        self.hurried.then_some(self.begun)
     }
 
     /// Files that this round has read, how many it will have read, and the bytes read.
@@ -103,8 +112,9 @@ impl Scrub {
 
     /// Reads the next file, and says how long to pause then; no pause is a round that was asked for.
     pub async fn step(&mut self) -> Result<(Finding, Option<Duration>), BlobError> {
-        if self.order.take() {
-            (self.mark, self.left, self.hurried) = (Mark::default(), None, true);
+        let order = self.order.last();
+        if order > self.begun {
+            (self.mark, self.left, self.begun, self.hurried) = (Mark::default(), None, order, true);
         }
         if self.left.is_none() {
             let (blobs, after) = (self.blobs.clone(), self.mark.after);
@@ -112,10 +122,11 @@ impl Scrub {
             self.left = Some(names.into_iter().filter(|name| after.is_none_or(|after| *name > after)).collect());
         }
         let Some(hash) = self.left.as_mut().and_then(VecDeque::pop_front) else {
+            let order = self.ordered();
             (self.mark, self.left, self.hurried) = (Mark::default(), None, false);
             self.keep_mark();
             let pause = if self.blobs.held().files == 0 { EMPTY.min(self.period) } else { Duration::ZERO };
-            return Ok((Finding::End, Some(pause)));
+            return Ok((Finding::End { order }, Some(pause)));
         };
         let blobs = self.blobs.clone();
         let (finding, bytes) = match blocking(move || blobs.scrub(&hash)).await {
@@ -157,7 +168,7 @@ mod tests {
     use super::*;
 
     fn scrub(folder: &tempfile::TempDir, blobs: &Blobs) -> Scrub {
-        Scrub::new(blobs.clone(), Duration::from_secs(1000), folder.path().join("scrub"))
+        Scrub::new(blobs.clone(), Duration::from_secs(1000), folder.path().join("scrub"), ScrubOrder::default())
     }
 
     #[tokio::test]
@@ -183,7 +194,7 @@ mod tests {
         assert_eq!(damaged, [bad]);
         assert!(!blobs.contains(&bad));
         assert_eq!(scrub.progress(), (10, 10, 900));
-        assert_eq!(scrub.step().await.unwrap().0, Finding::End);
+        assert_eq!(scrub.step().await.unwrap().0, Finding::End { order: None });
         // The files fill the round: nine tenths, and a tenth that was lost on the way.
         assert!(pauses > Duration::from_secs(880) && pauses < Duration::from_secs(1010), "{pauses:?}");
     }
@@ -203,7 +214,7 @@ mod tests {
         second.step().await.unwrap();
         assert_eq!(second.progress(), (4, 5, 400));
         second.step().await.unwrap();
-        assert_eq!(second.step().await.unwrap().0, Finding::End);
+        assert_eq!(second.step().await.unwrap().0, Finding::End { order: None });
         // A mark that cannot be read is none.
         std::fs::write(folder.path().join("scrub"), b"nonsense").unwrap();
         let mut third = scrub(&folder, &blobs);
@@ -220,13 +231,14 @@ mod tests {
         }
         let mut scrub = scrub(&folder, &blobs);
         assert!(scrub.step().await.unwrap().1.is_some());
-        scrub.order().now();
-        scrub.order().asked().await;
+        assert_eq!(scrub.ordered(), None);
+        let number = scrub.order.now();
+        scrub.order.asked().await;
         for read in 1..=3 {
             assert_eq!(scrub.step().await.unwrap(), (Finding::Sound, None));
-            assert_eq!(scrub.progress().0, read);
+            assert_eq!((scrub.progress().0, scrub.ordered()), (read, Some(number)));
         }
-        assert_eq!(scrub.step().await.unwrap().0, Finding::End);
+        assert_eq!(scrub.step().await.unwrap().0, Finding::End { order: Some(number) });
         assert!(scrub.step().await.unwrap().1.is_some());
     }
 }
