@@ -42,6 +42,12 @@ pub enum Obstacle {
         "node {0} is a member with another disk; a new disk needs a new number (`join --replace {0}` gives it the old one's place)"
     )]
     Taken(NodeId),
+    /// The node is on its way out.
+    #[error(
+        "node {0} was told to leave and is still a member; that cannot be taken back, since its number may be given up any \
+         moment: finish it with `leave`, and let the machine in again with an empty folder under another number"
+    )]
+    Leaving(NodeId),
     /// The number was used.
     #[error("node {0} has left this cluster; its number is not used again, take another one")]
     Used(NodeId),

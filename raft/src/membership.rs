@@ -6,7 +6,8 @@
 //!
 //! A node leaves in two steps as well. First it is marked as retired: it gets no more files, and the others make the
 //! copies that will be missed. Then it goes out of the membership. Its number is never used again: a node that comes
-//! with a used number and an empty disk could vote twice in one term.
+//! with a used number and an empty disk could vote twice in one term. The mark is never taken off again, or a node could
+//! go without it while somebody changes his mind; a command that broke off between the two steps is given once more.
 //!
 //! Nothing is begun that would leave the cluster without a majority of nodes that answer.
 
@@ -65,7 +66,14 @@ impl Cluster {
     pub(crate) async fn change_here(&self, change: Change) -> Outcome {
         let level = self.level()?;
         let (known, voters) = members(&self.raft().metrics().borrow());
+        let retired = self.peek().retired().map_err(|error| Obstacle::Consensus(error.to_string()))?;
         match change {
+            // Who gives the command again did not hear how it ended.
+            Change::Retire { node } | Change::Leave { node }
+                if !known.contains_key(&node) && retired.contains(&node) =>
+            {
+                Ok(())
+            }
             Change::Join { node, address, replaces } => self.let_in(&known, node, address, replaces, level).await,
             Change::Retire { node } => {
                 if !known.contains_key(&node) {
@@ -116,7 +124,7 @@ impl Cluster {
             return Err(Obstacle::NoNumber(node));
         }
         if self.peek().retired().map_err(|error| Obstacle::Consensus(error.to_string()))?.contains(&node) {
-            return Err(Obstacle::Used(node));
+            return Err(if known.contains_key(&node) { Obstacle::Leaving(node) } else { Obstacle::Used(node) });
         }
         if let Some(old) = replaces
             && (old == node || !known.contains_key(&old))

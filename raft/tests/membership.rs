@@ -113,6 +113,36 @@ async fn a_dead_node_is_replaced_under_a_new_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leave_that_broke_off_is_finished_by_giving_it_again() {
+    let root = tempfile::tempdir().unwrap();
+    let addresses = free_ports(4);
+    let mut nodes = start_all(&addresses, &root).await;
+    add_song(&nodes[0], "before").await;
+    let ask = async |through: &Node, change| through.cluster.change(change).await.unwrap();
+    wait_until("a name", async || nodes[0].cluster.peek().mark().unwrap().is_some()).await;
+    assert_eq!(ask(&nodes[0], Change::Retire { node: 3 }).await, Ok(()));
+
+    // Here the command broke off, and the leader goes as well. The mark outlives both.
+    let leader = nodes[0].cluster.status().leader.unwrap();
+    let at = nodes.iter().position(|node| node.peer.id() == leader).unwrap();
+    nodes.remove(at).stop().await;
+    nodes.insert(at, start(leader, &addresses, root.path()).await.unwrap());
+    wait_until("a leader", async || nodes[1].cluster.propose(nodes::add("after")).await.is_ok()).await;
+    let status = nodes[0].cluster.status();
+    assert!(status.members.contains(&3), "it is still a member");
+    assert_eq!(ask(&nodes[1], join(&addresses, 3, None)).await, Err(Obstacle::Leaving(3)));
+
+    leave(&nodes[0], 3).await;
+    nodes[3].cluster.left().await;
+    // Whoever did not hear that it is done hears it now.
+    for change in [Change::Retire { node: 3 }, Change::Leave { node: 3 }] {
+        assert_eq!(ask(&nodes[0], change).await, Ok(()));
+    }
+    assert_eq!(ask(&nodes[0], join(&addresses, 3, None)).await, Err(Obstacle::Used(3)));
+    assert_eq!(nodes[0].cluster.status().members, [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_would_hurt_the_cluster_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let addresses = free_ports(5);
