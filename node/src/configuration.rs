@@ -15,6 +15,10 @@ use storage::blobs::{Allowance, Hash};
 /// The longest scrub. A disk that is read more seldom might as well not be read.
 const MOST_SCRUB_DAYS: f64 = 3650.0;
 
+/// The shortest grace of a file that nothing refers to, in seconds: what is spread is confirmed within the last five, a
+/// command is proposed for eight at most, and the rest is for a node that is busy.
+const LEAST_GRACE_SECONDS: u64 = 30;
+
 /// No task may take longer, whatever is configured: thirty days.
 const LONGEST_TASK_SECONDS: u64 = 30 * 24 * 3600;
 /// The largest message that any RabbitMQ takes as it comes, in bytes.
@@ -236,6 +240,8 @@ pub(crate) struct Limits {
     pub reserve_bytes: u64,
     /// Seconds for which an unreferenced file is kept.
     pub collect_grace_seconds: u64,
+    /// For tests: takes a shorter grace than is safe.
+    pub collect_unsafely: bool,
     /// Seconds after which the copies of a node that is away are made up for.
     pub repair_after_seconds: u64,
     /// Days in which every file is read once to see that it is undamaged.
@@ -250,6 +256,7 @@ impl Default for Limits {
             jobs_per_user: 200,
             reserve_bytes: 256 << 20,
             collect_grace_seconds: 120,
+            collect_unsafely: false,
             repair_after_seconds: 600,
             scrub_days: 30.0,
         }
@@ -362,6 +369,12 @@ impl Configuration {
         }
         if file.workers.all_slots() > MOST_SLOTS {
             return Err(invalid(format!("workers: a node takes at most {MOST_SLOTS} tasks at a time")));
+        }
+        if file.limits.collect_grace_seconds < LEAST_GRACE_SECONDS && !file.limits.collect_unsafely {
+            return Err(invalid(format!(
+                "limits.collect_grace_seconds must be at least {LEAST_GRACE_SECONDS}: in less, a file could go while its \
+                 song is being added"
+            )));
         }
         if !(file.limits.scrub_days > 0.0 && file.limits.scrub_days <= MOST_SCRUB_DAYS) {
             return Err(invalid(format!("limits.scrub_days must be above 0 and at most {MOST_SCRUB_DAYS}")));
@@ -478,6 +491,17 @@ mod tests {
     }
 
     #[test]
+    fn tests_may_collect_sooner_than_is_safe() {
+        let grace = |line: &str| parse(&EXAMPLE.replace("collect_grace_seconds = 120", line), 0);
+        assert_eq!(grace("collect_grace_seconds = 30").unwrap().collect_grace(), Duration::from_secs(30));
+        assert!(grace("collect_grace_seconds = 1").is_err());
+        assert_eq!(
+            grace("collect_unsafely = true\ncollect_grace_seconds = 1").unwrap().collect_grace(),
+            Duration::from_secs(1)
+        );
+    }
+
+    #[test]
     fn a_tasks_time_follows_from_its_length() {
         let workers = Workers { task_floor_seconds: 10, task_seconds_per_audio_second: 3, ..Workers::default() };
         assert_eq!(workers.time_limit(0), Duration::from_secs(10));
@@ -535,6 +559,7 @@ mod tests {
             ("max_attempts = 5", "max_attempts = 0", "at least 1"),
             ("slots = 1 ", "slots = 5000 ", "at most 1024"),
             ("task_floor_seconds = 300", "task_floor_seconds = 0", "at least 1"),
+            ("collect_grace_seconds = 120", "collect_grace_seconds = 29", "at least 30"),
             ("scrub_days = 30 ", "scrub_days = 0 ", "above 0"),
             ("scrub_days = 30 ", "scrub_days = nan ", "above 0"),
             ("model = \"spectral\"", "model = \"../magic\"", "magic"),

@@ -52,7 +52,8 @@ fn wav_header(frames: u32) -> Vec<u8> {
 #[tokio::test]
 async fn bad_uploads_are_refused_with_a_sentence_and_leave_nothing() {
     let _turn = turn().await;
-    let limits = "[limits]\nupload_bytes = 37000000\nsong_seconds = 7200\ncollect_grace_seconds = 1\n";
+    let limits =
+        "[limits]\nupload_bytes = 37000000\nsong_seconds = 7200\ncollect_unsafely = true\ncollect_grace_seconds = 1\n";
     let cluster = Cluster::start(3, None, limits).await;
     let good = std::fs::read(song(10, 20)).unwrap();
     let mut ten_hours = wav_header(36_000_000);
@@ -97,7 +98,7 @@ async fn broken_upload(cluster: &Cluster, announced: usize, sent: usize) -> TcpS
 #[tokio::test]
 async fn broken_connections_leave_nothing() {
     let _turn = turn().await;
-    let cluster = Cluster::start(3, None, "[limits]\ncollect_grace_seconds = 1\n").await;
+    let cluster = Cluster::start(3, None, "[limits]\ncollect_unsafely = true\ncollect_grace_seconds = 1\n").await;
 
     // Dropped in the middle.
     drop(broken_upload(&cluster, 5_000_000, 1_000_000).await);
@@ -121,7 +122,7 @@ async fn broken_connections_leave_nothing() {
 #[tokio::test]
 async fn files_answer_ranges_and_refuse_what_is_not_there() {
     let _turn = turn().await;
-    let cluster = Cluster::start(1, None, "[limits]\ncollect_grace_seconds = 1\n").await;
+    let cluster = Cluster::start(1, None, "[limits]\ncollect_unsafely = true\ncollect_grace_seconds = 1\n").await;
     let uploaded = cluster.upload(0, "Ranges", &song(10, 21)).await;
     cluster.split(0, &uploaded).await;
     let url = cluster.url(0, &format!("/songs/{}/drums.mp3", uploaded["id"]));
