@@ -198,6 +198,18 @@ impl Cluster {
         tokio::task::spawn_blocking(move || machine.archive()).await.map_err(|_| ClusterError::Stopped)?
     }
 
+    /// Folds the log into a snapshot at this node, and returns when that is done. It happens by itself when it is due.
+    pub async fn fold(&self) -> Result<(), ClusterError> {
+        let applied = self.0.raft.metrics().borrow().last_applied;
+        self.0.raft.trigger().snapshot().await.map_err(|_| ClusterError::Stopped)?;
+        let mut metrics = self.0.raft.metrics();
+        let folded = metrics.wait_for(|metrics| metrics.snapshot >= applied || metrics.running_state.is_err()).await;
+        match folded.map(|metrics| metrics.running_state.is_ok()) {
+            Ok(true) => Ok(()),
+            _ => Err(ClusterError::Stopped),
+        }
+    }
+
     /// What changes from now on, as this node applies it.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.0.machine.events()

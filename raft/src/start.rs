@@ -71,7 +71,9 @@ impl Cluster {
         };
         let settings = Arc::new(settings.validate().map_err(|error| told(&error))?);
         let network = Network { peer: peer.clone(), log: flushed.clone() };
-        let raft = Raft::new(config.id, settings, network, log, machine.clone()).await.map_err(|error| told(&error))?;
+        let raft = Raft::new(config.id, settings, network, log.clone(), machine.clone())
+            .await
+            .map_err(|error| told(&error))?;
         peer.serve(Protocol::Raft, Arc::new(RaftService { raft: raft.clone(), log: flushed }));
         if let Some(Finding::Begin(members)) = finding
             && let Err(error) = raft.initialize(members).await
@@ -85,7 +87,7 @@ impl Cluster {
         // Set only now: until the membership is known here, a node that asks should ask again.
         let _ = introducer.raft.set((raft.clone(), machine.clone()));
 
-        tokio::spawn(compaction::run(raft.clone(), machine.clone()));
+        tokio::spawn(compaction::run(raft.clone(), machine.clone(), log));
         let (told_left, left) = watch::channel(false);
         let cluster = Self::new(config.id, raft, machine, peer.clone(), left);
         let service = ClusterService { cluster: cluster.clone(), introducer };

@@ -7,8 +7,10 @@ use anyhow::Result;
 use super::worker::{Activity, Next, Worker};
 use super::{Means, Settings};
 
-/// How often unneeded files are looked for.
+/// How often unneeded files are looked for, at most.
 const EVERY: Duration = Duration::from_secs(15);
+/// How many times as long as a look the rest after it is, for a state so large that a look takes seconds.
+const REST: u32 = 30;
 
 /// Removes unneeded files.
 pub(super) struct Collect {
@@ -42,6 +44,7 @@ impl Worker for Collect {
             tracing::info!(removed, swept, "files that nothing needs were removed");
         }
         activity.well();
-        Ok(Next::Rest(EVERY.min(self.grace.max(Duration::from_secs(1)))))
+        let often = EVERY.min(self.grace.max(Duration::from_secs(1)));
+        Ok(Next::Rest(often.max(seen.elapsed() * REST)))
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
@@ -42,6 +43,8 @@ pub(crate) struct Log {
     flushed: Flushed,
     /// The last entries, without gaps.
     recent: Arc<Mutex<VecDeque<Entry<Types>>>>,
+    /// Bytes of entries that were appended since this process began.
+    appended: Arc<AtomicU64>,
 }
 
 impl Log {
@@ -51,7 +54,12 @@ impl Log {
         // What a process wrote that was killed may still be on its way.
         database.sync()?;
         let flushed = Flushed::start(database.clone(), last)?;
-        Ok(Self { database, flushed, recent: Arc::default() })
+        Ok(Self { database, flushed, recent: Arc::default(), appended: Arc::default() })
+    }
+
+    /// Bytes of entries that were appended since this process began.
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Relaxed)
     }
 
     /// How far it is on the disk.
@@ -188,6 +196,7 @@ impl RaftLogStorage<Types> for Log {
         let mut batch = Batch::new();
         for entry in &entries {
             let bytes = wire::encode(entry).map_err(|error| failed(openraft::AnyError::new(&error)))?;
+            self.appended.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             batch.put(Table::Log, index(entry.log_id.index), bytes);
         }
         // This does not wait for the disk, and handing it to another thread would take longer than doing it.

@@ -24,8 +24,9 @@ use super::flushed::Flushed;
 use super::snapshot::{Reader, SnapshotFile};
 use super::{Member, Raft, Types};
 
-/// How long the receiver of a snapshot may take to install it.
+/// How long the receiver of a snapshot may take to install it, and besides for each MiB.
 const INSTALL_WITHIN: Duration = Duration::from_secs(120);
+const INSTALL_MIB_WITHIN: Duration = Duration::from_millis(500);
 /// A snapshot of which nothing came for this long is given up.
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -137,6 +138,7 @@ impl Link {
         let failed = |error: PeerError| StreamingError::from(Unreachable::new(&error));
         let mut file = tokio::fs::File::open(snapshot.snapshot.path()).await.map_err(told)?;
         let mut left = file.metadata().await.map_err(told)?.len();
+        let patience = INSTALL_WITHIN + INSTALL_MIB_WITHIN * u32::try_from(left >> 20).unwrap_or(u32::MAX);
         let call = Call::Snapshot { vote, meta: snapshot.meta, length: left };
         let mut stream = self.peer.open(self.target, Protocol::Raft).await.map_err(failed)?;
         stream.write_frame(&call).await.map_err(failed)?;
@@ -152,7 +154,7 @@ impl Link {
         }
         stream.finish().map_err(failed)?;
         let answer: Result<SnapshotResponse<NodeId>, Fatal<NodeId>> =
-            tokio::time::timeout(INSTALL_WITHIN, stream.read_frame())
+            tokio::time::timeout(patience, stream.read_frame())
                 .await
                 .map_err(|_| failed(PeerError::Timeout(self.target)))?
                 .map_err(failed)?;

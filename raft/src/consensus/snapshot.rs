@@ -53,20 +53,32 @@ impl Drop for SnapshotFile {
     }
 }
 
+/// So many bytes are written before they are brought to the disk. A sync of the whole file at its end would have the
+/// log's syncs wait behind it.
+const PIECE: u64 = 8 << 20;
+
 /// Writes pairs to a new file, fsynced.
 pub(crate) struct Writer {
     file: BufWriter<File>,
     hash: Sha256,
+    unsynced: u64,
 }
 
 impl Writer {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::with_capacity(1 << 18, File::create(path)?), hash: Sha256::new() })
+        Ok(Self { file: BufWriter::with_capacity(1 << 18, File::create(path)?), hash: Sha256::new(), unsynced: 0 })
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hash.update(bytes);
-        self.file.write_all(bytes)
+        self.file.write_all(bytes)?;
+        self.unsynced += bytes.len() as u64;
+        if self.unsynced >= PIECE {
+            self.unsynced = 0;
+            self.file.flush()?;
+            self.file.get_ref().sync_data()?;
+        }
+        Ok(())
     }
 
     fn framed(&mut self, bytes: &[u8]) -> io::Result<()> {

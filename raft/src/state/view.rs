@@ -214,29 +214,47 @@ impl View {
     /// Every file that the state refers to: [`View::files`], and the parts of jobs that are not done.
     pub fn references(&self) -> Result<HashSet<Hash>, ViewError> {
         let mut found = self.files()?;
-        for job in self.values::<Job>(keys::jobs(None))?.iter().filter(|job| job.stems.is_none()) {
-            found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
-                Some(Output::Part(part)) => Some(part),
-                _ => None,
-            }));
-        }
+        self.each(keys::jobs(None), |job: Job| {
+            if job.stems.is_none() {
+                found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
+                    Some(Output::Part(part)) => Some(part),
+                    _ => None,
+                }));
+            }
+            Ok(())
+        })?;
         Ok(found)
     }
 
     /// Every file of which a majority of the nodes should hold a copy: songs with their covers, models and stems.
     pub fn files(&self) -> Result<HashSet<Hash>, ViewError> {
         let mut found = HashSet::new();
-        for song in self.values::<Song>(keys::songs(None))? {
+        self.each(keys::songs(None), |song: Song| {
             found.insert(song.hash);
             found.extend(song.credits.cover.map(|cover| cover.hash));
-        }
+            Ok(())
+        })?;
         for model in self.models()? {
             found.extend(model.files.iter().map(|file| file.hash));
         }
-        for stems in self.values::<Job>(keys::jobs(None))?.into_iter().filter_map(|job| job.stems) {
-            found.extend(stems.files.values().flat_map(|files| files.values().copied()).chain(stems.peaks));
-        }
+        self.each(keys::jobs(None), |job: Job| {
+            if let Some(stems) = job.stems {
+                found.extend(stems.files.values().flat_map(|files| files.values().copied()).chain(stems.peaks));
+            }
+            Ok(())
+        })?;
         Ok(found)
+    }
+
+    /// Looks at one value after the other, for ranges that are too large for the memory.
+    fn each<T: DeserializeOwned>(
+        &self,
+        (from, to): Range,
+        mut look: impl FnMut(T) -> Result<(), ViewError>,
+    ) -> Result<(), ViewError> {
+        let (from, to) = (within(self.generation, &from), within(self.generation, &to));
+        let mut pairs = self.database.scan(Table::State, &from, &to)?;
+        pairs.try_for_each(|pair| look(wire::decode(&pair?.1)?))
     }
 
     fn newest<T: DeserializeOwned>(&self, (from, to): Range, limit: usize) -> Result<Vec<T>, ViewError> {
