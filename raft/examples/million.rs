@@ -1,7 +1,7 @@
 //! Measures a cluster with very many songs: writes while a snapshot is built and while one is installed on an empty
 //! node, the memory that this takes, how long a node takes to start, and how long a page of songs.
 //!
-//! `cargo run --release -p raft --example million [SONGS]`; the songs have jobs that are done, with tasks and stems. All
+//! `scripts/bench state [SONGS]`; the songs have jobs that are done, with tasks and stems. All
 //! nodes live in this process, and their folders in a temporary one (TMPDIR says where), which goes at the end.
 
 #![allow(clippy::print_stdout)]
@@ -42,7 +42,8 @@ impl Node {
         let secret = root.join("secret");
         std::fs::write(&secret, "a secret of more than thirty-two characters")?;
         let secret = Secret::read(&secret)?;
-        let peer = Peer::bind(PeerConfig { id, listen: members[&id].parse()?, members: members.clone(), secret })?;
+        let (listen, swift) = (members[&id].parse()?, tokio::runtime::Handle::current());
+        let peer = Peer::bind(PeerConfig { id, listen, members: members.clone(), secret, swift })?;
         let data = root.join(id.to_string());
         let database = Database::open(&data.join("database"))?;
         let (heartbeat, election) = (Duration::from_millis(60), Duration::from_millis(200)..Duration::from_millis(350));
