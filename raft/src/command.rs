@@ -8,7 +8,10 @@ use storage::NodeId;
 use storage::blobs::Hash;
 use uuid::Uuid;
 
-use crate::state::{Credits, Model, Output, Plan, Priority, Road, Song, Stems, Task, TaskId};
+use crate::state::{
+    Asker, Audience, Count, Credits, Legacy, Model, Output, Plan, Priority, Road, Sealed, Song, Stems, Task, TaskId,
+    Verifier,
+};
 
 /// A change of the cluster's state. Times are milliseconds since 1970, for people to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,6 +134,9 @@ pub enum Command {
     CancelJob {
         /// Which.
         job: u64,
+        /// Who asks. If songs that are not theirs have the job too, theirs leave it, and it goes on.
+        #[serde(default)]
+        asker: Asker,
         /// When.
         at: u64,
     },
@@ -151,6 +157,9 @@ pub enum Command {
         job: u64,
         /// How urgent it is from now on.
         priority: Priority,
+        /// Who asks. If songs that are not theirs have the job too, it becomes no less urgent.
+        #[serde(default)]
+        asker: Asker,
     },
     /// A job's song is in the queue for workers outside.
     SendOutside {
@@ -189,6 +198,137 @@ pub enum Command {
         /// The name for a cluster that has none.
         cluster: Uuid,
     },
+    /// Somebody wants an account. The first one's is an administrator's, whatever `closed` says.
+    Register {
+        /// What they want to be called.
+        name: String,
+        /// Where to write to.
+        email: Option<String>,
+        /// What their password is compared with.
+        password: Verifier,
+        /// Whether nobody else may come.
+        closed: bool,
+        /// When.
+        at: u64,
+    },
+    /// Something is tried that may not be tried too often; it counts before it is known how it ends.
+    CountTry {
+        /// What is counted. If one of them is full, none is counted.
+        counts: Vec<Count>,
+        /// When.
+        at: u64,
+    },
+    /// Somebody has shown their password.
+    OpenSession {
+        /// The hash of the session's secret.
+        secret: Hash,
+        /// Who.
+        user: u64,
+        /// What the password was compared with: it may have been changed since.
+        password: Verifier,
+        /// What the browser calls itself.
+        seen: String,
+        /// When the session ends by itself.
+        expires_at: u64,
+        /// The counters that begin anew.
+        clears: Vec<Hash>,
+        /// When.
+        at: u64,
+    },
+    /// The session ends.
+    EndSession {
+        /// Whose it is.
+        user: u64,
+        /// Its number.
+        session: u64,
+    },
+    /// All of a user's sessions end.
+    EndSessionsOf {
+        /// Whose.
+        user: u64,
+        /// But for this one.
+        keep: Option<u64>,
+    },
+    /// A user makes a token.
+    MakeToken {
+        /// The hash of its secret.
+        secret: Hash,
+        /// The secret, sealed.
+        sealed: Sealed,
+        /// Whose it is.
+        user: u64,
+        /// What the user calls it.
+        name: String,
+        /// When it ends by itself.
+        expires_at: Option<u64>,
+        /// When.
+        at: u64,
+    },
+    /// The token opens nothing any more.
+    RevokeToken {
+        /// Whose it is.
+        user: u64,
+        /// Its number.
+        token: u64,
+    },
+    /// A user is to be another one; what is none stays as it is.
+    ChangeUser {
+        /// Who.
+        user: u64,
+        /// The new name.
+        name: Option<String>,
+        /// The new address; an empty one is none from now on.
+        email: Option<String>,
+        /// The new password's verifier. All sessions end with the old one but for `keep`.
+        password: Option<Verifier>,
+        /// What the old password was compared with, where it had to be shown.
+        old_password: Option<Verifier>,
+        /// Whether everybody's things are open to the user from now on.
+        administrator: Option<bool>,
+        /// The session that stays.
+        keep: Option<u64>,
+    },
+    /// The user goes, with everything that is theirs.
+    RemoveUser {
+        /// Who.
+        user: u64,
+        /// What becomes of their songs; it must be said if there are any.
+        songs: Option<Legacy>,
+    },
+    /// A user's song is for somebody else too.
+    ShareSong {
+        /// Which.
+        song: u64,
+        /// Whose it is.
+        owner: Option<u64>,
+        /// For whom it is.
+        audience: Audience,
+    },
+    /// And not any more.
+    UnshareSong {
+        /// Which.
+        song: u64,
+        /// For whom it was.
+        audience: Audience,
+    },
+    /// Whoever has the link hears the song until it ends.
+    MakeLink {
+        /// The hash of its secret.
+        secret: Hash,
+        /// What it opens.
+        song: u64,
+        /// When it ends.
+        expires_at: u64,
+        /// When.
+        at: u64,
+    },
+    /// The link opens nothing any more.
+    RemoveLink {
+        /// What it opens.
+        song: u64,
+        /// Its number.
+        link: u64,
+    },
     /// The node is to leave: it gets no more files, and its number is never used again.
     RetireNode {
         /// Which.
@@ -207,6 +347,8 @@ pub enum Answer {
     Claimed(Task),
     /// The job that does what was asked for.
     Job(u64),
+    /// The number of the new user, session, token or link.
+    Made(u64),
 }
 
 /// Why a command changed nothing. Every replica comes to the same refusal.
@@ -246,4 +388,52 @@ pub enum Refusal {
     /// The plan has no segments, or tasks without any.
     #[error("a song needs at least one segment, and a task too")]
     EmptyPlan,
+    /// What cannot be a name.
+    #[error("{0}", crate::state::NoName)]
+    NoName,
+    /// Another user has this name.
+    #[error("the name {0} is taken; choose another one")]
+    NameTaken(String),
+    /// Nobody may register.
+    #[error("this cluster takes no new users; ask an administrator for an account")]
+    Closed,
+    /// No such user.
+    #[error("there is no user {0}")]
+    NoSuchUser(u64),
+    /// The password was changed in the meantime.
+    #[error("the password has just been changed; use the new one")]
+    PasswordChanged,
+    /// No such session.
+    #[error("there is no session {0}")]
+    NoSuchSession(u64),
+    /// No such token.
+    #[error("there is no token {0}")]
+    NoSuchToken(u64),
+    /// As many tokens as one may have.
+    #[error("there may be {0} tokens for one user; revoke one first")]
+    TooManyTokens(usize),
+    /// No such link.
+    #[error("there is no link {0}")]
+    NoSuchLink(u64),
+    /// As many links or shares as one song may have.
+    #[error("a song may be shared in {0} ways; end one of them first")]
+    TooManyShares(usize),
+    /// The song is not shared so.
+    #[error("the song {0} is not shared so")]
+    NotShared(u64),
+    /// It was tried too often.
+    #[error("that was tried too often; try again in {} seconds", .wait_ms.div_ceil(1000))]
+    TooManyTries {
+        /// For how long nothing more is tried.
+        wait_ms: u64,
+    },
+    /// Somebody must be able to put things right.
+    #[error("this is the last administrator; make somebody else one first")]
+    LastAdministrator,
+    /// What becomes of the songs was not said.
+    #[error("the user has {0} songs; say what becomes of them")]
+    HasSongs(u64),
+    /// Not all members understand accounts.
+    #[error("a member still runs a version without accounts; upgrade it first")]
+    NoAccounts,
 }

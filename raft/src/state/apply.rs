@@ -4,27 +4,20 @@ use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use uuid::Uuid;
 
-use super::keys;
-use super::mark::{JOBS, OUTSIDE};
+use super::accounts::{Changed, NewToken, Newcomer, Opening};
+use super::mark::{ACCOUNTS, JOBS, OUTSIDE};
+use super::transaction::{Applied, refuse};
 use super::{
-    Attempt, Ending, Event, Job, JobState, Mark, Model, Output, Priority, Read, Road, Song, Stems, Task, TaskId,
+    Asker, Attempt, Audience, Ending, Event, Job, JobState, Mark, Model, Output, Priority, Read, Road, Song, Stems, Task, TaskId,
     TaskKind, TaskState, Transaction, ViewError,
 };
+use super::{Legacy, accounts, keys, sharing};
 use crate::command::{Answer, Command, Refusal};
 
 /// How far back in the log answers are remembered. A request is retried for seconds; this is hours of a busy cluster.
 const REMEMBERED: u64 = 50_000;
 /// How many attempts of a task are kept to be looked at.
 const ATTEMPTS_KEPT: usize = 30;
-
-type Applied<T> = Result<Result<T, Refusal>, ViewError>;
-
-/// Leaves the function with a refusal.
-macro_rules! refuse {
-    ($refusal:expr) => {
-        return Ok(Err($refusal))
-    };
-}
 
 /// An answer, and which request it is remembered for.
 #[derive(Serialize, Deserialize)]
@@ -79,6 +72,11 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             if plan.segments == 0 || plan.segments_per_task == 0 {
                 refuse!(Refusal::EmptyPlan);
             }
+            if let Some(user) = *uploader_id
+                && state.user(user)?.is_none()
+            {
+                refuse!(Refusal::NoSuchUser(user));
+            }
             let (priority, owner, limit) = match state.has_level(JOBS)? {
                 true => (*priority, owner.as_str(), *jobs_per_owner),
                 false => (Priority::Normal, "", 0),
@@ -91,7 +89,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                         refuse!(refusal);
                     }
                     let job = Job {
-                        id: next(state, "job")?,
+                        id: state.next("job")?,
                         hash: *hash,
                         model: model.clone(),
                         formats: formats.clone(),
@@ -113,7 +111,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                 }
             };
             let song = Song {
-                id: next(state, "song")?,
+                id: state.next("song")?,
                 title: title.clone(),
                 hash: *hash,
                 size: *size,
@@ -126,6 +124,9 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             };
             state.put(keys::song(song.id), &song)?;
             state.put(keys::song_of(hash, song.id), &song.id)?;
+            if state.has_level(ACCOUNTS)? {
+                sharing::show(state, &song)?;
+            }
             state.tell(Event::Song { id: song.id });
             Ok(Ok(Answer::Song(song)))
         }
@@ -157,9 +158,9 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             Err(refusal) => Ok(Err(refusal)),
         },
         Command::ReopenTask { task, reason, at } => reopen(state, *task, reason, *at),
-        Command::CancelJob { job, at } => cancel(state, *job, *at),
+        Command::CancelJob { job, asker, at } => cancel(state, *job, *asker, *at),
         Command::RetryJob { job, jobs_per_owner, .. } => retry(state, *job, *jobs_per_owner),
-        Command::SetPriority { job, priority } => set_priority(state, *job, *priority),
+        Command::SetPriority { job, priority, asker } => set_priority(state, *job, *priority, *asker),
         Command::SendOutside { job } => send_outside(state, *job),
         Command::TakeInside { job } => take_inside(state, *job),
         Command::FinishOutside { job, stems, at } => finish_outside(state, *job, stems, *at),
@@ -174,14 +175,80 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
         Command::SetLevel { level, cluster } => {
             let known = state.mark()?;
             let mark = known.unwrap_or(Mark { cluster: *cluster, level: *level });
+            let had = state.has_level(ACCOUNTS)?;
             state.put(keys::mark(), &Mark { level: mark.level.max(*level), ..mark })?;
+            if !had && state.has_level(ACCOUNTS)? {
+                sharing::show_all(state)?;
+            }
             Ok(Ok(Answer::Done))
         }
         Command::RetireNode { node } => {
             state.put(keys::retired(*node), node)?;
             Ok(Ok(Answer::Done))
         }
+        _ if !state.has_level(ACCOUNTS)? => refuse!(Refusal::NoAccounts),
+        Command::Register { name, email, password, closed, at } => {
+            accounts::register(state, &Newcomer { name, email: email.as_ref(), password }, *closed, *at)
+        }
+        Command::CountTry { counts, at } => accounts::count(state, counts, *at),
+        Command::OpenSession { secret, user, password, seen, expires_at, clears, at } => {
+            let opening = Opening { secret, user: *user, password, seen, expires_at: *expires_at, clears };
+            accounts::open(state, &opening, *at)
+        }
+        Command::EndSession { user, session } => accounts::end(state, *user, *session),
+        Command::EndSessionsOf { user, keep } => {
+            accounts::end_all(state, *user, *keep)?;
+            Ok(Ok(Answer::Done))
+        }
+        Command::MakeToken { secret, sealed, user, name, expires_at, at } => {
+            let new = NewToken { secret, sealed, user: *user, name, expires_at: *expires_at };
+            accounts::make_token(state, &new, *at)
+        }
+        Command::RevokeToken { user, token } => accounts::revoke(state, *user, *token),
+        Command::ChangeUser { user, name, email, password, old_password, administrator, keep } => {
+            let changed = Changed {
+                name: name.as_ref(),
+                email: email.as_ref(),
+                password: password.as_ref(),
+                old_password: old_password.as_ref(),
+                administrator: *administrator,
+                keep: *keep,
+            };
+            accounts::change(state, *user, &changed)
+        }
+        Command::RemoveUser { user, songs } => remove_user(state, *user, *songs),
+        Command::ShareSong { song, owner, audience } => sharing::share(state, *song, *owner, *audience),
+        Command::UnshareSong { song, audience } => sharing::unshare(state, *song, *audience),
+        Command::MakeLink { secret, song, expires_at, at } => {
+            accounts::sweep(state, *at)?;
+            sharing::make_link(state, secret, *song, *expires_at, *at)
+        }
+        Command::RemoveLink { song, link } => sharing::unlink(state, *song, *link),
     }
+}
+
+/// Removes a user and what is theirs.
+fn remove_user(state: &mut Transaction, id: u64, legacy: Option<Legacy>) -> Applied<Answer> {
+    let user = match accounts::leaving(state, id)? {
+        Ok(user) => user,
+        Err(refusal) => refuse!(refusal),
+    };
+    let mut songs = Vec::new();
+    for song in state.values::<u64>(keys::all_visible(Audience::User(id), None))? {
+        songs.extend(state.song(song)?.filter(|song| song.uploader_id == Some(id)));
+    }
+    if legacy.is_none() && !songs.is_empty() {
+        refuse!(Refusal::HasSongs(songs.len() as u64));
+    }
+    for song in songs {
+        let number = song.id;
+        let stays = legacy == Some(Legacy::HandOver) && sharing::hand_over(state, song)?;
+        if !stays && let Err(refusal) = remove_song(state, number)? {
+            refuse!(refusal);
+        }
+    }
+    accounts::remove(state, &user)?;
+    Ok(Ok(Answer::Done))
 }
 
 /// Adds a model. The same one again, from another node perhaps, is no mistake.
@@ -192,13 +259,6 @@ fn add_model(state: &mut Transaction, model: &Model) -> Applied<Answer> {
     }
     state.put(keys::model(&model.name), model)?;
     Ok(Ok(Answer::Done))
-}
-
-/// The next number for something.
-fn next(state: &mut Transaction, name: &str) -> Result<u64, ViewError> {
-    let number = state.value::<u64>(&keys::counter(name))?.unwrap_or(0) + 1;
-    state.put(keys::counter(name), &number)?;
-    Ok(number)
 }
 
 /// One more asks for a job: it becomes as urgent as any of them wants it, and belongs to whoever has fewer open jobs, so
@@ -225,19 +285,11 @@ fn join(state: &mut Transaction, mut job: Job, owner: &str, priority: Priority) 
 /// Adds a job with the tasks of its plan.
 fn add_job(state: &mut Transaction, mut job: Job) -> Result<u64, ViewError> {
     for kind in job.plan.kinds() {
-        let task = Task {
-            id: TaskId { job: job.id, index: job.tasks },
-            kind,
-            state: match kind {
-                TaskKind::Separate { .. } if !job.road.is_outside() => TaskState::Pending,
-                TaskKind::Separate { .. } | TaskKind::Merge => TaskState::Waiting,
-            },
-            attempt: 1,
-            failures: 0,
-            attempts: Vec::new(),
-            output: None,
+        let begins = match kind {
+            TaskKind::Separate { .. } if !job.road.is_outside() => TaskState::Pending,
+            TaskKind::Separate { .. } | TaskKind::Merge => TaskState::Waiting,
         };
-        put_task(state, &task)?;
+        put_task(state, &fresh(TaskId { job: job.id, index: job.tasks }, kind, begins))?;
         job.tasks += 1;
     }
     state.put(keys::job(job.id), &job)?;
@@ -246,6 +298,11 @@ fn add_job(state: &mut Transaction, mut job: Job) -> Result<u64, ViewError> {
     state.put(keys::job_of(&job.hash, &job.model, &job.formats), &job.id)?;
     state.tell(Event::Job { id: job.id });
     Ok(job.id)
+}
+
+/// A task that nobody has tried yet.
+fn fresh(id: TaskId, kind: TaskKind, state: TaskState) -> Task {
+    Task { id, kind, state, attempt: 1, failures: 0, attempts: Vec::new(), output: None }
 }
 
 /// Stores a task and keeps the marks of open tasks true.
@@ -292,7 +349,7 @@ fn remove_song(state: &mut Transaction, id: u64) -> Applied<Answer> {
     let Some(song) = state.song(id)? else { refuse!(Refusal::NoSuchSong(id)) };
     state.delete(keys::song(id));
     state.delete(keys::song_of(&song.hash, id));
-    state.tell(Event::SongRemoved { id });
+    sharing::hide(state, &song)?;
     let mut others = Vec::new();
     for other in state.values::<u64>(keys::songs_of(&song.hash))? {
         others.extend(state.song(other)?.map(|song| song.job));
@@ -493,16 +550,48 @@ fn reopen(state: &mut Transaction, id: TaskId, reason: &str, at: u64) -> Applied
     count_failure(state, &mut job, &mut task, reason, at)
 }
 
-fn cancel(state: &mut Transaction, id: u64, at: u64) -> Applied<Answer> {
+/// Whether a job is done for songs, too, that are not the asker's to change.
+fn is_for_others(state: &Transaction, job: &Job, asker: Asker) -> Result<bool, ViewError> {
+    Ok(asker != Asker::Anybody && state.songs_with(job)?.iter().any(|song| !asker.may_change(song)))
+}
+
+fn cancel(state: &mut Transaction, id: u64, asker: Asker, at: u64) -> Applied<Answer> {
     let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
     if !job.state.is_open() {
         refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: "cancelled".into() });
+    }
+    if is_for_others(state, &job, asker)? {
+        return leave(state, &job, asker, at);
     }
     close_tasks(state, id, at)?;
     job.state = JobState::Cancelled;
     job.finished_at = Some(at);
     put_job(state, &job)?;
     Ok(Ok(Answer::Done))
+}
+
+/// The asker's songs leave a job that is done for others as well, for one of their own, which is cancelled. Tried again,
+/// it finds the other one.
+fn leave(state: &mut Transaction, job: &Job, asker: Asker, at: u64) -> Applied<Answer> {
+    let mut songs = state.songs_with(job)?;
+    songs.retain(|song| asker.may_change(song));
+    if songs.is_empty() {
+        refuse!(Refusal::NoSuchJob(job.id));
+    }
+    let mut left = Job { id: state.next("job")?, state: JobState::Cancelled, done: 0, finished_at: Some(at), ..job.clone() };
+    left.tasks = 0;
+    for kind in left.plan.kinds() {
+        let id = TaskId { job: left.id, index: left.tasks };
+        put_task(state, &fresh(id, kind, TaskState::Waiting))?;
+        left.tasks += 1;
+    }
+    put_job(state, &left)?;
+    for mut song in songs {
+        song.job = left.id;
+        state.put(keys::song(song.id), &song)?;
+        state.tell(Event::Song { id: song.id });
+    }
+    Ok(Ok(Answer::Job(left.id)))
 }
 
 /// An open job that is outside.
@@ -551,13 +640,13 @@ fn finish_outside(state: &mut Transaction, id: u64, stems: &Stems, at: u64) -> A
     Ok(Ok(Answer::Done))
 }
 
-fn set_priority(state: &mut Transaction, id: u64, priority: Priority) -> Applied<Answer> {
+fn set_priority(state: &mut Transaction, id: u64, priority: Priority, asker: Asker) -> Applied<Answer> {
     let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
     if !job.state.is_open() {
         let wish = format!("given {priority} priority");
         refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish });
     }
-    job.priority = priority;
+    job.priority = if is_for_others(state, &job, asker)? { priority.max(job.priority) } else { priority };
     put_job(state, &job)?;
     Ok(Ok(Answer::Done))
 }

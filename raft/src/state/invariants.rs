@@ -66,7 +66,7 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => (1u64..4).prop_map(|job| Command::SendOutside { job }),
         1 => (1u64..4).prop_map(|job| Command::TakeInside { job }),
         1 => (1u64..4).prop_map(move |job| Command::FinishOutside { job, stems: Box::new(stems()), at }),
-        1 => (1u64..4).prop_map(move |job| Command::CancelJob { job, at }),
+        1 => (1u64..4).prop_map(move |job| Command::CancelJob { job, asker: Asker::Anybody, at }),
         1 => (1u64..4).prop_map(move |job| Command::RetryJob { job, jobs_per_owner: 1, at }),
     ]
 }

@@ -5,7 +5,7 @@ use storage::NodeId;
 use storage::blobs::Hash;
 use uuid::Uuid;
 
-use super::TaskId;
+use super::{Audience, TaskId};
 
 const SONG: u8 = b's';
 const JOB: u8 = b'j';
@@ -21,6 +21,19 @@ const COUNTER: u8 = b'c';
 const MARK: u8 = b'i';
 const RETIRED: u8 = b'x';
 const OUTSIDE: u8 = b'u';
+const USER: u8 = b'U';
+const USER_NAMED: u8 = b'N';
+const ADMINISTRATOR: u8 = b'A';
+const SESSION: u8 = b'S';
+const SESSION_OF: u8 = b'B';
+const TOKEN: u8 = b'K';
+const TOKEN_OF: u8 = b'T';
+const TRIES: u8 = b'F';
+const PASSING: u8 = b'E';
+const VISIBLE: u8 = b'v';
+const SHARED_WITH: u8 = b'G';
+const LINK: u8 = b'L';
+const LINK_OF: u8 = b'l';
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -169,4 +182,110 @@ pub fn retired(node: NodeId) -> Vec<u8> {
 /// All such marks.
 pub fn all_retired() -> Range {
     under(vec![RETIRED])
+}
+
+/// A user.
+pub fn user(id: u64) -> Vec<u8> {
+    key(USER, &[&id.to_be_bytes()])
+}
+
+/// All users, or those with a lower number.
+pub fn users(before: Option<u64>) -> Range {
+    (vec![USER], before.map_or_else(|| vec![USER + 1], user))
+}
+
+/// The number of the user with this folded name.
+pub fn user_named(folded: &str) -> Vec<u8> {
+    key(USER_NAMED, &[folded.as_bytes()])
+}
+
+/// The mark that a user is an administrator; its value is the user's number.
+pub fn administrator(user: u64) -> Vec<u8> {
+    key(ADMINISTRATOR, &[&user.to_be_bytes()])
+}
+
+/// All such marks.
+pub fn administrators() -> Range {
+    under(vec![ADMINISTRATOR])
+}
+
+/// A session, by the hash of its secret.
+pub fn session(secret: &Hash) -> Vec<u8> {
+    key(SESSION, &[secret.as_bytes()])
+}
+
+/// The mark that a session is a user's; its value is the hash of its secret.
+pub fn session_of(user: u64, id: u64) -> Vec<u8> {
+    key(SESSION_OF, &[&user.to_be_bytes(), &id.to_be_bytes()])
+}
+
+/// All such marks for a user.
+pub fn sessions_of(user: u64) -> Range {
+    under(key(SESSION_OF, &[&user.to_be_bytes()]))
+}
+
+/// A token, by the hash of its secret.
+pub fn token(secret: &Hash) -> Vec<u8> {
+    key(TOKEN, &[secret.as_bytes()])
+}
+
+/// The mark that a token is a user's; its value is the hash of its secret.
+pub fn token_of(user: u64, id: u64) -> Vec<u8> {
+    key(TOKEN_OF, &[&user.to_be_bytes(), &id.to_be_bytes()])
+}
+
+/// All such marks for a user.
+pub fn tokens_of(user: u64) -> Range {
+    under(key(TOKEN_OF, &[&user.to_be_bytes()]))
+}
+
+/// How often something was tried.
+pub fn tries(of: &Hash) -> Vec<u8> {
+    key(TRIES, &[of.as_bytes()])
+}
+
+/// The mark that something goes at this time; its value says what.
+pub fn passing(at: u64, what: &Hash) -> Vec<u8> {
+    key(PASSING, &[&at.to_be_bytes(), what.as_bytes()])
+}
+
+/// All such marks before this time.
+pub fn passed(at: u64) -> Range {
+    (vec![PASSING], key(PASSING, &[&at.to_be_bytes()]))
+}
+
+/// The mark that a song is in an audience's list; its value is the song's number.
+pub fn visible(audience: Audience, song: u64) -> Vec<u8> {
+    key(VISIBLE, &[&audience.number().to_be_bytes(), &song.to_be_bytes()])
+}
+
+/// All such marks for an audience, or those of songs with a lower number.
+pub fn all_visible(audience: Audience, before: Option<u64>) -> Range {
+    let (from, to) = under(key(VISIBLE, &[&audience.number().to_be_bytes()]));
+    (from, before.map_or(to, |before| visible(audience, before)))
+}
+
+/// The mark that a song is shared; its value is the number of the audience.
+pub fn shared_with(song: u64, audience: Audience) -> Vec<u8> {
+    key(SHARED_WITH, &[&song.to_be_bytes(), &audience.number().to_be_bytes()])
+}
+
+/// All such marks for a song.
+pub fn shares_of(song: u64) -> Range {
+    under(key(SHARED_WITH, &[&song.to_be_bytes()]))
+}
+
+/// A link, by the hash of its secret.
+pub fn link(secret: &Hash) -> Vec<u8> {
+    key(LINK, &[secret.as_bytes()])
+}
+
+/// The mark that a link opens a song; its value is the hash of its secret.
+pub fn link_of(song: u64, id: u64) -> Vec<u8> {
+    key(LINK_OF, &[&song.to_be_bytes(), &id.to_be_bytes()])
+}
+
+/// All such marks for a song.
+pub fn links_of(song: u64) -> Range {
+    under(key(LINK_OF, &[&song.to_be_bytes()]))
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The level that this program knows. 1: the first. 2: nodes join and leave, the cluster has a name. 3: see [`JOBS`].
-/// 4: see [`OUTSIDE`].
-pub const LEVEL: u32 = 4;
+/// 4: see [`OUTSIDE`]. 5: see [`ACCOUNTS`].
+pub const LEVEL: u32 = 5;
 
 /// The level from which on jobs have owners, priorities and limits, attempts say how they ended, a lost part counts as a
 /// failure, and a job that is tried again gives its songs to another one that does the same.
@@ -18,6 +18,9 @@ pub const JOBS: u32 = 3;
 
 /// The level from which on jobs may be done by workers outside of the cluster.
 pub const OUTSIDE: u32 = 4;
+
+/// The level from which on there are users, songs of their own, and an index of which songs are for whom.
+pub const ACCOUNTS: u32 = 5;
 
 /// The cluster's name and level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

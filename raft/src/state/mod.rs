@@ -6,6 +6,7 @@
 //! The state lives in the database. [`Transaction`] lays a command's changes over it, and the caller writes them in
 //! one batch together with the log's position.
 
+mod accounts;
 mod apply;
 #[cfg(test)]
 mod invariants;
@@ -15,8 +16,12 @@ mod mark;
 pub mod model;
 #[cfg(test)]
 mod scripted;
+pub mod session;
+pub mod share;
+mod sharing;
 pub mod song;
 mod transaction;
+pub mod user;
 mod view;
 
 use serde::{Deserialize, Serialize};
@@ -28,10 +33,14 @@ pub use job::{
     Attempt, Ending, Facts, Job, JobState, NoPriority, Output, Plan, Priority, Road, Stems, Task, TaskId, TaskKind,
     TaskState,
 };
-pub use mark::{JOBS, LEVEL, Mark, OUTSIDE};
+pub use mark::{ACCOUNTS, JOBS, LEVEL, Mark, OUTSIDE};
 pub use model::{Model, ModelFile};
+pub(crate) use session::Passing;
+pub use session::{Count, Sealed, Session, Token, Tries};
+pub use share::{Audience, Legacy, Link};
 pub use song::{Cover, Credits, Song, SongStatus};
 pub use transaction::{Changes, Transaction};
+pub use user::{Asker, NAME_LENGTH, NoName, User, Verifier, folded};
 pub use view::View;
 pub(crate) use view::{Read, within};
 
@@ -54,10 +63,12 @@ pub enum Event {
         /// Which.
         id: u64,
     },
-    /// A song is gone.
+    /// A song is gone, or is not for this audience any more.
     SongRemoved {
         /// Which.
         id: u64,
+        /// Who had it.
+        audience: Audience,
     },
     /// A job or one of its tasks.
     Job {

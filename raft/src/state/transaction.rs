@@ -6,9 +6,21 @@ use serde::Serialize;
 use storage::database::{Batch, Pair, Table};
 use storage::wire;
 
-use super::keys::Range;
+use super::keys::{self, Range};
 use super::view::{Read, within};
 use super::{Event, View, ViewError};
+use crate::command::Refusal;
+
+/// What applying comes to: a value or a refusal, or an error that stops the node.
+pub(super) type Applied<T> = Result<Result<T, Refusal>, ViewError>;
+
+/// Leaves the function with a refusal.
+macro_rules! refuse {
+    ($refusal:expr) => {
+        return Ok(Err($refusal))
+    };
+}
+pub(super) use refuse;
 
 /// What a transaction comes to.
 #[derive(Debug, Default)]
@@ -56,6 +68,19 @@ impl Read for Transaction {
         }
         Ok(found.into_iter().collect())
     }
+
+    fn scan_some(&self, range: Range, limit: usize) -> Result<Vec<Pair>, ViewError> {
+        let changes: Vec<_> = self.changes.values.range(range.0.clone()..range.1.clone()).collect();
+        // As many more from below as may be gone from there.
+        let mut found: BTreeMap<_, _> = self.below.scan_some(range, limit + changes.len())?.into_iter().collect();
+        for (key, value) in changes {
+            match value {
+                Some(value) => found.insert(key.clone(), value.clone()),
+                None => found.remove(key),
+            };
+        }
+        Ok(found.into_iter().take(limit).collect())
+    }
 }
 
 impl Transaction {
@@ -71,6 +96,13 @@ impl Transaction {
 
     pub(super) fn delete(&mut self, key: Vec<u8>) {
         self.changes.values.insert(key, None);
+    }
+
+    /// The next number for something.
+    pub(super) fn next(&mut self, name: &str) -> Result<u64, ViewError> {
+        let number = self.value::<u64>(&keys::counter(name))?.unwrap_or(0) + 1;
+        self.put(keys::counter(name), &number)?;
+        Ok(number)
     }
 
     pub(super) fn tell(&mut self, event: Event) {

@@ -9,7 +9,10 @@ use storage::database::{Database, Pair, Table};
 use storage::wire;
 
 use super::keys::{self, Range};
-use super::{Job, JobState, Mark, Model, Output, Song, SongStatus, Task, TaskId, ViewError};
+use super::{
+    ACCOUNTS, Audience, Job, JobState, Link, Mark, Model, Output, Session, Song, SongStatus, Task, TaskId, Token, Tries,
+    User, ViewError,
+};
 use crate::command::Refusal;
 
 /// Whoever can read the state: a [`View`], or a transaction that sees its own changes.
@@ -17,6 +20,9 @@ pub(crate) trait Read {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError>;
 
     fn scan(&self, range: Range) -> Result<Vec<Pair>, ViewError>;
+
+    /// The first `limit` of [`Read::scan`].
+    fn scan_some(&self, range: Range, limit: usize) -> Result<Vec<Pair>, ViewError>;
 
     fn value<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, ViewError> {
         Ok(self.get(key)?.map(|bytes| wire::decode(&bytes)).transpose()?)
@@ -32,6 +38,19 @@ pub(crate) trait Read {
 
     fn job(&self, id: u64) -> Result<Option<Job>, ViewError> {
         self.value(&keys::job(id))
+    }
+
+    fn user(&self, id: u64) -> Result<Option<User>, ViewError> {
+        self.value(&keys::user(id))
+    }
+
+    /// The songs that a job is done for.
+    fn songs_with(&self, job: &Job) -> Result<Vec<Song>, ViewError> {
+        let mut found = Vec::new();
+        for song in self.values::<u64>(keys::songs_of(&job.hash))? {
+            found.extend(self.song(song)?.filter(|song| song.job == job.id));
+        }
+        Ok(found)
     }
 
     fn task(&self, id: TaskId) -> Result<Option<Task>, ViewError> {
@@ -89,8 +108,18 @@ impl Read for View {
     fn scan(&self, (from, to): Range) -> Result<Vec<Pair>, ViewError> {
         let (from, to) = (within(self.generation, &from), within(self.generation, &to));
         let pairs = self.database.scan(Table::State, &from, &to)?;
-        pairs.map(|pair| pair.map(|(key, value)| (key[1..].to_vec(), value)).map_err(ViewError::from)).collect()
+        pairs.map(|pair| Ok(outside_of_generation(pair?))).collect()
     }
+
+    fn scan_some(&self, (from, to): Range, limit: usize) -> Result<Vec<Pair>, ViewError> {
+        let (from, to) = (within(self.generation, &from), within(self.generation, &to));
+        let pairs = self.database.scan(Table::State, &from, &to)?;
+        pairs.take(limit).map(|pair| Ok(outside_of_generation(pair?))).collect()
+    }
+}
+
+fn outside_of_generation((key, value): Pair) -> Pair {
+    (key[1..].to_vec(), value)
 }
 
 /// A key within one generation of the state; a snapshot is installed as a new generation beside the old one.
@@ -114,6 +143,91 @@ impl View {
     /// At most `limit` songs, the newest first; `before` goes on where an earlier page ended.
     pub fn songs(&self, before: Option<u64>, limit: usize) -> Result<Vec<Song>, ViewError> {
         self.newest(keys::songs(before), limit)
+    }
+
+    /// At most `limit` of the songs that stand in the list of any of these audiences, the newest first; `before` goes on
+    /// where an earlier page ended.
+    pub fn songs_for(&self, audiences: &[Audience], before: Option<u64>, limit: usize) -> Result<Vec<Song>, ViewError> {
+        if !self.has_level(ACCOUNTS)? {
+            // There are no lists yet, nor songs that are not for everybody.
+            return self.songs(before, limit);
+        }
+        let mut ids = BTreeSet::new();
+        for audience in audiences {
+            ids.extend(self.newest::<u64>(keys::all_visible(*audience, before), limit)?);
+        }
+        ids.into_iter().rev().take(limit).filter_map(|id| self.song(id).transpose()).collect()
+    }
+
+    /// Whether a song stands in an audience's list.
+    pub fn is_for(&self, song: &Song, audience: Audience) -> Result<bool, ViewError> {
+        let by_right = audience == Audience::of(song.uploader_id);
+        Ok(by_right || self.get(&keys::visible(audience, song.id))?.is_some())
+    }
+
+    /// The songs that a job is done for.
+    pub fn songs_with(&self, job: &Job) -> Result<Vec<Song>, ViewError> {
+        Read::songs_with(self, job)
+    }
+
+    /// With whom a song is shared.
+    pub fn shares_of(&self, song: u64) -> Result<Vec<Audience>, ViewError> {
+        Ok(self.values(keys::shares_of(song))?.into_iter().map(Audience::from_number).collect())
+    }
+
+    /// The link with this secret's hash. It may have ended.
+    pub fn link(&self, secret: &Hash) -> Result<Option<Link>, ViewError> {
+        self.value(&keys::link(secret))
+    }
+
+    /// A song's links, the oldest first. Some may have ended.
+    pub fn links_of(&self, song: u64) -> Result<Vec<Link>, ViewError> {
+        self.behind(keys::links_of(song), keys::link)
+    }
+
+    /// A user.
+    pub fn user(&self, id: u64) -> Result<Option<User>, ViewError> {
+        Read::user(self, id)
+    }
+
+    /// The user with this name, as [`super::folded`] gives it.
+    pub fn user_named(&self, folded: &str) -> Result<Option<User>, ViewError> {
+        self.value::<u64>(&keys::user_named(folded))?.map_or(Ok(None), |id| self.user(id))
+    }
+
+    /// At most `limit` users, the newest first; `before` goes on where an earlier page ended.
+    pub fn users(&self, before: Option<u64>, limit: usize) -> Result<Vec<User>, ViewError> {
+        self.newest(keys::users(before), limit)
+    }
+
+    /// Whether anybody has an account.
+    pub fn has_users(&self) -> Result<bool, ViewError> {
+        Ok(!self.scan_some(keys::users(None), 1)?.is_empty())
+    }
+
+    /// The session with this secret's hash. It may have ended.
+    pub fn session(&self, secret: &Hash) -> Result<Option<Session>, ViewError> {
+        self.value(&keys::session(secret))
+    }
+
+    /// A user's sessions, the oldest first. Some may have ended.
+    pub fn sessions_of(&self, user: u64) -> Result<Vec<Session>, ViewError> {
+        self.behind(keys::sessions_of(user), keys::session)
+    }
+
+    /// The token with this secret's hash. It may have ended.
+    pub fn token(&self, secret: &Hash) -> Result<Option<Token>, ViewError> {
+        self.value(&keys::token(secret))
+    }
+
+    /// A user's tokens, the oldest first. Some may have ended.
+    pub fn tokens_of(&self, user: u64) -> Result<Vec<Token>, ViewError> {
+        self.behind(keys::tokens_of(user), keys::token)
+    }
+
+    /// How often something was tried.
+    pub fn tries(&self, of: &Hash) -> Result<Option<Tries>, ViewError> {
+        self.value(&keys::tries(of))
     }
 
     /// How far a song is.
@@ -255,6 +369,12 @@ impl View {
         let (from, to) = (within(self.generation, &from), within(self.generation, &to));
         let mut pairs = self.database.scan(Table::State, &from, &to)?;
         pairs.try_for_each(|pair| look(wire::decode(&pair?.1)?))
+    }
+
+    /// The values whose hashes stand in this range.
+    fn behind<T: DeserializeOwned>(&self, range: Range, key: fn(&Hash) -> Vec<u8>) -> Result<Vec<T>, ViewError> {
+        let secrets: Vec<Hash> = self.values(range)?;
+        secrets.iter().filter_map(|secret| self.value(&key(secret)).transpose()).collect()
     }
 
     fn newest<T: DeserializeOwned>(&self, (from, to): Range, limit: usize) -> Result<Vec<T>, ViewError> {
