@@ -2,12 +2,13 @@
 //!
 //! Four floors, each standing on the ones before it: [`database`] and [`blobs`] keep things on this node's disk,
 //! [`peer`] reaches the other nodes, and [`sharing`] moves blobs between them. [`request`] is the id under which all of
-//! them work.
+//! them work, [`seal`] keeps secrets.
 
 pub mod blobs;
 pub mod database;
 pub mod peer;
 pub mod request;
+pub mod seal;
 pub mod sharing;
 pub mod wire;
 

@@ -1,0 +1,95 @@
+//! Secrets for people and programs: random ones, and a seal under which they can be kept.
+//!
+//! What is sealed opens with the cluster's secret and for the same purpose alone. Whoever has the database, or a backup,
+//! and not the secret, has nothing.
+
+use std::fmt;
+
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::peer::{PeerError, Secret};
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+    /// It was sealed with another secret or for another purpose, or is damaged.
+    #[error("what was sealed does not open with this cluster's secret")]
+    Closed,
+}
+
+/// Random bytes that nobody can guess.
+pub fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], SealError> {
+    let mut bytes = [0; LENGTH];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| SealError::Random)?;
+    Ok(bytes)
+}
+
+/// Seals and opens for one purpose.
+pub struct Seal(LessSafeKey);
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Seal")
+    }
+}
+
+impl Seal {
+    /// The seal of a cluster for `purpose`.
+    pub fn new(secret: &Secret, purpose: &str) -> Result<Self, PeerError> {
+        let bytes = secret.derive(&format!("seal of {purpose}"))?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes)
+            .map_err(|_| PeerError::Identity("the secret makes no key".into()))?;
+        Ok(Self(LessSafeKey::new(key)))
+    }
+
+    /// Seals `plain`. The nonce is random and comes first; at 96 bits it suffices for billions of seals.
+    pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let nonce = random::<NONCE_LEN>()?;
+        let mut bytes = plain.to_vec();
+        self.0
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut bytes)
+            .map_err(|_| SealError::Closed)?;
+        Ok([nonce.as_slice(), &bytes].concat())
+    }
+
+    /// Opens what [`Seal::seal`] made.
+    pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let (nonce, bytes) = sealed.split_at_checked(NONCE_LEN).ok_or(SealError::Closed)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Closed)?;
+        let mut bytes = bytes.to_vec();
+        Ok(self.0.open_in_place(nonce, Aad::empty(), &mut bytes).map_err(|_| SealError::Closed)?.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn seal(secret: &str, purpose: &str) -> Seal {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, secret.repeat(8)).unwrap();
+        Seal::new(&Secret::read(&path).unwrap(), purpose).unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_the_same_secret_alone() {
+        let mine = seal("swordfish", "tokens");
+        let sealed = mine.seal(b"open sesame").unwrap();
+        assert_eq!(seal("swordfish", "tokens").open(&sealed).unwrap(), b"open sesame");
+        assert_ne!(mine.seal(b"open sesame").unwrap(), sealed);
+        assert!(!sealed.windows(4).any(|part| part == b"open"));
+        for other in [seal("marlin...", "tokens"), seal("swordfish", "letters")] {
+            assert!(matches!(other.open(&sealed), Err(SealError::Closed)));
+        }
+        for damaged in [&sealed[..sealed.len() - 1], &sealed[1..], &[]] {
+            assert!(mine.open(damaged).is_err());
+        }
+    }
+}
