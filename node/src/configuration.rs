@@ -11,6 +11,7 @@ use inference::models::{Library, is_name};
 use serde::Deserialize;
 use storage::NodeId;
 use storage::blobs::{Allowance, Hash};
+use web::client::Network;
 
 /// The longest scrub. A disk that is read more seldom might as well not be read.
 const MOST_SCRUB_DAYS: f64 = 3650.0;
@@ -67,6 +68,10 @@ struct File {
     workers: Workers,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    accounts: Accounts,
+    #[serde(default)]
+    http: Http,
     #[serde(default)]
     consensus: Consensus,
 }
@@ -263,6 +268,58 @@ impl Default for Limits {
     }
 }
 
+/// `[accounts]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Accounts {
+    /// Whether people without an account may use the cluster.
+    pub anonymous: bool,
+    /// Who may make an account.
+    pub registration: Registration,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self { anonymous: true, registration: Registration::Open }
+    }
+}
+
+/// Who may make an account. The first one may always be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Registration {
+    /// Whoever reaches the port.
+    Open,
+    /// Administrators, for others.
+    Closed,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Http {
+    /// The proxies whose word on clients is believed.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<Network>,
+    /// The certificate, if the nodes speak HTTPS themselves.
+    pub tls: Option<Tls>,
+}
+
+/// `[http.tls]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// A PEM file with the certificate and those that lead to its authority.
+    pub certificate: PathBuf,
+    /// A PEM file with its key.
+    pub key: PathBuf,
+}
+
+fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Network>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
+}
+
 /// `[consensus]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -302,6 +359,10 @@ pub(crate) struct Configuration {
     pub workers: Workers,
     /// The limits.
     pub limits: Limits,
+    /// Who is let in.
+    pub accounts: Accounts,
+    /// How browsers and programs are served.
+    pub http: Http,
     /// Raft's timings.
     pub consensus: Consensus,
 }
@@ -402,6 +463,14 @@ impl Configuration {
             outside: file.outside,
             workers: file.workers,
             limits: file.limits,
+            accounts: file.accounts,
+            http: Http {
+                tls: file
+                    .http
+                    .tls
+                    .map(|tls| Tls { certificate: folder.join(tls.certificate), key: folder.join(tls.key) }),
+                ..file.http
+            },
             consensus: file.consensus,
         })
     }
@@ -421,6 +490,8 @@ impl Configuration {
             outside: None,
             workers: model.map_or_else(Workers::default, |model| Workers { model, ..Workers::default() }),
             limits: Limits::default(),
+            accounts: Accounts::default(),
+            http: Http::default(),
             consensus: Consensus::default(),
         }
     }
@@ -471,6 +542,8 @@ mod tests {
         let alone = Configuration::alone("x".into(), "127.0.0.1:8080".into(), None, None);
         assert_eq!(format!("{:?}", read.limits), format!("{:?}", alone.limits));
         assert_eq!(format!("{:?}", read.workers), format!("{:?}", alone.workers));
+        assert_eq!(format!("{:?}", read.accounts), format!("{:?}", alone.accounts));
+        assert_eq!(format!("{:?}", read.http), format!("{:?}", alone.http));
         assert_eq!(format!("{:?}", read.consensus), format!("{:?}", alone.consensus));
     }
 
@@ -507,6 +580,14 @@ mod tests {
         assert_eq!(workers.time_limit(0), Duration::from_secs(10));
         assert_eq!(workers.time_limit(20), Duration::from_secs(70));
         assert_eq!(workers.time_limit(u64::MAX), Duration::from_secs(LONGEST_TASK_SECONDS));
+    }
+
+    #[test]
+    fn a_certificate_lies_beside_the_cluster_file() {
+        let tls = EXAMPLE.replace("# [http.tls]", "[http.tls]").replace("# certificate =", "certificate =");
+        let tls = parse(&tls.replace("# key =", "key ="), 0).unwrap().http.tls.unwrap();
+        assert_eq!(tls.certificate, Path::new("/etc/quartet/tls/certificate.pem"));
+        assert_eq!(tls.key, Path::new("/etc/quartet/tls/key.pem"));
     }
 
     /// The example with its section for workers outside, which is commented out there.
@@ -563,6 +644,8 @@ mod tests {
             ("scrub_days = 30 ", "scrub_days = 0 ", "above 0"),
             ("scrub_days = 30 ", "scrub_days = nan ", "above 0"),
             ("model = \"spectral\"", "model = \"../magic\"", "magic"),
+            ("registration = \"open\"", "registration = \"sometimes\"", "sometimes"),
+            ("trusted_proxies = []", "trusted_proxies = [\"proxy\"]", "10.0.0.0/8"),
             ("election_max_ms = 350", "election_max_ms = 100", "election_max_ms above it"),
         ] {
             let error = parse(&EXAMPLE.replace(from, to), 0).unwrap_err();

@@ -14,13 +14,14 @@ use raft::{Cluster, ClusterConfig};
 use storage::blobs::Blobs;
 use storage::database::Database;
 use storage::peer::{Peer, PeerConfig, Protocol, Secret, Swift};
+use storage::seal::Seal;
 use storage::sharing::Sharing;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, Registration};
 use crate::models::{letter_box, publish};
 use crate::numbers;
 use crate::operator::OperatorService;
@@ -53,6 +54,13 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         Secret::read(&configuration.secret_file)
     }
     .context("the cluster's secret")?;
+    let accounts = web::accounts::Accounts {
+        anonymous: configuration.accounts.anonymous,
+        open: configuration.accounts.registration == Registration::Open,
+        https: configuration.http.tls.is_some(),
+        proxies: configuration.http.trusted_proxies.clone(),
+        seal: Seal::new(&secret, "tokens")?,
+    };
     let database = Database::open(&me.data.join("database"))?;
     let blobs = Blobs::open(&me.data, configuration.allowance())?;
     let swift = Swift::start().context("the thread for consensus cannot be started")?;
@@ -192,6 +200,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
             max_seconds: configuration.limits.song_seconds,
             jobs_per_user: configuration.limits.jobs_per_user,
         },
+        accounts,
         outside: configuration.outside.as_ref().map(|outside| web::outside::Outside {
             tokens: outside.token_sha256.clone(),
             first: outside.first,

@@ -14,6 +14,9 @@ pub struct Problem {
     pub code: &'static str,
     /// A sentence for people: what happened and what to do.
     pub message: String,
+    /// The field that it is about, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<&'static str>,
 }
 
 /// The envelope.
@@ -40,8 +43,8 @@ impl<T> Answer<T> {
 
 impl Answer<Empty> {
     /// A request that did not.
-    pub fn refused(problem: Problem) -> Self {
-        Self { ok: false, errors: vec![problem], data: None }
+    pub fn refused(problems: Vec<Problem>) -> Self {
+        Self { ok: false, errors: problems, data: None }
     }
 }
 
@@ -61,7 +64,8 @@ mod tests {
     fn the_envelope_has_always_the_same_three_fields() {
         let yes = serde_json::to_value(Answer::with(vec![1, 2])).unwrap();
         assert_eq!(yes, serde_json::json!({ "ok": true, "errors": [], "data": [1, 2] }));
-        let no = Answer::refused(Problem { code: "not_found", message: "There is no song 7.".into() });
+        let no =
+            Answer::refused(vec![Problem { code: "not_found", message: "There is no song 7.".into(), field: None }]);
         assert_eq!(
             serde_json::to_value(no).unwrap(),
             serde_json::json!({

@@ -12,6 +12,7 @@ use raft::command::Refusal;
 use raft::{ClusterError, ViewError};
 use storage::blobs::BlobError;
 use storage::request::RequestId;
+use storage::seal::SealError;
 use storage::sharing::ShareError;
 
 use crate::answer::{Answer, Problem};
@@ -86,6 +87,49 @@ pub enum ApiError {
     /// No worker outside is wanted.
     #[error("This cluster has no workers outside: its cluster.toml has no section [outside].")]
     NoOutside,
+    /// Nobody is let in without an account.
+    #[error("Log in first: POST /auth/login, or send \"Authorization: Bearer TOKEN\" with a token of yours.")]
+    NotLoggedIn,
+    /// A token that opens nothing.
+    #[error("This token opens nothing. It may have been revoked or have ended; make another one.")]
+    UnknownToken,
+    /// Name and password do not go together, or there is no such name; which, is not told.
+    #[error("The name or the password is wrong.")]
+    WrongPassword,
+    /// It takes the password to do this.
+    #[error("This takes a browser in which you are logged in; a token does not suffice.")]
+    NeedsSession,
+    /// Too many tries.
+    #[error("{message}")]
+    TooManyTries {
+        /// What to do.
+        message: String,
+        /// When, in seconds.
+        seconds: u32,
+    },
+    /// Fields that are not as they should be.
+    #[error("some fields are not as they should be")]
+    Fields(Vec<Problem>),
+    /// Another user has the name.
+    #[error("{0}")]
+    NameTaken(String),
+    /// The cluster takes no new users.
+    #[error("{0}")]
+    Closed(String),
+    /// No user has this id, or none that the caller may look after.
+    #[error("There is no user {0}. GET /auth/me says who you are.")]
+    NoUser(String),
+    /// The user has no such session, token, share or link.
+    #[error("There is no {what} {id} here. It may have ended already.")]
+    NoSuch {
+        /// What is missing.
+        what: &'static str,
+        /// Which.
+        id: String,
+    },
+    /// No link has this secret, or none that still holds.
+    #[error("This link opens nothing. It may have ended; ask whoever gave it to you for another one.")]
+    NoLink,
     /// Another site's page sent this.
     #[error("This was sent by the page of another site, so it was not done.")]
     CrossSite,
@@ -172,6 +216,17 @@ impl ApiError {
             Self::NoToken => (StatusCode::UNAUTHORIZED, "no_token"),
             Self::WrongToken => (StatusCode::FORBIDDEN, "wrong_token"),
             Self::NoOutside => (StatusCode::FORBIDDEN, "no_outside"),
+            Self::NotLoggedIn => (StatusCode::UNAUTHORIZED, "not_logged_in"),
+            Self::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown_token"),
+            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong_password"),
+            Self::NeedsSession => (StatusCode::FORBIDDEN, "needs_session"),
+            Self::TooManyTries { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_tries"),
+            Self::Fields(_) => (StatusCode::UNPROCESSABLE_ENTITY, "fields"),
+            Self::NameTaken(_) => (StatusCode::CONFLICT, "name_taken"),
+            Self::Closed(_) => (StatusCode::FORBIDDEN, "registration_closed"),
+            Self::NoUser(_) => (StatusCode::NOT_FOUND, "no_such_user"),
+            Self::NoSuch { .. } => (StatusCode::NOT_FOUND, "no_such_entry"),
+            Self::NoLink => (StatusCode::NOT_FOUND, "no_such_link"),
             Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site"),
             Self::TooManyJobs(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_jobs"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
@@ -193,6 +248,7 @@ impl ApiError {
             Self::Busy(_) => Some(5),
             Self::FileAway(_) => Some(10),
             Self::TooManyJobs(_) => Some(60),
+            Self::TooManyTries { seconds, .. } => Some(*seconds),
             _ => None,
         }
     }
@@ -201,6 +257,12 @@ impl ApiError {
 impl From<ViewError> for ApiError {
     fn from(error: ViewError) -> Self {
         Self::internal("reading the state", &error)
+    }
+}
+
+impl From<SealError> for ApiError {
+    fn from(error: SealError) -> Self {
+        Self::internal("making a secret", &error)
     }
 }
 
@@ -219,6 +281,23 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuchSong(id) => Self::NoSong(id.to_string()),
             Refusal::NoSuchJob(id) => Self::NoJob(id.to_string()),
             Refusal::TooManyJobs { .. } => Self::TooManyJobs(sentence(&refusal.to_string())),
+            Refusal::TooManyTries { wait_ms } => Self::TooManyTries {
+                message: sentence(&refusal.to_string()),
+                seconds: u32::try_from(wait_ms.div_ceil(1000)).unwrap_or(u32::MAX),
+            },
+            Refusal::NameTaken(_) => Self::NameTaken(sentence(&refusal.to_string())),
+            Refusal::Closed => Self::Closed(sentence(&refusal.to_string())),
+            Refusal::PasswordChanged => Self::WrongPassword,
+            Refusal::NoSuchUser(id) => Self::NoUser(id.to_string()),
+            Refusal::NoSuchSession(id) => Self::NoSuch { what: "session", id: id.to_string() },
+            Refusal::NoSuchToken(id) => Self::NoSuch { what: "token", id: id.to_string() },
+            Refusal::NoSuchLink(id) => Self::NoSuch { what: "link", id: id.to_string() },
+            Refusal::NotShared(id) => Self::NoSuch { what: "such share of the song", id: id.to_string() },
+            Refusal::HasSongs(songs) => Self::Conflict(format!(
+                "The user has songs, {songs} of them. Say what becomes of them: songs=delete deletes them all, \
+                 songs=hand_over leaves those that are for everybody and deletes the others."
+            )),
+            Refusal::NoAccounts => Self::Busy("upgrading: there are accounts when all nodes run this version".into()),
             refusal => Self::Conflict(sentence(&refusal.to_string())),
         }
     }
@@ -298,13 +377,17 @@ fn sentence(message: &str) -> String {
 }
 
 impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
         let (status, code) = self.kind();
         let mut message = self.to_string();
         if let (Self::Internal(_), Some(id)) = (&self, RequestId::current()) {
             message.push_str(&format!(" Look there for the request {id}."));
         }
-        let mut response = (status, Answer::refused(Problem { code, message })).into_response();
+        let problems = match &mut self {
+            Self::Fields(problems) => std::mem::take(problems),
+            _ => vec![Problem { code, message, field: None }],
+        };
+        let mut response = (status, Answer::refused(problems)).into_response();
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -3,6 +3,9 @@
 //! An event says what something is now, not what changed: whoever missed some is right again with the next. Changes
 //! that come close together make one event. After a connection broke, the browser connects again by itself and reads
 //! anew what it shows; an event stream that could not keep up says `resync`, which means the same.
+//!
+//! A stream tells its listener of what is theirs to see, and who the listener is, is looked up anew with everything that
+//! is told: a stream ends with the session that opened it.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -11,7 +14,8 @@ use std::time::Duration;
 use axum::extract::Path;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use futures_util::Stream;
-use raft::state::Event;
+use raft::View;
+use raft::state::{Audience, Event};
 use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -22,6 +26,7 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::api::jobs::{JobView, job_id, no_job};
 use crate::api::songs::SongView;
+use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 
 /// Changes within this time make one event.
@@ -38,7 +43,7 @@ type Sender = mpsc::Sender<Result<Sent, Infallible>>;
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changed {
     songs: BTreeSet<u64>,
-    removed: BTreeSet<u64>,
+    removed: BTreeSet<(u64, Audience)>,
     jobs: BTreeSet<u64>,
     missed: bool,
 }
@@ -49,9 +54,8 @@ impl Changed {
             Event::Song { id } => {
                 self.songs.insert(*id);
             }
-            Event::SongRemoved { id } => {
-                self.songs.remove(id);
-                self.removed.insert(*id);
+            Event::SongRemoved { id, audience } => {
+                self.removed.insert((*id, *audience));
             }
             Event::Job { id } => {
                 self.jobs.insert(*id);
@@ -115,11 +119,17 @@ fn answer(receiver: mpsc::Receiver<Result<Sent, Infallible>>) -> Events {
 ///
 /// `hello` comes first, with the node's `id` and `version`. Then `song` with a song, `song_removed` with an `id`, `job`
 /// with a job and its tasks, and `resync` when events were lost and everything should be read again. The stream goes
-/// on until the node stops. Anyone who reaches the port may call this.
+/// on until the node stops or the listener's session ends. Whoever is let in may call this, and hears of what is for them.
 #[utoipa::path(get, path = "/events", tag = "events", responses(
     (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn all(state: State) -> Sse<impl Stream<Item = Result<Sent, Infallible>>> {
+pub(crate) async fn all(
+    state: State,
+    visitor: Visitor,
+) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
+    let listener = Listener::new(&state, visitor).await?;
     let mut events = state.app.cluster.events();
     let (sender, receiver) = mpsc::channel(16);
     let stopping = state.app.stopping.clone();
@@ -131,7 +141,7 @@ pub(crate) async fn all(state: State) -> Sse<impl Stream<Item = Result<Sent, Inf
                 return;
             }
             while let Some(changed) = Changed::next(&mut events).await {
-                if !tell(&state, &sender, changed).await {
+                if !tell(&state, &listener, &sender, changed).await {
                     return;
                 }
             }
@@ -142,37 +152,75 @@ pub(crate) async fn all(state: State) -> Sse<impl Stream<Item = Result<Sent, Inf
             () = stopping.cancelled() => {}
         }
     });
-    answer(receiver)
+    Ok(answer(receiver))
 }
 
-/// Tells what changed; false when nobody listens any more.
-async fn tell(state: &State, sender: &Sender, changed: Changed) -> bool {
-    if changed.missed && !send(sender, "resync", &Empty {}).await {
+/// Who listens to a stream.
+struct Listener {
+    visitor: Visitor,
+    caller: Caller,
+}
+
+impl Listener {
+    async fn new(state: &State, visitor: Visitor) -> Result<Self, ApiError> {
+        // A page that polls what this node knew last should hear of its end.
+        let caller = state.read_or_peek_for(&visitor, |_, caller| Ok(*caller)).await?;
+        Ok(Self { visitor, caller })
+    }
+
+    /// Looks at the state as this node knows it, unless the listener is not any more who they were.
+    async fn look<T: Send + 'static>(
+        &self,
+        state: &State,
+        look: impl FnOnce(&View, &Caller) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let began_as = self.caller;
+        let look = move |view: &View, caller: &Caller| {
+            if *caller != began_as {
+                return Err(ApiError::NotLoggedIn);
+            }
+            look(view, caller)
+        };
+        state.read_or_stale(&self.visitor, true, look).await
+    }
+}
+
+/// Tells what changed; false when nobody listens any more, or nobody may.
+async fn tell(state: &State, listener: &Listener, sender: &Sender, changed: Changed) -> bool {
+    let missed = changed.missed;
+    let look = move |view: &View, caller: &Caller| {
+        let mut jobs = Vec::new();
+        for id in changed.jobs {
+            jobs.extend(JobView::with_tasks(view, caller, id)?);
+        }
+        let (mut songs, mut removed) = (Vec::new(), BTreeSet::new());
+        let gone = changed.removed.iter().filter(|(_, audience)| caller.belongs_to(*audience)).map(|(id, _)| *id);
+        let ids: BTreeSet<u64> = changed.songs.iter().copied().chain(gone.clone()).collect();
+        for id in ids {
+            match view.song(id)? {
+                Some(song) if caller.may_see(view, &song)? => songs.push(SongView::of(view, song)?),
+                _ => {
+                    removed.insert(id);
+                }
+            }
+        }
+        let gone: BTreeSet<u64> = gone.collect();
+        removed.retain(|id| gone.contains(id));
+        Ok((jobs, songs, removed))
+    };
+    let (jobs, songs, removed) = match listener.look(state, look).await {
+        Ok(looked) => looked,
+        Err(ApiError::NotLoggedIn | ApiError::UnknownToken) => return false,
+        Err(_) => return send(sender, "resync", &Empty {}).await,
+    };
+    if missed && !send(sender, "resync", &Empty {}).await {
         return false;
     }
-    for id in &changed.removed {
-        if !send(sender, "song_removed", &Id { id: *id }).await {
+    for id in removed {
+        if !send(sender, "song_removed", &Id { id }).await {
             return false;
         }
     }
-    let looked = state
-        .peek(move |view| {
-            let mut jobs = Vec::new();
-            for id in changed.jobs {
-                jobs.extend(JobView::with_tasks(view, id)?);
-            }
-            let mut songs = Vec::new();
-            for id in changed.songs {
-                if let Some(song) = view.song(id)? {
-                    songs.push(SongView::of(view, song)?);
-                }
-            }
-            Ok((jobs, songs))
-        })
-        .await;
-    let Ok((jobs, songs)) = looked else {
-        return send(sender, "resync", &Empty {}).await;
-    };
     for job in jobs {
         if !send(sender, "job", &job).await {
             return false;
@@ -189,7 +237,7 @@ async fn tell(state: &State, sender: &Sender, changed: Changed) -> bool {
 /// Streams one job's progress as server-sent events.
 ///
 /// `job` comes at once, then on every change, with the job and its tasks as in `GET /jobs/{id}`. The stream ends after
-/// the job has ended; `gone` is its last event if the job went with its song. Anyone who reaches the port may call this.
+/// the job has ended; `gone` is its last event if the job went with its song. Whoever one of its songs is for may call this.
 #[utoipa::path(get, path = "/jobs/{id}/events", tag = "events", params(("id" = u64, Path)), responses(
     (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
     (status = 404, description = "No such job", body = Answer<Empty>),
@@ -197,12 +245,18 @@ async fn tell(state: &State, sender: &Sender, changed: Changed) -> bool {
 ))]
 pub(crate) async fn of_job(
     state: State,
+    visitor: Visitor,
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
     let number = job_id(&id)?;
     // Listening begins before looking, so no change falls between the two.
     let mut events = state.app.cluster.events();
-    let mut job = state.read(move |view| JobView::with_tasks(view, number)?.ok_or_else(|| no_job(&id))).await?;
+    let look = move |view: &View, caller: &Caller| {
+        let job = JobView::with_tasks(view, caller, number)?.ok_or_else(|| no_job(&id))?;
+        Ok((job, *caller))
+    };
+    let (mut job, caller) = state.read_for(&visitor, look).await?;
+    let listener = Listener { visitor, caller };
     let (sender, receiver) = mpsc::channel(16);
     let stopping = state.app.stopping.clone();
     tokio::spawn(async move {
@@ -220,7 +274,7 @@ pub(crate) async fn of_job(
                         break;
                     }
                 }
-                match state.peek(move |view| JobView::with_tasks(view, number)).await {
+                match listener.look(&state, move |view, caller| JobView::with_tasks(view, caller, number)).await {
                     Ok(Some(now)) => job = now,
                     Ok(None) => {
                         send(&sender, "gone", &Id { id: number }).await;
@@ -255,9 +309,10 @@ mod tests {
         assert_eq!(changed, Changed { jobs: [1].into(), songs: [2].into(), ..Changed::default() });
 
         sender.send(Event::Song { id: 3 }).unwrap();
-        sender.send(Event::SongRemoved { id: 3 }).unwrap();
+        let audience = Audience::Everybody;
+        sender.send(Event::SongRemoved { id: 3, audience }).unwrap();
         let changed = Changed::next(&mut events).await.unwrap();
-        assert_eq!(changed, Changed { removed: [3].into(), ..Changed::default() });
+        assert_eq!(changed, Changed { songs: [3].into(), removed: [(3, audience)].into(), ..Changed::default() });
 
         for id in 0..10 {
             sender.send(Event::Job { id }).unwrap();

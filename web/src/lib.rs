@@ -7,20 +7,25 @@
 //! Invariants: an upload is acknowledged after its file lies on a majority and its song is committed, never before. A
 //! request that fails or breaks off leaves nothing on the disk. No upload, file or mix is ever whole in memory.
 //!
-//! Not here: accounts and encryption. Whoever reaches the port may do everything but deliver stems, so a node belongs in a network of
-//! friends or behind a proxy that asks for a password.
+//! Everybody finds what is for them and nothing else: what is not answers as what never was. Who asks is looked up in the
+//! same view of the state as what is asked for, so ending a session at one node ends it at all.
 
+pub mod accounts;
 pub mod answer;
 pub mod api;
 mod archive;
 pub mod cache;
-mod client;
+mod caller;
+pub mod client;
 pub mod error;
 pub mod events;
 pub mod facts;
+mod fields;
 mod guard;
 pub mod outside;
+mod passwords;
 pub mod ranges;
+mod secret;
 mod ui;
 
 use std::path::PathBuf;
@@ -29,17 +34,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::http::Method;
-use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, post};
 use raft::{Cluster, View};
 use storage::sharing::Sharing;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::Accounts;
 use crate::api::cluster::{BrokerReport, NodeReport};
 use crate::cache::Cache;
+use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::outside::Outside;
+use crate::passwords::Passwords;
 
 /// Uploads that are received at a time.
 const UPLOADS: usize = 16;
@@ -77,6 +85,8 @@ pub struct App {
     pub nodes: Arc<dyn Nodes>,
     /// What an upload may be.
     pub limits: Limits,
+    /// Who may do what.
+    pub accounts: Accounts,
     /// Workers outside of the cluster, if it has any.
     pub outside: Option<Outside>,
     /// A folder for files that can be made again; it must exist and may be emptied at any start.
@@ -97,6 +107,7 @@ pub struct App {
 pub(crate) struct Shared {
     pub(crate) app: App,
     pub(crate) cache: Cache,
+    pub(crate) passwords: Passwords,
     uploads: Semaphore,
     probes: Semaphore,
 }
@@ -122,26 +133,58 @@ impl Shared {
         blocking("reading the state", move || look(&view)).await?
     }
 
+    /// [`Self::read`] for whoever is let in, once it is known who that is.
+    pub(crate) async fn read_for<T: Send + 'static>(
+        self: &Arc<Self>,
+        visitor: &Visitor,
+        look: impl FnOnce(&View, &Caller) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.read(self.admitting(visitor, true, look)).await
+    }
+
     /// [`Self::peek`] for whoever is content with a stale answer, [`Self::read`] for others.
     pub(crate) async fn read_or_stale<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
+        visitor: &Visitor,
         stale: bool,
-        look: impl FnOnce(&View) -> Result<T, ApiError> + Send + 'static,
+        look: impl FnOnce(&View, &Caller) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
+        let look = self.admitting(visitor, !stale, look);
         if stale { self.peek(look).await } else { self.read(look).await }
     }
 
-    /// Like [`Self::read`], but while the cluster has no majority like [`Self::peek`]: what was uploaded stays
-    /// audible, and a file's bytes never change.
+    /// Like [`Self::read`], but while the cluster has no majority like [`Self::peek`]: what was uploaded stays audible,
+    /// and a file's bytes never change. `look` is told whether the view is as new as can be.
     pub(crate) async fn read_or_peek<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&View) -> Result<T, ApiError> + Send + 'static,
+        look: impl FnOnce(&View, bool) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let view = match self.app.cluster.read().await {
-            Ok(view) => view,
-            Err(_) => self.app.cluster.peek(),
+        let (view, certain) = match self.app.cluster.read().await {
+            Ok(view) => (view, true),
+            Err(_) => (self.app.cluster.peek(), false),
         };
-        blocking("reading the state", move || look(&view)).await?
+        blocking("reading the state", move || look(&view, certain)).await?
+    }
+
+    /// [`Self::read_or_peek`] for whoever is let in, once it is known who that is.
+    pub(crate) async fn read_or_peek_for<T: Send + 'static>(
+        self: &Arc<Self>,
+        visitor: &Visitor,
+        look: impl FnOnce(&View, &Caller) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (shared, visitor) = (Arc::clone(self), visitor.clone());
+        let look = move |view: &View, certain| look(view, &visitor.admit(view, &shared.app.accounts, certain)?);
+        self.read_or_peek(look).await
+    }
+
+    fn admitting<T>(
+        self: &Arc<Self>,
+        visitor: &Visitor,
+        certain: bool,
+        look: impl FnOnce(&View, &Caller) -> Result<T, ApiError> + Send + 'static,
+    ) -> impl FnOnce(&View) -> Result<T, ApiError> + Send + 'static {
+        let (shared, visitor) = (Arc::clone(self), visitor.clone());
+        move |view| look(view, &visitor.admit(view, &shared.app.accounts, certain)?)
     }
 
     pub(crate) fn upload_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
@@ -171,15 +214,35 @@ pub(crate) fn now() -> u64 {
 pub fn router(app: App) -> Router {
     let shared = Arc::new(Shared {
         cache: Cache::new(app.cache.clone(), CACHE_BYTES),
+        passwords: Passwords::new(),
         app,
         uploads: Semaphore::new(UPLOADS),
         probes: Semaphore::new(PROBES),
     });
     Router::new()
+        .route("/auth/register", post(api::auth::register))
+        .route("/auth/login", post(api::auth::login))
+        .route("/auth/logout", post(api::auth::logout))
+        .route("/auth/me", get(api::auth::me))
+        .route("/users", get(api::users::list))
+        .route("/users/", get(api::users::list))
+        .route("/users/{id}", get(api::users::one).patch(api::users::change).delete(api::users::remove))
+        .route("/users/{id}/sessions", get(api::sessions::list).delete(api::sessions::end_all))
+        .route("/users/{id}/sessions/{session}", delete(api::sessions::end))
+        .route("/users/{id}/tokens", get(api::tokens::list).post(api::tokens::make))
+        .route("/users/{id}/tokens/{token}", delete(api::tokens::revoke))
+        .route("/shared/{secret}", get(api::links::song))
+        .route("/shared/{secret}/mix.mp3", get(api::mix::mix_by_link))
+        .route("/shared/{secret}/cover", get(api::files::cover_by_link))
+        .route("/shared/{secret}/{file}", get(api::files::file_by_link))
         .route("/songs", get(api::songs::list))
         .route("/songs/", get(api::songs::list))
         .route("/songs/upload", post(api::upload::upload))
         .route("/songs/{id}", get(api::songs::one).delete(api::songs::remove))
+        .route("/songs/{id}/shares", get(api::shares::list).post(api::shares::share))
+        .route("/songs/{id}/shares/{with}", delete(api::shares::unshare))
+        .route("/songs/{id}/links", get(api::links::list).post(api::links::make))
+        .route("/songs/{id}/links/{link}", delete(api::links::remove))
         .route("/songs/{id}/upload_result", post(api::result::upload_result))
         .route("/songs/{id}/mix.mp3", get(api::mix::mix))
         .route("/songs/{id}/cover", get(api::files::cover))
@@ -199,6 +262,6 @@ pub fn router(app: App) -> Router {
         .route("/api/openapi.json", get(api::openapi))
         .fallback(ui::serve)
         .method_not_allowed_fallback(async |method: Method| ApiError::Method(method.to_string()))
-        .layer(from_fn(guard::guard))
+        .layer(from_fn_with_state(Arc::clone(&shared), guard::guard))
         .with_state(shared)
 }

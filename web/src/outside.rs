@@ -3,10 +3,11 @@
 //! A token is never kept or logged, only its SHA-256 is: the configuration can be read without learning one. Hashes are
 //! compared to their end whatever they are, so the time that it takes says nothing.
 
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use inference::encode::Format;
 use storage::blobs::Hash;
 
+use crate::caller::bearer;
 use crate::error::ApiError;
 
 /// What `[outside]` says.
@@ -26,12 +27,7 @@ pub const DELIVERED: Format = Format::LISTENING;
 impl Outside {
     /// Lets a request pass that carries a worker's token.
     pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = given.and_then(|given| {
-            let (scheme, token) = given.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
-        let token = Hash::of(token.filter(|token| !token.is_empty()).ok_or(ApiError::NoToken)?.as_bytes());
+        let token = Hash::of(bearer(headers).ok_or(ApiError::NoToken)?.as_bytes());
         let known = self.tokens.iter().fold(false, |known, one| known | same(one, &token));
         if known { Ok(()) } else { Err(ApiError::WrongToken) }
     }
@@ -57,7 +53,7 @@ pub(crate) fn delivers(formats: Option<&[String]>) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use axum::http::{HeaderValue, StatusCode};
+    use axum::http::{HeaderValue, StatusCode, header};
 
     use super::*;
 

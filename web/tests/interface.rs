@@ -18,10 +18,12 @@ use serde_json::Value;
 use storage::blobs::{Allowance, Blobs};
 use storage::database::Database;
 use storage::peer::{Peer, PeerConfig, Secret};
+use storage::seal::Seal;
 use storage::sharing::Sharing;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use web::accounts::Accounts;
 use web::api::cluster::{BrokerReport, NodeReport};
 
 struct Alone;
@@ -64,6 +66,11 @@ struct Node {
 impl Node {
     /// A node without workers, so that songs stay as they were uploaded.
     async fn start() -> Self {
+        Self::start_with(true, true).await
+    }
+
+    /// One that lets people in without an account or not, and in which anybody may register or not.
+    async fn start_with(anonymous: bool, open: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let secret = folder.path().join("secret");
         let members = BTreeMap::from([(0, "127.0.0.1:0".to_owned())]);
@@ -104,6 +111,13 @@ impl Node {
             sharing,
             nodes: Arc::new(Alone),
             limits: web::Limits { max_upload_bytes: 1_000_000, max_seconds: 60, jobs_per_user: 2 },
+            accounts: Accounts {
+                anonymous,
+                open,
+                https: false,
+                proxies: Vec::new(),
+                seal: Seal::new(&Secret::read(&secret).unwrap(), "tokens").unwrap(),
+            },
             outside: None,
             cache,
             model: "spectral".into(),

@@ -7,7 +7,9 @@ use storage::blobs::Hash;
 
 use super::sharing::{self, GRACE};
 use super::transaction::{Applied, refuse};
-use super::{Count, Passing, Read, Sealed, Session, Token, Transaction, Tries, User, Verifier, ViewError, folded, keys};
+use super::{
+    Count, Passing, Read, Sealed, Session, Token, Transaction, Tries, User, Verifier, ViewError, folded, keys,
+};
 use crate::command::{Answer, Refusal};
 
 /// How many sessions and tokens a user may have. Of sessions the oldest gives way.

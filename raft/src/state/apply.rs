@@ -8,8 +8,8 @@ use super::accounts::{Changed, NewToken, Newcomer, Opening};
 use super::mark::{ACCOUNTS, JOBS, OUTSIDE};
 use super::transaction::{Applied, refuse};
 use super::{
-    Asker, Attempt, Audience, Ending, Event, Job, JobState, Mark, Model, Output, Priority, Read, Road, Song, Stems, Task, TaskId,
-    TaskKind, TaskState, Transaction, ViewError,
+    Asker, Attempt, Audience, Ending, Event, Job, JobState, Mark, Model, Output, Priority, Read, Road, Song, Stems,
+    Task, TaskId, TaskKind, TaskState, Transaction, ViewError,
 };
 use super::{Legacy, accounts, keys, sharing};
 use crate::command::{Answer, Command, Refusal};
@@ -578,7 +578,8 @@ fn leave(state: &mut Transaction, job: &Job, asker: Asker, at: u64) -> Applied<A
     if songs.is_empty() {
         refuse!(Refusal::NoSuchJob(job.id));
     }
-    let mut left = Job { id: state.next("job")?, state: JobState::Cancelled, done: 0, finished_at: Some(at), ..job.clone() };
+    let mut left =
+        Job { id: state.next("job")?, state: JobState::Cancelled, done: 0, finished_at: Some(at), ..job.clone() };
     left.tasks = 0;
     for kind in left.plan.kinds() {
         let id = TaskId { job: left.id, index: left.tasks };

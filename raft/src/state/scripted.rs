@@ -122,11 +122,7 @@ fn parse(words: &[&str], at: u64) -> Command {
         "cancel" => Command::CancelJob { job: id(), asker: asker(words), at },
         "retry" => Command::RetryJob { job: id(), jobs_per_owner: number(words, "limit", 0) as u32, at },
         "level" => Command::SetLevel { level: words[1].parse().unwrap(), cluster: Uuid::nil() },
-        "priority" => Command::SetPriority {
-            job: id(),
-            priority: words[2].parse().unwrap(),
-            asker: asker(words),
-        },
+        "priority" => Command::SetPriority { job: id(), priority: words[2].parse().unwrap(), asker: asker(words) },
         "add-model" => Command::AddModel {
             model: Box::new(Model {
                 name: words[1].into(),

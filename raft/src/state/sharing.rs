@@ -100,7 +100,13 @@ pub(super) fn forget_user(state: &mut Transaction, user: u64) -> Result<(), View
     Ok(())
 }
 
-pub(super) fn make_link(state: &mut Transaction, secret: &Hash, song: u64, expires_at: u64, at: u64) -> Applied<Answer> {
+pub(super) fn make_link(
+    state: &mut Transaction,
+    secret: &Hash,
+    song: u64,
+    expires_at: u64,
+    at: u64,
+) -> Applied<Answer> {
     if state.song(song)?.is_none() {
         refuse!(Refusal::NoSuchSong(song));
     }

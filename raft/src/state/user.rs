@@ -42,7 +42,9 @@ impl fmt::Debug for Verifier {
 
 /// Why something cannot be a user's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a name has 1 to {NAME_LENGTH} letters, digits, dots, hyphens or underscores, and begins with a letter or a digit")]
+#[error(
+    "a name has 1 to {NAME_LENGTH} letters, digits, dots, hyphens or underscores, and begins with a letter or a digit"
+)]
 pub struct NoName;
 
 /// The form in which names are compared: two that differ in case alone are one.

@@ -10,8 +10,8 @@ use storage::wire;
 
 use super::keys::{self, Range};
 use super::{
-    ACCOUNTS, Audience, Job, JobState, Link, Mark, Model, Output, Session, Song, SongStatus, Task, TaskId, Token, Tries,
-    User, ViewError,
+    ACCOUNTS, Audience, Job, JobState, Link, Mark, Model, Output, Session, Song, SongStatus, Task, TaskId, Token,
+    Tries, User, ViewError,
 };
 use crate::command::Refusal;
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::State;
-use crate::answer::Answer;
+use crate::answer::{Answer, Empty};
+use crate::caller::Visitor;
 use crate::error::ApiError;
 
 /// What one node says of itself.
@@ -149,9 +150,13 @@ pub struct ClusterData {
 
 /// Shows the cluster as the asked node sees it: members, leader, health, queue, workers.
 ///
-/// This works without a majority and may be a moment old. Anyone who reaches the port may call this.
-#[utoipa::path(get, path = "/cluster", tag = "cluster", responses((status = 200, body = Answer<ClusterData>)))]
-pub(crate) async fn cluster(state: State) -> Result<Answer<ClusterData>, ApiError> {
+/// This works without a majority and may be a moment old. Whoever is let in may call this.
+#[utoipa::path(get, path = "/cluster", tag = "cluster", responses(
+    (status = 200, body = Answer<ClusterData>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
+))]
+pub(crate) async fn cluster(state: State, visitor: Visitor) -> Result<Answer<ClusterData>, ApiError> {
+    state.read_or_stale(&visitor, true, |_, _| Ok(())).await?;
     // The reports count the open tasks, which asks the disk.
     let shared = std::sync::Arc::clone(&state);
     crate::blocking("looking at the cluster", move || {

@@ -24,12 +24,15 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
 
+use super::links::opened;
 use super::models::shape_of;
 use super::songs::song_of;
 use crate::State;
 use crate::answer::{Answer, Empty};
+use crate::caller::Visitor;
 use crate::error::ApiError;
 use crate::ranges::{Selection, if_range_holds, match_hits, none_match_hits, select};
+use crate::secret::Secret;
 
 /// Bytes that a frame takes while a file is converted: two decoded samples, and what is made of them.
 const BYTES_A_FRAME: u64 = 12;
@@ -62,6 +65,34 @@ pub(crate) enum Source {
     Made(PathBuf),
 }
 
+/// How a request comes to a song.
+pub(crate) enum Way {
+    /// By its number, as somebody whom it may be for.
+    Id(Visitor, String),
+    /// By a link.
+    Link(Secret),
+}
+
+impl Way {
+    pub(crate) fn link(secret: &str) -> Self {
+        Self::Link(Secret::shown(secret))
+    }
+
+    /// Looks at the song in the state, if it is there for who asks.
+    pub(crate) async fn look<T: Send + 'static>(
+        self,
+        state: &State,
+        look: impl FnOnce(&View, Song) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        match self {
+            Self::Id(visitor, id) => {
+                state.read_or_peek_for(&visitor, move |view, caller| look(view, song_of(view, caller, &id)?)).await
+            }
+            Self::Link(secret) => state.read_or_peek(move |view, _| look(view, opened(view, &secret)?)).await,
+        }
+    }
+}
+
 /// Gives a file of a song: `song`, or one of its stems, as `.mp3`, `.wav` or `.flac`. What the job did not make is made
 /// now, in 16 bits or at 320 kbit/s.
 ///
@@ -69,14 +100,15 @@ pub(crate) enum Source {
 /// and the lowest and highest sample of every bucket, of which 127 is full scale.
 ///
 /// `song` may also have the extension that it was uploaded with, and comes as it was uploaded then. Ranges,
-/// conditions and HEAD are answered as in RFC 9110; a request for several ranges gets the whole file. Anyone who
-/// reaches the port may call this.
+/// conditions and HEAD are answered as in RFC 9110; a request for several ranges gets the whole file. Whoever the
+/// song is for may call this.
 #[utoipa::path(get, path = "/songs/{id}/{file}", tag = "files",
     params(("id" = u64, Path), ("file" = String, Path, example = "drums.mp3"), Offer),
     responses(
         (status = 200, description = "The file", content_type = "audio/mpeg"),
         (status = 206, description = "The range of it", content_type = "audio/mpeg"),
         (status = 304, description = "If-None-Match names it"),
+        (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
         (status = 404, description = "No such song or part, or not split yet", body = Answer<Empty>),
         (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
         (status = 416, description = "The range is past the end; Content-Range says where that is"),
@@ -85,15 +117,51 @@ pub(crate) enum Source {
 )]
 pub(crate) async fn file(
     state: State,
+    visitor: Visitor,
     Path((id, file)): Path<(String, String)>,
     Query(offer): Query<Offer>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    given(state, Way::Id(visitor, id), file, offer, method, headers).await
+}
+
+/// Gives a file of the song that a link opens, as `/songs/{id}/{file}` does.
+///
+/// Whoever has the link may call this.
+#[utoipa::path(get, path = "/shared/{secret}/{file}", tag = "sharing",
+    params(("secret" = String, Path), ("file" = String, Path, example = "drums.mp3"), Offer),
+    responses(
+        (status = 200, description = "The file", content_type = "audio/mpeg"),
+        (status = 206, description = "The range of it", content_type = "audio/mpeg"),
+        (status = 304, description = "If-None-Match names it"),
+        (status = 404, description = "The link opens nothing, no such part, or not split yet", body = Answer<Empty>),
+        (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
+        (status = 416, description = "The range is past the end; Content-Range says where that is"),
+        (status = 503, description = "Nobody who answers has the file, or the node is busy", body = Answer<Empty>),
+    )
+)]
+pub(crate) async fn file_by_link(
+    state: State,
+    Path((secret, file)): Path<(String, String)>,
+    Query(offer): Query<Offer>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    given(state, Way::link(&secret), file, offer, method, headers).await
+}
+
+async fn given(
+    state: State,
+    way: Way,
+    file: String,
+    offer: Offer,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let named = file.clone();
-    let (song, found) = state
-        .read_or_peek(move |view| {
-            let song = song_of(view, &id)?;
+    let (song, found) = way
+        .look(&state, move |view, song| {
             let found = find(view, &song, &named)?;
             Ok((song, found))
         })
@@ -223,21 +291,41 @@ fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Resul
     Ok(encode(&pcm, half, format, &tags)?)
 }
 
-/// Gives the picture that came in a song's file. Anyone who reaches the port may call this.
+/// Gives the picture that came in a song's file. Whoever the song is for may call this.
 #[utoipa::path(get, path = "/songs/{id}/cover", tag = "files", params(("id" = u64, Path)), responses(
     (status = 200, description = "The picture", content_type = "image/jpeg"),
     (status = 304, description = "If-None-Match names it"),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 404, description = "No such song, or no picture in it", body = Answer<Empty>),
 ))]
 pub(crate) async fn cover(
     state: State,
+    visitor: Visitor,
     Path(id): Path<String>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (name, cover) = state
-        .read_or_peek(move |view| {
-            let song = song_of(view, &id)?;
+    picture(state, Way::Id(visitor, id), method, headers).await
+}
+
+/// Gives the picture of the song that a link opens. Whoever has the link may call this.
+#[utoipa::path(get, path = "/shared/{secret}/cover", tag = "sharing", params(("secret" = String, Path)), responses(
+    (status = 200, description = "The picture", content_type = "image/jpeg"),
+    (status = 304, description = "If-None-Match names it"),
+    (status = 404, description = "The link opens nothing, or no picture in the song", body = Answer<Empty>),
+))]
+pub(crate) async fn cover_by_link(
+    state: State,
+    Path(secret): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    picture(state, Way::link(&secret), method, headers).await
+}
+
+async fn picture(state: State, way: Way, method: Method, headers: HeaderMap) -> Result<Response, ApiError> {
+    let (name, cover) = way
+        .look(&state, move |_, song| {
             let none = || ApiError::NoPart(format!("The song {} came without a picture.", song.id));
             let cover = song.credits.cover.clone().ok_or_else(none)?;
             Ok((song.title, cover))

@@ -12,8 +12,12 @@ use utoipa::ToSchema;
 use super::upload::priority_of;
 use super::{Freshness, Page};
 use crate::answer::{Answer, Empty};
+use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::{State, now};
+
+/// How many jobs are looked at for a page of a list.
+const LOOKED_AT: usize = 4000;
 
 /// One try at a task.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -162,13 +166,21 @@ impl JobView {
         }
     }
 
-    /// A job with its tasks, if it is there.
-    pub(crate) fn with_tasks(view: &View, id: u64) -> Result<Option<Self>, ApiError> {
+    /// A job with its tasks, if it is there and the caller's to know of.
+    pub(crate) fn with_tasks(view: &View, caller: &Caller, id: u64) -> Result<Option<Self>, ApiError> {
         let Some(job) = view.job(id)? else {
             return Ok(None);
         };
-        let tasks = view.tasks(id)?.into_iter().map(TaskView::from).collect();
-        Ok(Some(Self { tasks: Some(tasks), ..Self::of(job) }))
+        if !caller.may_see_job(view, &job)? {
+            return Ok(None);
+        }
+        Ok(Some(Self::whole(view, job)?))
+    }
+
+    /// A job with its tasks.
+    pub(crate) fn whole(view: &View, job: Job) -> Result<Self, ApiError> {
+        let tasks = view.tasks(job.id)?.into_iter().map(TaskView::from).collect();
+        Ok(Self { tasks: Some(tasks), ..Self::of(job) })
     }
 
     /// Whether nothing will change any more, unless somebody asks for it.
@@ -193,6 +205,12 @@ pub struct JobsData {
     pub next: Option<u64>,
 }
 
+/// The job that a path names, if it is the caller's to stop and to hurry. Others are not there.
+fn job_to_change(view: &View, caller: &Caller, id: &str) -> Result<u64, ApiError> {
+    let job = view.job(job_id(id)?)?.ok_or_else(|| no_job(id))?;
+    if caller.may_change_job(view, &job)? { Ok(job.id) } else { Err(no_job(id)) }
+}
+
 /// The number of a job that a path names.
 pub(crate) fn job_id(id: &str) -> Result<u64, ApiError> {
     id.parse().map_err(|_| no_job(id))
@@ -202,52 +220,73 @@ pub(crate) fn no_job(id: &str) -> ApiError {
     ApiError::NoJob(id.chars().take(20).collect())
 }
 
-/// Lists jobs, newest first.
+/// Lists the jobs of the caller's songs, newest first. Administrators see all.
 ///
-/// Anyone who reaches the port may call this. As new as the newest committed change, but for `stale`.
+/// A page may be shorter than `limit`, and even empty, and still have a `next`: of many jobs that are other people's some
+/// thousands are passed over at a time. Whoever is let in may call this. As new as the newest committed change, but for `stale`.
 #[utoipa::path(get, path = "/jobs/", tag = "jobs", params(Page), responses(
     (status = 200, body = Answer<JobsData>),
     (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn list(
     state: State,
+    visitor: Visitor,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Answer<JobsData>, ApiError> {
     let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let limit = page.limit();
     state
-        .read_or_stale(page.stale, move |view| {
-            let jobs = view.jobs(page.before, limit)?;
-            let next = jobs.last().filter(|_| jobs.len() == limit).map(|job| job.id);
-            Ok(Answer::with(JobsData { jobs: jobs.into_iter().map(JobView::of).collect(), next }))
+        .read_or_stale(&visitor, page.stale, move |view, caller| {
+            let (mut jobs, mut next) = (Vec::new(), page.before);
+            for _ in 0..LOOKED_AT / limit {
+                let some = view.jobs(next, limit)?;
+                let last = some.last().filter(|_| some.len() == limit).map(|job| job.id);
+                for job in some {
+                    if jobs.len() < limit && caller.may_see_job(view, &job)? {
+                        next = Some(job.id);
+                        jobs.push(JobView::of(job));
+                    }
+                }
+                if jobs.len() == limit {
+                    break;
+                }
+                next = last;
+                if last.is_none() {
+                    break;
+                }
+            }
+            Ok(Answer::with(JobsData { jobs, next }))
         })
         .await
 }
 
 /// Shows one job with its tasks: which node works on which, and what was tried.
 ///
-/// Anyone who reaches the port may call this. As new as the newest committed change, but for `stale`.
+/// Whoever one of its songs is for may call this. As new as the newest committed change, but for `stale`.
 #[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", params(("id" = u64, Path), Freshness), responses(
     (status = 200, body = Answer<JobData>),
     (status = 400, description = "`stale` is neither true nor false", body = Answer<Empty>),
-    (status = 404, description = "No such job", body = Answer<Empty>),
+    (status = 404, description = "No such job, or none of the caller's", body = Answer<Empty>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn one(
     state: State,
+    visitor: Visitor,
     Path(id): Path<String>,
     fresh: Result<Query<Freshness>, QueryRejection>,
 ) -> Result<Answer<JobData>, ApiError> {
     let Query(fresh) = fresh.map_err(|error| ApiError::Malformed(error.body_text()))?;
-    shown(state, id, fresh.stale).await
+    shown(state, &visitor, id, fresh.stale).await
 }
 
-pub(crate) async fn shown(state: State, id: String, stale: bool) -> Result<Answer<JobData>, ApiError> {
+async fn shown(state: State, visitor: &Visitor, id: String, stale: bool) -> Result<Answer<JobData>, ApiError> {
     let number = job_id(&id)?;
     state
-        .read_or_stale(stale, move |view| {
-            let job = JobView::with_tasks(view, number)?.ok_or_else(|| no_job(&id))?;
+        .read_or_stale(visitor, stale, move |view, caller| {
+            let job = JobView::with_tasks(view, caller, number)?.ok_or_else(|| no_job(&id))?;
             Ok(Answer::with(JobData { job }))
         })
         .await
@@ -255,32 +294,44 @@ pub(crate) async fn shown(state: State, id: String, stale: bool) -> Result<Answe
 
 /// Stops a job that has not ended. Workers drop what they are doing for it.
 ///
-/// Anyone who reaches the port may call this.
+/// If it is done for other people's songs as well, it goes on, and the answer is another job, which is cancelled and has
+/// the caller's songs. Whoever one of its songs belongs to may call this: the uploader, of anonymous uploads everybody who
+/// is let in, and administrators.
 #[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs", params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<JobData>),
-    (status = 404, description = "No such job", body = Answer<Empty>),
+    (status = 404, description = "No such job, or none of the caller's", body = Answer<Empty>),
     (status = 409, description = "The job has ended already", body = Answer<Empty>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn cancel(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
-    let job = job_id(&id)?;
-    propose(state, id, Command::CancelJob { job, at: now() }).await
+pub(crate) async fn cancel(
+    state: State,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Answer<JobData>, ApiError> {
+    let named = id.clone();
+    let look = move |view: &View, caller: &Caller| Ok((job_to_change(view, caller, &named)?, caller.asker()));
+    let (job, asker) = state.read_for(&visitor, look).await?;
+    propose(state, &visitor, id, Command::CancelJob { job, asker, at: now() }).await
 }
 
 /// Tries a failed or cancelled job again. What was done stays done.
 ///
-/// If another job has come to do the same since, the answer is that one, and the songs of this one are its now. Anyone who reaches the port may call this.
+/// If another job has come to do the same since, the answer is that one, and the songs of this one are its now. Whoever
+/// may cancel it may call this.
 #[utoipa::path(post, path = "/jobs/{id}/retry", tag = "jobs", params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<JobData>),
-    (status = 404, description = "No such job", body = Answer<Empty>),
+    (status = 404, description = "No such job, or none of the caller's", body = Answer<Empty>),
     (status = 409, description = "The job neither failed nor was cancelled", body = Answer<Empty>),
     (status = 429, description = "The user has too many open jobs", body = Answer<Empty>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn retry(state: State, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
-    let job = job_id(&id)?;
+pub(crate) async fn retry(state: State, visitor: Visitor, Path(id): Path<String>) -> Result<Answer<JobData>, ApiError> {
+    let named = id.clone();
+    let job = state.read_for(&visitor, move |view, caller| job_to_change(view, caller, &named)).await?;
     let jobs_per_owner = state.app.limits.jobs_per_user;
-    propose(state, id, Command::RetryJob { job, jobs_per_owner, at: now() }).await
+    propose(state, &visitor, id, Command::RetryJob { job, jobs_per_owner, at: now() }).await
 }
 
 /// What can be changed of a job.
@@ -295,37 +346,43 @@ pub(crate) struct JobChange {
 /// Makes a job that has not ended more urgent, or less.
 ///
 /// It counts from the next task on. Of 21 tasks, 16 are of high priority, 4 of normal and 1 of low as long as all three
-/// wait. Anyone who reaches the port may call this.
+/// wait. A job that is done for other people's songs as well becomes no less urgent. Whoever may cancel it may call this.
 #[utoipa::path(patch, path = "/jobs/{id}", tag = "jobs", params(("id" = u64, Path)), request_body = JobChange,
     responses(
         (status = 200, body = Answer<JobData>),
         (status = 400, description = "No such priority, or no JSON", body = Answer<Empty>),
-        (status = 404, description = "No such job", body = Answer<Empty>),
+        (status = 404, description = "No such job, or none of the caller's", body = Answer<Empty>),
         (status = 409, description = "The job has ended already", body = Answer<Empty>),
+        (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
         (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
     )
 )]
 pub(crate) async fn change(
     state: State,
+    visitor: Visitor,
     Path(id): Path<String>,
     change: Result<Json<JobChange>, JsonRejection>,
 ) -> Result<Answer<JobData>, ApiError> {
-    let job = job_id(&id)?;
+    let named = id.clone();
+    let look = move |view: &View, caller: &Caller| {
+        Ok((job_to_change(view, caller, &named)?, caller.asker(), view.has_level(JOBS)?))
+    };
+    let (job, asker, priorities) = state.read_for(&visitor, look).await?;
     let Json(change) = change.map_err(|error| {
         ApiError::Malformed(format!("Send JSON such as {{\"priority\": \"high\"}}. {}.", error.body_text()))
     })?;
     let priority = priority_of(&change.priority)?;
-    if !state.read(|view| Ok(view.has_level(JOBS)?)).await? {
+    if !priorities {
         return Err(ApiError::Busy("upgrading: priorities change when all nodes run this version".into()));
     }
-    propose(state, id, Command::SetPriority { job, priority }).await
+    propose(state, &visitor, id, Command::SetPriority { job, priority, asker }).await
 }
 
-async fn propose(state: State, id: String, command: Command) -> Result<Answer<JobData>, ApiError> {
+async fn propose(state: State, visitor: &Visitor, id: String, command: Command) -> Result<Answer<JobData>, ApiError> {
     match state.app.cluster.propose(command).await? {
         // Another job may do it.
-        Ok(Applied::Job(job)) => shown(state, job.to_string(), false).await,
-        Ok(_) => shown(state, id, false).await,
+        Ok(Applied::Job(job)) => shown(state, visitor, job.to_string(), false).await,
+        Ok(_) => shown(state, visitor, id, false).await,
         Err(Refusal::NoSuchJob(_)) => Err(no_job(&id)),
         Err(refusal) => Err(refusal.into()),
     }

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use storage::blobs::Hash;
 use utoipa::IntoParams;
 
-use super::files::{Served, Source, best_of, serve, stems_of};
-use super::songs::song_of;
+use super::files::{Served, Source, Way, best_of, serve, stems_of};
 use crate::State;
 use crate::answer::{Answer, Empty};
+use crate::caller::Visitor;
 use crate::error::ApiError;
 
 /// The largest weight, and the smallest one is as far below zero.
@@ -48,28 +48,64 @@ struct Asked {
 /// Gives a mix of a song's stems as MP3.
 ///
 /// Drums and bass if no weight is given; stems without a weight are silent. Ranges, conditions and HEAD as for other
-/// files. Anyone who reaches the port may call this.
+/// files. Whoever the song is for may call this.
 #[utoipa::path(get, path = "/songs/{id}/mix.mp3", tag = "files", params(("id" = u64, Path), Weights), responses(
     (status = 200, description = "The mix", content_type = "audio/mpeg"),
     (status = 206, description = "The range of it", content_type = "audio/mpeg"),
     (status = 304, description = "If-None-Match names it"),
     (status = 400, description = "A weight is no number or too large", body = Answer<Empty>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 404, description = "No such song or stem, or not split yet", body = Answer<Empty>),
     (status = 416, description = "The range is past the end; Content-Range says where that is"),
     (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
 ))]
 pub(crate) async fn mix(
     state: State,
+    visitor: Visitor,
     Path(id): Path<String>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    mixed(state, Way::Id(visitor, id), query, method, headers).await
+}
+
+/// Gives a mix of the stems of the song that a link opens, as `/songs/{id}/mix.mp3` does.
+///
+/// Whoever has the link may call this.
+#[utoipa::path(get, path = "/shared/{secret}/mix.mp3", tag = "sharing",
+    params(("secret" = String, Path), Weights),
+    responses(
+        (status = 200, description = "The mix", content_type = "audio/mpeg"),
+        (status = 206, description = "The range of it", content_type = "audio/mpeg"),
+        (status = 304, description = "If-None-Match names it"),
+        (status = 400, description = "A weight is no number or too large", body = Answer<Empty>),
+        (status = 404, description = "The link opens nothing, no such stem, or not split yet", body = Answer<Empty>),
+        (status = 416, description = "The range is past the end; Content-Range says where that is"),
+        (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
+    )
+)]
+pub(crate) async fn mix_by_link(
+    state: State,
+    Path(secret): Path<String>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    mixed(state, Way::link(&secret), query, method, headers).await
+}
+
+async fn mixed(
+    state: State,
+    way: Way,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let Asked { weights, download } = parse(&query)?;
-    let (title, mut inputs) = state
-        .read_or_peek(move |view| {
-            let song = song_of(view, &id)?;
+    let (title, mut inputs) = way
+        .look(&state, move |view, song| {
             let wanted: Vec<&str> = weights.keys().map(String::as_str).collect();
             let stems = stems_of(view, &song, &wanted)?;
             let mut inputs = Vec::new();

@@ -1,21 +1,29 @@
 //! The interface's resources, one file each, and its description for programs.
 //!
-//! In this version there are no accounts: everything here may be called by anyone who reaches the port, but for the
-//! delivery of stems, which needs a worker's token.
+//! Each says in its description who may call it. "Whoever is let in" is everybody who reaches the port, or, where
+//! anonymous use is off, whoever has an account.
 
+pub mod auth;
 pub mod cluster;
 pub mod files;
 pub mod health;
 pub mod jobs;
+pub mod links;
 pub mod mix;
 pub mod models;
 pub mod result;
+pub mod sessions;
+pub mod shares;
 pub mod songs;
+pub mod tokens;
 pub mod upload;
+pub mod users;
 
 use axum::Json;
 use serde::Deserialize;
 use utoipa::{IntoParams, OpenApi};
+
+use crate::error::ApiError;
 
 /// Which entries of a list are asked for; newest come first.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
@@ -41,6 +49,11 @@ pub struct Freshness {
     pub stale: bool,
 }
 
+/// A number in a path; what is none names nothing.
+pub(crate) fn number_of(what: &'static str, text: &str) -> Result<u64, ApiError> {
+    text.parse().map_err(|_| ApiError::NoSuch { what, id: text.chars().take(20).collect() })
+}
+
 impl Page {
     fn limit(self) -> usize {
         self.limit.unwrap_or(50).clamp(1, 200)
@@ -54,10 +67,35 @@ impl Page {
         title = "Quartet",
         description = "Songs in, stems out. Any node takes any request. JSON answers are \
                        `{ \"ok\": bool, \"errors\": [{ \"code\", \"message\" }], \"data\": ... }`; files come as files. \
-                       In this version there are no accounts: anyone who reaches the port may call everything, \
-                       but the delivery of stems, which needs a worker's token."
+                       Users come with a session's cookie or with \"Authorization: Bearer TOKEN\". What is not \
+                       theirs answers as what never was. Whoever is let in: everybody who reaches the port, or, where \
+                       anonymous use is off, whoever has an account."
     ),
     paths(
+        auth::register,
+        auth::login,
+        auth::logout,
+        auth::me,
+        users::list,
+        users::one,
+        users::change,
+        users::remove,
+        sessions::list,
+        sessions::end,
+        sessions::end_all,
+        tokens::list,
+        tokens::make,
+        tokens::revoke,
+        shares::list,
+        shares::share,
+        shares::unshare,
+        links::list,
+        links::make,
+        links::remove,
+        links::song,
+        files::file_by_link,
+        files::cover_by_link,
+        mix::mix_by_link,
         songs::list,
         songs::one,
         songs::remove,

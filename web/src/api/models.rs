@@ -6,7 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::State;
-use crate::answer::Answer;
+use crate::answer::{Answer, Empty};
+use crate::caller::Visitor;
 use crate::error::ApiError;
 
 /// A model, for whoever chooses one.
@@ -31,12 +32,15 @@ pub struct ModelsData {
     models: Vec<ModelView>,
 }
 
-/// The models that the cluster has. Anyone who reaches the port may call this.
-#[utoipa::path(get, path = "/models", tag = "models", responses((status = 200, body = Answer<ModelsData>)))]
-pub(crate) async fn list(state: State) -> Result<Answer<ModelsData>, ApiError> {
+/// The models that the cluster has. Whoever is let in may call this.
+#[utoipa::path(get, path = "/models", tag = "models", responses(
+    (status = 200, body = Answer<ModelsData>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
+))]
+pub(crate) async fn list(state: State, visitor: Visitor) -> Result<Answer<ModelsData>, ApiError> {
     let default = state.app.model.clone();
     let models = state
-        .read_or_peek(move |view| {
+        .read_or_peek_for(&visitor, move |view, _| {
             let is_default = |name: &str| name == default;
             let embedded = built_in(DEFAULT_MODEL).map(|separator| ModelView {
                 name: DEFAULT_MODEL.into(),

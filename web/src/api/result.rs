@@ -24,7 +24,7 @@ use storage::blobs::{Hash, Staged, StagedFile};
 use tokio_util::io::StreamReader;
 use utoipa::IntoParams;
 
-use super::jobs::{JobData, shown};
+use super::jobs::{JobData, JobView, no_job};
 use super::models::shape_of;
 use super::upload::Incoming;
 use crate::answer::{Answer, Empty};
@@ -144,7 +144,11 @@ pub(crate) async fn upload_result(
     let stems = Box::new(examine(&state, wanted, stems).await?);
     state.app.cluster.propose(Command::FinishOutside { job, stems, at: now() }).await??;
     metrics::counter!("quartet_outside_results_total").increment(1);
-    shown(state, job.to_string(), false).await
+    let look = move |view: &View| {
+        let job = view.job(job)?.ok_or_else(|| no_job(&job.to_string()))?;
+        Ok(Answer::with(JobData { job: JobView::whole(view, job)? }))
+    };
+    state.read(look).await
 }
 
 /// The job that is to be finished, as new as the newest committed change.

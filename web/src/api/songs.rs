@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::{Freshness, Page};
 use crate::answer::{Answer, Empty};
+use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::{State, now};
 
@@ -96,16 +97,22 @@ impl FactsView {
 impl SongView {
     /// Describes a song; its job says how far it is.
     pub(crate) fn of(view: &View, song: Song) -> Result<Self, ApiError> {
-        let job = view.job(song.job)?;
-        let status = view.song_status(&song)?;
-        Ok(Self::describe(song, status, job.as_ref()))
+        let address = format!("/songs/{}", song.id);
+        Self::under(view, song, &address)
     }
 
-    fn describe(song: Song, status: SongStatus, job: Option<&Job>) -> Self {
+    /// Describes a song whose files lie under this address.
+    pub(crate) fn under(view: &View, song: Song, address: &str) -> Result<Self, ApiError> {
+        let job = view.job(song.job)?;
+        let status = view.song_status(&song)?;
+        Ok(Self::describe(song, status, job.as_ref(), address))
+    }
+
+    fn describe(song: Song, status: SongStatus, job: Option<&Job>, address: &str) -> Self {
         let links = |part: &str, formats: &[&str]| {
             formats
                 .iter()
-                .map(|format| ((*format).to_owned(), format!("/songs/{}/{part}.{format}", song.id)))
+                .map(|format| ((*format).to_owned(), format!("{address}/{part}.{format}")))
                 .collect::<BTreeMap<_, _>>()
         };
         let mut parts = BTreeMap::from([("song".to_owned(), links("song", &["mp3", "wav", "flac"]))]);
@@ -114,7 +121,7 @@ impl SongView {
         }
         Self {
             parts,
-            cover: song.credits.cover.map(|_| format!("/songs/{}/cover", song.id)),
+            cover: song.credits.cover.map(|_| format!("{address}/cover")),
             artist: song.credits.artist,
             album: song.credits.album,
             id: song.id,
@@ -151,30 +158,45 @@ pub struct SongsData {
     pub next: Option<u64>,
 }
 
-/// The song that a path names.
-pub(crate) fn song_of(view: &View, id: &str) -> Result<Song, ApiError> {
-    let no_song = || ApiError::NoSong(id.chars().take(20).collect());
-    let number = id.parse().map_err(|_| no_song())?;
-    view.song(number)?.ok_or_else(no_song)
+fn no_song(id: &str) -> ApiError {
+    ApiError::NoSong(id.chars().take(20).collect())
 }
 
-/// Lists songs, newest first.
+/// The song that a path names, if it is the caller's to hear. Others are not there.
+pub(crate) fn song_of(view: &View, caller: &Caller, id: &str) -> Result<Song, ApiError> {
+    let song = view.song(id.parse().map_err(|_| no_song(id))?)?.ok_or_else(|| no_song(id))?;
+    if caller.may_see(view, &song)? { Ok(song) } else { Err(no_song(id)) }
+}
+
+/// The song that a path names, if it is the caller's to change.
+pub(crate) fn song_to_change(view: &View, caller: &Caller, id: &str) -> Result<Song, ApiError> {
+    let song = song_of(view, caller, id)?;
+    if caller.asker().may_change(&song) { Ok(song) } else { Err(no_song(id)) }
+}
+
+/// Lists the caller's songs, newest first: their own, those shared with them, and those for everybody. Administrators
+/// see all.
 ///
-/// Anyone who reaches the port may call this. As new as the newest committed change, but for `stale`.
+/// Whoever is let in may call this. As new as the newest committed change, but for `stale`.
 #[utoipa::path(get, path = "/songs/", tag = "songs", params(Page), responses(
     (status = 200, body = Answer<SongsData>),
     (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn list(
     state: State,
+    visitor: Visitor,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Answer<SongsData>, ApiError> {
     let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let limit = page.limit();
     state
-        .read_or_stale(page.stale, move |view| {
-            let songs = view.songs(page.before, limit)?;
+        .read_or_stale(&visitor, page.stale, move |view, caller| {
+            let songs = match caller.audiences() {
+                Some(audiences) => view.songs_for(&audiences, page.before, limit)?,
+                None => view.songs(page.before, limit)?,
+            };
             let next = songs.last().filter(|_| songs.len() == limit).map(|song| song.id);
             let songs = songs.into_iter().map(|song| SongView::of(view, song)).collect::<Result<_, _>>()?;
             Ok(Answer::with(SongsData { songs, next }))
@@ -184,22 +206,25 @@ pub(crate) async fn list(
 
 /// Shows one song.
 ///
-/// Anyone who reaches the port may call this. As new as the newest committed change, but for `stale`.
+/// Whoever it is for may call this: everybody who is let in for anonymous uploads, else the uploader, those it is shared
+/// with, and administrators. As new as the newest committed change, but for `stale`.
 #[utoipa::path(get, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path), Freshness), responses(
     (status = 200, body = Answer<SongData>),
     (status = 400, description = "`stale` is neither true nor false", body = Answer<Empty>),
-    (status = 404, description = "No such song", body = Answer<Empty>),
+    (status = 404, description = "No such song, or none of the caller's", body = Answer<Empty>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn one(
     state: State,
+    visitor: Visitor,
     Path(id): Path<String>,
     fresh: Result<Query<Freshness>, QueryRejection>,
 ) -> Result<Answer<SongData>, ApiError> {
     let Query(fresh) = fresh.map_err(|error| ApiError::Malformed(error.body_text()))?;
     state
-        .read_or_stale(fresh.stale, move |view| {
-            let song = song_of(view, &id)?;
+        .read_or_stale(&visitor, fresh.stale, move |view, caller| {
+            let song = song_of(view, caller, &id)?;
             Ok(Answer::with(SongData { song: SongView::of(view, song)? }))
         })
         .await
@@ -207,15 +232,17 @@ pub(crate) async fn one(
 
 /// Deletes a song.
 ///
-/// Its files go with it, unless another song has the same file. Anyone who reaches the port may call this.
+/// Its files go with it, unless another song has the same file. Its uploader and administrators may call this, and of
+/// anonymous uploads everybody who is let in.
 #[utoipa::path(delete, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<Empty>),
-    (status = 404, description = "No such song", body = Answer<Empty>),
+    (status = 404, description = "No such song, or none of the caller's", body = Answer<Empty>),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn remove(state: State, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
+pub(crate) async fn remove(state: State, visitor: Visitor, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
     let named = id.clone();
-    let song = state.read(move |view| song_of(view, &named)).await?;
+    let song = state.read_for(&visitor, move |view, caller| song_to_change(view, caller, &named)).await?;
     match state.app.cluster.propose(Command::RemoveSong { song: song.id, at: now() }).await? {
         Ok(_) => Ok(Answer::with(Empty {})),
         Err(Refusal::NoSuchSong(_)) => Err(ApiError::NoSong(id)),

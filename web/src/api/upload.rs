@@ -28,7 +28,7 @@ use utoipa::ToSchema;
 use super::models::shape_of;
 use super::songs::{SongData, SongView};
 use crate::answer::{Answer, Empty};
-use crate::client::owner;
+use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::outside::{DELIVERED, delivers};
 use crate::{State, now};
@@ -73,12 +73,14 @@ pub(crate) struct UploadForm {
 /// Takes a song in.
 ///
 /// The answer comes when the file lies on a majority of the nodes and the song is committed; its separation has then
-/// only begun. Anyone who reaches the port may call this.
+/// only begun. Whoever is let in may call this. What is uploaded without an account is for everybody; a user's songs are
+/// theirs alone until they share them.
 #[utoipa::path(post, path = "/songs/upload", tag = "songs",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses(
         (status = 200, body = Answer<SongData>),
         (status = 400, description = "No form, no file in it, or it broke off", body = Answer<Empty>),
+        (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
         (status = 408, description = "No byte came for a minute", body = Answer<Empty>),
         (status = 409, description = "`workers` is `outside`, and the cluster has none there", body = Answer<Empty>),
         (status = 413, description = "Larger than the limit", body = Answer<Empty>),
@@ -89,23 +91,34 @@ pub(crate) struct UploadForm {
         (status = 507, description = "This node has no room for it, or too few others have", body = Answer<Empty>),
     )
 )]
-pub(crate) async fn upload(state: State, request: Request) -> Result<Answer<SongData>, ApiError> {
-    let owner = owner(request.extensions());
+pub(crate) async fn upload(state: State, visitor: Visitor, request: Request) -> Result<Answer<SongData>, ApiError> {
+    let caller = state.read_for(&visitor, |_, caller| Ok(*caller)).await;
     let incoming = Incoming::new(request, state.app.limits.max_upload_bytes);
-    let received = match state.upload_permit() {
-        Err(busy) => {
+    let admitted = caller.and_then(|caller| Ok((caller, state.upload_permit()?)));
+    let (caller, received) = match admitted {
+        Err(refused) => {
             incoming.drain().await;
-            return Err(busy);
+            return Err(refused);
         }
         // The permit covers the receiving alone; what follows has limits of its own.
-        Ok(_permit) => incoming.receive(state.app.sharing.blobs()).await?,
+        Ok((caller, _permit)) => (caller, incoming.receive(state.app.sharing.blobs()).await?),
     };
-    add(&state, received, owner).await
+    add(&state, &visitor, &caller, received).await
+}
+
+/// Who asks for a job, as the limits count: the user, or the address of who has no account.
+fn owner(visitor: &Visitor, caller: &Caller) -> String {
+    caller.user().map_or_else(|| visitor.client.name(), |user| format!("user:{user}"))
 }
 
 /// Checks, shares and commits what was received.
-async fn add(state: &State, received: Received, owner: String) -> Result<Answer<SongData>, ApiError> {
-    let app = &state.app;
+async fn add(
+    state: &State,
+    visitor: &Visitor,
+    caller: &Caller,
+    received: Received,
+) -> Result<Answer<SongData>, ApiError> {
+    let (app, owner) = (&state.app, owner(visitor, caller));
     let model = received.model.unwrap_or_else(|| app.model.clone());
     let (asked, default) = (model.clone(), app.model.clone());
     let geometry = state.read(move |view| geometry_of(view, &asked, &default)).await?;
@@ -154,7 +167,7 @@ async fn add(state: &State, received: Received, owner: String) -> Result<Answer<
         hash,
         size,
         format: probe.format.to_string(),
-        uploader_id: None,
+        uploader_id: caller.user(),
         plan: Plan { frames, segments, segments_per_task: app.segments_per_task },
         model,
         formats: received.formats,

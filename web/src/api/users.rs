@@ -1,0 +1,260 @@
+//! Users: looking, changing, removing. Each looks after themselves, and administrators after all.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
+use raft::View;
+use raft::command::Command;
+use raft::state::{Legacy, User};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Page;
+use super::auth::{check_email, check_name, check_passwords};
+use crate::State;
+use crate::accounts::login_counts;
+use crate::answer::{Answer, Empty};
+use crate::caller::{Caller, How, Visitor};
+use crate::error::ApiError;
+use crate::fields::{Faults, Fields};
+use crate::secret::Secret;
+
+/// A user as they themselves and administrators see them.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UserView {
+    /// The number.
+    pub id: u64,
+    /// The name.
+    pub username: String,
+    /// Where to write to, if that is known.
+    pub email: Option<String>,
+    /// Whether everybody's things are open to them.
+    pub administrator: bool,
+    /// Milliseconds since 1970.
+    pub created_at: u64,
+}
+
+impl UserView {
+    pub(crate) fn of(user: User) -> Self {
+        let User { id, name, email, administrator, created_at, .. } = user;
+        Self { id, username: name, email, administrator, created_at }
+    }
+
+    pub(crate) fn by_id(view: &View, id: u64) -> Result<Self, ApiError> {
+        view.user(id)?.map(Self::of).ok_or_else(|| no_user(&id.to_string()))
+    }
+}
+
+/// One user.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UserData {
+    /// The user.
+    pub user: UserView,
+}
+
+/// Some users.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UsersData {
+    /// The users, newest first.
+    pub users: Vec<UserView>,
+    /// What to give as `before` for the next page; null when this was the last.
+    pub next: Option<u64>,
+}
+
+pub(crate) fn no_user(id: &str) -> ApiError {
+    ApiError::NoUser(id.chars().take(20).collect())
+}
+
+/// The user that a path names, if the caller may look after them. Others are not there.
+pub(crate) fn managed(view: &View, caller: &Caller, id: &str) -> Result<User, ApiError> {
+    caller.known()?;
+    let number = id.parse().map_err(|_| no_user(id))?;
+    let user = view.user(number)?.filter(|user| caller.may_manage(user.id));
+    user.ok_or_else(|| no_user(id))
+}
+
+/// Lists users, newest first.
+///
+/// Administrators may call this. For others there is nothing here.
+#[utoipa::path(get, path = "/users/", tag = "accounts", params(Page), responses(
+    (status = 200, body = Answer<UsersData>),
+    (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
+    (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
+    (status = 404, description = "Not for this user", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub(crate) async fn list(
+    state: State,
+    visitor: Visitor,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Answer<UsersData>, ApiError> {
+    let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
+    let limit = page.limit();
+    state
+        .read_or_stale(&visitor, page.stale, move |view, caller| {
+            if !caller.known()?.administrator {
+                return Err(ApiError::NoSuchPath);
+            }
+            let users = view.users(page.before, limit)?;
+            let next = users.last().filter(|_| users.len() == limit).map(|user| user.id);
+            Ok(Answer::with(UsersData { users: users.into_iter().map(UserView::of).collect(), next }))
+        })
+        .await
+}
+
+/// Shows one user.
+///
+/// The user and administrators may call this.
+#[utoipa::path(get, path = "/users/{id}", tag = "accounts", params(("id" = u64, Path)), responses(
+    (status = 200, body = Answer<UserData>),
+    (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
+    (status = 404, description = "No such user, or another one", body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub(crate) async fn one(state: State, visitor: Visitor, Path(id): Path<String>) -> Result<Answer<UserData>, ApiError> {
+    let look = move |view: &View, caller: &Caller| {
+        Ok(Answer::with(UserData { user: UserView::of(managed(view, caller, &id)?) }))
+    };
+    state.read_for(&visitor, look).await
+}
+
+/// What can be changed of a user. What is not given stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UserChange {
+    /// A new name.
+    username: Option<String>,
+    /// A new address; an empty one for none.
+    email: Option<String>,
+    /// The password as it is, which users need to change their own.
+    #[schema(value_type = Option<String>)]
+    password: Option<Secret>,
+    /// A new password.
+    #[schema(value_type = Option<String>)]
+    password1: Option<Secret>,
+    /// The same again.
+    #[schema(value_type = Option<String>)]
+    password2: Option<Secret>,
+    /// Whether everybody's things are open to the user; administrators alone change it.
+    administrator: Option<bool>,
+}
+
+/// Changes a user. With the password, all other sessions end.
+///
+/// The user and administrators may call this; `administrator` is for administrators alone. Form or JSON.
+#[utoipa::path(patch, path = "/users/{id}", tag = "accounts", params(("id" = u64, Path)), request_body = UserChange,
+    responses(
+        (status = 200, body = Answer<UserData>),
+        (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
+        (status = 401, description = "Nobody is logged in, or the password is wrong", body = Answer<Empty>),
+        (status = 404, description = "No such user, or another one", body = Answer<Empty>),
+        (status = 409, description = "The name is taken, or this is the last administrator", body = Answer<Empty>),
+        (status = 422, description = "One error for each field that is not right", body = Answer<Empty>),
+        (status = 429, description = "The password was tried too often", body = Answer<Empty>),
+        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+    )
+)]
+pub(crate) async fn change(
+    state: State,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Fields(asked): Fields<UserChange>,
+) -> Result<Answer<UserData>, ApiError> {
+    let look = move |view: &View, caller: &Caller| Ok((managed(view, caller, &id)?, *caller));
+    let (user, caller) = state.read_for(&visitor, look).await?;
+    let mut faults = Faults::default();
+    if let Some(name) = &asked.username {
+        check_name(&mut faults, name);
+    }
+    check_email(&mut faults, asked.email.as_deref());
+    if asked.password1.is_some() || asked.password2.is_some() {
+        check_passwords(
+            &mut faults,
+            &asked.password1.clone().unwrap_or_default(),
+            &asked.password2.clone().unwrap_or_default(),
+        );
+    }
+    if asked.administrator.is_some() && !caller.is_administrator() {
+        faults.add("administrator", "not_administrator", "Administrators alone make administrators. Leave this out.");
+    }
+    let own = caller.user() == Some(user.id);
+    if asked.password1.is_some() && own && asked.password.is_none() {
+        faults.add("password", "missing_password", "To change your password, send the one that you have, too.");
+    }
+    faults.none()?;
+
+    let (mut password, mut old_password) = (None, None);
+    if let Some(new) = asked.password1 {
+        if own {
+            state.count(&login_counts(&visitor.client, &user.name)).await?;
+            let fits = state.passwords.fits(asked.password.unwrap_or_default(), Some(user.password.clone())).await?;
+            if !fits {
+                return Err(ApiError::WrongPassword);
+            }
+            old_password = Some(user.password.clone());
+        }
+        password = Some(state.passwords.verifier(new).await?);
+    }
+    let keep = match caller.how {
+        How::Session(session) if own => Some(session),
+        _ => None,
+    };
+    let command = Command::ChangeUser {
+        user: user.id,
+        name: asked.username,
+        email: asked.email,
+        password,
+        old_password,
+        administrator: asked.administrator,
+        keep,
+    };
+    state.app.cluster.propose(command).await??;
+    let user = state.read(move |view| UserView::by_id(view, user.id)).await?;
+    Ok(Answer::with(UserData { user }))
+}
+
+/// What becomes of a user's songs.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Leaving {
+    /// `delete`, or `hand_over`: those that are for everybody stay and are nobody's, the others are deleted. It must be
+    /// given if the user has songs.
+    #[param(value_type = Option<String>)]
+    songs: Option<Songs>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Songs {
+    Delete,
+    HandOver,
+}
+
+/// Removes a user, with sessions, tokens, shares and, as `songs` says, songs.
+///
+/// The user and administrators may call this.
+#[utoipa::path(delete, path = "/users/{id}", tag = "accounts", params(("id" = u64, Path), Leaving), responses(
+    (status = 200, body = Answer<Empty>),
+    (status = 400, description = "`songs` is neither delete nor hand_over", body = Answer<Empty>),
+    (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
+    (status = 404, description = "No such user, or another one", body = Answer<Empty>),
+    (status = 409, description = "There are songs and `songs` is not given, or it is the last administrator",
+        body = Answer<Empty>),
+    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+))]
+pub(crate) async fn remove(
+    state: State,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    leaving: Result<Query<Leaving>, QueryRejection>,
+) -> Result<Answer<Empty>, ApiError> {
+    let look = move |view: &View, caller: &Caller| managed(view, caller, &id);
+    let user = state.read_for(&visitor, look).await?.id;
+    let Query(leaving) = leaving.map_err(|error| ApiError::Malformed(error.body_text()))?;
+    let songs = leaving.songs.map(|songs| match songs {
+        Songs::Delete => Legacy::Delete,
+        Songs::HandOver => Legacy::HandOver,
+    });
+    state.app.cluster.propose(Command::RemoveUser { user, songs }).await??;
+    tracing::info!(user, "a user was removed");
+    Ok(Answer::with(Empty {}))
+}
