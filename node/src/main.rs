@@ -3,6 +3,7 @@
 mod alone;
 mod command_line;
 mod configuration;
+mod https;
 mod logs;
 mod models;
 mod numbers;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use axum::serve::ListenerExt;
 use raft::{Cluster, ClusterConfig};
 use storage::blobs::Blobs;
 use storage::database::Database;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::configuration::{Configuration, Registration};
+use crate::https;
 use crate::models::{letter_box, publish};
 use crate::numbers;
 use crate::operator::OperatorService;
@@ -214,10 +216,17 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         stopping: stopping.clone(),
     };
     let address = listener.local_addr()?;
-    tracing::info!("ready: open http://{address}/");
     let service = web::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stopping.clone().cancelled_owned());
-    let mut serving = tokio::spawn(served.into_future());
+    let stop = stopping.clone().cancelled_owned();
+    let mut serving = if let Some(tls) = &configuration.http.tls {
+        // The tap does nothing; with it, requests are told the address behind TLS too.
+        let listener = https::Listener::start(listener, tls, &stopping)?.tap_io(|_| {});
+        tracing::info!("ready: open https://{address}/");
+        tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stop).into_future())
+    } else {
+        tracing::info!("ready: open http://{address}/");
+        tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stop).into_future())
+    };
     let mut broken = None;
     let ended = tokio::select! {
         () = stopping.cancelled() => None,

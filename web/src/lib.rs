@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
@@ -55,6 +56,9 @@ const UPLOADS: usize = 16;
 const PROBES: usize = 2;
 /// The bytes that made files may take on this node's disk.
 const CACHE_BYTES: u64 = 2 << 30;
+
+/// The most bytes of what people fill in. Uploads and deliveries have limits of their own.
+const FIELDS_BYTES: usize = 64 << 10;
 
 /// What nodes say of themselves; the node's process knows.
 pub trait Nodes: Send + Sync + 'static {
@@ -262,6 +266,7 @@ pub fn router(app: App) -> Router {
         .route("/api/openapi.json", get(api::openapi))
         .fallback(ui::serve)
         .method_not_allowed_fallback(async |method: Method| ApiError::Method(method.to_string()))
+        .layer(DefaultBodyLimit::max(FIELDS_BYTES))
         .layer(from_fn_with_state(Arc::clone(&shared), guard::guard))
         .with_state(shared)
 }
