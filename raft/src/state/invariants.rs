@@ -7,7 +7,10 @@ use storage::blobs::Hash;
 use uuid::Uuid;
 
 use super::scripted::Machine;
-use super::{JobState, LEVEL, Output, Plan, Priority, Read, Road, Stems, TaskId, TaskKind, TaskState};
+use super::{
+    Asker, Audience, Count, JobState, LEVEL, Legacy, Output, Plan, Priority, Read, Road, Sealed, Stems, TaskId,
+    TaskKind, TaskState, Verifier, folded, keys,
+};
 use crate::command::Command;
 
 fn stems() -> Stems {
@@ -15,10 +18,107 @@ fn stems() -> Stems {
     Stems { files: [("drums".to_owned(), [("mp3".to_owned(), file)].into())].into(), facts: None, peaks: Some(file) }
 }
 
+fn asker() -> impl Strategy<Value = Asker> {
+    prop::sample::select(vec![Asker::Anonymous, Asker::User(1), Asker::User(2)])
+}
+
+fn accounts() -> impl Strategy<Value = Command> {
+    let secret = (0u8..4).prop_map(|secret| Hash::of(&[secret]));
+    let audience = prop::sample::select(vec![Audience::Everybody, Audience::User(1), Audience::User(2)]);
+    let owner = prop::sample::select(vec![None, Some(1), Some(2)]);
+    let word = || Verifier("word".into());
+    prop_oneof![
+        3 => prop::sample::select(vec!["Ada", "ada", "Bob", "cleo"]).prop_map(move |name| Command::Register {
+            name: name.into(),
+            email: None,
+            password: word(),
+            closed: false,
+            at: 0,
+        }),
+        2 => (1u64..4, secret.clone(), 0u64..3).prop_map(move |(user, secret, at)| Command::OpenSession {
+            secret,
+            user,
+            password: word(),
+            seen: String::new(),
+            expires_at: at,
+            clears: vec![Hash::of(b"tries")],
+            at: at * 100_000_000,
+        }),
+        1 => (1u64..4, 1u64..6).prop_map(|(user, session)| Command::EndSession { user, session }),
+        1 => (1u64..4).prop_map(|user| Command::EndSessionsOf { user, keep: Some(2) }),
+        1 => (1u64..4, secret.clone()).prop_map(|(user, secret)| Command::MakeToken {
+            secret,
+            sealed: Sealed(Vec::new()),
+            user,
+            name: String::new(),
+            expires_at: Some(1),
+            at: 0,
+        }),
+        1 => (1u64..4, 1u64..4).prop_map(|(user, token)| Command::RevokeToken { user, token }),
+        1 => (0u64..20).prop_map(|at| Command::CountTry {
+            counts: vec![Count { of: Hash::of(b"tries"), most: 3, within: 5 }],
+            at,
+        }),
+        1 => (1u64..4, any::<bool>()).prop_map(|(user, administrator)| Command::ChangeUser {
+            user,
+            name: None,
+            email: None,
+            password: None,
+            old_password: None,
+            administrator: Some(administrator),
+            keep: None,
+        }),
+        1 => (1u64..4, prop::sample::select(vec![None, Some(Legacy::Delete), Some(Legacy::HandOver)]))
+            .prop_map(|(user, songs)| Command::RemoveUser { user, songs }),
+        3 => (1u64..6, owner, audience.clone())
+            .prop_map(|(song, owner, audience)| Command::ShareSong { song, owner, audience }),
+        1 => (1u64..6, audience).prop_map(|(song, audience)| Command::UnshareSong { song, audience }),
+        1 => (1u64..6, secret).prop_map(|(song, secret)| Command::MakeLink { secret, song, expires_at: 1, at: 0 }),
+        1 => (1u64..6, 1u64..4).prop_map(|(song, link)| Command::RemoveLink { song, link }),
+    ]
+}
+
+/// Users, and what is theirs: nothing outlives its owner, no index lies, and somebody can put things right.
+fn check_accounts(machine: &Machine) {
+    let view = machine.view();
+    let users = view.users(None, 100).unwrap();
+    assert!(users.is_empty() || users.iter().any(|user| user.administrator), "{users:?}");
+    let songs = view.songs(None, 100).unwrap();
+    let mut audiences = vec![Audience::Everybody];
+    for user in &users {
+        assert_eq!(view.user_named(&folded(&user.name).unwrap()).unwrap().unwrap(), *user);
+        for session in view.sessions_of(user.id).unwrap() {
+            assert_eq!(session.user, user.id);
+        }
+        for token in view.tokens_of(user.id).unwrap() {
+            assert_eq!(token.user, user.id);
+        }
+        audiences.push(Audience::User(user.id));
+    }
+    for gone in (1..6).filter(|id| users.iter().all(|user| user.id != *id)) {
+        assert!(view.sessions_of(gone).unwrap().is_empty() && view.tokens_of(gone).unwrap().is_empty());
+        assert!(view.songs_for(&[Audience::User(gone)], None, 100).unwrap().is_empty(), "user {gone} is gone");
+    }
+    for song in &songs {
+        assert!(song.uploader_id.is_none_or(|owner| users.iter().any(|user| user.id == owner)), "{song:?}");
+        let shares = view.shares_of(song.id).unwrap();
+        for audience in &audiences {
+            let wanted = Audience::of(song.uploader_id) == *audience || shares.contains(audience);
+            assert_eq!(view.is_for(song, *audience).unwrap(), wanted, "{song:?} for {audience:?}");
+            let listed = view.songs_for(&[*audience], None, 100).unwrap().contains(song);
+            assert_eq!(listed, wanted, "{song:?} in the list of {audience:?}");
+        }
+        assert!(view.links_of(song.id).unwrap().iter().all(|link| link.song == song.id));
+    }
+    // What ends can be swept, and what is swept is not forgotten elsewhere.
+    assert!(view.scan(keys::passed(u64::MAX)).unwrap().len() <= 14);
+}
+
 fn commands() -> impl Strategy<Value = Command> {
     let (at, plan) = (0, Plan { frames: 10, segments: 3, segments_per_task: 2 });
     let file = (0u8..2).prop_map(|file| Hash::of(&[file]));
     let owner = prop::sample::select(vec!["", "ip:1", "ip:2"]);
+    let user = prop::sample::select(vec![None, None, Some(1), Some(2)]);
     let road = prop::sample::select(vec![Road::Inside, Road::Outside]);
     let task = (1u64..4, 0u32..3).prop_map(|(job, index)| TaskId { job, index });
     let claim = (task.clone(), 1u32..4, 0u64..2);
@@ -27,12 +127,12 @@ fn commands() -> impl Strategy<Value = Command> {
         if task.index == 2 { Output::Stems(stems()) } else { Output::Part(Hash::of(task.to_string().as_bytes())) }
     };
     prop_oneof![
-        1 => (file, owner, road).prop_map(move |(hash, owner, road)| Command::AddSong {
+        1 => (file, owner, road, user).prop_map(move |(hash, owner, road, user)| Command::AddSong {
             title: "song".into(),
             hash,
             size: 1,
             format: "wav".into(),
-            uploader_id: None,
+            uploader_id: user,
             credits: Box::default(),
             plan,
             model: "spectral".into(),
@@ -63,6 +163,8 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => claim.clone().prop_map(move |(task, attempt, node)| Command::ReleaseTask { task, attempt, node, at }),
         1 => claim.prop_map(move |(task, attempt, _)| Command::ExpireTask { task, attempt, reason: String::new(), at }),
         1 => task.prop_map(move |task| Command::ReopenTask { task, reason: String::new(), at }),
+        1 => (1u64..4, asker()).prop_map(move |(job, asker)| Command::CancelJob { job, asker, at }),
+        3 => accounts(),
         1 => (1u64..4).prop_map(|job| Command::SendOutside { job }),
         1 => (1u64..4).prop_map(|job| Command::TakeInside { job }),
         1 => (1u64..4).prop_map(move |job| Command::FinishOutside { job, stems: Box::new(stems()), at }),
@@ -124,6 +226,7 @@ proptest! {
             let id = Uuid::new_v4();
             prop_assert_eq!(one.apply(id, command), two.apply(id, command));
             check(&one);
+            check_accounts(&one);
         }
         prop_assert_eq!(one.view().references().unwrap(), two.view().references().unwrap());
     }

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Ending, Event, LEVEL, Model, ModelFile, Output, Plan, Priority, Road, Stems, Task, TaskId, TaskKind, TaskState,
-    Transaction, View, apply,
+    Asker, Audience, Count, Ending, Event, LEVEL, Legacy, Model, ModelFile, Output, Plan, Priority, Road, Sealed,
+    Stems, Task, TaskId, TaskKind, TaskState, Transaction, Verifier, View, apply,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -77,7 +77,91 @@ fn stems(formats: &[&str]) -> Stems {
     Stems { files: [("drums".to_owned(), files)].into(), facts: None, peaks: None }
 }
 
+/// Who asks: anybody, `as=nobody`, or `as=` a user's number.
+fn asker(words: &[&str]) -> Asker {
+    match value(words, "as") {
+        None => Asker::Anybody,
+        Some("nobody") => Asker::Anonymous,
+        Some(user) => Asker::User(user.parse().unwrap()),
+    }
+}
+
+/// Commands about accounts and sharing; none for other words.
+fn parse_accounts(words: &[&str], at: u64) -> Option<Command> {
+    let id = || words[1].parse().unwrap();
+    let second = || words[2].parse().unwrap();
+    let keep = || value(words, "keep").map(|session| session.parse().unwrap());
+    let password = |key: &str| value(words, key).map(|word| Verifier(word.into()));
+    let audience = || match words[2] {
+        "everybody" => Audience::Everybody,
+        user => Audience::User(user.parse().unwrap()),
+    };
+    let text = |key: &str| value(words, key).map(str::to_owned);
+    let ends = || number(words, "ends", 1_000_000_000);
+    Some(match words[0] {
+        "register" => Command::Register {
+            name: words[1].into(),
+            email: text("email"),
+            password: password("password").unwrap_or(Verifier("old".into())),
+            closed: words.contains(&"closed"),
+            at,
+        },
+        "try" => {
+            let (most, within) = (number(words, "most", 2) as u32, number(words, "within", 5000));
+            let of = words[1].split(',').map(|what| Count { of: hash(what), most, within });
+            Command::CountTry { counts: of.collect(), at: number(words, "at", at) }
+        }
+        "login" => Command::OpenSession {
+            secret: hash(words[2]),
+            user: id(),
+            password: password("password").unwrap_or(Verifier("old".into())),
+            seen: "browser".into(),
+            expires_at: ends(),
+            clears: value(words, "clears").map(hash).into_iter().collect(),
+            at: number(words, "at", at),
+        },
+        "logout" => Command::EndSession { user: id(), session: second() },
+        "logout-all" => Command::EndSessionsOf { user: id(), keep: keep() },
+        "token" => Command::MakeToken {
+            secret: hash(words[2]),
+            sealed: Sealed(Vec::new()),
+            user: id(),
+            name: words[2].into(),
+            expires_at: value(words, "ends").map(|_| ends()),
+            at,
+        },
+        "revoke" => Command::RevokeToken { user: id(), token: second() },
+        "change" => Command::ChangeUser {
+            user: id(),
+            name: text("name"),
+            email: text("email"),
+            password: password("password"),
+            old_password: password("old"),
+            administrator: value(words, "administrator").map(|word| word == "yes"),
+            keep: keep(),
+        },
+        "remove-user" => Command::RemoveUser {
+            user: id(),
+            songs: value(words, "songs").map(|word| match word {
+                "delete" => Legacy::Delete,
+                _ => Legacy::HandOver,
+            }),
+        },
+        "share" => {
+            let owner = value(words, "of").map(|user| user.parse().unwrap());
+            Command::ShareSong { song: id(), owner, audience: audience() }
+        }
+        "unshare" => Command::UnshareSong { song: id(), audience: audience() },
+        "link" => Command::MakeLink { secret: hash(words[2]), song: id(), expires_at: ends(), at },
+        "unlink" => Command::RemoveLink { song: id(), link: second() },
+        _ => return None,
+    })
+}
+
 fn parse(words: &[&str], at: u64) -> Command {
+    if let Some(command) = parse_accounts(words, at) {
+        return command;
+    }
     let attempt = number(words, "attempt", 1) as u32;
     let node = number(words, "node", 0);
     let reason = value(words, "reason").unwrap_or("broken").replace('_', " ");
@@ -89,7 +173,7 @@ fn parse(words: &[&str], at: u64) -> Command {
             hash: hash(value(words, "file").unwrap_or("file")),
             size: 1000,
             format: "mp3".into(),
-            uploader_id: None,
+            uploader_id: value(words, "by").map(|user| user.parse().unwrap()),
             credits: Box::default(),
             plan: Plan {
                 frames: 44_100,
@@ -148,7 +232,8 @@ fn shown(view: &View) -> String {
     let mut out = String::new();
     for song in view.songs(None, 100).unwrap().iter().rev() {
         let status = view.song_status(song).unwrap();
-        writeln!(out, "song {} {:?} job {} {status:?}", song.id, song.title, song.job).unwrap();
+        let of = song.uploader_id.map_or(String::new(), |user| format!(" of user {user}"));
+        writeln!(out, "song {} {:?} job {} {status:?}{of}", song.id, song.title, song.job).unwrap();
     }
     for job in view.jobs(None, 100).unwrap().iter().rev() {
         let error = job.error.as_ref().map_or(String::new(), |error| format!(" because {error}"));
@@ -166,6 +251,7 @@ fn shown(view: &View) -> String {
     for model in view.models().unwrap() {
         writeln!(out, "model {} of {} file", model.name, model.files.len()).unwrap();
     }
+    accounts_shown(view, &mut out);
     let open: Vec<_> = view.open_tasks().unwrap().iter().map(|task| task.id.to_string()).collect();
     writeln!(out, "open: {}", open.join(" ")).unwrap();
     let outside: Vec<_> = view.outside().unwrap().iter().map(|job| job.id.to_string()).collect();
@@ -173,6 +259,36 @@ fn shown(view: &View) -> String {
         writeln!(out, "outside: {}", outside.join(" ")).unwrap();
     }
     out
+}
+
+/// Users with what is theirs, and whose lists the songs stand in. A state without users shows nothing of it.
+fn accounts_shown(view: &View, out: &mut String) {
+    let users = view.users(None, 100).unwrap();
+    if users.is_empty() {
+        return;
+    }
+    let list = |audience| {
+        let songs = view.songs_for(&[audience], None, 100).unwrap();
+        songs.iter().map(|song| song.id.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    for user in users.iter().rev() {
+        let administrator = if user.administrator { ", administrator" } else { "" };
+        let email = user.email.as_ref().map_or(String::new(), |email| format!(" <{email}>"));
+        writeln!(out, "user {} {}{email}{administrator}", user.id, user.name).unwrap();
+        for session in view.sessions_of(user.id).unwrap() {
+            writeln!(out, "  session {} until {}", session.id, session.expires_at).unwrap();
+        }
+        for token in view.tokens_of(user.id).unwrap() {
+            writeln!(out, "  token {} {:?} until {:?}", token.id, token.name, token.expires_at).unwrap();
+        }
+        writeln!(out, "  hears: {}", list(Audience::User(user.id))).unwrap();
+    }
+    writeln!(out, "everybody hears: {}", list(Audience::Everybody)).unwrap();
+    for song in view.songs(None, 100).unwrap().iter().rev() {
+        for link in view.links_of(song.id).unwrap() {
+            writeln!(out, "link {} to song {} until {}", link.id, song.id, link.expires_at).unwrap();
+        }
+    }
 }
 
 fn task_shown(task: &Task) -> String {
@@ -208,6 +324,7 @@ fn answer_shown(answer: &Result<Answer, Refusal>) -> String {
         Ok(Answer::Done) => "done".into(),
         Ok(Answer::Song(song)) => format!("song {} of job {}", song.id, song.job),
         Ok(Answer::Job(job)) => format!("job {job}"),
+        Ok(Answer::Made(number)) => format!("made {number}"),
         Ok(Answer::Claimed(task)) => format!("claimed {}", task_shown(task)),
         Err(refusal) => format!("refused: {refusal}"),
     }
