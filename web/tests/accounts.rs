@@ -1,0 +1,386 @@
+//! Who may do what, route by route, in a cluster of one without a socket.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod alone;
+
+use std::collections::BTreeSet;
+
+use alone::{Node, wav};
+use axum::http::StatusCode;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+/// What a route is to somebody whose the thing is not, and to who has no account where one is needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum For {
+    /// Open to whoever reaches the port.
+    Everybody,
+    /// Open to whoever is let in, each with their own view.
+    Each,
+    /// Whose it is not, finds nothing.
+    Owner,
+    /// Opened by a secret of its own.
+    Secret,
+}
+
+/// Every route, with a body that it takes.
+const ROUTES: &[(&str, &str, For, &str)] = &[
+    ("POST", "/auth/register", For::Everybody, ""),
+    ("POST", "/auth/login", For::Everybody, ""),
+    ("POST", "/auth/logout", For::Everybody, ""),
+    ("GET", "/auth/me", For::Everybody, ""),
+    ("GET", "/users", For::Owner, ""),
+    ("GET", "/users/", For::Owner, ""),
+    ("GET", "/users/{id}", For::Owner, ""),
+    ("PATCH", "/users/{id}", For::Owner, r#"{"email": "a@b.example"}"#),
+    ("DELETE", "/users/{id}", For::Owner, ""),
+    ("GET", "/users/{id}/sessions", For::Owner, ""),
+    ("DELETE", "/users/{id}/sessions", For::Owner, ""),
+    ("DELETE", "/users/{id}/sessions/{session}", For::Owner, ""),
+    ("GET", "/users/{id}/tokens", For::Owner, ""),
+    ("POST", "/users/{id}/tokens", For::Owner, r#"{"name": "mine now"}"#),
+    ("DELETE", "/users/{id}/tokens/{token}", For::Owner, ""),
+    ("GET", "/shared/{secret}", For::Secret, ""),
+    ("GET", "/shared/{secret}/mix.mp3", For::Secret, ""),
+    ("GET", "/shared/{secret}/cover", For::Secret, ""),
+    ("GET", "/shared/{secret}/{file}", For::Secret, ""),
+    ("GET", "/songs", For::Each, ""),
+    ("GET", "/songs/", For::Each, ""),
+    ("POST", "/songs/upload", For::Each, ""),
+    ("GET", "/songs/{id}", For::Owner, ""),
+    ("DELETE", "/songs/{id}", For::Owner, ""),
+    ("GET", "/songs/{id}/shares", For::Owner, ""),
+    ("POST", "/songs/{id}/shares", For::Owner, r#"{"everybody": true}"#),
+    ("DELETE", "/songs/{id}/shares/{with}", For::Owner, ""),
+    ("GET", "/songs/{id}/links", For::Owner, ""),
+    ("POST", "/songs/{id}/links", For::Owner, "{}"),
+    ("DELETE", "/songs/{id}/links/{link}", For::Owner, ""),
+    ("POST", "/songs/{id}/upload_result", For::Secret, ""),
+    ("GET", "/songs/{id}/mix.mp3", For::Owner, ""),
+    ("GET", "/songs/{id}/cover", For::Owner, ""),
+    ("GET", "/songs/{id}/{file}", For::Owner, ""),
+    ("GET", "/jobs", For::Each, ""),
+    ("GET", "/jobs/", For::Each, ""),
+    ("GET", "/jobs/{id}", For::Owner, ""),
+    ("PATCH", "/jobs/{id}", For::Owner, r#"{"priority": "low"}"#),
+    ("POST", "/jobs/{id}/cancel", For::Owner, ""),
+    ("POST", "/jobs/{id}/retry", For::Owner, ""),
+    ("GET", "/jobs/{id}/events", For::Owner, ""),
+    ("GET", "/models", For::Each, ""),
+    ("GET", "/events", For::Each, ""),
+    ("GET", "/cluster", For::Each, ""),
+    ("GET", "/healthz", For::Everybody, ""),
+    ("GET", "/readyz", For::Everybody, ""),
+    ("GET", "/metrics", For::Everybody, ""),
+    ("GET", "/api/openapi.json", For::Everybody, ""),
+];
+
+/// The routes that the router has, read from its source.
+fn routes() -> BTreeSet<(String, String)> {
+    let source = include_str!("../src/lib.rs");
+    let mut found = BTreeSet::new();
+    for route in source.split(".route(").skip(1) {
+        let end = route.find("\n        .").unwrap_or(route.len());
+        let route = &route[..end];
+        let path = route.split('"').nth(1).unwrap();
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if route.contains(&format!(" {method}(")) || route.contains(&format!(".{method}(")) {
+                found.insert((method.to_uppercase(), path.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_route_is_in_the_table() {
+    let listed = ROUTES.iter().map(|(method, path, _, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let routes = routes();
+    assert!(routes.len() > 40);
+    assert_eq!(routes, listed);
+}
+
+/// A node with an administrator, Ada and Bob, who are the users 1, 2 and 3, and their cookies.
+async fn people(anonymous: bool) -> (Node, [String; 3]) {
+    let node = Node::start_with(anonymous, true).await;
+    let mut cookies = Vec::new();
+    for name in ["root", "Ada", "Bob"] {
+        let (status, body) = node.register(name).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        cookies.push(node.login(name).await);
+    }
+    (node, cookies.try_into().unwrap())
+}
+
+/// A route's address with this number in it.
+fn address(path: &str, id: &str) -> String {
+    let path = path.replace("{id}", id).replace("{file}", "song.wav").replace("{with}", "everybody");
+    path.replace("{session}", "1").replace("{token}", "1").replace("{link}", "1").replace("{secret}", "guessed")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_somebody_elses_answers_as_what_never_was() {
+    let (node, [root, ada, bob]) = people(true).await;
+    let (status, body) = node.upload_as(&ada, "blue.wav", &wav()).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(body["data"]["song"]["uploader_id"], 2);
+    let link = node.json_as(&ada, "POST", "/songs/1/links", &json!({})).await;
+    assert_eq!(link.0, StatusCode::CREATED, "{}", link.1);
+
+    for (method, path, is_for, body) in ROUTES {
+        // Ada is the user 2, her song and its job have the number 1.
+        let id = if path.starts_with("/users") { "2" } else { "1" };
+        for (who, cookie) in [("Bob", bob.as_str()), ("nobody", "")] {
+            let headers = [("cookie", cookie), ("content-type", "application/json")];
+            match is_for {
+                For::Owner => {
+                    let (status, _, found) = node.ask(method, &address(path, id), &headers, (*body).into()).await;
+                    // Where only users have anything, who is none is asked to log in first.
+                    let expected =
+                        match (who, path.contains("/users") || path.contains("/shares") || path.contains("/links")) {
+                            ("nobody", true) => 401,
+                            _ => 404,
+                        };
+                    assert_eq!(status, expected, "{method} {path} as {who}: {}", String::from_utf8_lossy(&found));
+                    let never = node.ask(method, &address(path, "99"), &headers, (*body).into()).await;
+                    let found = String::from_utf8(found).unwrap();
+                    let never = String::from_utf8(never.2).unwrap();
+                    assert_eq!(found, never.replace("99", id), "{method} {path} as {who}");
+                }
+                For::Secret => {
+                    let (status, _, _) = node.ask(method, &address(path, id), &headers, Vec::new()).await;
+                    let expected = if path.starts_with("/shared") { 404 } else { 403 };
+                    assert_eq!(status, expected, "{method} {path} as {who}");
+                }
+                For::Each | For::Everybody => {}
+            }
+        }
+    }
+    // Nothing of all that has changed anything.
+    for (list, of) in [("/songs", "songs"), ("/jobs", "jobs")] {
+        for (cookie, count) in [(&root, 1), (&ada, 1), (&bob, 0), (&String::new(), 0)] {
+            let (_, body) = node.json_as(cookie, "GET", list, &Value::Null).await;
+            assert_eq!(body["data"][of].as_array().unwrap().len(), count, "{list}: {body}");
+            assert_eq!(body["data"]["next"], Value::Null);
+        }
+    }
+    assert_eq!(node.json_as(&ada, "GET", "/jobs/1", &Value::Null).await.1["data"]["job"]["state"], "pending");
+    assert_eq!(node.json_as(&root, "GET", "/songs/1/song.wav", &Value::Null).await.0, StatusCode::OK);
+    assert_eq!(node.json_as(&root, "GET", "/users/2", &Value::Null).await.1["data"]["user"]["username"], "Ada");
+    assert_eq!(node.json_as(&root, "GET", "/users?limit=2", &Value::Null).await.1["data"]["next"], 2);
+    // Who is shared with may listen and no more.
+    let (status, body) = node.json_as(&ada, "POST", "/songs/1/shares", &json!({ "user": "bob" })).await;
+    assert_eq!((status, &body["data"]["users"][0]["username"]), (StatusCode::OK, &json!("Bob")), "{body}");
+    for (method, path, status) in [
+        ("GET", "/songs/1", 200),
+        ("GET", "/songs/1/song.mp3", 200),
+        ("GET", "/jobs/1", 200),
+        ("DELETE", "/songs/1", 404),
+        ("POST", "/jobs/1/cancel", 404),
+        ("GET", "/songs/1/shares", 404),
+    ] {
+        assert_eq!(node.json_as(&bob, method, path, &Value::Null).await.0.as_u16(), status, "{method} {path}");
+        let nobody = node.json("GET", "/songs/1").await.0;
+        assert_eq!(nobody, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(node.json_as(&ada, "DELETE", "/songs/1/shares/3", &Value::Null).await.0, StatusCode::OK);
+    assert_eq!(node.json_as(&bob, "GET", "/songs/1", &Value::Null).await.0, StatusCode::NOT_FOUND);
+    // A link opens one song to whoever has it.
+    let at = link.1["data"]["address"].as_str().unwrap();
+    let (status, body) = node.json("GET", at).await;
+    assert_eq!((status, &body["data"]["song"]["title"]), (StatusCode::OK, &json!("Blue")), "{body}");
+    assert_eq!(body["data"]["song"]["uploader_id"], Value::Null);
+    let file = body["data"]["song"]["parts"]["song"]["wav"].as_str().unwrap().to_owned();
+    assert_eq!(file, format!("{at}/song.wav"));
+    assert_eq!(node.ask("GET", &file, &[("range", "bytes=0-3")], Vec::new()).await.2, b"RIFF");
+    assert_eq!(node.json_as(&ada, "DELETE", "/songs/1/links/1", &Value::Null).await.0, StatusCode::OK);
+    assert_eq!(node.json("GET", &file).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_is_let_in_without_an_account_little_is_open() {
+    let (node, [_, ada, _]) = people(false).await;
+    assert_eq!(node.upload_as(&ada, "blue.wav", &wav()).await.0, StatusCode::OK);
+    for (method, path, is_for, body) in ROUTES {
+        let json = [("content-type", "application/json")];
+        let (status, headers, found) = match (*method, *path) {
+            ("POST", "/songs/upload") => {
+                let (status, body) = node.upload("blue.wav", &wav()).await;
+                (status, axum::http::HeaderMap::new(), body.to_string().into_bytes())
+            }
+            _ => node.ask(method, &address(path, "1"), &json, (*body).into()).await,
+        };
+        let found = String::from_utf8_lossy(&found);
+        match is_for {
+            For::Each | For::Owner => {
+                assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path}: {found}");
+                assert!(found.contains("not_logged_in"), "{found}");
+            }
+            For::Everybody | For::Secret => assert!(!found.contains("not_logged_in"), "{method} {path}: {found}"),
+        }
+        assert!(!headers.contains_key("set-cookie") || *path == "/auth/logout");
+    }
+    for page in ["/", "/app.js"] {
+        assert_eq!(node.ask("GET", page, &[], Vec::new()).await.0, StatusCode::OK, "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_made_and_refused_with_reasons() {
+    let node = Node::start_with(true, false).await;
+    let me = node.json("GET", "/auth/me").await.1;
+    assert_eq!(
+        me["data"],
+        json!({ "user": null, "by": null, "anonymous": true, "registration": true, "accounts": false })
+    );
+    // Everything that is wrong is told at once, and no password comes back.
+    let fields = json!({ "username": "a b", "password1": "hunter", "password2": "HUNTER", "email": "nowhere" });
+    let (status, body) = node.json_as("", "POST", "/auth/register", &fields).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let wrong: Vec<_> =
+        body["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
+    assert_eq!(wrong, ["username", "password1", "password2", "email"]);
+    assert!(!body.to_string().to_lowercase().contains("hunter"), "{body}");
+    for broken in [r#"{"username": "hunter2", "pass": "hunter2"}"#, r#"{"password": 1"#, "hunter2"] {
+        let json = [("content-type", "application/json")];
+        let (status, _, body) = node.ask("POST", "/auth/login", &json, broken.into()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(!String::from_utf8(body).unwrap().contains("hunter"));
+    }
+    // The first account may be made though registration is closed, in a form as well.
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let fields = "username=root&password1=root%27s+password&password2=root%27s+password&email=root%40b.example";
+    let (status, _, body) = node.ask("POST", "/auth/register", &form, fields.into()).await;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &body["data"]["user"]["administrator"]), (StatusCode::CREATED, &json!(true)), "{body}");
+    assert_eq!(node.json("GET", "/auth/me").await.1["data"]["registration"], false);
+    assert_eq!(node.register("Ada").await.0, StatusCode::FORBIDDEN);
+    let root = node.login("root").await;
+    let fields = json!({ "username": "Ada", "password1": "Ada's password", "password2": "Ada's password" });
+    let (status, body) = node.json_as(&root, "POST", "/auth/register", &fields).await;
+    assert_eq!((status, &body["data"]["user"]["administrator"]), (StatusCode::CREATED, &json!(false)), "{body}");
+    let (status, body) = node.json_as(&root, "POST", "/auth/register", &fields).await;
+    assert_eq!((status, &body["errors"][0]["code"]), (StatusCode::CONFLICT, &json!("name_taken")), "{body}");
+
+    // Names have no case, passwords have.
+    let ada = node.login_with("ADA", "Ada's password").await.unwrap();
+    assert_eq!(node.login_with("ada", "ada's password").await.unwrap_err(), StatusCode::UNAUTHORIZED);
+    assert_eq!(node.json_as(&ada, "GET", "/auth/me", &Value::Null).await.1["data"]["by"], "session");
+    // Users make no administrators, and change their password only with the one they have.
+    for (fields, status) in [
+        (json!({ "administrator": true }), 422),
+        (json!({ "password1": "another password", "password2": "another password" }), 422),
+        (json!({ "password": "wrong", "password1": "another password", "password2": "another password" }), 401),
+        (json!({ "username": "ROOT" }), 409),
+        (json!({ "username": "Ada.L", "email": "ada@b.example" }), 200),
+        (
+            json!({ "password": "Ada's password", "password1": "another password", "password2": "another password" }),
+            200,
+        ),
+    ] {
+        let (found, body) = node.json_as(&ada, "PATCH", "/users/2", &fields).await;
+        assert_eq!(found.as_u16(), status, "{fields}: {body}");
+    }
+    assert_eq!(node.json_as(&ada, "GET", "/users/2", &Value::Null).await.1["data"]["user"]["email"], "ada@b.example");
+    assert!(node.login_with("ada.l", "Ada's password").await.is_err());
+    node.login_with("ada.l", "another password").await.unwrap();
+    // The last administrator stays.
+    assert_eq!(node.json_as(&root, "DELETE", "/users/1", &Value::Null).await.0, StatusCode::CONFLICT);
+    assert_eq!(
+        node.json_as(&root, "PATCH", "/users/1", &json!({ "administrator": false })).await.0,
+        StatusCode::CONFLICT
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_made_shown_once_used_and_revoked() {
+    let (node, [_, ada, _]) = people(true).await;
+    assert_eq!(node.json_as(&ada, "POST", "/users/2/tokens", &json!({ "name": " " })).await.0, 422);
+    let (status, made) = node.json_as(&ada, "POST", "/users/2/tokens", &json!({ "name": "kitchen", "days": 3 })).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let secret = made["data"]["secret"].as_str().unwrap();
+    assert!(secret.starts_with("qt_"));
+    let (_, listed) = node.json_as(&ada, "GET", "/users/2/tokens", &Value::Null).await;
+    assert_eq!(listed["data"]["tokens"][0]["name"], "kitchen");
+    assert!(!listed.to_string().contains(secret));
+    let bearer = format!("Bearer {secret}");
+    // Other sites cannot make a browser send a token, so it is asked for no origin.
+    let headers =
+        [("authorization", bearer.as_str()), ("origin", "http://evil.example"), ("content-type", "application/json")];
+    let (_, _, me) = node.ask("GET", "/auth/me", &headers, Vec::new()).await;
+    let me: Value = serde_json::from_slice(&me).unwrap();
+    assert_eq!((&me["data"]["by"], &me["data"]["user"]["username"]), (&json!("token"), &json!("Ada")));
+    let (status, _, _) = node.ask("POST", "/users/2/tokens", &headers, br#"{"name": "more"}"#.to_vec()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(node.json_as(&ada, "DELETE", "/users/2/tokens/1", &Value::Null).await.0, StatusCode::OK);
+    for path in ["/auth/me", "/songs", "/songs/1"] {
+        assert_eq!(node.ask("GET", path, &headers, Vec::new()).await.0, StatusCode::UNAUTHORIZED, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_change_things_only_from_our_own_page() {
+    let (node, [_, ada, _]) = people(true).await;
+    for (field, value, status) in [
+        ("origin", "http://evil.example", 403),
+        ("origin", "null", 403),
+        ("sec-fetch-site", "same-site", 403),
+        ("sec-fetch-site", "cross-site", 403),
+        ("sec-fetch-site", "same-origin", 200),
+        ("origin", "http://quartet.example:8080", 200),
+    ] {
+        let headers = [("cookie", ada.as_str()), ("host", "quartet.example:8080"), (field, value)];
+        let (found, _, _) = node.ask("DELETE", "/users/2/sessions", &headers, Vec::new()).await;
+        assert_eq!(found.as_u16(), status, "{field}: {value}");
+        if status == 200 {
+            // The cookie opens nothing any more, and is taken back.
+            let (status, headers, _) = node.ask("GET", "/songs", &[("cookie", &ada)], Vec::new()).await;
+            assert_eq!(status, StatusCode::OK);
+            assert!(headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+            break;
+        }
+    }
+    let ada = node.login("Ada").await;
+    let headers =
+        [("cookie", ada.as_str()), ("host", "quartet.example:8080"), ("origin", "http://quartet.example:8080")];
+    assert_eq!(node.ask("POST", "/auth/logout", &headers, Vec::new()).await.0, StatusCode::OK);
+}
+
+/// What a stream says until it has said this.
+async fn heard_until(events: &mut axum::body::BodyDataStream, words: &str) -> String {
+    let mut heard = String::new();
+    while !heard.contains(words) {
+        let chunk = tokio::time::timeout(std::time::Duration::from_secs(60), events.next()).await;
+        heard.push_str(std::str::from_utf8(&chunk.unwrap().unwrap().unwrap()).unwrap());
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_have_one_file_do_not_hear_of_each_other() {
+    let (node, [_, ada, bob]) = people(true).await;
+    assert_eq!(node.upload_as(&ada, "blue.wav", &wav()).await.0, StatusCode::OK);
+    let mut events = node.events(&bob).await;
+    let (_, body) = node.upload_as(&bob, "blue.wav", &wav()).await;
+    assert_eq!(body["data"]["song"]["job_id"], 1);
+    let mut heard = heard_until(&mut events, "event: song\ndata: {\"id\":2,").await;
+    // Bob cancels what is his; Ada's goes on.
+    let (status, body) = node.json_as(&bob, "POST", "/jobs/1/cancel", &Value::Null).await;
+    assert_eq!((status, &body["data"]["job"]["state"]), (StatusCode::OK, &json!("cancelled")), "{body}");
+    assert_eq!(node.json_as(&bob, "GET", "/songs/2", &Value::Null).await.1["data"]["song"]["status"], "CANCELLED");
+    assert_eq!(node.json_as(&bob, "GET", "/jobs/1", &Value::Null).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(node.json_as(&ada, "GET", "/songs/1", &Value::Null).await.1["data"]["song"]["status"], "UPLOADED");
+    let (_, body) = node.json_as(&bob, "POST", "/jobs/2/retry", &Value::Null).await;
+    assert_eq!(body["data"]["job"]["id"], 1, "{body}");
+    // Bob's page hears of his own song alone, also when Ada's goes.
+    assert_eq!(node.json_as(&ada, "DELETE", "/songs/1", &Value::Null).await.0, StatusCode::OK);
+    assert_eq!(node.json_as(&bob, "DELETE", "/songs/2", &Value::Null).await.0, StatusCode::OK);
+    heard += &heard_until(&mut events, "event: song_removed\ndata: {\"id\":2}").await;
+    assert!(!heard.contains("event: song\ndata: {\"id\":1,") && !heard.contains("data: {\"id\":1}"), "{heard}");
+    // The stream ends with the session, when there is something to tell.
+    assert_eq!(node.json_as(&bob, "DELETE", "/users/3/sessions", &Value::Null).await.0, StatusCode::OK);
+    assert_eq!(node.upload("blue.wav", &wav()).await.0, StatusCode::OK);
+    let end = async { while events.next().await.is_some() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(60), end).await.expect("the stream's end");
+}

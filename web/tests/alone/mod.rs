@@ -1,0 +1,223 @@
+//! A node of a cluster of one that is asked without a socket.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Request, StatusCode};
+use raft::state::LEVEL;
+use raft::{Cluster, ClusterConfig};
+use serde_json::Value;
+use storage::blobs::{Allowance, Blobs};
+use storage::database::Database;
+use storage::peer::{Peer, PeerConfig, Secret};
+use storage::seal::Seal;
+use storage::sharing::Sharing;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use web::accounts::Accounts;
+use web::api::cluster::{BrokerReport, NodeReport};
+
+struct Alone;
+
+impl web::Nodes for Alone {
+    fn overview(&self) -> Vec<NodeReport> {
+        vec![NodeReport {
+            id: 0,
+            http: "127.0.0.1:8080".into(),
+            alive: true,
+            heard_ms_ago: Some(0),
+            leader: true,
+            version: "0".into(),
+            working_on: Vec::new(),
+            slots: 0,
+            stuck: 0,
+            tasks_done: 0,
+            blobs: 0,
+            blob_bytes: 0,
+            free_bytes: 0,
+            quota_bytes: None,
+            damaged: 0,
+            short: 0,
+            missing: 0,
+            loops: Vec::new(),
+        }]
+    }
+
+    fn broker(&self) -> BrokerReport {
+        BrokerReport { configured: false, connected: false, queue: String::new(), ready: None, pending: 0, running: 0 }
+    }
+}
+
+/// See the module's page.
+pub(crate) struct Node {
+    pub router: Router,
+    folder: TempDir,
+    pub stopping: CancellationToken,
+}
+
+impl Node {
+    /// A node without workers, so that songs stay as they were uploaded.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(true, true).await
+    }
+
+    /// One that lets people in without an account or not, and in which anybody may register or not.
+    pub(crate) async fn start_with(anonymous: bool, open: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        let members = BTreeMap::from([(0, "127.0.0.1:0".to_owned())]);
+        let peer = Peer::bind(PeerConfig {
+            id: 0,
+            listen: "127.0.0.1:0".parse().unwrap(),
+            members: members.clone(),
+            secret: Secret::generate_if_missing(&secret).unwrap(),
+            swift: tokio::runtime::Handle::current(),
+        })
+        .unwrap();
+        let database = Database::open(&folder.path().join("database")).unwrap();
+        let sharing = Sharing::start(Blobs::open(folder.path(), Allowance::default()).unwrap(), peer.clone());
+        let cluster = Cluster::start(
+            ClusterConfig {
+                id: 0,
+                members,
+                data: folder.path().into(),
+                heartbeat: Duration::from_millis(50),
+                election: Duration::from_millis(100)..Duration::from_millis(200),
+            },
+            database,
+            peer,
+        )
+        .await
+        .unwrap();
+        let level = async {
+            while !cluster.read().await.unwrap().has_level(LEVEL).unwrap() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), level).await.expect("the cluster's level");
+        let cache = folder.path().join("cache");
+        std::fs::create_dir(&cache).unwrap();
+        let stopping = CancellationToken::new();
+        let router = web::router(web::App {
+            cluster,
+            sharing,
+            nodes: Arc::new(Alone),
+            limits: web::Limits { max_upload_bytes: 1_000_000, max_seconds: 60, jobs_per_user: 2 },
+            accounts: Accounts {
+                anonymous,
+                open,
+                https: false,
+                proxies: Vec::new(),
+                seal: Seal::new(&Secret::read(&secret).unwrap(), "tokens").unwrap(),
+            },
+            outside: None,
+            cache,
+            model: "spectral".into(),
+            max_attempts: 3,
+            segments_per_task: 1,
+            metrics: Arc::new(|| "quartet_number 1\n".into()),
+            stopping: stopping.clone(),
+        });
+        Self { router, folder, stopping }
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let asker: SocketAddr = "203.0.113.7:5555".parse().unwrap();
+        let mut request = Request::builder().method(method).uri(path).extension(ConnectInfo(asker));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (head.status, head.headers, body.to_vec())
+    }
+
+    pub(crate) async fn json(&self, method: &str, path: &str) -> (StatusCode, Value) {
+        let (status, _, body) = self.ask(method, path, &[], Vec::new()).await;
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// A request with a cookie, and with JSON if there is any.
+    pub(crate) async fn json_as(&self, cookie: &str, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        let headers = [("cookie", cookie), ("content-type", "application/json")];
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let (status, _, body) = self.ask(method, path, &headers, body).await;
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// Makes an account whose password follows from its name.
+    pub(crate) async fn register(&self, name: &str) -> (StatusCode, Value) {
+        let password = format!("{name}'s password");
+        let fields = serde_json::json!({ "username": name, "password1": password, "password2": password });
+        self.json_as("", "POST", "/auth/register", &fields).await
+    }
+
+    /// Logs in and returns the cookie.
+    pub(crate) async fn login(&self, name: &str) -> String {
+        self.login_with(name, &format!("{name}'s password")).await.unwrap()
+    }
+
+    pub(crate) async fn login_with(&self, name: &str, password: &str) -> Result<String, StatusCode> {
+        let fields = serde_json::json!({ "username": name, "password": password }).to_string();
+        let json = [("content-type", "application/json")];
+        let (status, headers, _) = self.ask("POST", "/auth/login", &json, fields.into_bytes()).await;
+        match status {
+            StatusCode::OK => Ok(headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()),
+            other => Err(other),
+        }
+    }
+
+    /// The stream of events as somebody hears it.
+    pub(crate) async fn events(&self, cookie: &str) -> axum::body::BodyDataStream {
+        let request = Request::get("/events").header("cookie", cookie).body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap().into_body().into_data_stream()
+    }
+
+    pub(crate) async fn upload(&self, name: &str, bytes: &[u8]) -> (StatusCode, Value) {
+        self.upload_as("", name, bytes).await
+    }
+
+    pub(crate) async fn upload_as(&self, cookie: &str, name: &str, bytes: &[u8]) -> (StatusCode, Value) {
+        let mut body = b"--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nBlue\r\n--b\r\n".to_vec();
+        body.extend(format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n").bytes());
+        body.extend(bytes);
+        body.extend(b"\r\n--b--\r\n");
+        let headers = [("content-type", "multipart/form-data; boundary=b"), ("cookie", cookie)];
+        let (status, _, body) = self.ask("POST", "/songs/upload", &headers, body).await;
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    pub(crate) fn files(&self, below: &str) -> usize {
+        std::fs::read_dir(self.folder.path().join(below)).unwrap().count()
+    }
+}
+
+/// A second of a tone, as 16-bit mono.
+pub(crate) fn wav() -> Vec<u8> {
+    let samples = (0..44_100u32).map(|n| ((f64::from(n) * 0.05).sin() * 8000.0) as i16);
+    let mut file = b"RIFF".to_vec();
+    file.extend((36u32 + 88_200).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    for (value, size) in [(16u32, 4), (1, 2), (1, 2), (44_100, 4), (88_200, 4), (2, 2), (16, 2)] {
+        file.extend(&value.to_le_bytes()[..size]);
+    }
+    file.extend(b"data");
+    file.extend(88_200u32.to_le_bytes());
+    file.extend(samples.flat_map(i16::to_le_bytes));
+    file
+}
