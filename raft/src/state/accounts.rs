@@ -68,14 +68,16 @@ pub(super) fn count(state: &mut Transaction, counts: &[Count], at: u64) -> Appli
     let mut counted = Vec::new();
     for count in counts {
         let before = state.value::<Tries>(&keys::tries(&count.of))?;
-        // What was counted by a clock far ahead of this one says nothing.
-        let counts = |tries: &Tries| tries.until > at && tries.until <= at.saturating_add(count.within);
-        let tries = match before.filter(counts) {
+        // Tries arrive in another order than they were made, and clocks differ: what another clock counted still counts,
+        // and nobody waits longer than one clock alone would have them wait.
+        let end = at.saturating_add(count.within);
+        let counted_so_far = before.filter(|tries| tries.until > at);
+        let tries = match counted_so_far.map(|tries| Tries { until: tries.until.min(end), ..tries }) {
             Some(tries) if tries.count >= count.most => {
                 refuse!(Refusal::TooManyTries { wait_ms: tries.until - at });
             }
             Some(tries) => Tries { count: tries.count + 1, ..tries },
-            None => Tries { count: 1, until: at.saturating_add(count.within) },
+            None => Tries { count: 1, until: end },
         };
         counted.push((count.of, before, tries));
     }
