@@ -29,6 +29,18 @@ async fn ask(cluster: &Cluster, node: u64, who: &str, what: &str, body: &Value) 
     (answer.status(), answer.json().await.unwrap_or_default())
 }
 
+/// A cluster that takes accounts, which a new one does when its nodes have said that they know them.
+async fn start(more: &str) -> Cluster {
+    let cluster = Cluster::start(3, None, more).await;
+    let fields = json!({ "username": "nobody", "password": "a guess" });
+    wait_for("accounts", async || {
+        let (status, _) = ask(&cluster, 0, "", "POST /auth/login", &fields).await;
+        (status == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+    cluster
+}
+
 async fn register(cluster: &Cluster, node: u64, name: &str) -> (StatusCode, Value) {
     let password = format!("{name}'s password");
     let fields = json!({ "username": name, "password1": password, "password2": password });
@@ -60,7 +72,7 @@ async fn name(cluster: &Cluster, node: u64, who: &str) -> Option<String> {
 #[tokio::test]
 async fn a_session_holds_at_every_node_and_ends_at_every_node() {
     let _turn = turn().await;
-    let mut cluster = Cluster::start(3, None, IDLE).await;
+    let mut cluster = start(IDLE).await;
     // Two who come first at the same time: one is the administrator.
     let (one, two) = tokio::join!(register(&cluster, 0, "Ada"), register(&cluster, 1, "Bob"));
     let administrators = [&one, &two]
@@ -135,7 +147,7 @@ async fn a_session_holds_at_every_node_and_ends_at_every_node() {
 #[tokio::test]
 async fn a_password_can_be_tried_so_often_at_all_nodes_together() {
     let _turn = turn().await;
-    let cluster = Cluster::start(3, None, &format!("{IDLE}[http]\ntrusted_proxies = [\"127.0.0.1\"]\n")).await;
+    let cluster = start(&format!("{IDLE}[http]\ntrusted_proxies = [\"127.0.0.1\"]\n")).await;
     assert_eq!(register(&cluster, 0, "Ada").await.0, StatusCode::CREATED);
     let attempt = async |node: u64, from: &str, name: &str, password: &str| {
         let asked = cluster.client.post(cluster.url(node, "/auth/login")).header("x-forwarded-for", from);
@@ -166,7 +178,7 @@ async fn a_password_can_be_tried_so_often_at_all_nodes_together() {
 #[tokio::test]
 async fn a_user_goes_with_what_is_theirs_or_hands_it_over() {
     let _turn = turn().await;
-    let cluster = Cluster::start(3, None, IDLE).await;
+    let cluster = start(IDLE).await;
     for name in ["root", "Ada", "Bob"] {
         assert_eq!(register(&cluster, 0, name).await.0, StatusCode::CREATED);
     }
@@ -235,7 +247,6 @@ fn trusting(root: &str) -> Client {
 #[tokio::test]
 async fn a_node_speaks_https_and_takes_a_new_certificate_while_it_runs() {
     let _turn = turn().await;
-    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let mut cluster = Cluster::start(1, None, IDLE).await;
     let folder = cluster.folder.path().to_owned();
     let first = trusting(&certify(&folder));
@@ -261,8 +272,11 @@ async fn a_node_speaks_https_and_takes_a_new_certificate_while_it_runs() {
         mute.push(tokio::net::TcpStream::connect(&address).await.unwrap());
     }
     let fields = json!({ "username": "Ada", "password1": "Ada's password", "password2": "Ada's password" });
-    let answer = first.post(url("/auth/register")).json(&fields).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::CREATED);
+    wait_for("an account", async || {
+        let answer = first.post(url("/auth/register")).json(&fields).send().await.unwrap();
+        (answer.status() == StatusCode::CREATED).then_some(())
+    })
+    .await;
     let fields = json!({ "username": "Ada", "password": "Ada's password" });
     let answer = first.post(url("/auth/login")).json(&fields).send().await.unwrap();
     let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();

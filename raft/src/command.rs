@@ -13,7 +13,7 @@ use crate::state::{
     Verifier,
 };
 
-/// A change of the cluster's state. Times are milliseconds since 1970, for people to read.
+/// A change of the cluster's state. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// A song whose file a majority holds. The same file, model and formats share one job.

@@ -39,6 +39,12 @@ pub(crate) async fn wait_for<T>(what: &str, mut question: impl AsyncFnMut() -> O
     }
 }
 
+/// Lets clients be made, which have no TLS of their own choice.
+pub(crate) fn tls_ready() {
+    // Another test may have been here first.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+}
+
 fn free_port() -> u16 {
     loop {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -235,6 +241,7 @@ impl Cluster {
         text += more;
         std::fs::write(folder.path().join("cluster.toml"), text).unwrap();
         std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").unwrap();
+        tls_ready();
         let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
         let mut cluster = Self { folder, http, nodes: BTreeMap::new(), environment: environment.to_vec(), client };
         for id in 0..count {
