@@ -171,15 +171,16 @@ show_rocksdb_progress() {
     done
 }
 
-# build_node [release]: the node's binary, in the profile that the tests use too, so that nothing is built twice, or in
-# the one that people run. Sets $node.
+# build_node: the node's binary, in the profile that the tests use too, so that nothing is built twice, or, where
+# RELEASE is set, in the one that people run. Sets $node.
 build_node() {
     install_packages "${build_packages[@]}"
     ensure_rust
     ensure_rocksdb
     say "Building the node (the first time takes some minutes) in $CARGO_TARGET_DIR"
-    (cd "$root" && cargo build --locked --package node --bin node ${1:+--release})
-    node=$CARGO_TARGET_DIR/${1:-debug}/node
+    (cd "$root" && cargo build --locked --package node --bin node ${RELEASE:+--release})
+    node=$CARGO_TARGET_DIR/debug/node
+    [[ -z ${RELEASE:-} ]] || node=$CARGO_TARGET_DIR/release/node
 }
 
 # ensure_reference: a Python with the reference implementation, in an environment of its own; sets $python.
@@ -320,7 +321,8 @@ random_hex() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 http_ports=() quic_ports=() node_pids=('' '' '')
 
 # write_cluster FOLDER [BROKER_URL PREFIX]: cluster.toml and the secret for three nodes on this machine, at the usual
-# ports if they are free and at others if not. The environment's SEGMENTS_PER_TASK changes the size of a task, SLOTS how many a node does at a time.
+# ports if they are free and at others if not. The environment's SEGMENTS_PER_TASK changes the size of a task, SLOTS
+# how many a node does at a time.
 write_cluster() {
     local folder=$1 url=${2:-} prefix=${3:-quartet} id
     http_ports=() quic_ports=()

@@ -3,7 +3,7 @@
 //! Each (peer, protocol) pair has a connection of its own, dialled when it is first needed and again when it broke, so
 //! that a large file never stands before a heartbeat. Both sides check the node id that they expect.
 //!
-//! Connections run on one of two runtimes ([`Protocol::is_swift`]): what elections hang on is on a thread of its own, which
+//! Connections run on one of two runtimes ([`Swift`]): what elections hang on is on a thread of its own, which
 //! no file and no browser keeps waiting, and where one step of a call follows another without waking a thread.
 //!
 //! A stream begins with the id of the request that it is asked for ([`crate::request`]), where both sides have said in
