@@ -16,8 +16,8 @@ use nodes::{add, free_ports, start, wait_until};
 use raft::View;
 use raft::command::{Answer, Command, Refusal};
 use raft::state::{
-    Cover, Credits, Facts, Job, JobState, LEVEL, Model, ModelFile, Output, Priority, Road, SongStatus, Stems, Task,
-    TaskId, TaskState,
+    Asker, Cover, Credits, Facts, Job, JobState, LEVEL, Model, ModelFile, Output, Priority, Road, SongStatus, Stems,
+    Task, TaskId, TaskState,
 };
 use storage::blobs::Hash;
 use storage::database::{Batch, Database, Table};
@@ -111,7 +111,7 @@ fn life() -> Vec<Command> {
         claim(task(2, 1), 2),
         Command::ExpireTask { task: task(2, 1), attempt: 2, reason: "its worker is gone".into(), at },
         song("Cancelled"),
-        Command::CancelJob { job: 3, at },
+        Command::CancelJob { job: 3, asker: Asker::Anybody, at },
         Command::AddModel { model: Box::new(model()) },
         song("Gone"),
         Command::RemoveSong { song: 5, at },
@@ -125,7 +125,7 @@ fn life() -> Vec<Command> {
     if let Command::AddSong { owner, jobs_per_owner, priority, .. } = &mut urgent {
         (*owner, *jobs_per_owner, *priority) = ("ann".into(), 1, Priority::Low);
     }
-    life.extend([urgent, Command::SetPriority { job: 5, priority: Priority::High }]);
+    life.extend([urgent, Command::SetPriority { job: 5, priority: Priority::High, asker: Asker::Anybody }]);
     // Level 4.
     let mut outside = song("Outside");
     if let Command::AddSong { road, .. } = &mut outside {
@@ -256,7 +256,7 @@ async fn what_every_level_has_left_is_gone_on_with() {
     if std::env::var_os("UPDATE").is_some() {
         write_down().await;
     }
-    for level in 1..=LEVEL {
+    for level in 1..LEVEL {
         is_gone_on_with(level).await;
     }
 }

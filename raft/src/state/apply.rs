@@ -73,6 +73,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                 refuse!(Refusal::EmptyPlan);
             }
             if let Some(user) = *uploader_id
+                && state.has_level(ACCOUNTS)?
                 && state.user(user)?.is_none()
             {
                 refuse!(Refusal::NoSuchUser(user));
