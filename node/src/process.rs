@@ -97,9 +97,17 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         election: Duration::from_millis(configuration.consensus.election_min_ms)
             ..Duration::from_millis(configuration.consensus.election_max_ms),
     };
-    let cluster = tokio::select! {
-        cluster = swift.handle().spawn(Cluster::start(raft, database, peer.clone())) => cluster??,
-        () = stopping.cancelled() => return Ok(()),
+    let started = tokio::select! {
+        started = swift.handle().spawn(Cluster::start(raft, database, peer.clone())) => started?.map(Some),
+        () = stopping.cancelled() => Ok(None),
+    };
+    let cluster = match started {
+        Ok(Some(cluster)) => cluster,
+        otherwise => {
+            // Before the thread of the connections ends.
+            peer.close().await;
+            return Ok(otherwise.map(drop)?);
+        }
     };
 
     let loops = TaskTracker::new();

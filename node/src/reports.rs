@@ -18,7 +18,7 @@ use storage::peer::Peer;
 use web::api::cluster::{BrokerReport, LoopReport, NodeReport};
 
 use crate::configuration::Configuration;
-use crate::upkeep::Upkeep;
+use crate::upkeep::{Copies, Upkeep};
 use crate::work::broker::Broker;
 
 /// How often a node reports.
@@ -63,6 +63,9 @@ pub(crate) struct Report {
     /// Those of them of which it is to take one.
     #[serde(default)]
     pub missing: u64,
+    /// The members that said which files they hold, when it last counted.
+    #[serde(default)]
+    pub copies_among: BTreeSet<NodeId>,
     /// What it does beside its tasks.
     #[serde(default)]
     pub loops: Vec<LoopReport>,
@@ -157,7 +160,7 @@ impl Reports {
     /// This node's report as of now. Looks at the disk, so not for a runtime's thread.
     pub(crate) fn compose(&self) -> Report {
         let held = self.blobs.held();
-        let (short, missing) = self.upkeep.copies();
+        let Copies { short, missing, among } = self.upkeep.copies().clone();
         Report {
             id: self.configuration.id,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -180,6 +183,7 @@ impl Reports {
             damaged: *self.blobs.damaged().borrow(),
             short,
             missing,
+            copies_among: among,
             loops: self.upkeep.loops(),
         }
     }
@@ -246,6 +250,7 @@ impl web::Nodes for Reports {
                     damaged: report.map_or(0, |report| report.damaged),
                     short: report.map_or(0, |report| report.short),
                     missing: report.map_or(0, |report| report.missing),
+                    copies_among: report.map(|report| report.copies_among.clone()).unwrap_or_default(),
                     loops: report.map(|report| report.loops.clone()).unwrap_or_default(),
                 }
             })

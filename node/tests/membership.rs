@@ -7,6 +7,7 @@ mod harness;
 use std::time::Duration;
 
 use harness::{Cluster, song, turn, wait_for};
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_cluster_grows_and_shrinks_while_songs_are_separated() {
@@ -63,7 +64,8 @@ async fn a_lost_disk_is_replaced_by_a_node_with_a_new_number() {
     wait_for("two copies of everything", async || {
         let nodes = cluster.data(5, "/cluster").await?["nodes"].clone();
         let nodes = nodes.as_array()?;
-        (nodes.len() == 3 && nodes.iter().all(|node| node["short"] == 0 && node["alive"] == true)).then_some(())
+        let counted = |node: &Value| node["short"] == 0 && node["copies_among"] == json!([0, 1, 5]);
+        (nodes.len() == 3 && nodes.iter().all(counted)).then_some(())
     })
     .await;
     cluster.kill(0);

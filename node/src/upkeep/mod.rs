@@ -6,11 +6,12 @@ mod report;
 mod scrub;
 mod worker;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use raft::Cluster;
+use storage::NodeId;
 use storage::peer::Peer;
 use storage::sharing::Sharing;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,17 @@ pub(crate) struct Means {
     pub reports: Arc<Reports>,
 }
 
+/// How many copies of files there are, as of the last look.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Copies {
+    /// Files with fewer than make a majority.
+    pub short: u64,
+    /// Those of them of which this node is to take one.
+    pub missing: u64,
+    /// The members that said which files they hold; nobody before the first look.
+    pub among: BTreeSet<NodeId>,
+}
+
 /// What the loops do, for whoever wants to see it.
 #[derive(Default)]
 pub(crate) struct Upkeep {
@@ -58,10 +70,7 @@ pub(crate) struct Upkeep {
     collect: Activity,
     /// Rounds of the scrub that somebody orders.
     scrubs: Scrubs,
-    /// Files with too few copies.
-    short: AtomicU64,
-    /// Those of which this node is to take one.
-    missing: AtomicU64,
+    copies: Mutex<Copies>,
 }
 
 impl Upkeep {
@@ -92,14 +101,8 @@ impl Upkeep {
         named.map(|(name, activity)| activity.report(name)).into()
     }
 
-    /// Files with fewer copies than make a majority, and those of them of which this node is to take one, as of the
-    /// last look.
-    pub(crate) fn copies(&self) -> (u64, u64) {
-        (self.short.load(Ordering::Relaxed), self.missing.load(Ordering::Relaxed))
-    }
-
-    fn set_copies(&self, short: u64, missing: u64) {
-        self.short.store(short, Ordering::Relaxed);
-        self.missing.store(missing, Ordering::Relaxed);
+    /// How many copies of files there are.
+    pub(crate) fn copies(&self) -> MutexGuard<'_, Copies> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

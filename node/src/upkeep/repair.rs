@@ -2,7 +2,8 @@
 //!
 //! A look asks all nodes about all files, in batches; what this node is to take is fetched one by one. A look begins
 //! when the members change, when a node has been away for so long that it may not come back, when it comes back after
-//! all, when a file was found damaged here, when room gets scarce, and in any case now and then.
+//! all, when a file was found damaged here, when room gets scarce, when there were too few copies the last time, and in
+//! any case now and then.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use storage::sharing::repair::{BATCH, Survey};
 use tokio::sync::watch;
 
 use super::worker::{Activity, Next, Worker};
-use super::{Means, Settings, Upkeep};
+use super::{Copies, Means, Settings, Upkeep};
 
 /// How often the situation is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -133,7 +134,9 @@ impl Repair {
             return Ok(Next::Again);
         }
         let Survey { short, take, surplus, unheard } = asking.found;
-        self.upkeep.set_copies(short, take.len() as u64);
+        let present = self.seen.iter().flat_map(|seen| seen.holders.iter().filter(|node| !seen.away.contains(node)));
+        let among = present.copied().filter(|node| !unheard.contains(node)).collect();
+        *self.upkeep.copies() = Copies { short, missing: take.len() as u64, among };
         if !take.is_empty() {
             tracing::info!(files = take.len(), "taking copies of files that too few nodes hold");
         }
@@ -159,7 +162,8 @@ impl Repair {
     async fn take(&mut self, mut taking: Taking, activity: &Activity) -> Result<Next> {
         let total = taking.files.len() as u64;
         let Some(hash) = taking.files.get(taking.next).copied() else {
-            self.look_again(taking.complete);
+            // What others are to take is counted once more, lest it be forgotten when they do not.
+            self.look_again(taking.complete && taking.short == 0);
             if taking.no_room > 0 {
                 bail!("there is no room here for {} files that too few nodes hold", taking.no_room);
             }
@@ -191,7 +195,10 @@ impl Repair {
         taking.next += 1;
         let done = taking.next as u64;
         activity.doing("taking copies", done, total, taking.bytes);
-        self.upkeep.set_copies(taking.short, total - done + taking.nowhere + taking.no_room);
+        let missing = total - done + taking.nowhere + taking.no_room;
+        let mut copies = self.upkeep.copies();
+        *copies = Copies { short: taking.short, missing, among: std::mem::take(&mut copies.among) };
+        drop(copies);
         self.phase = Phase::Taking(taking);
         Ok(Next::Again)
     }

@@ -1,5 +1,7 @@
 //! The cluster: who its members are, who leads, who is up, and who works on what.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -50,6 +52,9 @@ pub struct NodeReport {
     /// Those of them of which it is to take a copy and has not yet.
     #[serde(default)]
     pub missing: u64,
+    /// The members that said which files they hold, when it last counted copies; empty before it has.
+    #[serde(default)]
+    pub copies_among: BTreeSet<u64>,
     /// What it does beside its tasks.
     #[serde(default)]
     pub loops: Vec<LoopReport>,

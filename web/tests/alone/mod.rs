@@ -47,6 +47,7 @@ impl web::Nodes for Alone {
             damaged: 0,
             short: 0,
             missing: 0,
+            copies_among: [0].into(),
             loops: Vec::new(),
         }]
     }
