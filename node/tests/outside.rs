@@ -94,7 +94,7 @@ async fn workers_outside_separate_whole_songs_and_may_be_killed() {
     assert_eq!(peaks.as_object().unwrap().len(), 5, "{peaks}");
 
     // A worker dies in the middle of a song, and so does a node that leads: another worker gets the song.
-    let long = cluster.upload(1, "Long", &song(240, 92)).await;
+    let long = cluster.upload(1, "Long", &song(60, 92)).await;
     first.says(&format!("job={} model=\"spectral\" redelivered=false", long["job_id"])).await;
     let mut second = Worker::start(&cluster, &broker, "second", TOKEN);
     second.says("waiting for songs").await;
