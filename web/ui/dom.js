@@ -15,6 +15,12 @@ export function el(tag, properties = {}, ...children) {
 const SHAPES = {
   play: "M4 2.5v11l9-5.5z",
   pause: "M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z",
+  previous: "M3 2.5h2v11H3zM13 2.5v11L5.5 8z",
+  next: "M11 2.5h2v11h-2zM3 2.5v11L10.5 8z",
+  heart: "M8 14 2.6 8.5a3.4 3.4 0 0 1 4.8-4.8L8 4.3l.6-.6a3.4 3.4 0 0 1 4.8 4.8z",
+  more: "M3 6.5a1.5 1.5 0 1 1 0 3 1.5 1.5 0 0 1 0-3zM8 6.5a1.5 1.5 0 1 1 0 3 1.5 1.5 0 0 1 0-3zM13 6.5a1.5 1.5 0 1 1 0 3 1.5 1.5 0 0 1 0-3z",
+  grip: "M5 2h2v2H5zM9 2h2v2H9zM5 7h2v2H5zM9 7h2v2H9zM5 12h2v2H5zM9 12h2v2H9z",
+  close: "m3.7 2.3 4.3 4.3 4.3-4.3 1.4 1.4L9.4 8l4.3 4.3-1.4 1.4L8 9.4l-4.3 4.3-1.4-1.4L6.6 8 2.3 3.7z",
 };
 
 /** A small picture for a button. */
@@ -29,6 +35,11 @@ export function icon(name) {
   return picture;
 }
 
+/** A button with a picture alone, which needs words for those who do not see it. */
+export function iconButton(name, label, onclick, kind = "") {
+  return el("button", { class: `icon-button ${kind}`, type: "button", "aria-label": label, title: label, onclick }, icon(name));
+}
+
 export const byId = (id) => document.getElementById(id);
 
 /** Sets text only where it changes, so that screen readers and selections are left in peace. */
@@ -39,6 +50,31 @@ export function say(element, text) {
 /** Tells people who listen to the page. */
 export function announce(text) {
   say(byId("announce"), text);
+}
+
+/** A day and time in the reader's own way. */
+export function when(milliseconds) {
+  return new Date(milliseconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** How long something took. */
+export function span(milliseconds) {
+  const seconds = milliseconds / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+export const counted = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+
+/** Does something when nothing has asked for it again for a while. */
+export function settled(milliseconds, happens) {
+  let timer = null;
+  const later = () => {
+    clearTimeout(timer);
+    timer = setTimeout(happens, milliseconds);
+  };
+  later.stop = () => clearTimeout(timer);
+  return later;
 }
 
 export function clock(seconds) {

@@ -4,40 +4,65 @@ export const AWAY = "This node cannot be reached. It may be restarting; trying a
 
 export const STALE = "Too few nodes are up. This is what this node knew last; it is brought up to date when more are back.";
 
-/** A refusal or failure whose message can be shown as it is. */
+/** A refusal or failure whose message can be shown as it is. `faults` names the fields that are meant, where some are. */
 export class Problem extends Error {
-  constructor(message, away = false, code = null) {
+  constructor(message, { away = false, code = null, faults = [] } = {}) {
     super(message);
     this.away = away;
     this.code = code;
+    this.faults = faults;
   }
 }
 
-function sentences(body, status) {
-  const told = (body?.errors ?? []).map((error) => error.message).join(" ");
-  return told || `The node answered with status ${status} and no reason. Try again in a moment.`;
+let loggedOut = () => {};
+
+/** Names what happens when the node says that one has to log in. */
+export function whenLoggedOut(happens) {
+  loggedOut = happens;
 }
 
-/** The data of a JSON answer. */
+function refusal(body, status) {
+  const errors = body?.errors ?? [];
+  const told = errors.map((error) => error.message).join(" ");
+  const code = errors[0]?.code ?? null;
+  if (code === "not_logged_in") {
+    loggedOut();
+    return new Problem("You are not logged in any more. Log in, and do it again.", { code });
+  }
+  const message = told || `The node answered with status ${status} and no reason. Try again in a moment.`;
+  return new Problem(message, { code, faults: errors.filter((error) => error.field) });
+}
+
+/** The data of a JSON answer. A request that was given up throws the browser's AbortError. */
 export async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, { ...options, cache: "no-store" });
-  } catch {
-    throw new Problem(AWAY, true);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(AWAY, { away: true });
   }
-  const body = await answer.json().catch(() => null);
-  if (!answer.ok || !body?.ok) throw new Problem(sentences(body, answer.status), false, body?.errors?.[0]?.code);
+  const body = await answer.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return null;
+  });
+  if (!answer.ok || !body?.ok) throw refusal(body, answer.status);
   return body.data;
 }
 
+/** Changes something; what is given is sent as JSON. */
+export function tell(method, path, what) {
+  if (what === undefined) return ask(path, { method });
+  return ask(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(what) });
+}
+
 /** The data of a JSON answer; while there is no majority, what the node knew last, after a call of `stale`. */
-export async function askOrStale(path, stale) {
+export async function askOrStale(path, stale, options = {}) {
   try {
-    return await ask(path);
+    return await ask(path, options);
   } catch (problem) {
     if (problem.code !== "no_majority") throw problem;
-    const data = await ask(`${path}${path.includes("?") ? "&" : "?"}stale=true`);
+    const data = await ask(`${path}${path.includes("?") ? "&" : "?"}stale=true`, options);
     stale();
     return data;
   }
@@ -48,7 +73,7 @@ export async function whyNot(path) {
   try {
     const answer = await fetch(path, { headers: { range: "bytes=0-0" }, cache: "no-store" });
     if (answer.ok) return "Your browser could not play this. Download it instead.";
-    return sentences(await answer.json().catch(() => null), answer.status);
+    return refusal(await answer.json().catch(() => null), answer.status).message;
   } catch {
     return AWAY;
   }
@@ -71,13 +96,13 @@ export function upload(file, title, model, progress) {
       try {
         body = JSON.parse(request.responseText);
       } catch {
-        // The sentence below says what can be said.
+        // What can be said without it, refusal() says.
       }
-      if (request.status === 200 && body?.ok) resolve(body.data.song);
-      else reject(new Problem(sentences(body, request.status)));
+      if (request.status >= 200 && request.status < 300 && body?.ok) resolve(body.data.song);
+      else reject(refusal(body, request.status));
     });
-    request.addEventListener("error", () =>
-      reject(new Problem("The connection to this node broke off; it may be restarting. Nothing was stored.", true)));
+    const broke = "The connection to this node broke off; it may be restarting. Nothing was stored.";
+    request.addEventListener("error", () => reject(new Problem(broke, { away: true })));
     request.addEventListener("abort", () => reject(new Problem("The upload was cancelled.")));
   });
   request.open("POST", "/songs/upload");
@@ -85,16 +110,25 @@ export function upload(file, title, model, progress) {
   return { done, abort: () => request.abort() };
 }
 
-/** Listens to the node for as long as the page is open, over its restarts. */
+/** Listens to the node, over its restarts, until the function that it returns is called. */
 export function listen({ greeted, lost, on }) {
-  const source = new EventSource("/events");
-  source.addEventListener("hello", (event) => greeted(JSON.parse(event.data)));
-  for (const [name, handler] of Object.entries(on)) {
-    source.addEventListener(name, (event) => handler(JSON.parse(event.data)));
-  }
-  source.addEventListener("error", () => {
-    lost();
-    // The browser tries again by itself unless it was refused in so many words.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => listen({ greeted, lost, on }), 2000);
-  });
+  let source = null;
+  let again = null;
+  const begin = () => {
+    source = new EventSource("/events");
+    source.addEventListener("hello", (event) => greeted(JSON.parse(event.data)));
+    for (const [name, handler] of Object.entries(on)) {
+      source.addEventListener(name, (event) => handler(JSON.parse(event.data)));
+    }
+    source.addEventListener("error", () => {
+      lost();
+      // The browser tries again by itself unless it was refused in so many words.
+      if (source.readyState === EventSource.CLOSED) again = setTimeout(begin, 2000);
+    });
+  };
+  begin();
+  return () => {
+    clearTimeout(again);
+    source.close();
+  };
 }

@@ -12,14 +12,17 @@ const PRESETS = [
   ["Everything", () => 100],
 ];
 
-/** The panel of a song that is split. `close` stops what it plays. */
-export function panel(song) {
+/**
+ * The panel of a song that is split. Its files lie under `base`. `began` is called when the song is heard; `extra` stands
+ * below the stems. `close` stops what it plays.
+ */
+export function panel(song, { base, began = null, extra = null }) {
   const stems = Object.keys(song.parts).filter((part) => part !== "song");
   stems.sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
   const place = new Place();
-  const tracks = ["song", ...stems].map((part) => stemTrack(song, part, place));
-  const [mixTrack, mixer] = mixing(song, stems, place);
-  const element = el("div", { class: "panel" }, ...tracks.map((track) => track.element), mixer);
+  const tracks = ["song", ...stems].map((part) => stemTrack(song, part, place, part === "song" ? began : null));
+  const [mixTrack, mixer] = mixing(song, stems, place, base);
+  const element = el("div", { class: "panel" }, ...tracks.map((track) => track.element), extra, mixer);
   const all = [...tracks, mixTrack];
   // All show the same place, whichever moves it.
   const follow = setInterval(() => all.forEach((track) => track.draw()), 500);
@@ -32,7 +35,7 @@ export function panel(song) {
   };
 }
 
-function stemTrack(song, part, place) {
+function stemTrack(song, part, place, began) {
   const links = Object.entries(song.parts[part]).map(([format, address]) =>
     el("a", {
       class: "button small", href: `${address}?download=1`, download: "",
@@ -45,11 +48,12 @@ function stemTrack(song, part, place) {
     address: () => song.parts[part].mp3,
     seconds: song.seconds,
     place,
+    began,
     downloads: el("span", { class: "downloads" }, ...links),
   });
 }
 
-function mixing(song, stems, place) {
+function mixing(song, stems, place, base) {
   const weights = new Map(stems.map((stem) => [stem, PRESETS[0][1](stem)]));
   const faders = new Map();
   const link = el("a", { class: "button small", download: "" }, "MP3");
@@ -59,7 +63,7 @@ function mixing(song, stems, place) {
     const query = new URLSearchParams();
     for (const [stem, percent] of weights) if (percent > 0) query.set(stem, String(percent / 100));
     if ([...query].length === 0) query.set(stems[0], "0");
-    return `/songs/${song.id}/mix.mp3?${query}`;
+    return `${base}/mix.mp3?${query}`;
   };
   const track = new Track({
     name: "mix", label: "mix", address, seconds: song.seconds, place,

@@ -11,15 +11,21 @@ export class Place {
   seconds = 0;
 }
 
-/** One line with a button, a place and a time. `address` is asked each time it begins to play. */
+/**
+ * One line with a button, a place and a time. `address` is asked each time it begins to play. `began` is called when it
+ * sounds for the first time, `ended` when it has come to its end, `changed` when it plays or rests.
+ */
 export class Track {
-  constructor({ name, label, address, seconds, place, downloads }) {
+  constructor({ name, label, address, seconds, place, downloads, began = null, ended = null, changed = null }) {
     this.name = name;
     this.label = label;
     this.address = address;
     this.place = place;
     this.length = seconds;
     this.audio = null;
+    this.began = began;
+    this.ended = ended;
+    this.changed = changed;
 
     this.button = el("button", { class: "play", type: "button", "aria-pressed": "false", onclick: () => this.toggle() });
     this.seek = el("input", {
@@ -79,8 +85,11 @@ export class Track {
     for (const event of ["play", "pause", "ended", "durationchange"]) this.audio.addEventListener(event, draw);
     this.audio.addEventListener("playing", () => {
       this.button.classList.remove("waiting");
+      this.began?.();
+      this.began = null;
       this.draw();
     });
+    this.audio.addEventListener("ended", () => this.ended?.());
     this.audio.addEventListener("timeupdate", () => {
       if (!this.playing || this.audio.seeking) return;
       this.place.seconds = this.audio.currentTime;
@@ -121,8 +130,11 @@ export class Track {
     if (!playing) this.button.classList.remove("waiting");
     this.button.setAttribute("aria-pressed", String(playing));
     this.button.setAttribute("aria-label", `${playing ? "Pause" : "Play"} ${this.label}`);
-    if (this.drawn !== playing) this.button.replaceChildren(icon(playing ? "pause" : "play"));
-    this.drawn = playing;
+    if (this.drawn !== playing) {
+      this.button.replaceChildren(icon(playing ? "pause" : "play"));
+      this.drawn = playing;
+      this.changed?.();
+    }
     this.seek.value = this.place.seconds;
     this.seek.setAttribute("aria-valuetext", clock(this.place.seconds));
     say(this.time, `${clock(this.place.seconds)} / ${clock(this.length)}`);

@@ -1,294 +1,279 @@
-// The list of songs: how far each is, who works on it, and what can be done with it.
+// The list of songs: searching, sorting and filtering, which the node does, and one row for each song.
 
-import { announce, byId, bytes, clock, el, say } from "./dom.js";
-import { STALE, ask, askOrStale } from "./net.js";
-import { panel } from "./panel.js";
+import * as bar from "./bar.js";
+import { announce, byId, el, say, settled } from "./dom.js";
+import { STALE, askOrStale } from "./net.js";
+import { Row, isOpen } from "./row.js";
+import { setQuery } from "./router.js";
+import { allowed, user } from "./session.js";
+import * as uploads from "./uploads.js";
+
+export const title = "Songs";
 
 const PAGE = 50;
-const WORDS = {
-  UPLOADED: "waiting", SPLITTING: "splitting", SPLIT: "ready", FAILED: "failed", CANCELLED: "cancelled",
-};
-const isOpen = (status) => status === "UPLOADED" || status === "SPLITTING";
+const COLUMNS = [
+  ["playing", "Play"], ["picture", "Cover"], ["title", "Title", "title"], ["artist", "Artist", "artist"],
+  ["album", "Album", "album"], ["genre", "Genre"], ["bpm", "BPM", "bpm"], ["key", "Key"], ["length", "Time", "duration"],
+  ["actions", "Actions"],
+];
+const SORTS = [
+  ["-added", "Newest first"], ["added", "Oldest first"], ["title", "Title"], ["artist", "Artist"], ["album", "Album"],
+  ["bpm", "Slow to fast"], ["-bpm", "Fast to slow"], ["duration", "Short to long"], ["-duration", "Long to short"],
+  ["-plays", "Most heard"], ["-played", "Heard last"], ["-title", "Title, from Z"], ["-artist", "Artist, from Z"],
+  ["-album", "Album, from Z"],
+];
+const NEWEST = "-added";
+const FILTERS = ["artist", "album", "genre"];
 
-const cards = new Map();
-let next = null;
+export function open(main, { query }) {
+  return new Songs(main, query);
+}
 
-/**
- * Reads what is there now. Cards that stay keep what is open and playing in them. Returns whether this
- * is only what the node knew last.
- */
-export async function reload() {
-  let stale = false;
-  const read = (path) => askOrStale(path, () => { stale = true; });
-  const data = await read(`/songs/?limit=${PAGE}`);
-  const here = new Set(data.songs.map((song) => song.id));
-  const oldest = data.songs.at(-1)?.id ?? 0;
-  for (const [id, card] of cards) {
-    // Older pages stay; within this page, what is not in it is gone.
-    if ((id >= oldest || data.next === null) && !here.has(id)) remove(id, card);
+class Songs {
+  constructor(main, query) {
+    this.rows = new Map();
+    this.asked = query;
+    this.cursor = null;
+    this.newest = 0;
+    this.request = null;
+    this.soon = settled(400, () => this.reload().catch(() => {}));
+    this.typed = settled(250, () => this.search({ q: this.input.value.trim() }));
+    this.unwatch = bar.watch(() => this.rows.forEach((row) => row.drawPlay()));
+    this.on = {
+      song: (song) => this.show(song),
+      song_removed: ({ id }) => this.drop(id),
+      job: (job) => this.showJob(job),
+    };
+    this.build(main);
+    this.drawControls();
   }
-  data.songs.forEach(show);
-  if (next === null || cards.size <= data.songs.length) next = data.next;
-  finish();
-  const told = (song) => isOpen(song.status) || song.status === "FAILED";
-  await Promise.all(data.songs.filter(told).map(async (song) => {
-    showJob((await read(`/jobs/${song.job_id}`)).job);
-  }));
-  return stale;
-}
 
-async function more() {
-  const button = byId("more");
-  button.disabled = true;
-  try {
-    const data = await askOrStale(`/songs/?limit=${PAGE}&before=${next}`, () => announce(STALE));
-    data.songs.forEach(show);
-    next = data.next;
-  } catch (problem) {
-    announce(problem.message);
-  }
-  button.disabled = false;
-  finish();
-}
-
-export function start() {
-  byId("more").addEventListener("click", more);
-}
-
-function finish() {
-  byId("none").hidden = cards.size > 0;
-  byId("more").hidden = next === null;
-}
-
-/** Shows a song as it is now. */
-export function show(song) {
-  let card = cards.get(song.id);
-  if (!card) {
-    card = new Card(song);
-    cards.set(song.id, card);
-    const list = byId("songs");
-    const after = [...list.children].find((other) => Number(other.dataset.id) < song.id);
-    list.insertBefore(card.element, after ?? null);
-  } else if (song.status === "SPLIT" && card.song.status !== "SPLIT") {
-    announce(`${song.title} is split.`);
-  }
-  card.update(song);
-  finish();
-}
-
-/** Shows how far a job is, at every song that has it. */
-export function showJob(job) {
-  for (const card of cards.values()) if (card.song.job_id === job.id) card.updateJob(job);
-}
-
-export function showRemoved({ id }) {
-  const card = cards.get(id);
-  if (card) remove(id, card);
-  finish();
-}
-
-function remove(id, card) {
-  card.close();
-  card.element.remove();
-  cards.delete(id);
-}
-
-const OUTCOMES = {
-  failed: "failed", expired: "was given up", handed_back: "was handed back", withdrawn: "did not count", done: "was done",
-  running: "is running",
-};
-
-/** Every attempt at the tasks that failed, in words. */
-function tried(job) {
-  const failed = (job?.tasks ?? []).filter((task) => task.failures > 0);
-  return failed.flatMap((task) => task.attempts.map((attempt) => {
-    const what = task.kind === "merge" ? "Putting the stems together" : `Part ${task.index + 1}`;
-    const when = new Date(attempt.started).toLocaleTimeString();
-    const lasted = attempt.ended === null ? "" : ` after ${((attempt.ended - attempt.started) / 1000).toFixed(1)} s`;
-    const why = attempt.error ? `: ${attempt.error}` : "";
-    return `${what} by node ${attempt.node} at ${when} ${OUTCOMES[attempt.outcome] ?? attempt.outcome}${lasted}${why}`;
-  }));
-}
-
-/** What musicians ask first, as far as it was found and is likely. */
-function facts(found) {
-  const sure = 0.3;
-  const words = [];
-  if (found?.tempo && found.tempo_confidence >= sure) words.push(`${Math.round(found.tempo)} BPM`);
-  if (found?.key && found.key_confidence >= sure) words.push(found.key);
-  if (typeof found?.loudness === "number") words.push(`${found.loudness.toFixed(1)} LUFS`);
-  return words;
-}
-
-class Card {
-  constructor(song) {
-    this.song = song;
-    this.job = null;
-    this.panel = null;
-    this.title = el("h3", { id: `song-${song.id}` });
-    this.credits = el("p", { class: "quiet", hidden: true });
-    this.cover = el("img", { class: "cover", alt: "", width: 48, height: 48, loading: "lazy", hidden: true });
-    this.about = el("p", { class: "quiet" });
-    this.status = el("span", { class: "status" });
-    this.open = el("button", {
-      class: "button primary", type: "button", "aria-expanded": "false", onclick: () => this.toggle(),
+  build(main) {
+    this.input = el("input", {
+      type: "search", placeholder: "Search title, artist, album…", "aria-label": "Search songs", value: this.asked.q ?? "",
+      autocomplete: "off", oninput: () => this.typed(),
     });
-    this.again = el("button", { class: "button", type: "button", onclick: () => this.change("retry") }, "Try again");
-    this.cancel = el("button", { class: "button", type: "button", onclick: () => this.change("cancel") }, "Stop");
-    this.delete = el("button", { class: "button", type: "button", onclick: () => this.confirm() }, "Delete");
-    this.problem = el("p", { class: "bad quiet", role: "alert", hidden: true });
-    this.attempts = el("ol", { class: "quiet" });
-    this.why = el("details", { hidden: true }, el("summary", { class: "quiet" }, "What was tried"), this.attempts);
-    this.progress = el("progress", { max: 1, value: 0 });
-    this.count = el("span");
-    this.who = el("span", { class: "quiet" });
-    this.tasks = el("ol", { class: "tasks", "aria-label": "Tasks" });
-    this.work = el("div", { class: "work", hidden: true },
-      el("div", { class: "work-line" }, this.count, this.who), this.progress, this.tasks);
-    this.element = el("article", { class: "song", "aria-labelledby": this.title.id },
-      el("div", { class: "song-head" },
-        this.cover,
-        el("div", { class: "song-name" }, this.title, this.credits, this.about),
-        el("div", { class: "row" }, this.status, this.open, this.again, this.cancel, this.delete)),
-      this.problem, this.why, this.work);
-    this.element.dataset.id = song.id;
-  }
-
-  update(song) {
-    this.song = song;
-    say(this.title, song.title);
-    const credits = [song.artist, song.album].filter(Boolean).join(", ");
-    say(this.credits, credits);
-    this.credits.hidden = credits === "";
-    this.cover.hidden = !song.cover;
-    if (song.cover && this.cover.getAttribute("src") !== song.cover) this.cover.src = song.cover;
-    const when = new Date(song.added_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-    say(this.about, [clock(song.seconds), ...facts(song.facts), song.format.toUpperCase(), bytes(song.size), when].join(" · "));
-    this.status.className = `status ${song.status}`;
-    say(this.status, WORDS[song.status] ?? song.status.toLowerCase());
-    this.open.hidden = song.status !== "SPLIT";
-    this.again.hidden = song.status !== "FAILED" && song.status !== "CANCELLED";
-    this.cancel.hidden = !isOpen(song.status);
-    this.delete.setAttribute("aria-label", `Delete ${song.title}`);
-    if (song.status === "FAILED") this.say(`It could not be split: ${song.error ?? "the reason is not known"}.`);
-    else this.say("");
-    if (song.status !== "SPLIT") this.close();
-    this.drawWork();
-    this.drawTried();
-    this.drawOpen();
-  }
-
-  updateJob(job) {
-    this.job = job;
-    this.drawWork();
-    this.drawTried();
-  }
-
-  drawTried() {
-    const job = this.job?.id === this.song.job_id ? this.job : null;
-    const lines = this.song.status === "FAILED" ? tried(job) : [];
-    this.why.hidden = lines.length === 0;
-    if (this.why.hidden || this.why.dataset.key === lines.join("\n")) return;
-    this.why.dataset.key = lines.join("\n");
-    this.attempts.replaceChildren(...lines.map((line) => el("li", {}, line)));
-  }
-
-  drawWork() {
-    this.work.hidden = !isOpen(this.song.status);
-    if (this.work.hidden) return;
-    const job = this.job?.id === this.song.job_id ? this.job : null;
-    const done = job?.tasks_done ?? this.song.tasks_done;
-    const total = job?.tasks_total ?? this.song.tasks_total;
-    say(this.count, `${done} of ${total} tasks done`);
-    this.progress.max = Math.max(total, 1);
-    this.progress.value = done;
-    this.progress.setAttribute("aria-label", `${done} of ${total} tasks done`);
-    const tasks = job?.tasks ?? [];
-    const nodes = new Map();
-    for (const task of tasks) {
-      if (task.state === "running") nodes.set(task.node, [...(nodes.get(task.node) ?? []), task]);
-    }
-    const name = (task) => (task.kind === "merge" ? "puts the stems together" : `separates part ${task.index + 1}`);
-    const said = [...nodes].sort(([a], [b]) => a - b)
-      .map(([node, running]) => `node ${node} ${running.map(name).join(" and ")}`);
-    const urgent = job && job.priority !== "normal" ? `${job.priority} priority, ` : "";
-    say(this.who, urgent + (said.length ? said.join(", ") : "waiting for a node to take a task"));
-    this.drawTasks(tasks);
-  }
-
-  drawTasks(tasks) {
-    while (this.tasks.children.length > tasks.length) this.tasks.lastElementChild.remove();
-    tasks.forEach((task, place) => {
-      const cell = this.tasks.children[place] ?? this.tasks.appendChild(el("li"));
-      const node = task.node === null ? "" : ` by node ${task.node}`;
-      const what = task.kind === "merge" ? "Putting the stems together" : `Part ${task.index + 1}`;
-      const failed = task.failures ? `, failed ${task.failures} times` : "";
-      if (cell.className !== task.state) cell.className = task.state;
-      const words = `${what}: ${task.state}${node}${failed}`;
-      if (cell.title !== words) {
-        cell.title = words;
-        cell.setAttribute("aria-label", words);
+    const toggle = (name, words) => el("button", {
+      class: "button", type: "button", hidden: !user,
+      onclick: () => this.search({ [name]: this.asked[name] ? "" : "true" }),
+    }, words);
+    this.toggles = { mine: toggle("mine", "Mine"), favourite: toggle("favourite", "Favourites") };
+    this.sort = el("select", { "aria-label": "Sort by", onchange: () => this.search({ sort: this.sort.value }) },
+      ...SORTS.map(([value, words]) => el("option", { value }, words)));
+    this.chips = el("div", { class: "row chips" });
+    this.heads = new Map();
+    const head = el("tr", { role: "row" }, ...COLUMNS.map(([name, words, sort]) => {
+      const th = el("th", { class: name, scope: "col", role: "columnheader" });
+      if (sort) {
+        th.append(el("button", { class: "link", type: "button", onclick: () => this.turn(sort) }, words));
+        this.heads.set(sort, th);
+      } else {
+        th.append(el("span", { class: ["playing", "picture", "actions"].includes(name) ? "hidden-heading" : "" }, words));
       }
-      say(cell, task.node === null ? "·" : String(task.node));
+      return th;
+    }));
+    this.table = el("table", { class: "songs", role: "table", "aria-label": "Songs", hidden: true },
+      el("thead", { role: "rowgroup" }, head));
+    this.none = el("div", { class: "empty", role: "status" }, "Reading the songs…");
+    this.more = el("button", { class: "button", type: "button", hidden: true, onclick: () => this.readMore() }, "Show more songs");
+    main.replaceChildren(
+      this.firstRun(), uploads.element,
+      el("section", { "aria-labelledby": "songs-heading" },
+        el("h1", { id: "songs-heading" }, "Songs"),
+        el("div", { class: "toolbar", role: "search" }, this.input, this.toggles.mine, this.toggles.favourite, this.sort),
+        this.chips, this.table, this.none, this.more));
+  }
+
+  firstRun() {
+    if (allowed.accounts) return "";
+    return el("p", { class: "hint-box" }, "Nobody has an account yet. ",
+      el("a", { href: "#register" }, "Make the first account: it is the administrator’s."));
+  }
+
+  focusSearch() {
+    this.input.focus();
+    this.input.select();
+  }
+
+  /** Clicked headers sort, and turn round when they did already. */
+  turn(sort) {
+    const now = this.asked.sort ?? NEWEST;
+    this.search({ sort: now === sort ? `-${sort}` : sort });
+  }
+
+  filter(name, value) {
+    this.search({ [name]: value });
+    window.scrollTo({ top: 0 });
+  }
+
+  search(change) {
+    this.typed.stop();
+    this.asked = Object.fromEntries(Object.entries({ ...this.asked, ...change }).filter(([, value]) => value));
+    if (this.asked.sort === NEWEST) delete this.asked.sort;
+    setQuery(this.asked);
+    this.drawControls();
+    this.table.setAttribute("aria-busy", "true");
+    this.reload({ anew: true }).catch((problem) => {
+      this.table.removeAttribute("aria-busy");
+      say(this.none, problem.message);
+      this.none.hidden = false;
     });
   }
 
-  toggle() {
-    if (this.panel) {
-      this.close();
-    } else {
-      this.panel = panel(this.song);
-      this.element.append(this.panel.element);
+  drawControls() {
+    const sort = this.asked.sort ?? NEWEST;
+    this.sort.value = sort;
+    for (const [name, th] of this.heads) {
+      if (sort === name) th.setAttribute("aria-sort", "ascending");
+      else if (sort === `-${name}`) th.setAttribute("aria-sort", "descending");
+      else th.removeAttribute("aria-sort");
     }
-    this.drawOpen();
+    for (const [name, button] of Object.entries(this.toggles)) {
+      button.setAttribute("aria-pressed", String(Boolean(this.asked[name])));
+    }
+    this.chips.replaceChildren(...FILTERS.filter((name) => this.asked[name]).map((name) => el("button", {
+      class: "button small", type: "button", "aria-label": `Not only the ${name} ${this.asked[name]}`,
+      onclick: () => this.search({ [name]: "" }),
+    }, `${name}: ${this.asked[name]} ✕`)));
   }
 
-  drawOpen() {
-    const isOpen = this.panel !== null;
-    say(this.open, isOpen ? "Close" : "Listen");
-    this.open.setAttribute("aria-expanded", String(isOpen));
-    this.open.setAttribute("aria-label", `${isOpen ? "Close" : "Listen to"} ${this.song.title}`);
+  path(cursor = null) {
+    const query = new URLSearchParams({ ...this.asked, limit: PAGE });
+    if (cursor !== null) query.set("cursor", cursor);
+    return `/songs/?${query}`;
+  }
+
+  get filtered() {
+    return ["q", "mine", "favourite", ...FILTERS].some((name) => this.asked[name]);
+  }
+
+  /**
+   * Reads what is there now, as far as it was shown before. Rows that stay keep what is open and playing in them. Returns
+   * whether this is only what the node knew last.
+   */
+  async reload({ anew = false } = {}) {
+    this.request?.abort();
+    const request = new AbortController();
+    this.request = request;
+    let stale = false;
+    const read = (path) => askOrStale(path, () => { stale = true; }, { signal: request.signal });
+    try {
+      const wanted = anew ? PAGE : Math.max(PAGE, this.rows.size);
+      const songs = [];
+      let cursor = null;
+      do {
+        const data = await read(this.path(cursor));
+        songs.push(...data.songs);
+        cursor = data.next;
+      } while (cursor !== null && songs.length < wanted);
+      this.cursor = cursor;
+      this.arrange(songs);
+      const told = (song) => isOpen(song.status) || song.status === "FAILED";
+      await Promise.all(songs.filter(told).map(async (song) => {
+        this.showJob((await read(`/jobs/${song.job_id}`)).job);
+      }));
+      if (!anew) await uploads.loadModels();
+    } catch (problem) {
+      // Another reading has begun, or the page is gone.
+      if (problem.name !== "AbortError") throw problem;
+    }
+    return stale;
+  }
+
+  arrange(songs) {
+    const here = new Set(songs.map((song) => song.id));
+    for (const [id, row] of this.rows) if (!here.has(id)) this.remove(id, row);
+    let last = this.table.tHead;
+    for (const song of songs) {
+      const row = this.put(song);
+      // What stands right stays: moving it would stop what has the focus.
+      if (last.nextElementSibling !== row.element) last.after(row.element);
+      last = row.element;
+    }
+    this.finish();
+  }
+
+  async readMore() {
+    this.more.disabled = true;
+    try {
+      const data = await askOrStale(this.path(this.cursor), () => announce(STALE));
+      for (const song of data.songs) {
+        const known = this.rows.has(song.id);
+        const row = this.put(song);
+        if (!known) this.table.append(row.element);
+      }
+      this.cursor = data.next;
+    } catch (problem) {
+      announce(problem.message);
+    }
+    this.more.disabled = false;
+    this.finish();
+  }
+
+  put(song) {
+    let row = this.rows.get(song.id);
+    if (!row) {
+      row = new Row(song, this);
+      this.rows.set(song.id, row);
+    }
+    row.update(song);
+    this.newest = Math.max(this.newest, song.id);
+    return row;
+  }
+
+  finish() {
+    this.table.removeAttribute("aria-busy");
+    this.table.hidden = this.rows.size === 0;
+    this.none.hidden = this.rows.size > 0;
+    say(this.none, this.filtered
+      ? "No song is like that. Search for less, or take a filter away."
+      : "No songs yet. The first one you drop above is split into vocals, drums, bass and the rest, and you can listen to each by itself.");
+    this.more.hidden = this.cursor === null;
+  }
+
+  /** The songs as they stand, and which this is: what plays on. */
+  around(row) {
+    const songs = [...this.table.tBodies].map((body) => this.rows.get(Number(body.dataset.id)).song);
+    return [songs, songs.findIndex((song) => song.id === row.song.id)];
+  }
+
+  show(song) {
+    const row = this.rows.get(song.id);
+    if (row) {
+      if (song.status === "SPLIT" && row.song.status !== "SPLIT") announce(`${song.title} is split.`);
+      row.update(song);
+    } else if (song.id > this.newest) {
+      // Where it belongs, the node knows. Others were looked at and are not meant by what is searched for.
+      this.newest = song.id;
+      this.soon();
+    }
+  }
+
+  showJob(job) {
+    for (const row of this.rows.values()) if (row.song.job_id === job.id) row.updateJob(job);
+  }
+
+  drop(id) {
+    bar.drop(id);
+    const row = this.rows.get(id);
+    if (!row) return;
+    const focused = row.element.contains(document.activeElement) || document.activeElement === document.body;
+    this.remove(id, row);
+    this.finish();
+    if (focused) byId("main").focus();
+  }
+
+  remove(id, row) {
+    row.close();
+    row.element.remove();
+    this.rows.delete(id);
   }
 
   close() {
-    this.panel?.close();
-    this.panel?.element.remove();
-    this.panel = null;
-    this.drawOpen();
-  }
-
-  say(problem) {
-    say(this.problem, problem);
-    this.problem.hidden = problem === "";
-  }
-
-  async change(what) {
-    try {
-      const data = await ask(`/jobs/${this.song.job_id}/${what}`, { method: "POST" });
-      this.updateJob(data.job);
-      show((await ask(`/songs/${this.song.id}`)).song);
-    } catch (problem) {
-      this.say(problem.message);
-    }
-  }
-
-  confirm() {
-    const dialog = byId("confirm");
-    say(byId("confirm-question"), `Delete “${this.song.title}” and its stems, on all nodes?`);
-    dialog.returnValue = "no";
-    dialog.addEventListener("close", async () => {
-      if (dialog.returnValue !== "yes") return;
-      this.delete.disabled = true;
-      try {
-        await ask(`/songs/${this.song.id}`, { method: "DELETE" });
-        announce(`${this.song.title} was deleted.`);
-        showRemoved(this.song);
-        byId("songs").focus();
-      } catch (problem) {
-        this.delete.disabled = false;
-        this.say(problem.message);
-      }
-    }, { once: true });
-    dialog.showModal();
+    this.request?.abort();
+    this.soon.stop();
+    this.typed.stop();
+    this.unwatch();
+    this.rows.forEach((row) => row.close());
   }
 }

@@ -1,0 +1,209 @@
+// One playlist: its songs in their order, to be played, moved and taken out.
+
+import * as bar from "./bar.js";
+import { confirm, sheet } from "./dialog.js";
+import { announce, clock, counted, el, icon, iconButton, say, settled } from "./dom.js";
+import { field, form } from "./form.js";
+import { askOrStale, tell } from "./net.js";
+import { reorderable } from "./reorder.js";
+import { mayShare, user } from "./session.js";
+import { share } from "./share.js";
+
+export const title = "Playlist";
+
+export function open(main, { argument }) {
+  return new Playlist(main, argument);
+}
+
+class Playlist {
+  constructor(main, id) {
+    this.address = `/playlists/${encodeURIComponent(id)}`;
+    this.main = main;
+    this.playlist = null;
+    this.busy = 0;
+    this.save = settled(500, () => this.saveOrder());
+    this.soon = settled(500, () => this.reload().catch(() => {}));
+    this.unwatch = bar.watch(() => this.drawPlaying());
+    this.on = { song: (song) => this.showSong(song), song_removed: ({ id: gone }) => this.showRemoved(gone) };
+    main.replaceChildren(el("p", { class: "empty", role: "status" }, "Reading the playlist…"));
+  }
+
+  async reload() {
+    let stale = false;
+    try {
+      const { playlist } = await askOrStale(this.address, () => { stale = true; });
+      // What is being moved is newer than what was read.
+      if (this.busy === 0) this.draw(playlist);
+    } catch (problem) {
+      if (problem.away || problem.code === "no_majority" || this.playlist) throw problem;
+      this.main.replaceChildren(el("div", { class: "empty" }, el("h1", {}, "Nothing here"), el("p", {}, problem.message),
+        el("a", { href: "#playlists" }, "All playlists")));
+    }
+    return stale;
+  }
+
+  get mayChange() {
+    return this.playlist.mine || user?.administrator === true;
+  }
+
+  draw(playlist) {
+    this.playlist = playlist;
+    const { entries } = playlist;
+    const button = (words, onclick, kind = "") => el("button", { class: `button ${kind}`, type: "button", onclick }, words);
+    this.problem = el("p", { class: "bad", role: "alert", hidden: true });
+    this.list = el("ol", { class: "entries" }, ...entries.map((entry) => this.item(entry)));
+    if (this.mayChange) {
+      reorderable(this.list, {
+        grip: ".grip",
+        step: (item, to) => announce(`${item.dataset.title}: place ${to + 1} of ${this.list.children.length}.`),
+        moved: () => {
+          this.busy = 1;
+          this.number();
+          this.save();
+        },
+      });
+    }
+    const owner = playlist.owner && playlist.owner.id !== user?.id ? `from ${playlist.owner.name} · ` : "";
+    this.main.replaceChildren(
+      el("p", { class: "crumb" }, el("a", { href: "#playlists" }, "Playlists")),
+      el("div", { class: "head" },
+        el("div", {}, el("h1", {}, playlist.name), playlist.description ? el("p", {}, playlist.description) : null,
+          el("p", { class: "quiet" }, `${owner}${counted(entries.length, "song")} · ${clock(playlist.duration)}`)),
+        el("div", { class: "row" },
+          entries.length ? button("Play all", () => this.play(0), "primary") : null,
+          this.mayChange ? button("Rename", () => this.rename()) : null,
+          mayShare(playlist) ? button("Share…", () => share("playlist", playlist)) : null,
+          this.mayChange ? button("Delete", () => this.delete()) : null)),
+      this.problem, this.list,
+      entries.length
+        ? el("p", { class: "quiet", hidden: !this.mayChange }, "Drag the dots to move a song, or press the arrow keys on them.")
+        : el("p", { class: "empty" }, "Nothing in it yet. In the list of ", el("a", { href: "#songs" }, "songs"),
+          ", the three dots at a song add it here."));
+    this.drawPlaying();
+  }
+
+  item(entry) {
+    const { song } = entry;
+    const facts = [song.artist, song.bpm ? `${Math.round(song.bpm)} BPM` : null, song.key].filter(Boolean).join(" · ");
+    const grip = el("button", { class: "icon-button grip", type: "button", "aria-label": `Move ${song.title} with the arrow keys` }, icon("grip"));
+    const play = el("button", { class: "play", type: "button", onclick: () => this.play(this.place(entry.id)) }, icon("play"));
+    const item = el("li", { class: "entry" },
+      this.mayChange ? grip : null,
+      el("span", { class: "place quiet number", "aria-hidden": "true" }),
+      play,
+      el("div", { class: "entry-name" }, el("strong", {}, song.title), el("span", { class: "quiet" }, facts)),
+      el("span", { class: "quiet number" }, clock(song.seconds)),
+      this.mayChange ? iconButton("close", `Take ${song.title} out`, () => this.takeOut(entry, item)) : null);
+    item.dataset.entry = entry.id;
+    item.dataset.title = song.title;
+    return item;
+  }
+
+  get order() {
+    return [...this.list.children].map((item) => Number(item.dataset.entry));
+  }
+
+  place(entry) {
+    return this.order.indexOf(entry);
+  }
+
+  get songs() {
+    const of = new Map(this.playlist.entries.map((entry) => [entry.id, entry.song]));
+    return this.order.map((id) => of.get(id));
+  }
+
+  play(place) {
+    bar.play(this.songs, place);
+  }
+
+  number() {
+    [...this.list.children].forEach((item, place) => say(item.querySelector(".place"), String(place + 1)));
+  }
+
+  drawPlaying() {
+    if (!this.playlist) return;
+    this.number();
+    const now = bar.sounding();
+    this.songs.forEach((song, place) => {
+      const button = this.list.children[place].querySelector(".play");
+      const playing = song.id === now;
+      if (button.getAttribute("aria-pressed") !== String(playing)) button.replaceChildren(icon(playing ? "pause" : "play"));
+      button.setAttribute("aria-pressed", String(playing));
+      button.setAttribute("aria-label", `${playing ? "Pause" : "Play"} ${song.title}`);
+    });
+  }
+
+  say(problem) {
+    say(this.problem, problem);
+    this.problem.hidden = problem === "";
+  }
+
+  async saveOrder() {
+    try {
+      const { playlist } = await tell("PUT", `${this.address}/order`, { entries: this.order });
+      this.playlist = playlist;
+      this.say("");
+      this.busy = 0;
+    } catch (problem) {
+      this.busy = 0;
+      await this.reload().catch(() => {});
+      this.say(problem.message);
+    }
+  }
+
+  async takeOut(entry, item) {
+    try {
+      const { playlist } = await tell("DELETE", `${this.address}/songs/${entry.id}`);
+      const after = item.nextElementSibling ?? item.previousElementSibling;
+      const focus = after?.dataset.entry;
+      this.draw(playlist);
+      announce(`${entry.song.title} was taken out.`);
+      (focus ? this.list.children[this.place(Number(focus))]?.querySelector("button") : this.main)?.focus();
+    } catch (problem) {
+      this.say(problem.message);
+    }
+  }
+
+  rename() {
+    const close = sheet("Rename the playlist", form({
+      fields: [
+        field({ name: "name", label: "Name", required: true, maxLength: 200, autocomplete: "off", value: this.playlist.name }),
+        field({ name: "description", label: "Description", maxLength: 1000, autocomplete: "off", value: this.playlist.description ?? "" }),
+      ],
+      submit: "Save",
+      action: async ({ name, description }) => {
+        await tell("PATCH", this.address, { name: name.trim(), description: description.trim() || null });
+        close();
+        await this.reload();
+      },
+    }));
+  }
+
+  async delete() {
+    if (!await confirm(`Delete the playlist “${this.playlist.name}”? Its songs stay.`, "Delete")) return;
+    try {
+      await tell("DELETE", this.address);
+      announce(`${this.playlist.name} was deleted.`);
+      location.hash = "#playlists";
+    } catch (problem) {
+      this.say(problem.message);
+    }
+  }
+
+  showSong(song) {
+    if (this.playlist?.entries.some((entry) => entry.song.id === song.id)) this.soon();
+  }
+
+  showRemoved(id) {
+    if (this.playlist?.entries.some((entry) => entry.song.id === id)) this.soon();
+  }
+
+  close() {
+    if (this.busy) {
+      this.save.stop();
+      this.saveOrder();
+    }
+    this.soon.stop();
+    this.unwatch();
+  }
+}
