@@ -43,7 +43,7 @@ export function open(main, { done }) {
   const readSessions = async () => {
     const data = await ask(`${base}/sessions`);
     sessions.replaceChildren(...data.sessions.map((session) => el("li", { class: "line" },
-      el("span", {}, browser(session.browser), session.current ? el("span", { class: "tag" }, "this one") : null,
+      el("span", {}, browser(session.browser), " ", session.current ? el("span", { class: "tag" }, "this one") : null,
         el("span", { class: "quiet" }, ` since ${when(session.created_at)}`)),
       session.current ? null : button("Log out", async () => {
         await tell("DELETE", `${base}/sessions/${session.id}`);

@@ -1,6 +1,6 @@
 // One job: how far it is, what became of it and when, every attempt at its tasks, and what the workers wrote.
 
-import { el, say, settled, span, when } from "./dom.js";
+import { el, say, settled, span } from "./dom.js";
 import { WORDS, change, hasEnded, nameOf } from "./jobs.js";
 import { ask, askOrStale, tell } from "./net.js";
 import { Work, outcome, taskName } from "./work.js";
@@ -9,6 +9,8 @@ export const title = "Job";
 
 const PRIORITIES = [["high", "high"], ["normal", "normal"], ["low", "low"]];
 const time = (milliseconds) => new Date(milliseconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+const moment = (milliseconds) => new Date(milliseconds).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
 
 export function open(main, { argument }) {
   return new Page(main, argument);
@@ -80,7 +82,7 @@ class Page {
       el("h2", {}, "History"), this.history,
       el("h2", {}, "Attempts"),
       el("div", { class: "scrolls", tabIndex: 0, role: "region", "aria-label": "Attempts" }, el("table", { class: "grid" },
-        el("thead", {}, el("tr", {}, ...["Task", "Node", "Began", "Took", "How it ended"].map((words) => el("th", { scope: "col" }, words)))),
+        el("thead", {}, el("tr", {}, ...["Task", "How it ended", "Node", "Began", "Took"].map((words) => el("th", { scope: "col" }, words)))),
         this.tasks)),
       el("h2", {}, "Log"), this.log, this.noLog);
   }
@@ -101,7 +103,7 @@ class Page {
     this.say(job.error ? `It could not be done: ${job.error}` : "");
     this.work.draw(job.tasks_done, job.tasks_total, job);
     this.history.replaceChildren(...(job.history ?? []).map((one) => el("li", {},
-      el("span", { class: `status ${one.state}` }, WORDS[one.state] ?? one.state), " ", el("span", { class: "quiet" }, when(one.at)))));
+      el("span", { class: `status ${one.state}` }, WORDS[one.state] ?? one.state), " ", el("span", { class: "quiet" }, moment(one.at)))));
     this.tasks.replaceChildren(...(job.tasks ?? []).flatMap(attempts));
   }
 
@@ -137,8 +139,8 @@ class Page {
 
 function attempts(task) {
   const row = (...cells) => el("tr", {}, el("th", { scope: "row" }, taskName(task)), ...cells.map((words) => el("td", {}, words)));
-  if (task.attempts.length === 0) return [row("", "", "", "not begun")];
+  if (task.attempts.length === 0) return [row("not begun", "", "", "")];
   return task.attempts.map((attempt) => row(
-    `node ${attempt.node}`, time(attempt.started), attempt.ended === null ? "" : span(attempt.ended - attempt.started),
-    attempt.error ? `${outcome(attempt)}: ${attempt.error}` : outcome(attempt)));
+    attempt.error ? `${outcome(attempt)}: ${attempt.error}` : outcome(attempt),
+    String(attempt.node), time(attempt.started), attempt.ended === null ? "" : span(attempt.ended - attempt.started)));
 }

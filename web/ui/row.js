@@ -91,7 +91,8 @@ export class Row {
       button.hidden = !song[name];
       button.title = `Only this ${name}`;
     }
-    if (song.cover && this.cover.getAttribute("src") !== song.cover) this.cover.src = song.cover;
+    const cover = song.cover ?? "/icon.svg";
+    if (this.cover.getAttribute("src") !== cover) this.cover.src = cover;
     this.cover.classList.toggle("none", !song.cover);
     say(this.bpm, song.bpm ? String(Math.round(song.bpm)) : "");
     say(this.key, song.key ?? "");
@@ -150,10 +151,9 @@ export class Row {
 
   drawOpen() {
     const shown = this.panel !== null;
-    say(this.open, shown ? "Close" : "Listen");
-    this.open.classList.toggle("primary", !shown);
+    say(this.open, shown ? "Close" : "Stems");
     this.open.setAttribute("aria-expanded", String(shown));
-    this.open.setAttribute("aria-label", `${shown ? "Close" : "Listen to the stems of"} ${this.song.title}`);
+    this.open.setAttribute("aria-label", `${shown ? "Close the stems" : "Stems"} of ${this.song.title}`);
     this.drawBelow();
   }
 
