@@ -32,6 +32,8 @@ let page = null;
 let module = null;
 let stop = null;
 let wanted = "";
+/** Whether the node could say who one is. Without a majority it cannot, and still shows what it knew last. */
+let known = false;
 
 function pageFor({ name, argument }) {
   switch (name) {
@@ -71,7 +73,7 @@ function go({ focus = true } = {}) {
   drawNav();
   if (focus) {
     window.scrollTo({ top: 0 });
-    main.focus({ preventScroll: true });
+    if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
   }
   reload();
 }
@@ -112,6 +114,10 @@ async function reload() {
   clearTimeout(again);
   const shown = page;
   try {
+    if (!known && await whoIsIt()) {
+      go();
+      return;
+    }
     const stale = await shown?.reload?.();
     if (shown !== page) return;
     banner(stale ? STALE : "");
@@ -129,7 +135,8 @@ async function lookAtCluster() {
       const data = await ask("/cluster");
       showCluster(data);
       uploads.setLimits(data.limits);
-      if (connected && !byId("banner").hidden) reload();
+      // Either what is shown is old, or it is about to be.
+      if (connected && byId("banner").hidden === (data.health === "down")) reload();
     } catch (problem) {
       if (problem.code !== "not_logged_in") banner(problem.message);
     }
@@ -163,9 +170,21 @@ function hear() {
   });
 }
 
+/** Asks who one is; returns whether that is news. */
+async function whoIsIt() {
+  try {
+    const changed = await session.load();
+    known = true;
+    return changed;
+  } catch (problem) {
+    if (problem.code !== "no_majority") throw problem;
+    return false;
+  }
+}
+
 async function begin() {
   try {
-    await session.load();
+    await whoIsIt();
   } catch (problem) {
     banner(problem.message);
     setTimeout(begin, LOOK_EVERY);

@@ -89,8 +89,8 @@ export function start(mayAdd) {
 // Of a folder, what looks like no song is left out; who chose a file by itself hears from the node what is wrong with it.
 function take(files, folders) {
   const songs = folders ? files.filter(looksLikeSong) : files;
+  if (all.size === 0) added = leftOut = 0;
   leftOut += files.length - songs.length;
-  if (running === 0 && waiting.length === 0 && all.size === 0) added = 0;
   for (const file of songs) {
     const one = new Upload(file, songs.length === 1 ? title.value.trim() : "", model.value);
     all.add(one);

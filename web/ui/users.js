@@ -27,6 +27,10 @@ export async function remove(user) {
 }
 
 export function open(main) {
+  if (!me?.administrator) {
+    main.replaceChildren(el("p", { class: "empty" }, "This page is for administrators."));
+    return {};
+  }
   const list = el("ul", { class: "jobs", "aria-label": "Users" });
   const none = el("p", { class: "empty", role: "status" }, "Reading the users…");
   const problem = el("p", { class: "bad", role: "alert", hidden: true });
@@ -60,15 +64,7 @@ export function open(main) {
       el("button", { class: "button primary", type: "button", onclick: () => add(() => read(null)) }, "Add a user")),
     problem, list, none, more);
   return {
-    async reload() {
-      try {
-        return await read(null);
-      } catch (failed) {
-        if (failed.code !== "no_such_path") throw failed;
-        say(none, "This page is for administrators.");
-        return false;
-      }
-    },
+    reload: () => read(null),
   };
 }
 
