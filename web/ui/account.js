@@ -13,7 +13,7 @@ export const title = "Account";
 
 const DAYS = [["30", "in a month"], ["365", "in a year"], ["", "never"]];
 
-export function open(main, { done }) {
+export function open(main, { done, renamed }) {
   if (!user) {
     location.replace("#login");
     return {};
@@ -52,7 +52,6 @@ export function open(main, { done }) {
   };
   const leave = (how) => async () => {
     await how();
-    location.hash = "#songs";
     await done();
   };
 
@@ -70,6 +69,7 @@ export function open(main, { done }) {
         submit: "Save",
         async action({ username, email }) {
           await tell("PATCH", base, { username: username.trim(), email: email.trim() });
+          await renamed();
           return "Saved.";
         },
       })),

@@ -66,7 +66,7 @@ function go({ focus = true } = {}) {
   module = next;
   const main = byId("main");
   main.replaceChildren();
-  page = module.open(main, { ...to, done: comeBack });
+  page = module.open(main, { ...to, done: comeBack, renamed });
   live.follow(page);
   document.title = module === songs ? "Quartet" : `${module.title} – Quartet`;
   byId("cluster").hidden = !WITH_NODES.includes(module);
@@ -97,6 +97,12 @@ async function comeBack() {
   else location.hash = to;
 }
 
+/** Somebody is called otherwise now. */
+async function renamed() {
+  await session.load();
+  drawNav();
+}
+
 function drawNav() {
   const link = (href, words, ...modules) => el("a", {
     href, ...(modules.includes(module) ? { "aria-current": "page" } : {}),
@@ -105,7 +111,8 @@ function drawNav() {
   const links = session.isLetIn() ? [link("#songs", "Songs", songs), link("#jobs", "Jobs", jobs, job)] : [];
   if (user) links.splice(1, 0, link("#playlists", "Playlists", playlists, playlist));
   if (user?.administrator) links.push(link("#users", "Users", users));
-  links.push(user ? link("#account", user.username, account) : link("#login", "Log in", login, register));
+  if (user) links.push(link("#account", user.username, account));
+  else if (known) links.push(link("#login", "Log in", login, register));
   byId("nav").replaceChildren(...links);
 }
 

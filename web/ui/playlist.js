@@ -3,10 +3,11 @@
 import * as bar from "./bar.js";
 import { confirm, sheet } from "./dialog.js";
 import { announce, clock, counted, el, icon, iconButton, say, settled } from "./dom.js";
+import { tempoAndKey } from "./facts.js";
 import { field, form } from "./form.js";
 import { askOrStale, tell } from "./net.js";
 import { reorderable } from "./reorder.js";
-import { mayShare, user } from "./session.js";
+import { user } from "./session.js";
 import { share } from "./share.js";
 
 export const title = "Playlist";
@@ -72,7 +73,7 @@ class Playlist {
         el("div", { class: "row" },
           entries.length ? button("Play all", () => this.play(0), "primary") : null,
           this.mayChange ? button("Rename", () => this.rename()) : null,
-          mayShare(playlist) ? button("Share…", () => share("playlist", playlist)) : null,
+          this.mayChange ? button("Share…", () => share("playlist", playlist)) : null,
           this.mayChange ? button("Delete", () => this.delete()) : null)),
       this.problem, this.list,
       entries.length
@@ -84,7 +85,7 @@ class Playlist {
 
   item(entry) {
     const { song } = entry;
-    const facts = [song.artist, song.bpm ? `${Math.round(song.bpm)} BPM` : null, song.key].filter(Boolean).join(" · ");
+    const facts = [song.artist, ...tempoAndKey(song)].filter(Boolean).join(" · ");
     const grip = el("button", { class: "icon-button grip", type: "button", "aria-label": `Move ${song.title} with the arrow keys` }, icon("grip"));
     const play = el("button", { class: "play", type: "button", onclick: () => this.play(this.place(entry.id)) }, icon("play"));
     const item = el("li", { class: "entry" },

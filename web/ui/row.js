@@ -2,8 +2,9 @@
 
 import * as bar from "./bar.js";
 import { confirm } from "./dialog.js";
-import { announce, bytes, clock, el, icon, iconButton, say, when } from "./dom.js";
+import { announce, bytes, clock, counted, el, icon, iconButton, say, when } from "./dom.js";
 import { editor } from "./edit.js";
+import { bpm, key, loudness } from "./facts.js";
 import { openMenu } from "./menu.js";
 import { ask, tell } from "./net.js";
 import { panel } from "./panel.js";
@@ -85,7 +86,7 @@ export class Row {
     this.song = song = { ...this.song, ...song };
     const changes = mayChange(song);
     say(this.title, song.title);
-    say(this.from, !song.mine && song.uploader && user ? `from ${song.uploader.name}` : "");
+    say(this.from, song.uploader && user && song.uploader.id !== user.id ? `from ${song.uploader.name}` : "");
     for (const [name, button] of Object.entries(this.texts)) {
       say(button, song[name] ?? "");
       button.hidden = !song[name];
@@ -94,8 +95,8 @@ export class Row {
     const cover = song.cover ?? "/icon.svg";
     if (this.cover.getAttribute("src") !== cover) this.cover.src = cover;
     this.cover.classList.toggle("none", !song.cover);
-    say(this.bpm, song.bpm ? String(Math.round(song.bpm)) : "");
-    say(this.key, song.key ?? "");
+    say(this.bpm, bpm(song));
+    say(this.key, key(song));
     say(this.length, clock(song.seconds));
     this.status.className = `status ${song.status}`;
     say(this.status, WORDS[song.status] ?? song.status.toLowerCase());
@@ -206,8 +207,7 @@ export class Row {
   showMenu() {
     const { song } = this;
     const about = [song.format.toUpperCase(), bytes(song.size), `added ${when(song.added_at)}`,
-      song.plays ? `heard ${song.plays} times` : null,
-      typeof song.loudness === "number" ? `${song.loudness.toFixed(1)} LUFS` : null].filter(Boolean).join(" · ");
+      song.plays ? `heard ${counted(song.plays, "time")}` : null, loudness(song)].filter(Boolean).join(" · ");
     openMenu(this.more, [
       mayChange(song) && ["Edit title, artist, album…", () => this.edit("title")],
       user && ["Add to a playlist…", () => addToPlaylist(this.more, [song])],

@@ -24,10 +24,13 @@ export function forget() {
 
 export const isLetIn = () => user !== null || allowed.anonymous;
 
-export const mayChange = (song) => song.mine || song.uploader === null || user?.administrator === true;
+/** A song is changed by whose it is, and what is nobody's by everybody. */
+export const mayChange = (song) => song.uploader_id === null || owns(song);
 
-/** A song is shared by whose it is; what nobody owns is everybody's already. */
-export const mayShare = (thing) => user !== null && (thing.mine || user.administrator);
+/** A song is shared by whose it is; what is nobody's is for everybody already. */
+export const mayShare = (song) => song.uploader_id !== null && owns(song);
+
+const owns = (song) => user !== null && (song.uploader_id === user.id || user.administrator);
 
 export const logIn = (username, password) => tell("POST", "/auth/login", { username, password });
 

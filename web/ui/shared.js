@@ -1,6 +1,7 @@
 // The page that a link opens: one song, without an account.
 
 import { clock, el } from "./dom.js";
+import { tempoAndKey } from "./facts.js";
 import { ask } from "./net.js";
 import { panel } from "./panel.js";
 
@@ -10,7 +11,7 @@ export function open(main, { argument }) {
   let shown = null;
   const base = `/shared/${argument}`;
   const draw = (song) => {
-    const facts = [song.artist, song.album, clock(song.seconds), song.bpm ? `${Math.round(song.bpm)} BPM` : null, song.key];
+    const facts = [song.artist, song.album, clock(song.seconds), ...tempoAndKey(song)];
     const head = el("div", { class: "shared-head" },
       song.cover ? el("img", { class: "cover", alt: "", src: song.cover, width: 96, height: 96 }) : null,
       el("div", {}, el("h1", {}, song.title), el("p", { class: "quiet" }, facts.filter(Boolean).join(" · "))));
