@@ -14,10 +14,6 @@ export const title = "Account";
 const DAYS = [["30", "in a month"], ["365", "in a year"], ["", "never"]];
 
 export function open(main, { done, renamed }) {
-  if (!user) {
-    location.replace("#login");
-    return {};
-  }
   const base = `/users/${user.id}`;
   const problem = el("p", { class: "bad", role: "alert", hidden: true });
   const fail = (failed) => {
@@ -80,7 +76,8 @@ export function open(main, { done, renamed }) {
           await leave(() => tell("DELETE", `${base}/sessions`))();
         })),
       section("Tokens for programs",
-        el("p", { class: "quiet" }, "A program sends one as “Authorization: Bearer …” and may then do what you may."),
+        el("p", { class: "quiet" }, "A program sends one as “Authorization: Bearer …” and may then do what you may. ",
+          el("a", { href: "/api/" }, "What programs can ask for"), "."),
         tokens, tokenForm(base, made, readTokens), made),
       section("Leaving", el("p", { class: "quiet" }, "Your account, and your songs as you say."),
         button("Delete my account…", async () => {

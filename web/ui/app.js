@@ -22,6 +22,8 @@ import * as users from "./users.js";
 const LOOK_EVERY = 2000;
 /** Pages that people see whom the node does not let in. */
 const OUTSIDE = [login, register, shared];
+/** Pages that say nothing to who has no account. */
+const INSIDE = [account, users];
 /** Pages that are about the work of the nodes too. */
 const WITH_NODES = [songs, jobs, job];
 
@@ -58,7 +60,8 @@ function banner(text) {
 function go({ focus = true } = {}) {
   const to = asked();
   const next = pageFor(to);
-  if (!session.isLetIn() && !OUTSIDE.includes(next)) {
+  const enough = INSIDE.includes(next) ? session.user !== null : session.isLetIn();
+  if (!enough && !OUTSIDE.includes(next)) {
     askToLogIn();
     return;
   }

@@ -66,7 +66,9 @@ function begin() {
   track.play();
   announce(`Playing ${song.title}.`);
   tellSystem(song);
-  if (focused) ([...bar.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused) ?? track.button).focus();
+  if (focused === null) return;
+  const again = [...bar.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused && !one.disabled);
+  (again ?? track.button).focus();
 }
 
 function controls() {

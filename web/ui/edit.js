@@ -8,11 +8,12 @@ const SUGGESTED = { artist: "artists", album: "albums", genre: "genres" };
 
 /** A form for the song. `done` is called with the song as it is then, or with nothing when nothing was changed. */
 export function editor(song, done) {
-  const text = (name, label, more = {}) => field({ name, label, maxLength: 200, value: song[name] ?? "", autocomplete: "off", ...more });
-  const number = (name, label, max) => text(name, label, { inputMode: "numeric", maxLength: String(max).length });
+  const text = (name, label, more = {}) =>
+    field({ name, label, maxLength: 200, value: song[name] ?? "", autocomplete: "off", ...more });
+  const number = (name, label) => text(name, label, { inputMode: "numeric", maxLength: 4 });
   const fields = [
     text("title", "Title", { required: true }), text("artist", "Artist"), text("album", "Album"), text("genre", "Genre"),
-    number("year", "Year", 9999), number("track", "Track", 999),
+    number("year", "Year"), number("track", "Track"),
   ];
   const lists = Object.entries(SUGGESTED).map(([name, path]) => suggestions(fields.find((one) => one.name === name), path));
   const edited = form({

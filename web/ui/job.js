@@ -7,8 +7,9 @@ import { Work, outcome, taskName } from "./work.js";
 
 export const title = "Job";
 
+const COLUMNS = ["Task", "How it ended", "Node", "Began", "Took"];
 const PRIORITIES = [["high", "high"], ["normal", "normal"], ["low", "low"]];
-const time = (milliseconds) => new Date(milliseconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const time = (milliseconds) => new Date(milliseconds).toLocaleTimeString([], { timeStyle: "medium" });
 
 const moment = (milliseconds) => new Date(milliseconds).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
 
@@ -76,13 +77,14 @@ class Page {
     this.noLog = el("p", { class: "quiet" });
     this.main.replaceChildren(
       el("p", { class: "crumb" }, el("a", { href: "#jobs" }, "Jobs")),
-      el("div", { class: "head" }, el("div", {}, this.name, this.about), el("div", { class: "row" }, this.state, this.cancel, this.again)),
+      el("div", { class: "head" }, el("div", {}, this.name, this.about),
+        el("div", { class: "row" }, this.state, this.cancel, this.again)),
       this.problem,
       el("div", { class: "card" }, this.work.element, this.hurry),
       el("h2", {}, "History"), this.history,
       el("h2", {}, "Attempts"),
       el("div", { class: "scrolls", tabIndex: 0, role: "region", "aria-label": "Attempts" }, el("table", { class: "grid" },
-        el("thead", {}, el("tr", {}, ...["Task", "How it ended", "Node", "Began", "Took"].map((words) => el("th", { scope: "col" }, words)))),
+        el("thead", {}, el("tr", {}, ...COLUMNS.map((words) => el("th", { scope: "col" }, words)))),
         this.tasks)),
       el("h2", {}, "Log"), this.log, this.noLog);
   }
@@ -103,7 +105,8 @@ class Page {
     this.say(job.error ? `It could not be done: ${job.error}` : "");
     this.work.draw(job.tasks_done, job.tasks_total, job);
     this.history.replaceChildren(...(job.history ?? []).map((one) => el("li", {},
-      el("span", { class: `status ${one.state}` }, WORDS[one.state] ?? one.state), " ", el("span", { class: "quiet" }, moment(one.at)))));
+      el("span", { class: `status ${one.state}` }, WORDS[one.state] ?? one.state), " ",
+      el("span", { class: "quiet" }, moment(one.at)))));
     this.tasks.replaceChildren(...(job.tasks ?? []).flatMap(attempts));
   }
 
@@ -116,11 +119,12 @@ class Page {
 
   async readLog() {
     try {
-      const { lines } = await ask(`${this.address}/log`);
-      this.log.replaceChildren(...lines.map((line) => el("li", { class: line.level },
-        el("span", { class: "quiet" }, `${time(line.at)} node ${line.node}, ${line.task}, attempt ${line.attempt} `), line.message)));
-      this.log.hidden = lines.length === 0;
-      say(this.noLog, lines.length ? "" : "The workers have written nothing so far.");
+      const { log } = await ask(`${this.address}/log`);
+      this.log.replaceChildren(...log.map((line) => el("li", { class: line.level },
+        el("span", { class: "quiet" }, `${time(line.at)} node ${line.node}, ${line.task}, attempt ${line.attempt} `),
+        line.message)));
+      this.log.hidden = log.length === 0;
+      say(this.noLog, log.length ? "" : "The workers have written nothing so far.");
     } catch (problem) {
       this.log.hidden = true;
       say(this.noLog, problem.message);
@@ -138,7 +142,8 @@ class Page {
 }
 
 function attempts(task) {
-  const row = (...cells) => el("tr", {}, el("th", { scope: "row" }, taskName(task)), ...cells.map((words) => el("td", {}, words)));
+  const row = (...cells) =>
+    el("tr", {}, el("th", { scope: "row" }, taskName(task)), ...cells.map((words) => el("td", {}, words)));
   if (task.attempts.length === 0) return [row("not begun", "", "", "")];
   return task.attempts.map((attempt) => row(
     attempt.error ? `${outcome(attempt)}: ${attempt.error}` : outcome(attempt),

@@ -2,17 +2,26 @@
 
 import { confirm } from "./dialog.js";
 import { announce, el, say, settled, span, when } from "./dom.js";
-import { STALE, askOrStale, tell } from "./net.js";
+import { STALE, collect, tell } from "./net.js";
 import { setQuery } from "./router.js";
 
 export const title = "Jobs";
 
 const PAGE = 30;
-const STATES = [["", "All"], ["pending", "Waiting"], ["running", "Running"], ["done", "Done"], ["failed", "Failed"], ["cancelled", "Cancelled"]];
+const STATES = [
+  ["", "All"], ["pending", "Waiting"], ["running", "Running"], ["done", "Done"], ["failed", "Failed"],
+  ["cancelled", "Cancelled"],
+];
 export const WORDS = { pending: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
 
 export const hasEnded = (job) => job.state !== "pending" && job.state !== "running";
-export const nameOf = (job) => job.title ?? `Job ${job.id}`;
+
+/** What people know a job by: the song that it is for, or the first of several. */
+export function nameOf(job) {
+  const [first, ...others] = job.songs ?? [];
+  if (!first) return `Job ${job.id}`;
+  return others.length ? `${first.title} and ${others.length} more` : first.title;
+}
 
 /** Stops a job or tries it again. Returns the job that then has the song, or null when it was not done after all. */
 export async function change(job, what) {
@@ -38,7 +47,7 @@ class Jobs {
     this.typed = settled(250, () => this.search({ q: this.input.value.trim() }));
     this.on = { job: (job) => this.show(job) };
     this.input = el("input", {
-      type: "search", placeholder: "Search by title…", "aria-label": "Search jobs by title", autocomplete: "off",
+      type: "search", placeholder: "Search: a title, node:2, after:2026-01-31…", "aria-label": "Search jobs", autocomplete: "off",
       value: query.q ?? "", oninput: () => this.typed(),
     });
     this.filters = STATES.map(([state, words]) => el("button", {
@@ -49,7 +58,8 @@ class Jobs {
     this.none = el("p", { class: "empty", role: "status" }, "Reading the jobs…");
     this.more = el("button", { class: "button", type: "button", hidden: true, onclick: () => this.readMore() }, "Show older jobs");
     main.replaceChildren(el("h1", {}, "Jobs"),
-      el("div", { class: "toolbar", role: "search" }, this.input, el("div", { class: "row", role: "group", "aria-label": "State" }, ...this.filters)),
+      el("div", { class: "toolbar", role: "search" }, this.input,
+        el("div", { class: "row", role: "group", "aria-label": "State" }, ...this.filters)),
       this.problem, this.list, this.none, this.more);
     this.drawControls();
   }
@@ -67,15 +77,14 @@ class Jobs {
   }
 
   drawControls() {
-    STATES.forEach(([state], place) => this.filters[place].setAttribute("aria-pressed", String((this.asked.state ?? "") === state)));
+    const now = this.asked.state ?? "";
+    STATES.forEach(([state], place) => this.filters[place].setAttribute("aria-pressed", String(now === state)));
   }
 
   path(cursor = null) {
     const { state, q } = this.asked;
-    // Words alone mean the title; who knows more, as node:2 or after:2026-01-01, may write that.
-    const words = !q || /\w:/.test(q) ? q : `title:"${q.replaceAll('"', "")}"`;
     const query = new URLSearchParams({ limit: PAGE });
-    const all = [state ? `state:${state}` : "", words].filter(Boolean).join(" ");
+    const all = [state ? `state:${state}` : "", q].filter(Boolean).join(" ");
     if (all) query.set("q", all);
     if (cursor !== null) query.set("cursor", cursor);
     return `/jobs/?${query}`;
@@ -88,14 +97,9 @@ class Jobs {
     let stale = false;
     try {
       const wanted = anew ? PAGE : Math.max(PAGE, this.items.size);
-      const jobs = [];
-      let cursor = null;
-      do {
-        const data = await askOrStale(this.path(cursor), () => { stale = true; }, { signal: request.signal });
-        jobs.push(...data.jobs);
-        cursor = data.next;
-      } while (cursor !== null && jobs.length < wanted);
-      this.cursor = cursor;
+      const options = { stale: () => { stale = true; }, signal: request.signal };
+      const { items: jobs, next } = await collect("jobs", (cursor) => this.path(cursor), wanted, options);
+      this.cursor = next;
       const here = new Set(jobs.map((job) => job.id));
       for (const [id, item] of this.items) {
         if (here.has(id)) continue;
@@ -117,9 +121,10 @@ class Jobs {
   async readMore() {
     this.more.disabled = true;
     try {
-      const data = await askOrStale(this.path(this.cursor), () => announce(STALE));
-      data.jobs.forEach((job) => this.list.append(this.put(job).element));
-      this.cursor = data.next;
+      const options = { from: this.cursor, stale: () => announce(STALE) };
+      const { items: jobs, next } = await collect("jobs", (cursor) => this.path(cursor), 1, options);
+      jobs.forEach((job) => this.list.append(this.put(job).element));
+      this.cursor = next;
       this.finish();
     } catch (problem) {
       this.say(problem.message);
@@ -196,12 +201,13 @@ class Item {
       this.progress, this.error);
   }
 
-  /** Events know no titles, which stay then. */
   update(job) {
-    this.job = job = { ...this.job, ...job };
+    this.job = job;
     say(this.name, nameOf(job));
     this.name.href = `#jobs/${job.id}`;
-    const took = job.finished_at ? `took ${span(job.finished_at - job.created_at)}` : `${job.tasks_done} of ${job.tasks_total} tasks done`;
+    const took = job.finished_at
+      ? `took ${span(job.finished_at - (job.started_at ?? job.created_at))}`
+      : `${job.tasks_done} of ${job.tasks_total} tasks done`;
     say(this.about, [`job ${job.id}`, job.model, when(job.created_at), took].join(" · "));
     this.state.className = `status ${job.state}`;
     say(this.state, WORDS[job.state] ?? job.state);

@@ -7,8 +7,12 @@ import { allowed, logIn } from "./session.js";
 export const title = "Log in";
 
 export function open(main, { done }) {
-  const name = field({ name: "username", label: "Name", required: true, autocomplete: "username", autocapitalize: "none", spellcheck: false });
-  const password = field({ name: "password", label: "Password", type: "password", required: true, autocomplete: "current-password" });
+  const name = field({
+    name: "username", label: "Name", required: true, autocomplete: "username", autocapitalize: "none", spellcheck: false,
+  });
+  const password = field({
+    name: "password", label: "Password", type: "password", required: true, autocomplete: "current-password",
+  });
   const sent = form({
     fields: [name, password], submit: "Log in",
     async action({ username, password: secret }) {

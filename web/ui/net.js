@@ -68,6 +68,21 @@ export async function askOrStale(path, stale, options = {}) {
   }
 }
 
+/**
+ * Reads a list page by page until there are as many as wanted, or no more; a page may be short and not be the last. `path`
+ * makes the address for a cursor, null for the beginning. Returns { items, next }.
+ */
+export async function collect(name, path, wanted, { from = null, stale, signal }) {
+  const items = [];
+  let next = from;
+  do {
+    const data = await askOrStale(path(next), stale, { signal });
+    items.push(...data[name]);
+    next = data.next;
+  } while (next !== null && items.length < wanted);
+  return { items, next };
+}
+
 /** Why a file could not be played, asked once more in a way that tells. */
 export async function whyNot(path) {
   try {
@@ -79,8 +94,13 @@ export async function whyNot(path) {
   }
 }
 
+/** A name for an upload: the node does it once, however often it is sent under it. */
+export function uploadKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Uploads a file. `progress` is called with a number from 0 to 1. Returns { done, abort }. */
-export function upload(file, title, model, progress) {
+export function upload(file, { title, model, key }, progress) {
   const request = new XMLHttpRequest();
   const form = new FormData();
   if (title) form.append("title", title);
@@ -101,11 +121,12 @@ export function upload(file, title, model, progress) {
       if (request.status >= 200 && request.status < 300 && body?.ok) resolve(body.data.song);
       else reject(refusal(body, request.status));
     });
-    const broke = "The connection to this node broke off; it may be restarting. Nothing was stored.";
+    const broke = "The connection to this node broke off; it may be restarting. Try again: it is not added twice.";
     request.addEventListener("error", () => reject(new Problem(broke, { away: true })));
     request.addEventListener("abort", () => reject(new Problem("The upload was cancelled.")));
   });
   request.open("POST", "/songs/upload");
+  request.setRequestHeader("idempotency-key", key);
   request.send(form);
   return { done, abort: () => request.abort() };
 }

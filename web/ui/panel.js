@@ -13,16 +13,16 @@ const PRESETS = [
 ];
 
 /**
- * The panel of a song that is split. Its files lie under `base`. `began` is called when the song is heard; `extra` stands
- * below the stems. `close` stops what it plays.
+ * The panel of a song that is split. Its files lie under `base`. `began` is called when the song is heard. `close` stops
+ * what it plays.
  */
-export function panel(song, { base, began = null, extra = null }) {
+export function panel(song, { base, began = null }) {
   const stems = Object.keys(song.parts).filter((part) => part !== "song");
   stems.sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
   const place = new Place();
   const tracks = ["song", ...stems].map((part) => stemTrack(song, part, place, part === "song" ? began : null));
   const [mixTrack, mixer] = mixing(song, stems, place, base);
-  const element = el("div", { class: "panel" }, ...tracks.map((track) => track.element), extra, mixer);
+  const element = el("div", { class: "panel" }, ...tracks.map((track) => track.element), allStems(base), mixer);
   const all = [...tracks, mixTrack];
   // All show the same place, whichever moves it.
   const follow = setInterval(() => all.forEach((track) => track.draw()), 500);
@@ -33,6 +33,15 @@ export function panel(song, { base, began = null, extra = null }) {
       all.forEach((track) => track.close());
     },
   };
+}
+
+/** The links that fetch all stems in one file. */
+function allStems(base) {
+  return el("div", { class: "row all-stems" }, el("span", { class: "quiet" }, "All stems in one file:"),
+    ...["mp3", "flac", "wav"].map((format) => el("a", {
+      class: "button small", href: `${base}/stems.zip?format=${format}`, download: "",
+      "aria-label": `Download all stems as ${format.toUpperCase()} in one ZIP file`,
+    }, `ZIP, ${format.toUpperCase()}`)));
 }
 
 function stemTrack(song, part, place, began) {

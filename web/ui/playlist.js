@@ -21,7 +21,7 @@ class Playlist {
     this.address = `/playlists/${encodeURIComponent(id)}`;
     this.main = main;
     this.playlist = null;
-    this.busy = 0;
+    this.moving = false;
     this.save = settled(500, () => this.saveOrder());
     this.soon = settled(500, () => this.reload().catch(() => {}));
     this.unwatch = bar.watch(() => this.drawPlaying());
@@ -32,15 +32,35 @@ class Playlist {
   async reload() {
     let stale = false;
     try {
-      const { playlist } = await askOrStale(this.address, () => { stale = true; });
+      const playlist = await this.read(() => { stale = true; });
       // What is being moved is newer than what was read.
-      if (this.busy === 0) this.draw(playlist);
+      if (!this.moving) this.draw(playlist);
     } catch (problem) {
       if (problem.away || problem.code === "no_majority" || this.playlist) throw problem;
       this.main.replaceChildren(el("div", { class: "empty" }, el("h1", {}, "Nothing here"), el("p", {}, problem.message),
         el("a", { href: "#playlists" }, "All playlists")));
     }
     return stale;
+  }
+
+  /** The playlist with all its entries. */
+  async read(stale) {
+    let playlist = null;
+    let next = null;
+    do {
+      const data = await askOrStale(next === null ? this.address : `${this.address}?cursor=${next}`, stale);
+      const { entries, hidden } = data.playlist;
+      playlist ??= { ...data.playlist, entries: [], hidden: 0 };
+      playlist.entries.push(...entries);
+      playlist.hidden += hidden;
+      next = data.next;
+    } while (next !== null);
+    return playlist;
+  }
+
+  /** An order names all entries, those too that one does not see. */
+  get mayMove() {
+    return this.mayChange && this.playlist.hidden === 0;
   }
 
   get mayChange() {
@@ -53,43 +73,47 @@ class Playlist {
     const button = (words, onclick, kind = "") => el("button", { class: `button ${kind}`, type: "button", onclick }, words);
     this.problem = el("p", { class: "bad", role: "alert", hidden: true });
     this.list = el("ol", { class: "entries" }, ...entries.map((entry) => this.item(entry)));
-    if (this.mayChange) {
+    if (this.mayMove) {
       reorderable(this.list, {
         grip: ".grip",
         step: (item, to) => announce(`${item.dataset.title}: place ${to + 1} of ${this.list.children.length}.`),
         moved: () => {
-          this.busy = 1;
+          this.moving = true;
           this.number();
           this.save();
         },
       });
     }
     const owner = playlist.owner && playlist.owner.id !== user?.id ? `from ${playlist.owner.name} · ` : "";
-    this.main.replaceChildren(
+    this.main.replaceChildren(...[
       el("p", { class: "crumb" }, el("a", { href: "#playlists" }, "Playlists")),
       el("div", { class: "head" },
         el("div", {}, el("h1", {}, playlist.name), playlist.description ? el("p", {}, playlist.description) : null,
-          el("p", { class: "quiet" }, `${owner}${counted(entries.length, "song")} · ${clock(playlist.duration)}`)),
+          el("p", { class: "quiet" }, `${owner}${counted(playlist.songs, "song")} · ${clock(playlist.duration)}`)),
         el("div", { class: "row" },
           entries.length ? button("Play all", () => this.play(0), "primary") : null,
           this.mayChange ? button("Rename", () => this.rename()) : null,
           this.mayChange ? button("Share…", () => share("playlist", playlist)) : null,
           this.mayChange ? button("Delete", () => this.delete()) : null)),
       this.problem, this.list,
+      playlist.hidden
+        ? el("p", { class: "quiet" }, `${counted(playlist.hidden, "more song is", "more songs are")} not yours to hear.`)
+        : null,
       entries.length
-        ? el("p", { class: "quiet", hidden: !this.mayChange }, "Drag the dots to move a song, or press the arrow keys on them.")
+        ? el("p", { class: "quiet", hidden: !this.mayMove }, "Drag the dots to move a song, or press the arrow keys on them.")
         : el("p", { class: "empty" }, "Nothing in it yet. In the list of ", el("a", { href: "#songs" }, "songs"),
-          ", the three dots at a song add it here."));
+          ", the three dots at a song add it here."),
+    ].filter(Boolean));
     this.drawPlaying();
   }
 
   item(entry) {
     const { song } = entry;
     const facts = [song.artist, ...tempoAndKey(song)].filter(Boolean).join(" · ");
-    const grip = el("button", { class: "icon-button grip", type: "button", "aria-label": `Move ${song.title} with the arrow keys` }, icon("grip"));
+    const grip = iconButton("grip", `Move ${song.title} with the arrow keys`, null, "grip");
     const play = el("button", { class: "play", type: "button", onclick: () => this.play(this.place(entry.id)) }, icon("play"));
     const item = el("li", { class: "entry" },
-      this.mayChange ? grip : null,
+      this.mayMove ? grip : null,
       el("span", { class: "place quiet number", "aria-hidden": "true" }),
       play,
       el("div", { class: "entry-name" }, el("strong", {}, song.title), el("span", { class: "quiet" }, facts)),
@@ -141,12 +165,11 @@ class Playlist {
 
   async saveOrder() {
     try {
-      const { playlist } = await tell("PUT", `${this.address}/order`, { entries: this.order });
-      this.playlist = playlist;
+      await tell("PUT", `${this.address}/order`, { entries: this.order });
       this.say("");
-      this.busy = 0;
+      this.moving = false;
     } catch (problem) {
-      this.busy = 0;
+      this.moving = false;
       await this.reload().catch(() => {});
       this.say(problem.message);
     }
@@ -154,10 +177,10 @@ class Playlist {
 
   async takeOut(entry, item) {
     try {
-      const { playlist } = await tell("DELETE", `${this.address}/songs/${entry.id}`);
+      await tell("DELETE", `${this.address}/songs/${entry.id}`);
       const after = item.nextElementSibling ?? item.previousElementSibling;
       const focus = after?.dataset.entry;
-      this.draw(playlist);
+      await this.reload();
       announce(`${entry.song.title} was taken out.`);
       (focus ? this.list.children[this.place(Number(focus))]?.querySelector("button") : this.main)?.focus();
     } catch (problem) {
@@ -169,11 +192,14 @@ class Playlist {
     const close = sheet("Rename the playlist", form({
       fields: [
         field({ name: "name", label: "Name", required: true, maxLength: 200, autocomplete: "off", value: this.playlist.name }),
-        field({ name: "description", label: "Description", maxLength: 1000, autocomplete: "off", value: this.playlist.description ?? "" }),
+        field({
+          name: "description", label: "Description", maxLength: 1000, autocomplete: "off",
+          value: this.playlist.description ?? "",
+        }),
       ],
       submit: "Save",
       action: async ({ name, description }) => {
-        await tell("PATCH", this.address, { name: name.trim(), description: description.trim() || null });
+        await tell("PATCH", this.address, { name: name.trim(), description: description.trim() });
         close();
         await this.reload();
       },
@@ -200,7 +226,7 @@ class Playlist {
   }
 
   close() {
-    if (this.busy) {
+    if (this.moving) {
       this.save.stop();
       this.saveOrder();
     }

@@ -17,18 +17,8 @@ const WORDS = {
   UPLOADED: "waiting", SPLITTING: "splitting", SPLIT: "ready", FAILED: "failed", CANCELLED: "cancelled",
 };
 export const isOpen = (status) => status === "UPLOADED" || status === "SPLITTING";
-const FORMATS = ["mp3", "flac", "wav"];
 
 const cell = (name, ...children) => el("td", { class: name, role: "cell" }, ...children);
-
-/** The links that fetch all stems of a song in one file. */
-function downloads(song) {
-  return el("div", { class: "row all-stems" }, el("span", { class: "quiet" }, "All stems in one file:"),
-    ...FORMATS.map((format) => el("a", {
-      class: "button small", href: `/songs/${song.id}/stems.zip?format=${format}`, download: "",
-      "aria-label": `Download all stems as ${format.toUpperCase()} in one ZIP file`,
-    }, `ZIP, ${format.toUpperCase()}`)));
-}
 
 export class Row {
   /** `list` says which songs stand around this one, filters by an artist, an album or a genre, and drops the row. */
@@ -168,7 +158,7 @@ export class Row {
       return;
     }
     const { song } = this;
-    this.panel = panel(song, { base: `/songs/${song.id}`, began: () => bar.heard(song), extra: downloads(song) });
+    this.panel = panel(song, { base: `/songs/${song.id}`, began: () => bar.heard(song) });
     this.below.append(this.panel.element);
     this.drawOpen();
   }

@@ -2,7 +2,7 @@
 
 import * as bar from "./bar.js";
 import { announce, byId, el, say, settled } from "./dom.js";
-import { STALE, askOrStale } from "./net.js";
+import { STALE, askOrStale, collect } from "./net.js";
 import { Row, isOpen } from "./row.js";
 import { setQuery } from "./router.js";
 import { allowed, user } from "./session.js";
@@ -13,14 +13,14 @@ export const title = "Songs";
 const PAGE = 50;
 const COLUMNS = [
   ["playing", "Play"], ["picture", "Cover"], ["title", "Title", "title"], ["artist", "Artist", "artist"],
-  ["album", "Album", "album"], ["genre", "Genre"], ["bpm", "BPM", "bpm"], ["key", "Key"], ["length", "Time", "duration"],
+  ["album", "Album", "album"], ["genre", "Genre", "genre"], ["bpm", "BPM", "bpm"], ["key", "Key"], ["length", "Time", "duration"],
   ["actions", "Actions"],
 ];
 const SORTS = [
   ["-added", "Newest first"], ["added", "Oldest first"], ["title", "Title"], ["artist", "Artist"], ["album", "Album"],
   ["bpm", "Slow to fast"], ["-bpm", "Fast to slow"], ["duration", "Short to long"], ["-duration", "Long to short"],
   ["-plays", "Most heard"], ["-played", "Heard last"], ["-title", "Title, from Z"], ["-artist", "Artist, from Z"],
-  ["-album", "Album, from Z"],
+  ["-album", "Album, from Z"], ["genre", "Genre"], ["-genre", "Genre, from Z"],
 ];
 const NEWEST = "-added";
 const FILTERS = ["artist", "album", "genre"];
@@ -156,21 +156,15 @@ class Songs {
     const request = new AbortController();
     this.request = request;
     let stale = false;
-    const read = (path) => askOrStale(path, () => { stale = true; }, { signal: request.signal });
+    const options = { stale: () => { stale = true; }, signal: request.signal };
     try {
       const wanted = anew ? PAGE : Math.max(PAGE, this.rows.size);
-      const songs = [];
-      let cursor = null;
-      do {
-        const data = await read(this.path(cursor));
-        songs.push(...data.songs);
-        cursor = data.next;
-      } while (cursor !== null && songs.length < wanted);
-      this.cursor = cursor;
+      const { items: songs, next } = await collect("songs", (cursor) => this.path(cursor), wanted, options);
+      this.cursor = next;
       this.arrange(songs);
       const told = (song) => isOpen(song.status) || song.status === "FAILED";
       await Promise.all(songs.filter(told).map(async (song) => {
-        this.showJob((await read(`/jobs/${song.job_id}`)).job);
+        this.showJob((await askOrStale(`/jobs/${song.job_id}`, options.stale, options)).job);
       }));
       if (!anew) await uploads.loadModels();
     } catch (problem) {
@@ -196,13 +190,14 @@ class Songs {
   async readMore() {
     this.more.disabled = true;
     try {
-      const data = await askOrStale(this.path(this.cursor), () => announce(STALE));
-      for (const song of data.songs) {
+      const options = { from: this.cursor, stale: () => announce(STALE) };
+      const { items: songs, next } = await collect("songs", (cursor) => this.path(cursor), 1, options);
+      for (const song of songs) {
         const known = this.rows.has(song.id);
         const row = this.put(song);
         if (!known) this.table.append(row.element);
       }
-      this.cursor = data.next;
+      this.cursor = next;
     } catch (problem) {
       announce(problem.message);
     }
@@ -227,7 +222,8 @@ class Songs {
     this.none.hidden = this.rows.size > 0;
     say(this.none, this.filtered
       ? "No song is like that. Search for less, or take a filter away."
-      : "No songs yet. The first one you drop above is split into vocals, drums, bass and the rest, and you can listen to each by itself.");
+      : "No songs yet. The first one you drop above is split into vocals, drums, bass and the rest, and you can listen to "
+        + "each by itself.");
     this.more.hidden = this.cursor === null;
   }
 

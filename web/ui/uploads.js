@@ -3,7 +3,7 @@
 
 import { announce, bytes, counted, el, say, when } from "./dom.js";
 import { dropped, looksLikeSong } from "./files.js";
-import { Problem, ask, tell, upload } from "./net.js";
+import { Problem, ask, tell, upload, uploadKey } from "./net.js";
 import { forgetSong, showSong } from "./live.js";
 
 const AT_A_TIME = 2;
@@ -136,17 +136,16 @@ function dismissAll() {
 }
 
 class Upload {
-  constructor(file, name, separator) {
+  constructor(file, title, model) {
     this.file = file;
-    this.name = name;
-    this.separator = separator;
+    this.wish = { title, model, key: uploadKey() };
     this.stands = "open";
     this.state = el("span", { class: "quiet" }, "waiting");
     this.bar = el("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
     this.problem = el("p", { class: "bad quiet", role: "alert", hidden: true });
     this.buttons = el("span", { class: "row" });
     this.element = el("li", {},
-      el("div", { class: "row" }, el("strong", {}, name || file.name), el("span", { class: "row" }, this.state, this.buttons)),
+      el("div", { class: "row" }, el("strong", {}, title || file.name), el("span", { class: "row" }, this.state, this.buttons)),
       this.bar, this.problem);
     this.offer(["Cancel", () => this.abort()]);
     list.append(this.element);
@@ -162,7 +161,7 @@ class Upload {
     if (this.stands === "dismissed") return;
     try {
       this.refuseEarly();
-      this.sending = upload(this.file, this.name, this.separator, (share) => this.progress(share));
+      this.sending = upload(this.file, this.wish, (share) => this.progress(share));
       const song = await this.sending.done;
       added += 1;
       announce(`${song.title} was added.`);

@@ -27,7 +27,7 @@ export async function remove(user) {
 }
 
 export function open(main) {
-  if (!me?.administrator) {
+  if (!me.administrator) {
     main.replaceChildren(el("p", { class: "empty" }, "This page is for administrators."));
     return {};
   }

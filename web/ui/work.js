@@ -38,7 +38,7 @@ export class Work {
     this.progress.value = done;
     this.progress.setAttribute("aria-label", `${done} of ${total} tasks done`);
     const tasks = job?.tasks ?? [];
-    say(this.who, job?.finished_at ? `It took ${clock((job.finished_at - job.created_at) / 1000)}.` : doing(job, tasks));
+    say(this.who, job?.finished_at ? `It took ${clock((job.finished_at - (job.started_at ?? job.created_at)) / 1000)}.` : doing(job, tasks));
     this.drawTasks(tasks);
   }
 
