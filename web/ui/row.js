@@ -5,6 +5,7 @@ import { confirm } from "./dialog.js";
 import { announce, bytes, clock, counted, el, icon, iconButton, say, when } from "./dom.js";
 import { editor } from "./edit.js";
 import { bpm, key, loudness } from "./facts.js";
+import { change } from "./jobs.js";
 import { openMenu } from "./menu.js";
 import { ask, tell } from "./net.js";
 import { panel } from "./panel.js";
@@ -221,8 +222,9 @@ export class Row {
 
   async change(what) {
     try {
-      const data = await tell("POST", `/jobs/${this.song.job_id}/${what}`);
-      this.updateJob(data.job);
+      const job = await change({ id: this.song.job_id, songs: [this.song] }, what);
+      if (!job) return;
+      this.updateJob(job);
       this.update((await ask(`/songs/${this.song.id}`)).song);
     } catch (problem) {
       this.say(problem.message);

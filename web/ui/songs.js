@@ -36,7 +36,7 @@ class Songs {
     this.cursor = null;
     this.newest = 0;
     this.request = null;
-    this.soon = settled(400, () => this.reload().catch(() => {}));
+    this.soon = settled(400, () => this.reload({ heard: true }).catch(() => {}));
     this.typed = settled(250, () => this.search({ q: this.input.value.trim() }));
     this.unwatch = bar.watch(() => this.rows.forEach((row) => row.drawPlay()));
     this.on = {
@@ -148,10 +148,11 @@ class Songs {
   }
 
   /**
-   * Reads what is there now, as far as it was shown before. Rows that stay keep what is open and playing in them. Returns
-   * whether this is only what the node knew last.
+   * Reads what is there now, as far as it was shown before, or from the beginning when something else was asked for
+   * (`anew`). Rows that stay keep what is open and playing in them. How far jobs are need not be asked again of those that
+   * were `heard` of all the time. Returns whether this is only what the node knew last.
    */
-  async reload({ anew = false } = {}) {
+  async reload({ anew = false, heard = false } = {}) {
     this.request?.abort();
     const request = new AbortController();
     this.request = request;
@@ -162,7 +163,8 @@ class Songs {
       const { items: songs, next } = await collect("songs", (cursor) => this.path(cursor), wanted, options);
       this.cursor = next;
       this.arrange(songs);
-      const told = (song) => isOpen(song.status) || song.status === "FAILED";
+      const told = (song) => (isOpen(song.status) || song.status === "FAILED")
+        && !(heard && this.rows.get(song.id).job?.id === song.job_id);
       await Promise.all(songs.filter(told).map(async (song) => {
         this.showJob((await askOrStale(`/jobs/${song.job_id}`, options.stale, options)).job);
       }));

@@ -36,8 +36,9 @@ const form = el("form", { class: "drop", onsubmit: (event) => event.preventDefau
     chooser("folder", { webkitdirectory: true })),
   limitsNote);
 const summary = el("span", { role: "status" });
+const single = el("button", { class: "button small", type: "button", onclick: () => removeDoubles() }, "Remove all doubles");
 const clear = el("button", { class: "button small", type: "button", onclick: () => dismissAll() }, "Dismiss all");
-const head = el("div", { class: "uploads-head", hidden: true }, summary, clear);
+const head = el("div", { class: "uploads-head", hidden: true }, summary, el("span", { class: "row" }, single, clear));
 const list = el("ul", { class: "uploads", "aria-label": "Uploads" });
 
 /** What the page of songs begins with. It is one and the same each time, so that uploads outlast a change of pages. */
@@ -125,7 +126,12 @@ function count() {
   ];
   say(summary, words.filter(Boolean).join(", "));
   clear.hidden = open > 0;
+  single.hidden = of("double") < 2;
   head.hidden = all.size + leftOut === 0 || (all.size === 1 && leftOut === 0);
+}
+
+async function removeDoubles() {
+  for (const one of [...all]) if (one.stands === "double") await one.removeNew();
 }
 
 function dismissAll() {
@@ -190,19 +196,21 @@ class Upload {
     say(this.state, before
       ? `You have this song already: “${before.title}”, added ${when(before.added_at)}.`
       : "You have this song already.");
-    this.offer(
-      ["Keep both", () => this.dismiss()],
-      ["Remove the new one", async () => {
-        try {
-          await tell("DELETE", `/songs/${song.id}`);
-          added -= 1;
-          forgetSong(song.id);
-          this.dismiss();
-        } catch (problem) {
-          say(this.problem, problem.message);
-          this.problem.hidden = false;
-        }
-      }]);
+    this.song = song;
+    count();
+    this.offer(["Keep both", () => this.dismiss()], ["Remove the new one", () => this.removeNew()]);
+  }
+
+  async removeNew() {
+    try {
+      await tell("DELETE", `/songs/${this.song.id}`);
+      added -= 1;
+      forgetSong(this.song.id);
+      this.dismiss();
+    } catch (problem) {
+      say(this.problem, problem.message);
+      this.problem.hidden = false;
+    }
   }
 
   /** What the node would refuse anyway need not travel first. */
