@@ -84,6 +84,8 @@ function go({ focus = true } = {}) {
 /** Who has to log in comes back afterwards to where they were. */
 function askToLogIn() {
   if (!OUTSIDE.includes(pageFor(asked()))) wanted = location.hash;
+  // Who is not let in hears nothing either, and need not be told that again and again.
+  if (!session.isLetIn()) hear();
   location.replace("#login");
   // Where the address was that already, nothing would happen.
   if (module !== login) go();
