@@ -9,8 +9,8 @@ use storage::blobs::Hash;
 use uuid::Uuid;
 
 use crate::state::{
-    Asker, Audience, Count, Credits, Legacy, Model, Output, Plan, Priority, Road, Sealed, Song, Stems, Task, TaskId,
-    Verifier,
+    Asker, Audience, Count, Credits, JobState, Legacy, Line, Model, Output, Plan, Priority, Road, Sealed, Selection,
+    Song, Stems, Task, TaskId, Tried, Try, Verifier,
 };
 
 /// A change of the cluster's state. Times are milliseconds since 1970.
@@ -82,6 +82,9 @@ pub enum Command {
         node: NodeId,
         /// The result.
         output: Output,
+        /// What it said of the attempt.
+        #[serde(default)]
+        lines: Vec<Line>,
         /// When.
         at: u64,
     },
@@ -95,6 +98,9 @@ pub enum Command {
         node: NodeId,
         /// Why.
         reason: String,
+        /// What it said of the attempt.
+        #[serde(default)]
+        lines: Vec<Line>,
         /// When.
         at: u64,
     },
@@ -106,6 +112,9 @@ pub enum Command {
         attempt: u32,
         /// The worker's node.
         node: NodeId,
+        /// What it said of the attempt.
+        #[serde(default)]
+        lines: Vec<Line>,
         /// When.
         at: u64,
     },
@@ -329,6 +338,92 @@ pub enum Command {
         /// Its number.
         link: u64,
     },
+    /// A song is to be separated once more: with another model, into other files, or into other stems.
+    Separate {
+        /// Which.
+        song: u64,
+        /// Who asks; the song must be theirs to change.
+        #[serde(default)]
+        asker: Asker,
+        /// How the job is cut.
+        plan: Plan,
+        /// The model.
+        model: String,
+        /// The formats of the stems, as `inference` writes them.
+        formats: Vec<String>,
+        /// Which stems.
+        #[serde(default)]
+        selection: Selection,
+        /// How often each task may fail.
+        max_attempts: u32,
+        /// How urgent it is.
+        #[serde(default)]
+        priority: Priority,
+        /// Who asks, as a name that stays the same between requests; empty when nobody can tell.
+        #[serde(default)]
+        owner: String,
+        /// How many open jobs an owner may have; 0 is any number.
+        #[serde(default)]
+        jobs_per_owner: u32,
+        /// When.
+        at: u64,
+    },
+    /// A song does without one of its separations.
+    DropSeparation {
+        /// Which song.
+        song: u64,
+        /// Who asks; the song must be theirs to change.
+        #[serde(default)]
+        asker: Asker,
+        /// Which separation.
+        job: u64,
+    },
+    /// A user wants to be told of the ends of jobs.
+    MakeHook {
+        /// Who.
+        user: u64,
+        /// Where.
+        url: String,
+        /// Of which ends.
+        events: Vec<JobState>,
+        /// What deliveries are signed with, sealed.
+        sealed: Sealed,
+        /// When.
+        at: u64,
+    },
+    /// A hook is to be another one; what is none stays as it is.
+    ChangeHook {
+        /// Whose it is.
+        user: u64,
+        /// Its number.
+        hook: u64,
+        /// The new address.
+        url: Option<String>,
+        /// The ends to be told of.
+        events: Option<Vec<JobState>>,
+        /// Whether it is told anything. What is still to be told is given up when it is turned off.
+        active: Option<bool>,
+    },
+    /// The hook goes, with all its deliveries.
+    RemoveHook {
+        /// Whose it is.
+        user: u64,
+        /// Its number.
+        hook: u64,
+    },
+    /// The leader has tried to tell a hook something.
+    NoteDelivery {
+        /// Which hook.
+        hook: u64,
+        /// What.
+        delivery: u64,
+        /// The number of the try, from 1 on.
+        number: u32,
+        /// What came of it.
+        tried: Tried,
+        /// The try itself.
+        made: Try,
+    },
     /// The node is to leave: it gets no more files, and its number is never used again.
     RetireNode {
         /// Which.
@@ -347,7 +442,7 @@ pub enum Answer {
     Claimed(Task),
     /// The job that does what was asked for.
     Job(u64),
-    /// The number of the new user, session, token or link.
+    /// The number of the new user, session, token, link or hook.
     Made(u64),
 }
 
@@ -433,6 +528,26 @@ pub enum Refusal {
     /// What becomes of the songs was not said.
     #[error("the user has {0} songs; say what becomes of them")]
     HasSongs(u64),
+    /// As many separations as one song may have.
+    #[error("a song may have {0} separations besides its first one; remove one of them first")]
+    TooManySeparations(usize),
+    /// The job is the song's own.
+    #[error("job {job} is the song {song}'s own; it goes with the song")]
+    OwnJob {
+        /// Which song.
+        song: u64,
+        /// Which job.
+        job: u64,
+    },
+    /// As many hooks as one may have.
+    #[error("there may be {0} web hooks for one user; remove one first")]
+    TooManyHooks(usize),
+    /// No such hook.
+    #[error("there is no web hook {0}")]
+    NoSuchHook(u64),
+    /// No such delivery that is still to be made, or another try came first.
+    #[error("the delivery {0} is not to be made")]
+    NoSuchDelivery(u64),
     /// Not all members understand accounts.
     #[error("a member still runs a version without accounts; upgrade it first")]
     NoAccounts,

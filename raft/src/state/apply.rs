@@ -5,13 +5,15 @@ use storage::NodeId;
 use uuid::Uuid;
 
 use super::accounts::{Changed, NewToken, Newcomer, Opening};
+use super::hook::NewHook;
 use super::mark::{ACCOUNTS, JOBS, OUTSIDE};
+use super::separation::Wanted;
 use super::transaction::{Applied, refuse};
 use super::{
-    Asker, Attempt, Audience, Ending, Event, Job, JobState, Mark, Model, Output, Priority, Read, Road, Song, Stems,
-    Task, TaskId, TaskKind, TaskState, Transaction, ViewError,
+    Asker, Attempt, Audience, Ending, Event, Job, JobState, Line, Mark, Model, Output, Priority, Read, Road, Selection,
+    Song, Stems, Task, TaskId, TaskKind, TaskState, Transaction, ViewError,
 };
-use super::{Legacy, accounts, keys, sharing};
+use super::{Legacy, accounts, history, hook, keys, line, separation, sharing};
 use crate::command::{Answer, Command, Refusal};
 
 /// How far back in the log answers are remembered. A request is retried for seconds; this is hours of a busy cluster.
@@ -83,7 +85,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                 false => (Priority::Normal, "", 0),
             };
             let outside = *road != Road::Inside && state.has_level(OUTSIDE)?;
-            let job = match state.job_for(hash, model, formats)? {
+            let job = match state.job_for(hash, model, formats, &Selection::All)? {
                 Some(job) => join(state, job, owner, priority)?,
                 None => {
                     if let Err(refusal) = state.admits(owner, limit)? {
@@ -107,6 +109,8 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                         created_at: *at,
                         finished_at: None,
                         stems: None,
+                        selection: Selection::All,
+                        history: Vec::new(),
                     };
                     add_job(state, job)?
                 }
@@ -133,34 +137,45 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
         }
         Command::RemoveSong { song, .. } => remove_song(state, *song),
         Command::ClaimTask { task, attempt, node, at } => claim(state, *task, *attempt, *node, *at),
-        Command::FinishTask { task, attempt, node, output, at } => {
+        Command::FinishTask { task, attempt, node, output, lines, at } => {
             match claimed(state, *task, *attempt, Some(*node))? {
-                Ok((job, task)) => finish(state, job, task, *node, output, *at),
+                Ok((job, task)) => {
+                    keep_lines(state, &task, lines)?;
+                    finish(state, job, task, *node, output, *at)
+                }
                 Err(refusal) => Ok(Err(refusal)),
             }
         }
-        Command::FailTask { task, attempt, node, reason, at } => match claimed(state, *task, *attempt, Some(*node))? {
-            Ok((job, task)) => fail(state, job, task, Ending::Failed, reason, *at),
-            Err(refusal) => Ok(Err(refusal)),
-        },
+        Command::FailTask { task, attempt, node, reason, lines, at } => {
+            match claimed(state, *task, *attempt, Some(*node))? {
+                Ok((job, task)) => {
+                    keep_lines(state, &task, lines)?;
+                    fail(state, job, task, Ending::Failed, reason, *at)
+                }
+                Err(refusal) => Ok(Err(refusal)),
+            }
+        }
         Command::ExpireTask { task, attempt, reason, at } => match claimed(state, *task, *attempt, None)? {
             Ok((job, task)) => fail(state, job, task, Ending::Expired, reason, *at),
             Err(refusal) => Ok(Err(refusal)),
         },
-        Command::ReleaseTask { task, attempt, node, at } => match claimed(state, *task, *attempt, Some(*node))? {
-            Ok((_, mut task)) => {
-                if state.has_level(JOBS)? {
-                    end_attempt(state, &mut task, Ending::HandedBack, None, *at)?;
-                } else {
-                    task.attempts.pop();
+        Command::ReleaseTask { task, attempt, node, lines, at } => {
+            match claimed(state, *task, *attempt, Some(*node))? {
+                Ok((_, mut task)) => {
+                    keep_lines(state, &task, lines)?;
+                    if state.has_level(JOBS)? {
+                        end_attempt(state, &mut task, Ending::HandedBack, None, *at)?;
+                    } else {
+                        task.attempts.pop();
+                    }
+                    to_pending(state, &mut task)
                 }
-                to_pending(state, &mut task)
+                Err(refusal) => Ok(Err(refusal)),
             }
-            Err(refusal) => Ok(Err(refusal)),
-        },
+        }
         Command::ReopenTask { task, reason, at } => reopen(state, *task, reason, *at),
         Command::CancelJob { job, asker, at } => cancel(state, *job, *asker, *at),
-        Command::RetryJob { job, jobs_per_owner, .. } => retry(state, *job, *jobs_per_owner),
+        Command::RetryJob { job, jobs_per_owner, at } => retry(state, *job, *jobs_per_owner, *at),
         Command::SetPriority { job, priority, asker } => set_priority(state, *job, *priority, *asker),
         Command::SendOutside { job } => send_outside(state, *job),
         Command::TakeInside { job } => take_inside(state, *job),
@@ -180,6 +195,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             state.put(keys::mark(), &Mark { level: mark.level.max(*level), ..mark })?;
             if !had && state.has_level(ACCOUNTS)? {
                 sharing::show_all(state)?;
+                history::list_all(state)?;
             }
             Ok(Ok(Answer::Done))
         }
@@ -225,6 +241,45 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             sharing::make_link(state, secret, *song, *expires_at, *at)
         }
         Command::RemoveLink { song, link } => sharing::unlink(state, *song, *link),
+        Command::Separate {
+            song,
+            asker,
+            plan,
+            model,
+            formats,
+            selection,
+            max_attempts,
+            priority,
+            owner,
+            jobs_per_owner,
+            at,
+        } => {
+            let wanted = Wanted {
+                song: *song,
+                asker: *asker,
+                plan,
+                model,
+                formats,
+                selection,
+                max_attempts: *max_attempts,
+                priority: *priority,
+                owner,
+                jobs_per_owner: *jobs_per_owner,
+            };
+            separation::separate(state, &wanted, *at)
+        }
+        Command::DropSeparation { song, asker, job } => separation::drop(state, *song, *asker, *job),
+        Command::MakeHook { user, url, events, sealed, at } => {
+            hook::make(state, &NewHook { user: *user, url, events, sealed }, *at)
+        }
+        Command::ChangeHook { user, hook, url, events, active } => {
+            let changed = hook::Changed { url: url.as_ref(), events: events.as_ref(), active: *active };
+            hook::change(state, *user, *hook, &changed)
+        }
+        Command::RemoveHook { user, hook } => hook::remove(state, *user, *hook),
+        Command::NoteDelivery { hook, delivery, number, tried, made } => {
+            hook::note(state, (*hook, *delivery), *number, *tried, made)
+        }
     }
 }
 
@@ -248,6 +303,7 @@ fn remove_user(state: &mut Transaction, id: u64, legacy: Option<Legacy>) -> Appl
             refuse!(refusal);
         }
     }
+    hook::forget_user(state, id)?;
     accounts::remove(state, &user)?;
     Ok(Ok(Answer::Done))
 }
@@ -264,7 +320,7 @@ fn add_model(state: &mut Transaction, model: &Model) -> Applied<Answer> {
 
 /// One more asks for a job: it becomes as urgent as any of them wants it, and belongs to whoever has fewer open jobs, so
 /// that nobody waits longer for it because somebody else asked as well.
-fn join(state: &mut Transaction, mut job: Job, owner: &str, priority: Priority) -> Result<u64, ViewError> {
+pub(super) fn join(state: &mut Transaction, mut job: Job, owner: &str, priority: Priority) -> Result<u64, ViewError> {
     let id = job.id;
     if !job.state.is_open() {
         return Ok(id);
@@ -284,7 +340,9 @@ fn join(state: &mut Transaction, mut job: Job, owner: &str, priority: Priority) 
 }
 
 /// Adds a job with the tasks of its plan.
-fn add_job(state: &mut Transaction, mut job: Job) -> Result<u64, ViewError> {
+pub(super) fn add_job(state: &mut Transaction, mut job: Job) -> Result<u64, ViewError> {
+    let (begins, at) = (job.state, job.created_at);
+    history::enter(state, &mut job, begins, at)?;
     for kind in job.plan.kinds() {
         let begins = match kind {
             TaskKind::Separate { .. } if !job.road.is_outside() => TaskState::Pending,
@@ -294,9 +352,10 @@ fn add_job(state: &mut Transaction, mut job: Job) -> Result<u64, ViewError> {
         job.tasks += 1;
     }
     state.put(keys::job(job.id), &job)?;
+    history::list(state, None, &job)?;
     mark_job(state, &job)?;
     // A job that failed or was cancelled before stays with the songs that have it.
-    state.put(keys::job_of(&job.hash, &job.model, &job.formats), &job.id)?;
+    state.put(keys::job_of(&job.hash, &job.model, &job.formats, &job.selection), &job.id)?;
     state.tell(Event::Job { id: job.id });
     Ok(job.id)
 }
@@ -332,13 +391,15 @@ fn mark_job(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
     Ok(())
 }
 
-/// Stores a job, and tells of the songs whose status it decides when that has changed.
+/// Stores a job, and tells of the songs whose status it decides when that has changed. Hooks are told when it has ended.
 fn put_job(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
-    let before = state.job(job.id)?.map(|job| job.state);
+    let before = state.job(job.id)?;
     state.put(keys::job(job.id), job)?;
+    history::list(state, before.as_ref(), job)?;
     mark_job(state, job)?;
     state.tell(Event::Job { id: job.id });
-    if before != Some(job.state) {
+    if before.map(|job| job.state) != Some(job.state) {
+        hook::announce(state, job)?;
         for song in state.values::<u64>(keys::songs_of(&job.hash))? {
             state.tell(Event::Song { id: song });
         }
@@ -351,18 +412,12 @@ fn remove_song(state: &mut Transaction, id: u64) -> Applied<Answer> {
     state.delete(keys::song(id));
     state.delete(keys::song_of(&song.hash, id));
     sharing::hide(state, &song)?;
-    let mut others = Vec::new();
-    for other in state.values::<u64>(keys::songs_of(&song.hash))? {
-        others.extend(state.song(other)?.map(|song| song.job));
-    }
-    if !others.contains(&song.job) {
-        remove_job(state, song.job)?;
-    }
+    separation::forget_song(state, &song)?;
     Ok(Ok(Answer::Done))
 }
 
 /// Removes a job that no song has any more. A worker that is still at it loses its claim.
-fn remove_job(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
+pub(super) fn remove_job(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
     let Some(job) = state.job(id)? else {
         return Ok(());
     };
@@ -373,7 +428,9 @@ fn remove_job(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
     state.delete(keys::job(id));
     state.delete(keys::open_job_of(&job.owner, id));
     state.delete(keys::outside(id));
-    let of = keys::job_of(&job.hash, &job.model, &job.formats);
+    history::unlist(state, &job);
+    line::forget(state, id)?;
+    let of = keys::job_of(&job.hash, &job.model, &job.formats, &job.selection);
     if state.value::<u64>(&of)? == Some(id) {
         state.delete(of);
     }
@@ -394,7 +451,7 @@ fn claim(state: &mut Transaction, id: TaskId, attempt: u32, node: NodeId, at: u6
     }
     put_task(state, &task)?;
     if job.state == JobState::Pending {
-        job.state = JobState::Running;
+        history::enter(state, &mut job, JobState::Running, at)?;
         put_job(state, &job)?;
     }
     Ok(Ok(Answer::Claimed(task)))
@@ -408,6 +465,12 @@ fn claimed(state: &Transaction, id: TaskId, attempt: u32, node: Option<NodeId>) 
         refuse!(Refusal::ClaimLost);
     }
     Ok(Ok((job, task)))
+}
+
+/// Keeps what the worker said of the attempt that ends.
+fn keep_lines(state: &mut Transaction, task: &Task, lines: &[Line]) -> Result<(), ViewError> {
+    let oldest = task.attempts.first().map_or(0, |attempt| attempt.number);
+    line::keep(state, task.id, task.attempt, oldest, lines)
 }
 
 fn finish(
@@ -441,7 +504,7 @@ fn finish(
 
 /// The job is done; its parts are not needed any more.
 fn end_with(state: &mut Transaction, job: &mut Job, stems: &Stems, at: u64) -> Result<(), ViewError> {
-    job.state = JobState::Done;
+    history::enter(state, job, JobState::Done, at)?;
     job.stems = Some(stems.clone());
     job.finished_at = Some(at);
     for mut task in state.tasks(job.id)? {
@@ -488,7 +551,7 @@ fn count_failure(state: &mut Transaction, job: &mut Job, task: &mut Task, reason
     }
     task.state = TaskState::Failed;
     put_task(state, task)?;
-    job.state = JobState::Failed;
+    history::enter(state, job, JobState::Failed, at)?;
     let endings = task.attempts.iter().rev().filter_map(|attempt| attempt.ending);
     let mut failures = endings.filter(|ending| *ending != Ending::HandedBack).take(task.failures as usize);
     let mute = state.has_level(JOBS)? && failures.all(|ending| ending == Ending::Expired);
@@ -565,7 +628,7 @@ fn cancel(state: &mut Transaction, id: u64, asker: Asker, at: u64) -> Applied<An
         return leave(state, &job, asker, at);
     }
     close_tasks(state, id, at)?;
-    job.state = JobState::Cancelled;
+    history::enter(state, &mut job, JobState::Cancelled, at)?;
     job.finished_at = Some(at);
     put_job(state, &job)?;
     Ok(Ok(Answer::Done))
@@ -582,17 +645,15 @@ fn leave(state: &mut Transaction, job: &Job, asker: Asker, at: u64) -> Applied<A
     let mut left =
         Job { id: state.next("job")?, state: JobState::Cancelled, done: 0, finished_at: Some(at), ..job.clone() };
     left.tasks = 0;
+    left.history = Vec::new();
+    history::enter(state, &mut left, JobState::Cancelled, at)?;
     for kind in left.plan.kinds() {
         let id = TaskId { job: left.id, index: left.tasks };
         put_task(state, &fresh(id, kind, TaskState::Waiting))?;
         left.tasks += 1;
     }
+    separation::hand_on(state, songs, job.id, left.id)?;
     put_job(state, &left)?;
-    for mut song in songs {
-        song.job = left.id;
-        state.put(keys::song(song.id), &song)?;
-        state.tell(Event::Song { id: song.id });
-    }
     Ok(Ok(Answer::Job(left.id)))
 }
 
@@ -653,20 +714,15 @@ fn set_priority(state: &mut Transaction, id: u64, priority: Priority, asker: Ask
     Ok(Ok(Answer::Done))
 }
 
-fn retry(state: &mut Transaction, id: u64, jobs_per_owner: u32) -> Applied<Answer> {
+fn retry(state: &mut Transaction, id: u64, jobs_per_owner: u32, at: u64) -> Applied<Answer> {
     let Some(mut job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
     if !matches!(job.state, JobState::Failed | JobState::Cancelled) {
         refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: "tried again".into() });
     }
     let whole = state.has_level(JOBS)?;
-    if let Some(other) = state.job_for(&job.hash, &job.model, &job.formats)?.filter(|_| whole) {
-        for song in state.values::<u64>(keys::songs_of(&job.hash))? {
-            if let Some(mut song) = state.song(song)?.filter(|song| song.job == id) {
-                song.job = other.id;
-                state.put(keys::song(song.id), &song)?;
-                state.tell(Event::Song { id: song.id });
-            }
-        }
+    if let Some(other) = state.job_for(&job.hash, &job.model, &job.formats, &job.selection)?.filter(|_| whole) {
+        let songs = state.songs_with(&job)?;
+        separation::hand_on(state, songs, id, other.id)?;
         remove_job(state, id)?;
         return Ok(Ok(Answer::Job(other.id)));
     }
@@ -691,10 +747,10 @@ fn retry(state: &mut Transaction, id: u64, jobs_per_owner: u32) -> Applied<Answe
     if job.road.is_outside() {
         job.road = Road::Returned;
     }
-    job.state = JobState::Pending;
+    history::enter(state, &mut job, JobState::Pending, at)?;
     job.error = None;
     job.finished_at = None;
-    state.put(keys::job_of(&job.hash, &job.model, &job.formats), &id)?;
+    state.put(keys::job_of(&job.hash, &job.model, &job.formats, &job.selection), &id)?;
     put_job(state, &job)?;
     Ok(Ok(if whole { Answer::Job(id) } else { Answer::Done }))
 }

@@ -79,6 +79,19 @@ impl fmt::Display for Priority {
     }
 }
 
+impl FromStr for JobState {
+    type Err = NoState;
+
+    fn from_str(word: &str) -> Result<Self, NoState> {
+        Self::EVERY.into_iter().find(|state| state.to_string() == word).ok_or(NoState)
+    }
+}
+
+/// The word is no job's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a job is pending, running, done, failed or cancelled")]
+pub struct NoState;
+
 /// The word is no priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a priority is high, normal or low")]
@@ -157,10 +170,48 @@ pub struct Job {
     pub finished_at: Option<u64>,
     /// Its result.
     pub stems: Option<Stems>,
+    /// Which stems it makes.
+    #[serde(default)]
+    pub selection: Selection,
+    /// The states it has been in, the oldest first; of very many the latest. Older programs wrote none.
+    #[serde(default)]
+    pub history: Vec<Passage>,
+}
+
+/// Since when a job was in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passage {
+    /// The state.
+    pub state: JobState,
+    /// When it began, in milliseconds since 1970.
+    pub at: u64,
+}
+
+/// Which stems a job makes of those that its model finds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// Each of them.
+    #[default]
+    All,
+    /// Some, in the order of their names, each once.
+    Only(Vec<String>),
+    /// One, and the sum of all others as `no_` and its name.
+    Two(String),
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => formatter.write_str("all"),
+            Self::Only(stems) => write!(formatter, "only {}", stems.join(",")),
+            Self::Two(stem) => write!(formatter, "two {stem}"),
+        }
+    }
 }
 
 /// How far a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// No task was taken yet.
@@ -176,6 +227,9 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// All of them.
+    pub const EVERY: [Self; 5] = [Self::Pending, Self::Running, Self::Done, Self::Failed, Self::Cancelled];
+
     /// Whether the job may still come to an end.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Running)

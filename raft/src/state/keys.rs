@@ -5,7 +5,7 @@ use storage::NodeId;
 use storage::blobs::Hash;
 use uuid::Uuid;
 
-use super::{Audience, TaskId};
+use super::{Audience, JobState, Selection, TaskId};
 
 const SONG: u8 = b's';
 const JOB: u8 = b'j';
@@ -34,6 +34,13 @@ const VISIBLE: u8 = b'v';
 const SHARED_WITH: u8 = b'G';
 const LINK: u8 = b'L';
 const LINK_OF: u8 = b'l';
+const SEPARATION: u8 = b'p';
+const JOB_IN: u8 = b'a';
+const ENDED: u8 = b'z';
+const LINES: u8 = b'y';
+const HOOK: u8 = b'H';
+const DELIVERY: u8 = b'D';
+const DUE: u8 = b'd';
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -144,9 +151,90 @@ pub fn songs_of(hash: &Hash) -> Range {
     under(key(SONG_OF, &[hash.as_bytes()]))
 }
 
-/// The job of a file, a model and formats.
-pub fn job_of(hash: &Hash, model: &str, formats: &[String]) -> Vec<u8> {
-    key(JOB_OF, &[hash.as_bytes(), model.as_bytes(), b"\0", formats.join(",").as_bytes()])
+/// The job of a file, a model, formats and a selection of stems.
+pub fn job_of(hash: &Hash, model: &str, formats: &[String], selection: &Selection) -> Vec<u8> {
+    let mut key = key(JOB_OF, &[hash.as_bytes(), model.as_bytes(), b"\0", formats.join(",").as_bytes()]);
+    if *selection != Selection::All {
+        key.push(0);
+        key.extend_from_slice(selection.to_string().as_bytes());
+    }
+    key
+}
+
+/// The mark that a job separates a song besides the song's own job; its value is the job's number.
+pub fn separation(song: u64, job: u64) -> Vec<u8> {
+    key(SEPARATION, &[&song.to_be_bytes(), &job.to_be_bytes()])
+}
+
+/// All such marks for a song.
+pub fn separations_of(song: u64) -> Range {
+    under(key(SEPARATION, &[&song.to_be_bytes()]))
+}
+
+/// The mark that a job is in this state; its value is the job's number.
+pub fn job_in(state: JobState, job: u64) -> Vec<u8> {
+    key(JOB_IN, &[&[state as u8], &job.to_be_bytes()])
+}
+
+/// All such marks for a state, or those of jobs with a lower number.
+pub fn jobs_in(state: JobState, before: Option<u64>) -> Range {
+    let (from, to) = under(key(JOB_IN, &[&[state as u8]]));
+    (from, before.map_or(to, |before| job_in(state, before)))
+}
+
+/// The mark that a job ended at this time; its value is the job's number.
+pub fn ended(at: u64, job: u64) -> Vec<u8> {
+    key(ENDED, &[&at.to_be_bytes(), &job.to_be_bytes()])
+}
+
+/// All such marks from this time on.
+pub fn ended_since(at: u64) -> Range {
+    (key(ENDED, &[&at.to_be_bytes()]), vec![ENDED + 1])
+}
+
+/// What a worker said of an attempt.
+pub fn lines(task: TaskId, attempt: u32) -> Vec<u8> {
+    key(LINES, &[&task.job.to_be_bytes(), &task.index.to_be_bytes(), &attempt.to_be_bytes()])
+}
+
+/// What workers said of all attempts at a job.
+pub fn lines_of(job: u64) -> Range {
+    under(key(LINES, &[&job.to_be_bytes()]))
+}
+
+/// What workers said of the attempts at a task before this one.
+pub fn lines_before(task: TaskId, attempt: u32) -> Range {
+    (lines(task, 0), lines(task, attempt))
+}
+
+/// A user's web hook.
+pub fn hook(user: u64, id: u64) -> Vec<u8> {
+    key(HOOK, &[&user.to_be_bytes(), &id.to_be_bytes()])
+}
+
+/// All web hooks of a user.
+pub fn hooks_of(user: u64) -> Range {
+    under(key(HOOK, &[&user.to_be_bytes()]))
+}
+
+/// What a web hook is to be told, or was.
+pub fn delivery(hook: u64, id: u64) -> Vec<u8> {
+    key(DELIVERY, &[&hook.to_be_bytes(), &id.to_be_bytes()])
+}
+
+/// All of it.
+pub fn deliveries_of(hook: u64) -> Range {
+    under(key(DELIVERY, &[&hook.to_be_bytes()]))
+}
+
+/// The mark that a delivery is to be tried at this time; its value names it.
+pub fn due(at: u64, delivery: u64) -> Vec<u8> {
+    key(DUE, &[&at.to_be_bytes(), &delivery.to_be_bytes()])
+}
+
+/// All such marks.
+pub fn all_due() -> Range {
+    under(vec![DUE])
 }
 
 /// The answer to a request.

@@ -8,14 +8,18 @@
 
 mod accounts;
 mod apply;
+mod history;
+pub mod hook;
 #[cfg(test)]
 mod invariants;
 pub mod job;
 pub mod keys;
+pub mod line;
 mod mark;
 pub mod model;
 #[cfg(test)]
 mod scripted;
+mod separation;
 pub mod session;
 pub mod share;
 mod sharing;
@@ -29,10 +33,12 @@ use storage::database::DatabaseError;
 use storage::wire::WireError;
 
 pub use apply::apply;
+pub use hook::{Delivery, Due, Fate, Hook, MOST_HOOKS, Tried, Try};
 pub use job::{
-    Attempt, Ending, Facts, Job, JobState, NoPriority, Output, Plan, Priority, Road, Stems, Task, TaskId, TaskKind,
-    TaskState,
+    Attempt, Ending, Facts, Job, JobState, NoPriority, NoState, Output, Passage, Plan, Priority, Road, Selection,
+    Stems, Task, TaskId, TaskKind, TaskState,
 };
+pub use line::{LINES_BYTES, LINES_KEPT, Level, Line};
 pub use mark::{ACCOUNTS, JOBS, LEVEL, Mark, OUTSIDE};
 pub use model::{Model, ModelFile};
 pub(crate) use session::Passing;

@@ -10,8 +10,8 @@ use storage::wire;
 
 use super::keys::{self, Range};
 use super::{
-    ACCOUNTS, Audience, Job, JobState, Link, Mark, Model, Output, Session, Song, SongStatus, Task, TaskId, Token,
-    Tries, User, ViewError,
+    ACCOUNTS, Audience, Delivery, Due, Hook, Job, JobState, Line, Link, Mark, Model, Output, Selection, Session, Song,
+    SongStatus, Task, TaskId, Token, Tries, User, ViewError,
 };
 use crate::command::Refusal;
 
@@ -48,9 +48,24 @@ pub(crate) trait Read {
     fn songs_with(&self, job: &Job) -> Result<Vec<Song>, ViewError> {
         let mut found = Vec::new();
         for song in self.values::<u64>(keys::songs_of(&job.hash))? {
-            found.extend(self.song(song)?.filter(|song| song.job == job.id));
+            if let Some(song) = self.song(song)?
+                && self.has_job(&song, job.id)?
+            {
+                found.push(song);
+            }
         }
         Ok(found)
+    }
+
+    /// Whether a job separates a song.
+    fn has_job(&self, song: &Song, job: u64) -> Result<bool, ViewError> {
+        Ok(song.job == job || self.get(&keys::separation(song.id, job))?.is_some())
+    }
+
+    /// The jobs that separate a song: its own, then the others, the oldest first.
+    fn jobs_of(&self, song: &Song) -> Result<Vec<u64>, ViewError> {
+        let others = self.values::<u64>(keys::separations_of(song.id))?;
+        Ok([song.job].into_iter().chain(others).collect())
     }
 
     fn task(&self, id: TaskId) -> Result<Option<Task>, ViewError> {
@@ -77,8 +92,14 @@ pub(crate) trait Read {
     }
 
     /// The job that does this already, or is done with it.
-    fn job_for(&self, hash: &Hash, model: &str, formats: &[String]) -> Result<Option<Job>, ViewError> {
-        let Some(id) = self.value::<u64>(&keys::job_of(hash, model, formats))? else {
+    fn job_for(
+        &self,
+        hash: &Hash,
+        model: &str,
+        formats: &[String],
+        selection: &Selection,
+    ) -> Result<Option<Job>, ViewError> {
+        let Some(id) = self.value::<u64>(&keys::job_of(hash, model, formats, selection))? else {
             return Ok(None);
         };
         Ok(self.job(id)?.filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled)))
@@ -245,7 +266,9 @@ impl View {
     pub fn jobs_with(&self, hash: &Hash) -> Result<Vec<Job>, ViewError> {
         let mut ids = BTreeSet::new();
         for song in self.values::<u64>(keys::songs_of(hash))? {
-            ids.extend(self.song(song)?.map(|song| song.job));
+            if let Some(song) = self.song(song)? {
+                ids.extend(Read::jobs_of(self, &song)?);
+            }
         }
         ids.into_iter().filter_map(|id| self.job(id).transpose()).collect()
     }
@@ -259,6 +282,63 @@ impl View {
     /// At most `limit` jobs, the newest first; `before` goes on where an earlier page ended.
     pub fn jobs(&self, before: Option<u64>, limit: usize) -> Result<Vec<Job>, ViewError> {
         self.newest(keys::jobs(before), limit)
+    }
+
+    /// At most `limit` of the jobs that are in one of these states, the newest first; `before` goes on where an earlier
+    /// page ended.
+    pub fn jobs_in(&self, states: &[JobState], before: Option<u64>, limit: usize) -> Result<Vec<Job>, ViewError> {
+        let mut ids = BTreeSet::new();
+        for state in states {
+            ids.extend(self.newest::<u64>(keys::jobs_in(*state, before), limit)?);
+        }
+        ids.into_iter().rev().take(limit).filter_map(|id| self.job(id).transpose()).collect()
+    }
+
+    /// At most `limit` of the jobs that ended at this time or later, the last to end first.
+    pub fn jobs_ended_since(&self, at: u64, limit: usize) -> Result<Vec<Job>, ViewError> {
+        let ids = self.newest::<u64>(keys::ended_since(at), limit)?;
+        ids.into_iter().filter_map(|id| self.job(id).transpose()).collect()
+    }
+
+    /// The jobs that separate a song: its own, then the others, the oldest first.
+    pub fn jobs_of(&self, song: &Song) -> Result<Vec<Job>, ViewError> {
+        Read::jobs_of(self, song)?.into_iter().filter_map(|id| self.job(id).transpose()).collect()
+    }
+
+    /// A song's own job, or another one of those that separate it.
+    pub fn job_of(&self, song: &Song, job: Option<u64>) -> Result<Option<Job>, ViewError> {
+        let job = job.unwrap_or(song.job);
+        if self.has_job(song, job)? { self.job(job) } else { Ok(None) }
+    }
+
+    /// What a worker said of an attempt.
+    pub fn lines(&self, task: TaskId, attempt: u32) -> Result<Vec<Line>, ViewError> {
+        Ok(self.value(&keys::lines(task, attempt))?.unwrap_or_default())
+    }
+
+    /// A user's web hook.
+    pub fn hook(&self, user: u64, id: u64) -> Result<Option<Hook>, ViewError> {
+        self.value(&keys::hook(user, id))
+    }
+
+    /// A user's web hooks, the oldest first.
+    pub fn hooks_of(&self, user: u64) -> Result<Vec<Hook>, ViewError> {
+        self.values(keys::hooks_of(user))
+    }
+
+    /// What a web hook is to be told, or was.
+    pub fn delivery(&self, hook: u64, id: u64) -> Result<Option<Delivery>, ViewError> {
+        self.value(&keys::delivery(hook, id))
+    }
+
+    /// All that a web hook is to be told, or was, of very much the latest, the oldest first.
+    pub fn deliveries_of(&self, hook: u64) -> Result<Vec<Delivery>, ViewError> {
+        self.values(keys::deliveries_of(hook))
+    }
+
+    /// At most `limit` of the deliveries that are still to be made, the soonest first.
+    pub fn due(&self, limit: usize) -> Result<Vec<Due>, ViewError> {
+        self.scan_some(keys::all_due(), limit)?.iter().map(|(_, value)| Ok(wire::decode(value)?)).collect()
     }
 
     /// A model that was added to the cluster.
@@ -307,7 +387,7 @@ impl View {
         owner: &str,
         limit: u32,
     ) -> Result<Result<(), Refusal>, ViewError> {
-        if self.job_for(hash, model, formats)?.is_some() {
+        if self.job_for(hash, model, formats, &Selection::All)?.is_some() {
             return Ok(Ok(()));
         }
         self.admits(owner, limit)
