@@ -106,13 +106,14 @@ fn wanted(sources: &[String], options: &Separate) -> Vec<Wanted> {
     let mut stems = Wanted::each(sources);
     let Some(one) = &options.two_stems else { return stems };
     stems.retain(|stem| stem.name == *one);
-    let turned = |change: fn(f32) -> f32| stems.iter().flat_map(|stem| &stem.gains).map(|gain| change(*gain)).collect();
-    let rest = match options.other_method {
+    let rest = stems.first().and_then(|stem| match options.other_method {
         Other::None => None,
-        Other::Add => Some((turned(|gain| 1.0 - gain), 0.0)),
-        Other::Minus => Some((turned(|gain| -gain), 1.0)),
-    };
-    stems.extend(rest.map(|(gains, song)| Wanted { name: format!("no_{one}"), gains, song }));
+        Other::Add => Some(stem.rest()),
+        Other::Minus => {
+            Some(Wanted { gains: stem.gains.iter().map(|gain| -gain).collect(), song: 1.0, ..stem.rest() })
+        }
+    });
+    stems.extend(rest);
     stems
 }
 

@@ -78,6 +78,12 @@ impl Wanted {
             .map(|(source, name)| Self { name: name.clone(), gains: gains(source), song: 0.0 })
             .collect()
     }
+
+    /// The sum of all other sources, as `no_` and the name of this one.
+    pub fn rest(&self) -> Self {
+        let gains = self.gains.iter().map(|gain| 1.0 - gain).collect();
+        Self { name: format!("no_{}", self.name), gains, song: 0.0 }
+    }
 }
 
 /// What the stems become.

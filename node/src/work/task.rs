@@ -12,7 +12,7 @@ use inference::encode::{EncodeError, Format};
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
 use inference::tags::tags_of;
-use raft::state::{Job, Output, Stems, Task, TaskId, TaskKind, TaskState};
+use raft::state::{Job, Output, Selection, Stems, Task, TaskId, TaskKind, TaskState};
 use storage::NodeId;
 use storage::blobs::{BlobError, Hash};
 use storage::sharing::{ShareError, Sharing};
@@ -52,6 +52,14 @@ pub(crate) enum TaskError {
     /// The model cannot be had.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The model does not find what was chosen.
+    #[error("the model {model} finds none of the stems that were chosen ({selection})")]
+    NoStems {
+        /// Which.
+        model: String,
+        /// What was chosen.
+        selection: String,
+    },
     /// The separation failed.
     #[error("the separation failed: {0}")]
     Separate(#[from] PartError),
@@ -172,7 +180,11 @@ impl Bench {
         let formats = job.formats.iter().map(|format| format.parse()).collect::<Result<Vec<Format>, _>>();
         let formats = formats.map_err(|error| MergeError::from(EncodeError::from(error)))?;
         let (tags, _) = tags_of(&song, Some(&job.format)).map_err(SamplesError::from)?;
-        let export = Export { stems: Wanted::each(sources), formats, tags, ..Export::default() };
+        let stems = selected(sources, &job.selection);
+        if stems.is_empty() {
+            return Err(TaskError::NoStems { model: job.model.clone(), selection: job.selection.to_string() });
+        }
+        let export = Export { stems, formats, tags, ..Export::default() };
         let (stop, outlines) = (Arc::clone(stop), folder.join("peaks.json"));
         let written = outlines.clone();
         let (made, analysis) = at_low_priority("merge", move || {
@@ -201,6 +213,21 @@ impl Bench {
     }
 }
 
+/// The stems of a selection, of those that a model finds. A model that was replaced may not find them any more.
+fn selected(sources: &[String], selection: &Selection) -> Vec<Wanted> {
+    let mut stems = Wanted::each(sources);
+    match selection {
+        Selection::All => {}
+        Selection::Only(names) => stems.retain(|stem| names.contains(&stem.name)),
+        Selection::Two(name) => {
+            stems.retain(|stem| stem.name == *name);
+            let rest = stems.first().map(Wanted::rest);
+            stems.extend(rest);
+        }
+    }
+    stems
+}
+
 /// A folder that goes when it is no longer needed.
 struct Scratch(PathBuf);
 
@@ -209,5 +236,28 @@ impl Drop for Scratch {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             tracing::warn!(%error, path = %self.0.display(), "a scratch folder cannot be removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn two_stems_are_all_of_the_song() {
+        let sources = ["drums", "bass", "other", "vocals"].map(str::to_owned);
+        let named = |selection: &Selection| {
+            selected(&sources, selection).into_iter().map(|stem| (stem.name, stem.gains)).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&Selection::All).len(), 4);
+        assert_eq!(
+            named(&Selection::Two("bass".into())),
+            [("bass".to_owned(), vec![0.0, 1.0, 0.0, 0.0]), ("no_bass".to_owned(), vec![1.0, 0.0, 1.0, 1.0])]
+        );
+        let without_vocals = Selection::Only(vec!["bass".into(), "drums".into(), "other".into()]);
+        assert_eq!(named(&without_vocals).iter().map(|stem| stem.0.as_str()).collect::<Vec<_>>(), ["drums", "bass", "other"]);
+        assert_eq!(named(&Selection::Two("kazoo".into())), []);
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::scripted::Machine;
 use super::{
-    Asker, Audience, Count, JobState, LEVEL, Legacy, Output, Plan, Priority, Read, Road, Sealed, Stems, TaskId,
-    TaskKind, TaskState, Verifier, folded, keys,
+    Asker, Audience, Count, Fate, JobState, LEVEL, Legacy, Level, Line, Output, Plan, Priority, Read, Road, Sealed,
+    Selection, Stems, TaskId, TaskKind, TaskState, Tried, Try, Verifier, folded, keys,
 };
 use crate::command::Command;
 
@@ -120,6 +120,86 @@ fn check_accounts(machine: &Machine) {
     assert!(view.scan(keys::passed(u64::MAX)).unwrap().len() <= 14);
 }
 
+/// One line, for any attempt.
+fn lines() -> Vec<Line> {
+    vec![Line { at: 0, level: Level::Info, message: "working".into() }]
+}
+
+fn separations() -> impl Strategy<Value = Command> {
+    let selection = prop::sample::select(vec![
+        Selection::All,
+        Selection::Only(vec!["drums".into()]),
+        Selection::Two("drums".into()),
+    ]);
+    prop_oneof![
+        3 => (1u64..6, asker(), selection, prop::sample::select(vec!["", "ip:1"])).prop_map(
+            |(song, asker, selection, owner)| Command::Separate {
+                song,
+                asker,
+                plan: Plan { frames: 10, segments: 3, segments_per_task: 2 },
+                model: "spectral".into(),
+                formats: vec!["mp3".into()],
+                selection,
+                max_attempts: 2,
+                priority: Priority::Normal,
+                owner: owner.into(),
+                jobs_per_owner: 1,
+                at: 0,
+            }
+        ),
+        1 => (1u64..6, asker(), 1u64..6).prop_map(|(song, asker, job)| Command::DropSeparation { song, asker, job }),
+    ]
+}
+
+fn hooks() -> impl Strategy<Value = Command> {
+    let tried = prop::sample::select(vec![Tried::Delivered, Tried::Again { at: 7 }, Tried::GivenUp]);
+    prop_oneof![
+        3 => (1u64..3).prop_map(|user| Command::MakeHook {
+            user,
+            url: "https://example.org".into(),
+            events: vec![JobState::Done, JobState::Cancelled],
+            sealed: Sealed(Vec::new()),
+            at: 0,
+        }),
+        1 => (1u64..3, 1u64..4, any::<bool>()).prop_map(|(user, hook, active)| Command::ChangeHook {
+            user,
+            hook,
+            url: None,
+            events: None,
+            active: Some(active),
+        }),
+        1 => (1u64..3, 1u64..4).prop_map(|(user, hook)| Command::RemoveHook { user, hook }),
+        3 => (1u64..4, 1u64..6, 1u32..3, tried).prop_map(|(hook, delivery, number, tried)| Command::NoteDelivery {
+            hook,
+            delivery,
+            number,
+            tried,
+            made: Try { at: 0, took: 0, status: None, error: None },
+        }),
+    ]
+}
+
+/// Deliveries are due where a mark says so and nowhere else, and go with their hook, as hooks go with their user.
+fn check_hooks(machine: &Machine) {
+    let view = machine.view();
+    let mut due = HashSet::new();
+    for user in 1..6 {
+        let hooks = view.hooks_of(user).unwrap();
+        assert!(hooks.is_empty() || view.user(user).unwrap().is_some(), "{hooks:?} of nobody");
+        for hook in hooks {
+            for delivery in view.deliveries_of(hook.id).unwrap() {
+                assert!(hook.events.contains(&delivery.event) && delivery.user == user, "{delivery:?}");
+                if let Fate::Due { at } = delivery.fate {
+                    assert!(hook.active, "{delivery:?} of a hook that is turned off");
+                    due.insert((at, hook.id, delivery.id));
+                }
+            }
+        }
+    }
+    let marked: HashSet<_> = view.due(100).unwrap().iter().map(|due| (due.at, due.hook, due.id)).collect();
+    assert_eq!(marked, due);
+}
+
 fn commands() -> impl Strategy<Value = Command> {
     let (at, plan) = (0, Plan { frames: 10, segments: 3, segments_per_task: 2 });
     let file = (0u8..2).prop_map(|file| Hash::of(&[file]));
@@ -157,6 +237,7 @@ fn commands() -> impl Strategy<Value = Command> {
             attempt,
             node,
             output: output(task),
+            lines: lines(),
             at,
         }),
         1 => claim.clone().prop_map(move |(task, attempt, node)| Command::FailTask {
@@ -164,13 +245,22 @@ fn commands() -> impl Strategy<Value = Command> {
             attempt,
             node,
             reason: String::new(),
+            lines: lines(),
             at,
         }),
-        1 => claim.clone().prop_map(move |(task, attempt, node)| Command::ReleaseTask { task, attempt, node, at }),
+        1 => claim.clone().prop_map(move |(task, attempt, node)| Command::ReleaseTask {
+            task,
+            attempt,
+            node,
+            lines: lines(),
+            at,
+        }),
         1 => claim.prop_map(move |(task, attempt, _)| Command::ExpireTask { task, attempt, reason: String::new(), at }),
         1 => task.prop_map(move |task| Command::ReopenTask { task, reason: String::new(), at }),
         1 => (1u64..4, asker()).prop_map(move |(job, asker)| Command::CancelJob { job, asker, at }),
         3 => accounts(),
+        3 => separations(),
+        3 => hooks(),
         1 => (1u64..4).prop_map(|job| Command::SendOutside { job }),
         1 => (1u64..4).prop_map(|job| Command::TakeInside { job }),
         1 => (1u64..4).prop_map(move |job| Command::FinishOutside { job, stems: Box::new(stems()), at }),
@@ -186,7 +276,8 @@ fn check(machine: &Machine) {
     let mut owned: BTreeMap<String, usize> = BTreeMap::new();
     for job in view.jobs(None, 100).unwrap().iter().rev() {
         if matches!(job.state, JobState::Pending | JobState::Running | JobState::Done) {
-            assert!(served.insert((job.hash, job.model.clone())), "{job:?} does what another one does");
+            let what = (job.hash, job.formats.clone(), job.selection.to_string());
+            assert!(served.insert(what), "{job:?} does what another one does");
         }
         *owned.entry(job.owner.clone()).or_default() += usize::from(job.state.is_open());
         let tasks = view.tasks(job.id).unwrap();
@@ -195,6 +286,14 @@ fn check(machine: &Machine) {
         assert_eq!(tasks.len(), job.tasks as usize);
         assert_eq!(job.state == JobState::Done, job.stems.is_some());
         assert_eq!(job.state.is_open(), job.finished_at.is_none());
+        assert!(!view.songs_with(job).unwrap().is_empty(), "{job:?} is for nobody");
+        for state in JobState::EVERY {
+            let listed = view.jobs_in(&[state], None, 100).unwrap().contains(job);
+            assert_eq!(listed, job.state == state, "{job:?} in the list of those {state}");
+        }
+        let ended = view.jobs_ended_since(0, 100).unwrap();
+        assert_eq!(ended.contains(job), !job.state.is_open(), "{job:?} in the list of those that ended");
+        assert_eq!(job.history.last().map(|was| was.state), Some(job.state), "{job:?}");
         for task in &tasks {
             if matches!(task.state, TaskState::Pending | TaskState::Running { .. }) {
                 assert!(job.state.is_open(), "{task:?} of {job:?}");
@@ -211,6 +310,8 @@ fn check(machine: &Machine) {
         let stuck = job.state.is_open() && !outside && !inside;
         assert!(!stuck, "nothing is left to do for {job:?}: {tasks:?}");
     }
+    let listed: usize = JobState::EVERY.iter().map(|state| view.scan(keys::jobs_in(*state, None)).unwrap().len()).sum();
+    assert_eq!(listed, view.jobs(None, 100).unwrap().len(), "a list names a job that is none");
     let known: Vec<_> = view.open_tasks().unwrap().iter().map(|task| task.id).collect();
     assert_eq!(known, open);
     for (owner, open) in owned.into_iter().filter(|(owner, _)| !owner.is_empty()) {
@@ -220,6 +321,9 @@ fn check(machine: &Machine) {
     }
     for song in view.songs(None, 100).unwrap() {
         assert!(view.job(song.job).unwrap().is_some(), "{song:?} has no job");
+        let jobs = Read::jobs_of(&view, &song).unwrap();
+        assert_eq!(jobs.len(), jobs.iter().collect::<HashSet<_>>().len(), "{song:?} has a job twice: {jobs:?}");
+        assert_eq!(jobs.len(), view.jobs_of(&song).unwrap().len(), "{song:?} has a job that is none: {jobs:?}");
     }
 }
 
@@ -233,6 +337,7 @@ proptest! {
             prop_assert_eq!(one.apply(id, command), two.apply(id, command));
             check(&one);
             check_accounts(&one);
+            check_hooks(&one);
         }
         prop_assert_eq!(one.view().references().unwrap(), two.view().references().unwrap());
     }

@@ -14,8 +14,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Asker, Audience, Count, Ending, Event, LEVEL, Legacy, Model, ModelFile, Output, Plan, Priority, Road, Sealed,
-    Stems, Task, TaskId, TaskKind, TaskState, Transaction, Verifier, View, apply,
+    Asker, Audience, Count, Ending, Event, Fate, JobState, LEVEL, Legacy, Level, Line, Model, ModelFile, Output, Plan,
+    Priority, Read, Road, Sealed, Selection, Stems, Task, TaskId, TaskKind, TaskState, Transaction, Tried, Try,
+    Verifier, View, apply, keys,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -158,8 +159,86 @@ fn parse_accounts(words: &[&str], at: u64) -> Option<Command> {
     })
 }
 
+/// `stems=a,b` or `two=a`; all without either.
+fn selection(words: &[&str]) -> Selection {
+    match (value(words, "stems"), value(words, "two")) {
+        (Some(stems), _) => Selection::Only(stems.split(',').map(str::to_owned).collect()),
+        (None, Some(stem)) => Selection::Two(stem.into()),
+        (None, None) => Selection::All,
+    }
+}
+
+/// What a worker says of an attempt: `says=` words with underscores.
+fn lines(words: &[&str], at: u64) -> Vec<Line> {
+    let said = value(words, "says").into_iter().flat_map(|said| said.split(','));
+    said.map(|said| Line { at, level: Level::Info, message: said.replace('_', " ") }).collect()
+}
+
+fn formats(words: &[&str]) -> Vec<String> {
+    value(words, "formats").unwrap_or("mp3:320,wav:int16").split(',').map(str::to_owned).collect()
+}
+
+fn plan(words: &[&str]) -> Plan {
+    Plan {
+        frames: 44_100,
+        segments: number(words, "segments", 3) as u32,
+        segments_per_task: number(words, "per-task", 2) as u32,
+    }
+}
+
+/// Commands about separations and hooks; none for other words.
+fn parse_jobs(words: &[&str], at: u64) -> Option<Command> {
+    let id = || words[1].parse().unwrap();
+    let second = || words[2].parse().unwrap();
+    let events =
+        |key| value(words, key).map(|ends| ends.split(',').map(|end| end.parse::<JobState>().unwrap()).collect());
+    Some(match words[0] {
+        "separate" => Command::Separate {
+            song: id(),
+            asker: asker(words),
+            plan: plan(words),
+            model: value(words, "model").unwrap_or("spectral").into(),
+            formats: formats(words),
+            selection: selection(words),
+            max_attempts: number(words, "attempts", 3) as u32,
+            priority: Priority::Normal,
+            owner: value(words, "owner").unwrap_or_default().into(),
+            jobs_per_owner: number(words, "limit", 0) as u32,
+            at,
+        },
+        "drop" => Command::DropSeparation { song: id(), asker: asker(words), job: second() },
+        "hook" => Command::MakeHook {
+            user: id(),
+            url: words[2].into(),
+            events: events("of").unwrap_or_else(|| vec![JobState::Done, JobState::Failed, JobState::Cancelled]),
+            sealed: Sealed(Vec::new()),
+            at,
+        },
+        "change-hook" => Command::ChangeHook {
+            user: id(),
+            hook: second(),
+            url: value(words, "url").map(str::to_owned),
+            events: events("of"),
+            active: value(words, "active").map(|word| word == "yes"),
+        },
+        "remove-hook" => Command::RemoveHook { user: id(), hook: second() },
+        "told" => Command::NoteDelivery {
+            hook: id(),
+            delivery: second(),
+            number: number(words, "try", 1) as u32,
+            tried: match value(words, "again") {
+                Some(at) => Tried::Again { at: at.parse().unwrap() },
+                None if words.contains(&"never") => Tried::GivenUp,
+                None => Tried::Delivered,
+            },
+            made: Try { at, took: 5, status: Some(if words.len() == 3 { 200 } else { 500 }), error: None },
+        },
+        _ => return None,
+    })
+}
+
 fn parse(words: &[&str], at: u64) -> Command {
-    if let Some(command) = parse_accounts(words, at) {
+    if let Some(command) = parse_accounts(words, at).or_else(|| parse_jobs(words, at)) {
         return command;
     }
     let attempt = number(words, "attempt", 1) as u32;
@@ -175,13 +254,9 @@ fn parse(words: &[&str], at: u64) -> Command {
             format: "mp3".into(),
             uploader_id: value(words, "by").map(|user| user.parse().unwrap()),
             credits: Box::default(),
-            plan: Plan {
-                frames: 44_100,
-                segments: number(words, "segments", 3) as u32,
-                segments_per_task: number(words, "per-task", 2) as u32,
-            },
+            plan: plan(words),
             model: value(words, "model").unwrap_or("spectral").into(),
-            formats: value(words, "formats").unwrap_or("mp3:320,wav:int16").split(',').map(str::to_owned).collect(),
+            formats: formats(words),
             max_attempts: number(words, "attempts", 3) as u32,
             priority: value(words, "priority").map_or(Priority::Normal, |word| word.parse().unwrap()),
             owner: value(words, "owner").unwrap_or_default().into(),
@@ -191,16 +266,19 @@ fn parse(words: &[&str], at: u64) -> Command {
         },
         "remove" => Command::RemoveSong { song: id(), at },
         "claim" => Command::ClaimTask { task: task(), attempt, node, at },
-        "finish" => Command::FinishTask { task: task(), attempt, node, output: Output::Part(hash(words[1])), at },
+        "finish" => {
+            let (output, lines) = (Output::Part(hash(words[1])), lines(words, at));
+            Command::FinishTask { task: task(), attempt, node, output, lines, at }
+        }
         "send" => Command::SendOutside { job: id() },
         "inside" => Command::TakeInside { job: id() },
         "deliver" => Command::FinishOutside { job: id(), stems: Box::new(stems(&["mp3"])), at },
         "merge" => {
             let output = Output::Stems(stems(&["mp3", "wav"]));
-            Command::FinishTask { task: task(), attempt, node, output, at }
+            Command::FinishTask { task: task(), attempt, node, output, lines: lines(words, at), at }
         }
-        "fail" => Command::FailTask { task: task(), attempt, node, reason, at },
-        "release" => Command::ReleaseTask { task: task(), attempt, node, at },
+        "fail" => Command::FailTask { task: task(), attempt, node, reason, lines: lines(words, at), at },
+        "release" => Command::ReleaseTask { task: task(), attempt, node, lines: lines(words, at), at },
         "expire" => Command::ExpireTask { task: task(), attempt, reason, at },
         "reopen" => Command::ReopenTask { task: task(), reason, at },
         "cancel" => Command::CancelJob { job: id(), asker: asker(words), at },
@@ -233,7 +311,9 @@ fn shown(view: &View) -> String {
     for song in view.songs(None, 100).unwrap().iter().rev() {
         let status = view.song_status(song).unwrap();
         let of = song.uploader_id.map_or(String::new(), |user| format!(" of user {user}"));
-        writeln!(out, "song {} {:?} job {} {status:?}{of}", song.id, song.title, song.job).unwrap();
+        let others = view.values::<u64>(keys::separations_of(song.id)).unwrap();
+        let others = if others.is_empty() { String::new() } else { format!(" and {others:?}") };
+        writeln!(out, "song {} {:?} job {}{others} {status:?}{of}", song.id, song.title, song.job).unwrap();
     }
     for job in view.jobs(None, 100).unwrap().iter().rev() {
         let error = job.error.as_ref().map_or(String::new(), |error| format!(" because {error}"));
@@ -243,9 +323,16 @@ fn shown(view: &View) -> String {
             Road::Inside => String::new(),
             road => format!(" {}", format!("{road:?}").to_lowercase()),
         };
-        writeln!(out, "job {} {}{road}{priority}{owner} {}/{}{error}", job.id, job.state, job.done, job.tasks).unwrap();
+        let stems = if job.selection == Selection::All { String::new() } else { format!(" {}", job.selection) };
+        writeln!(out, "job {} {}{stems}{road}{priority}{owner} {}/{}{error}", job.id, job.state, job.done, job.tasks)
+            .unwrap();
         for task in view.tasks(job.id).unwrap() {
             writeln!(out, "  {}", task_shown(&task)).unwrap();
+            for attempt in &task.attempts {
+                for line in view.lines(task.id, attempt.number).unwrap() {
+                    writeln!(out, "    {}: {}", attempt.number, line.message).unwrap();
+                }
+            }
         }
     }
     for model in view.models().unwrap() {
@@ -257,6 +344,21 @@ fn shown(view: &View) -> String {
     let outside: Vec<_> = view.outside().unwrap().iter().map(|job| job.id.to_string()).collect();
     if !outside.is_empty() {
         writeln!(out, "outside: {}", outside.join(" ")).unwrap();
+    }
+    out
+}
+
+/// The lists in which jobs stand, and the states they have been in.
+fn histories(view: &View) -> String {
+    let mut out = String::new();
+    let ids = |jobs: Vec<super::Job>| jobs.iter().map(|job| job.id.to_string()).collect::<Vec<_>>().join(" ");
+    for state in JobState::EVERY {
+        writeln!(out, "{state}: {}", ids(view.jobs_in(&[state], None, 100).unwrap())).unwrap();
+    }
+    writeln!(out, "ended, latest first: {}", ids(view.jobs_ended_since(0, 100).unwrap())).unwrap();
+    for job in view.jobs(None, 100).unwrap().iter().rev() {
+        let passages: Vec<_> = job.history.iter().map(|was| format!("{} at {}", was.state, was.at)).collect();
+        writeln!(out, "job {}: {}", job.id, passages.join(", ")).unwrap();
     }
     out
 }
@@ -282,6 +384,21 @@ fn accounts_shown(view: &View, out: &mut String) {
             writeln!(out, "  token {} {:?} until {:?}", token.id, token.name, token.expires_at).unwrap();
         }
         writeln!(out, "  hears: {}", list(Audience::User(user.id))).unwrap();
+        for hook in view.hooks_of(user.id).unwrap() {
+            let events: Vec<_> = hook.events.iter().map(ToString::to_string).collect();
+            let active = if hook.active { "" } else { ", turned off" };
+            writeln!(out, "  hook {} at {} for {}{active}", hook.id, hook.url, events.join(", ")).unwrap();
+            for told in view.deliveries_of(hook.id).unwrap() {
+                let songs: Vec<_> = told.songs.iter().map(|(id, title)| format!("{id} {title:?}")).collect();
+                let fate = match told.fate {
+                    Fate::Due { at } => format!("due at {at}"),
+                    Fate::Delivered => "delivered".into(),
+                    Fate::GivenUp => "given up".into(),
+                };
+                let (id, job, event, tried) = (told.id, told.job, told.event, told.tried);
+                writeln!(out, "    {id}: job {job} {event} for {}: {fate}, tried {tried}", songs.join(" ")).unwrap();
+            }
+        }
     }
     writeln!(out, "everybody hears: {}", list(Audience::Everybody)).unwrap();
     for song in view.songs(None, 100).unwrap().iter().rev() {
@@ -345,6 +462,10 @@ fn run(script: &str) -> String {
         };
         writeln!(out, "{line}").unwrap();
         let words: Vec<&str> = command.split_whitespace().collect();
+        if words[0] == "history" {
+            out.push_str(&histories(&machine.view()));
+            continue;
+        }
         if words[0] == "show" {
             out.push_str(&shown(&machine.view()));
             continue;
