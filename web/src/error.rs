@@ -292,6 +292,7 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuchSession(id) => Self::NoSuch { what: "session", id: id.to_string() },
             Refusal::NoSuchToken(id) => Self::NoSuch { what: "token", id: id.to_string() },
             Refusal::NoSuchLink(id) => Self::NoSuch { what: "link", id: id.to_string() },
+            Refusal::NoSuchHook(id) => Self::NoSuch { what: "web hook", id: id.to_string() },
             Refusal::NotShared(id) => Self::NoSuch { what: "such share of the song", id: id.to_string() },
             Refusal::HasSongs(songs) => Self::Conflict(format!(
                 "The user has songs, {songs} of them. Say what becomes of them: songs=delete deletes them all, \

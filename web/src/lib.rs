@@ -17,6 +17,7 @@ mod archive;
 pub mod cache;
 mod caller;
 pub mod client;
+mod dates;
 pub mod error;
 pub mod events;
 pub mod facts;
@@ -27,6 +28,7 @@ mod passwords;
 pub mod ranges;
 mod secret;
 mod ui;
+mod zip;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -237,6 +239,7 @@ pub fn router(app: App) -> Router {
         .route("/users/{id}/tokens/{token}", delete(api::tokens::revoke))
         .route("/shared/{secret}", get(api::links::song))
         .route("/shared/{secret}/mix.mp3", get(api::mix::mix_by_link))
+        .route("/shared/{secret}/stems.zip", get(api::stems::all_by_link))
         .route("/shared/{secret}/cover", get(api::files::cover_by_link))
         .route("/shared/{secret}/{file}", get(api::files::file_by_link))
         .route("/songs", get(api::songs::list))
@@ -248,6 +251,10 @@ pub fn router(app: App) -> Router {
         .route("/songs/{id}/links", get(api::links::list).post(api::links::make))
         .route("/songs/{id}/links/{link}", delete(api::links::remove))
         .route("/songs/{id}/upload_result", post(api::result::upload_result))
+        .route("/songs/{id}/separate", post(api::separations::make))
+        .route("/songs/{id}/separations", get(api::separations::list))
+        .route("/songs/{id}/separations/{job}", delete(api::separations::remove))
+        .route("/songs/{id}/stems.zip", get(api::stems::all))
         .route("/songs/{id}/mix.mp3", get(api::mix::mix))
         .route("/songs/{id}/cover", get(api::files::cover))
         .route("/songs/{id}/{file}", get(api::files::file))

@@ -200,6 +200,17 @@ pub enum Selection {
     Two(String),
 }
 
+impl Selection {
+    /// The names of the stems that it makes of a model's.
+    pub fn of(&self, sources: &[String]) -> Vec<String> {
+        match self {
+            Self::All => sources.to_vec(),
+            Self::Only(names) => names.clone(),
+            Self::Two(name) => vec![name.clone(), format!("no_{name}")],
+        }
+    }
+}
+
 impl fmt::Display for Selection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

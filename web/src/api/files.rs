@@ -43,6 +43,8 @@ const BYTES_A_FRAME: u64 = 12;
 pub struct Offer {
     /// Anything but `false`: the browser should save the file and not play it.
     pub download: Option<String>,
+    /// Which separation of the song the stem is from: its job's number. The song's own if it is not given.
+    pub job: Option<u64>,
 }
 
 /// A file to be served.
@@ -159,21 +161,15 @@ async fn given(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let named = file.clone();
+    let (named, job) = (file.clone(), offer.job);
     let (song, found) = way
         .look(&state, move |view, song| {
-            let found = find(view, &song, &named)?;
+            let found = find(view, &song, job, &named)?;
             Ok((song, found))
         })
         .await?;
     let (part, format) = file.rsplit_once('.').unwrap_or((&file, ""));
-    let (source, tag) = match found {
-        Found::Blob(hash) => (Source::Blob(hash), hash.to_string()),
-        Found::Converted { from, extension } => {
-            let made = convert(&state, from, extension, format, song.frames).await?;
-            (Source::Made(made), format!("{from}-{format}"))
-        }
-    };
+    let (source, tag) = found.source(&state, format, song.frames).await?;
     let name = if part == "song" { song.title } else { format!("{} - {part}", song.title) };
     let download = offer.download.is_some_and(|download| download != "false");
     let served = Served { source, tag, format: format.to_owned(), name, download };
@@ -181,7 +177,7 @@ async fn given(
 }
 
 /// Where a song's file comes from.
-enum Found {
+pub(crate) enum Found {
     Blob(Hash),
     /// From a file in another format, whose extension this is.
     Converted {
@@ -190,7 +186,29 @@ enum Found {
     },
 }
 
-fn find(view: &View, song: &Song, file: &str) -> Result<Found, ApiError> {
+impl Found {
+    /// A stem's file of a format, of those that there are.
+    pub(crate) fn of(files: &BTreeMap<String, Hash>, format: &str) -> Option<Self> {
+        match (files.get(format), best_of(files)) {
+            (Some(hash), _) => Some(Self::Blob(*hash)),
+            (None, Some((extension, from))) => Some(Self::Converted { from, extension }),
+            (None, None) => None,
+        }
+    }
+
+    /// Where the file is, once it is made, and a tag for its bytes. The song has so many frames.
+    pub(crate) async fn source(self, state: &State, format: &str, frames: u64) -> Result<(Source, String), ApiError> {
+        match self {
+            Self::Blob(hash) => Ok((Source::Blob(hash), hash.to_string())),
+            Self::Converted { from, extension } => {
+                let made = convert(state, from, extension, format, frames).await?;
+                Ok((Source::Made(made), format!("{from}-{format}")))
+            }
+        }
+    }
+}
+
+fn find(view: &View, song: &Song, job: Option<u64>, file: &str) -> Result<Found, ApiError> {
     let known = file.rsplit_once('.');
     if let Some(("song", format)) = known {
         return match format {
@@ -201,19 +219,15 @@ fn find(view: &View, song: &Song, file: &str) -> Result<Found, ApiError> {
     }
     if let Some(("peaks", "json")) = known {
         // A song that was split by an older version has none.
-        let peaks = stems_of(view, song, &[])?.peaks;
+        let peaks = stems_of(view, song, job, &[])?.peaks;
         return peaks.map(Found::Blob).ok_or_else(|| no_part(song, None, file));
     }
     let Some((part, format @ ("mp3" | "wav" | "flac"))) = known else {
         return Err(no_part(song, None, file));
     };
-    let stems = stems_of(view, song, &[part])?;
-    let files = stems.files.get(part).ok_or_else(|| no_part(song, Some(&stems), file))?;
-    match (files.get(format), best_of(files)) {
-        (Some(hash), _) => Ok(Found::Blob(*hash)),
-        (None, Some((extension, from))) => Ok(Found::Converted { from, extension }),
-        (None, None) => Err(no_part(song, Some(&stems), file)),
-    }
+    let stems = stems_of(view, song, job, &[part])?;
+    let found = stems.files.get(part).and_then(|files| Found::of(files, format));
+    found.ok_or_else(|| no_part(song, Some(&stems), file))
 }
 
 /// The file of a stem that lost least, with its extension.
@@ -222,13 +236,16 @@ pub(crate) fn best_of(files: &BTreeMap<String, Hash>) -> Option<(String, Hash)> 
     of("wav").or_else(|| of("flac")).or_else(|| of("mp3"))
 }
 
-/// The song's stems. If they are not made, those in `wanted` that its model would not make either are no parts at all.
-pub(crate) fn stems_of(view: &View, song: &Song, wanted: &[&str]) -> Result<Stems, ApiError> {
-    let job = view.job(song.job)?.ok_or_else(|| ApiError::NoJob(song.job.to_string()))?;
+/// The stems of the song's own separation, or of the one that is this job. If they are not made, those in `wanted` that
+/// it would not make either are no parts at all.
+pub(crate) fn stems_of(view: &View, song: &Song, job: Option<u64>, wanted: &[&str]) -> Result<Stems, ApiError> {
+    let found = view.job_of(song, job)?;
+    let job = found.ok_or_else(|| ApiError::NoJob(job.unwrap_or(song.job).to_string()))?;
     if let Some(stems) = job.stems {
         return Ok(stems);
     }
     if let Some((sources, _)) = shape_of(view, &job.model)?
+        && let sources = job.selection.of(&sources)
         && let Some(unknown) = wanted.iter().find(|part| !sources.iter().any(|source| source == *part))
     {
         return Err(ApiError::NoPart(format!(
@@ -383,7 +400,7 @@ pub(crate) async fn serve(
     Ok(response)
 }
 
-fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+pub(crate) fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
@@ -398,10 +415,8 @@ fn describe(headers: &mut HeaderMap, served: &Served, tag: &str) {
     set(headers, header::CONTENT_DISPOSITION, &disposition);
 }
 
-/// RFC 6266: a plain name for old programs, and the real one percent-encoded (RFC 8187).
-fn disposition(name: &str, format: &str, download: bool) -> String {
-    let kind = if download { "attachment" } else { "inline" };
-    // What file systems and shells cannot bear is replaced in both.
+/// What a file can be called: without what file systems and shells cannot bear.
+pub(crate) fn safe_name(name: &str, format: &str) -> String {
     let name: String = name
         .chars()
         .map(|character| match character {
@@ -410,7 +425,13 @@ fn disposition(name: &str, format: &str, download: bool) -> String {
             character => character,
         })
         .collect();
-    let name = format!("{}.{format}", name.trim_matches(['.', ' ']));
+    format!("{}.{format}", name.trim_matches(['.', ' ']))
+}
+
+/// RFC 6266: a plain name for old programs, and the real one percent-encoded (RFC 8187).
+pub(crate) fn disposition(name: &str, format: &str, download: bool) -> String {
+    let kind = if download { "attachment" } else { "inline" };
+    let name = safe_name(name, format);
     let plain: String = name.chars().map(|character| if character.is_ascii() { character } else { '_' }).collect();
     let mut encoded = String::new();
     for byte in name.bytes() {
@@ -441,7 +462,7 @@ fn content_type(format: &str) -> &'static str {
 
 /// A blob, on this node's disk or handed through from another's.
 #[derive(Clone)]
-struct Blob {
+pub(crate) struct Blob {
     sharing: Sharing,
     hash: Hash,
     manifest: Arc<Manifest>,
@@ -449,12 +470,12 @@ struct Blob {
 }
 
 /// A file whose length is known.
-enum Opened {
+pub(crate) enum Opened {
     Blob(Blob),
     Made { file: tokio::fs::File, length: u64 },
 }
 
-async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
+pub(crate) async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
     match source {
         Source::Blob(hash) => {
             let (manifest, here) = match sharing.fetch(hash).await {
@@ -480,7 +501,7 @@ async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
 }
 
 impl Opened {
-    fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Blob(blob) => blob.manifest.length,
             Self::Made { length, .. } => *length,
@@ -488,7 +509,7 @@ impl Opened {
     }
 
     /// The bytes `first..end`. What cannot be had at all is known before the answer begins.
-    async fn body(self, first: u64, end: u64) -> Result<Body, ApiError> {
+    pub(crate) async fn body(self, first: u64, end: u64) -> Result<Body, ApiError> {
         match self {
             Self::Made { mut file, .. } => {
                 file.seek(io::SeekFrom::Start(first)).await.map_err(|error| ApiError::io("reading a file", &error))?;

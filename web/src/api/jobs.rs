@@ -5,7 +5,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query};
 use raft::View;
 use raft::command::{Answer as Applied, Command, Refusal};
-use raft::state::{Attempt, Ending, JOBS, Job, JobState, Task, TaskKind, TaskState};
+use raft::state::{Attempt, Ending, JOBS, Job, JobState, Passage, Selection, Task, TaskKind, TaskState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -30,6 +30,8 @@ pub struct AttemptView {
     pub started: u64,
     /// Milliseconds since 1970; null while it runs.
     pub ended: Option<u64>,
+    /// How long it took; null while it runs.
+    pub seconds: Option<f64>,
     /// `running`, `done`, `failed`, `expired` (the worker died, forgot it or took too long), `handed_back` (no failure)
     /// or `withdrawn` (its result was not wanted any more, or is lost).
     #[schema(example = "expired")]
@@ -52,7 +54,8 @@ impl From<Attempt> for AttemptView {
             None => "done",
         };
         let Attempt { number, node, started, ended, error, .. } = attempt;
-        Self { number, node, started, ended, outcome, error }
+        let seconds = ended.map(|ended| ended.saturating_sub(started) as f64 / 1000.0);
+        Self { number, node, started, ended, seconds, outcome, error }
     }
 }
 
@@ -114,6 +117,12 @@ pub struct JobView {
     pub model: String,
     /// The formats of the stems.
     pub formats: Vec<String>,
+    /// The stems that were chosen; null for all.
+    pub stems: Option<Vec<String>>,
+    /// The one stem beside which there is only the sum of all others; null for others.
+    pub two_stems: Option<String>,
+    /// Those of its songs that the caller may hear.
+    pub songs: Vec<JobSong>,
     /// How urgent it is: `high`, `normal` or `low`.
     #[schema(example = "normal")]
     pub priority: String,
@@ -133,16 +142,51 @@ pub struct JobView {
     pub error: Option<String>,
     /// Milliseconds since 1970.
     pub created_at: u64,
+    /// When a worker first took one of its tasks, in milliseconds since 1970; of a job that was tried again, since then.
+    pub started_at: Option<u64>,
     /// Milliseconds since 1970; null while it goes on.
     pub finished_at: Option<u64>,
+    /// The states it has been in, the oldest first; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<PassageView>>,
     /// The tasks in their order; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<TaskView>>,
 }
 
+/// A song that a job is done for.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct JobSong {
+    /// Its number.
+    pub id: u64,
+    /// Its title.
+    pub title: String,
+}
+
+/// Since when a job was in a state.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PassageView {
+    /// `pending`, `running`, `done`, `failed` or `cancelled`.
+    #[schema(example = "running")]
+    pub state: String,
+    /// Milliseconds since 1970.
+    pub at: u64,
+}
+
 impl JobView {
-    fn of(job: Job) -> Self {
+    /// A job without its tasks, for these songs.
+    fn of(job: Job, songs: Vec<JobSong>) -> Self {
+        let (stems, two_stems) = match job.selection {
+            Selection::All => (None, None),
+            Selection::Only(stems) => (Some(stems), None),
+            Selection::Two(stem) => (None, Some(stem)),
+        };
         Self {
+            songs,
+            stems,
+            two_stems,
+            started_at: started_at(&job.history),
+            history: None,
             id: job.id,
             hash: job.hash.to_string(),
             model: job.model,
@@ -166,6 +210,12 @@ impl JobView {
         }
     }
 
+    /// A job as it stands in lists, with those of its songs that are the caller's to know of.
+    pub(crate) fn listed(view: &View, caller: &Caller, job: Job) -> Result<Self, ApiError> {
+        let songs = songs_of(view, caller, &job)?;
+        Ok(Self::of(job, songs))
+    }
+
     /// A job with its tasks, if it is there and the caller's to know of.
     pub(crate) fn with_tasks(view: &View, caller: &Caller, id: u64) -> Result<Option<Self>, ApiError> {
         let Some(job) = view.job(id)? else {
@@ -174,19 +224,45 @@ impl JobView {
         if !caller.may_see_job(view, &job)? {
             return Ok(None);
         }
-        Ok(Some(Self::whole(view, job)?))
+        let songs = songs_of(view, caller, &job)?;
+        Ok(Some(Self::whole(view, job, songs)?))
     }
 
-    /// A job with its tasks.
-    pub(crate) fn whole(view: &View, job: Job) -> Result<Self, ApiError> {
+    /// A job with its tasks, for these songs.
+    pub(crate) fn whole(view: &View, job: Job, songs: Vec<JobSong>) -> Result<Self, ApiError> {
         let tasks = view.tasks(job.id)?.into_iter().map(TaskView::from).collect();
-        Ok(Self { tasks: Some(tasks), ..Self::of(job) })
+        let history = passages(&job).map(|was| PassageView { state: was.state.to_string(), at: was.at }).collect();
+        Ok(Self { tasks: Some(tasks), history: Some(history), ..Self::of(job, songs) })
     }
 
     /// Whether nothing will change any more, unless somebody asks for it.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state, "done" | "failed" | "cancelled")
     }
+}
+
+/// When a job's work began, the last time that it did.
+fn started_at(history: &[Passage]) -> Option<u64> {
+    history.iter().rev().find(|was| was.state == JobState::Running).map(|was| was.at)
+}
+
+/// The states that a job has been in. Older programs wrote none down, but when it was made and when it ended.
+pub(crate) fn passages(job: &Job) -> impl Iterator<Item = Passage> {
+    let first = Passage { state: JobState::Pending, at: job.created_at };
+    let last = job.finished_at.map(|at| Passage { state: job.state, at });
+    let begins = job.history.first().is_none_or(|was| was.state != JobState::Pending).then_some(first);
+    begins.into_iter().chain(job.history.clone()).chain(last.filter(|_| job.history.is_empty()))
+}
+
+/// Those of a job's songs that are the caller's to know of.
+fn songs_of(view: &View, caller: &Caller, job: &Job) -> Result<Vec<JobSong>, ApiError> {
+    let mut songs = Vec::new();
+    for song in view.songs_with(job)? {
+        if caller.may_see(view, &song)? {
+            songs.push(JobSong { id: song.id, title: song.title });
+        }
+    }
+    Ok(songs)
 }
 
 /// One job.
@@ -246,7 +322,7 @@ pub(crate) async fn list(
                 for job in some {
                     if jobs.len() < limit && caller.may_see_job(view, &job)? {
                         next = Some(job.id);
-                        jobs.push(JobView::of(job));
+                        jobs.push(JobView::listed(view, caller, job)?);
                     }
                 }
                 if jobs.len() == limit {

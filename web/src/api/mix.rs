@@ -36,6 +36,8 @@ pub(crate) struct Weights {
     other: Option<f32>,
     /// Whether the browser should save the file and not play it.
     download: Option<bool>,
+    /// Which separation of the song the stems are from: its job's number. The song's own if it is not given.
+    job: Option<u64>,
 }
 
 /// What a query asks for.
@@ -43,6 +45,7 @@ pub(crate) struct Weights {
 struct Asked {
     weights: BTreeMap<String, f32>,
     download: bool,
+    job: Option<u64>,
 }
 
 /// Gives a mix of a song's stems as MP3.
@@ -103,11 +106,11 @@ async fn mixed(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::Malformed(error.body_text()))?;
-    let Asked { weights, download } = parse(&query)?;
+    let Asked { weights, download, job } = parse(&query)?;
     let (title, mut inputs) = way
         .look(&state, move |view, song| {
             let wanted: Vec<&str> = weights.keys().map(String::as_str).collect();
-            let stems = stems_of(view, &song, &wanted)?;
+            let stems = stems_of(view, &song, job, &wanted)?;
             let mut inputs = Vec::new();
             for (stem, weight) in weights {
                 let Some(files) = stems.files.get(&stem) else {
@@ -158,10 +161,15 @@ async fn make(state: &State, name: &str, inputs: &[(String, Hash, f32)]) -> Resu
 }
 
 fn parse(query: &[(String, String)]) -> Result<Asked, ApiError> {
-    let mut asked = Asked { weights: BTreeMap::new(), download: false };
+    let mut asked = Asked { weights: BTreeMap::new(), download: false, job: None };
     for (name, value) in query {
         if name == "download" {
             asked.download = value != "false";
+            continue;
+        }
+        if name == "job" {
+            let number = value.parse().map_err(|_| ApiError::Malformed("`job` must be a job's number.".into()))?;
+            asked.job = Some(number);
             continue;
         }
         let short: String = name.chars().take(20).collect();

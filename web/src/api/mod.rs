@@ -12,9 +12,11 @@ pub mod links;
 pub mod mix;
 pub mod models;
 pub mod result;
+pub mod separations;
 pub mod sessions;
 pub mod shares;
 pub mod songs;
+pub mod stems;
 pub mod tokens;
 pub mod upload;
 pub mod users;
@@ -101,6 +103,11 @@ impl Page {
         songs::remove,
         upload::upload,
         result::upload_result,
+        separations::list,
+        separations::make,
+        separations::remove,
+        stems::all,
+        stems::all_by_link,
         files::file,
         files::cover,
         mix::mix,

@@ -146,7 +146,7 @@ pub(crate) async fn upload_result(
     metrics::counter!("quartet_outside_results_total").increment(1);
     let look = move |view: &View| {
         let job = view.job(job)?.ok_or_else(|| no_job(&job.to_string()))?;
-        Ok(Answer::with(JobData { job: JobView::whole(view, job)? }))
+        Ok(Answer::with(JobData { job: JobView::whole(view, job, Vec::new())? }))
     };
     state.read(look).await
 }

@@ -109,15 +109,9 @@ impl SongView {
     }
 
     fn describe(song: Song, status: SongStatus, job: Option<&Job>, address: &str) -> Self {
-        let links = |part: &str, formats: &[&str]| {
-            formats
-                .iter()
-                .map(|format| ((*format).to_owned(), format!("{address}/{part}.{format}")))
-                .collect::<BTreeMap<_, _>>()
-        };
-        let mut parts = BTreeMap::from([("song".to_owned(), links("song", &["mp3", "wav", "flac"]))]);
+        let mut parts = BTreeMap::from([("song".to_owned(), links(address, "song", ""))]);
         if let Some(stems) = job.and_then(|job| job.stems.as_ref()) {
-            parts.extend(stems.files.keys().map(|stem| (stem.clone(), links(stem, &["mp3", "wav", "flac"]))));
+            parts.extend(stems.files.keys().map(|stem| (stem.clone(), links(address, stem, ""))));
         }
         Self {
             parts,
@@ -140,6 +134,12 @@ impl SongView {
             title: song.title,
         }
     }
+}
+
+/// The addresses of a part under a song's, by format; `query` comes behind each.
+pub(crate) fn links(address: &str, part: &str, query: &str) -> BTreeMap<String, String> {
+    let link = |format: &str| (format.to_owned(), format!("{address}/{part}.{format}{query}"));
+    ["mp3", "wav", "flac"].map(link).into()
 }
 
 /// One song.

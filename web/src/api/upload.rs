@@ -107,7 +107,7 @@ pub(crate) async fn upload(state: State, visitor: Visitor, request: Request) -> 
 }
 
 /// Who asks for a job, as the limits count: the user, or the address of who has no account.
-fn owner(visitor: &Visitor, caller: &Caller) -> String {
+pub(crate) fn owner(visitor: &Visitor, caller: &Caller) -> String {
     caller.user().map_or_else(|| visitor.client.name(), |user| format!("user:{user}"))
 }
 
@@ -194,7 +194,7 @@ async fn add(
 }
 
 /// How the model that was asked for cuts a song.
-fn geometry_of(view: &View, name: &str, default: &str) -> Result<Geometry, ApiError> {
+pub(crate) fn geometry_of(view: &View, name: &str, default: &str) -> Result<Geometry, ApiError> {
     if let Some((_, geometry)) = shape_of(view, name)? {
         return Ok(geometry);
     }
@@ -248,7 +248,7 @@ async fn road(
 }
 
 /// The formats that a form asks for, as the state keeps them.
-fn formats_of(text: &str) -> Result<Vec<String>, ApiError> {
+pub(crate) fn formats_of(text: &str) -> Result<Vec<String>, ApiError> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     let asked = words.map(str::parse).collect::<Result<Vec<Format>, _>>();
     let mut formats = asked.map_err(|error| ApiError::Malformed(format!("The formats cannot be made: {error}.")))?;
