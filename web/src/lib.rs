@@ -23,6 +23,7 @@ pub mod events;
 pub mod facts;
 mod fields;
 mod guard;
+pub mod hooks;
 pub mod outside;
 mod passwords;
 pub mod ranges;
@@ -38,7 +39,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
+use futures_util::future::BoxFuture;
+use raft::state::{Line, TaskId};
 use raft::{Cluster, View};
 use storage::sharing::Sharing;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -49,6 +52,7 @@ use crate::api::cluster::{BrokerReport, NodeReport};
 use crate::cache::Cache;
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
+use crate::hooks::Hooks;
 use crate::outside::Outside;
 use crate::passwords::Passwords;
 
@@ -68,6 +72,8 @@ pub trait Nodes: Send + Sync + 'static {
     fn overview(&self) -> Vec<NodeReport>;
     /// The way tasks take to the workers.
     fn broker(&self) -> BrokerReport;
+    /// What a node has said so far of an attempt that it makes; nothing if it does not answer in a moment.
+    fn lines(&self, node: u64, task: TaskId, attempt: u32) -> BoxFuture<'static, Vec<Line>>;
 }
 
 /// What an upload may be.
@@ -93,6 +99,8 @@ pub struct App {
     pub limits: Limits,
     /// Who may do what.
     pub accounts: Accounts,
+    /// Where web hooks may lead, and what their secrets are kept under.
+    pub hooks: Hooks,
     /// Workers outside of the cluster, if it has any.
     pub outside: Option<Outside>,
     /// A folder for files that can be made again; it must exist and may be emptied at any start.
@@ -237,6 +245,9 @@ pub fn router(app: App) -> Router {
         .route("/users/{id}/sessions/{session}", delete(api::sessions::end))
         .route("/users/{id}/tokens", get(api::tokens::list).post(api::tokens::make))
         .route("/users/{id}/tokens/{token}", delete(api::tokens::revoke))
+        .route("/users/{id}/webhooks", get(api::hooks::list).post(api::hooks::make))
+        .route("/users/{id}/webhooks/{hook}", patch(api::hooks::change).delete(api::hooks::remove))
+        .route("/users/{id}/webhooks/{hook}/deliveries", get(api::hooks::deliveries))
         .route("/shared/{secret}", get(api::links::song))
         .route("/shared/{secret}/mix.mp3", get(api::mix::mix_by_link))
         .route("/shared/{secret}/stems.zip", get(api::stems::all_by_link))
@@ -263,6 +274,8 @@ pub fn router(app: App) -> Router {
         .route("/jobs/{id}", get(api::jobs::one).patch(api::jobs::change))
         .route("/jobs/{id}/cancel", post(api::jobs::cancel))
         .route("/jobs/{id}/retry", post(api::jobs::retry))
+        .route("/jobs/{id}/log", get(api::lines::log))
+        .route("/stats/series", get(api::series::series))
         .route("/jobs/{id}/events", get(events::of_job))
         .route("/models", get(api::models::list))
         .route("/events", get(events::all))

@@ -7,17 +7,15 @@ use raft::View;
 use raft::command::{Answer as Applied, Command, Refusal};
 use raft::state::{Attempt, Ending, JOBS, Job, JobState, Passage, Selection, Task, TaskKind, TaskState};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::Freshness;
+use super::search::Search;
 use super::upload::priority_of;
-use super::{Freshness, Page};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::{State, now};
-
-/// How many jobs are looked at for a page of a list.
-const LOOKED_AT: usize = 4000;
 
 /// One try at a task.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -277,7 +275,7 @@ pub struct JobData {
 pub struct JobsData {
     /// The jobs, newest first, without their tasks.
     pub jobs: Vec<JobView>,
-    /// What to give as `before` for the next page; null when this was the last.
+    /// What to give as `cursor` for the next page; null when this was the last.
     pub next: Option<u64>,
 }
 
@@ -296,46 +294,51 @@ pub(crate) fn no_job(id: &str) -> ApiError {
     ApiError::NoJob(id.chars().take(20).collect())
 }
 
+/// Which jobs are asked for.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct JobsPage {
+    /// What to look for, all of which must hold: `state:failed` (or `state:failed,cancelled`), `node:2` (one of the attempts
+    /// was made there), `title:blue` or just `blue`, `model:htdemucs`, `user:ada` (or a number, or `me`), `after:2026-01-01`
+    /// and `before:2026-02-01` (when the job was made, in UTC). Quotation marks hold words together.
+    #[param(example = "state:failed node:2")]
+    q: Option<String>,
+    /// Where the page begins: the `next` of the page before.
+    #[serde(alias = "before")]
+    cursor: Option<u64>,
+    /// At most this many, 1 to 200; 50 if it is not given.
+    limit: Option<usize>,
+    /// With `true`, what the asked node knows, which may be older than what another has answered; this works without a
+    /// majority.
+    #[serde(default)]
+    stale: bool,
+}
+
 /// Lists the jobs of the caller's songs, newest first. Administrators see all.
 ///
-/// A page may be shorter than `limit`, and even empty, and still have a `next`: of many jobs that are other people's some
-/// thousands are passed over at a time. Whoever is let in may call this. As new as the newest committed change, but for `stale`.
-#[utoipa::path(get, path = "/jobs/", tag = "jobs", params(Page), responses(
+/// A page may be shorter than `limit`, and even empty, and still have a `next`: of many jobs that are other people's, or not
+/// what is looked for, some thousands are passed over at a time. By `state` jobs are found without looking at others. Pages
+/// stay as they are while new jobs come. Whoever is let in may call this. As new as the newest committed change, but for
+/// `stale`.
+#[utoipa::path(get, path = "/jobs/", tag = "jobs", params(JobsPage), responses(
     (status = 200, body = Answer<JobsData>),
-    (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
+    (status = 400, description = "`cursor` or `limit` is no number, or `q` cannot be read", body = Answer<Empty>),
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn list(
     state: State,
     visitor: Visitor,
-    page: Result<Query<Page>, QueryRejection>,
+    page: Result<Query<JobsPage>, QueryRejection>,
 ) -> Result<Answer<JobsData>, ApiError> {
     let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
-    let limit = page.limit();
-    state
-        .read_or_stale(&visitor, page.stale, move |view, caller| {
-            let (mut jobs, mut next) = (Vec::new(), page.before);
-            for _ in 0..LOOKED_AT / limit {
-                let some = view.jobs(next, limit)?;
-                let last = some.last().filter(|_| some.len() == limit).map(|job| job.id);
-                for job in some {
-                    if jobs.len() < limit && caller.may_see_job(view, &job)? {
-                        next = Some(job.id);
-                        jobs.push(JobView::listed(view, caller, job)?);
-                    }
-                }
-                if jobs.len() == limit {
-                    break;
-                }
-                next = last;
-                if last.is_none() {
-                    break;
-                }
-            }
-            Ok(Answer::with(JobsData { jobs, next }))
-        })
-        .await
+    let search = Search::parse(page.q.as_deref().unwrap_or_default())?;
+    let limit = page.limit.unwrap_or(50).clamp(1, 200);
+    let look = move |view: &View, caller: &Caller| {
+        let (jobs, next) = search.page(view, caller, page.cursor, limit)?;
+        Ok(Answer::with(JobsData { jobs, next }))
+    };
+    state.read_or_stale(&visitor, page.stale, look).await
 }
 
 /// Shows one job with its tasks: which node works on which, and what was tried.

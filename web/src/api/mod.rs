@@ -7,12 +7,16 @@ pub mod auth;
 pub mod cluster;
 pub mod files;
 pub mod health;
+pub mod hooks;
 pub mod jobs;
+pub mod lines;
 pub mod links;
 pub mod mix;
 pub mod models;
 pub mod result;
+mod search;
 pub mod separations;
+pub mod series;
 pub mod sessions;
 pub mod shares;
 pub mod songs;
@@ -88,6 +92,11 @@ impl Page {
         tokens::list,
         tokens::make,
         tokens::revoke,
+        hooks::list,
+        hooks::make,
+        hooks::change,
+        hooks::remove,
+        hooks::deliveries,
         shares::list,
         shares::share,
         shares::unshare,
@@ -116,6 +125,8 @@ impl Page {
         jobs::change,
         jobs::cancel,
         jobs::retry,
+        lines::log,
+        series::series,
         models::list,
         crate::events::all,
         crate::events::of_job,

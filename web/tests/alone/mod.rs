@@ -11,7 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
-use raft::state::LEVEL;
+use futures_util::future::BoxFuture;
+use raft::state::{LEVEL, Level, Line, TaskId};
 use raft::{Cluster, ClusterConfig};
 use serde_json::Value;
 use storage::blobs::{Allowance, Blobs};
@@ -50,6 +51,11 @@ impl web::Nodes for Alone {
             copies_among: [0].into(),
             loops: Vec::new(),
         }]
+    }
+
+    fn lines(&self, node: u64, task: TaskId, attempt: u32) -> BoxFuture<'static, Vec<Line>> {
+        let message = format!("node {node} works on {task}, attempt {attempt}");
+        Box::pin(async move { vec![Line { at: 1, level: Level::Info, message }] })
     }
 
     fn broker(&self) -> BrokerReport {
@@ -118,6 +124,10 @@ impl Node {
                 https: false,
                 proxies: Vec::new(),
                 seal: Seal::new(&Secret::read(&secret).unwrap(), "tokens").unwrap(),
+            },
+            hooks: web::hooks::Hooks {
+                seal: Seal::new(&Secret::read(&secret).unwrap(), "web hooks").unwrap(),
+                allow_private: false,
             },
             outside: None,
             cache,
