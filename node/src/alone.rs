@@ -109,9 +109,7 @@ fn wanted(sources: &[String], options: &Separate) -> Vec<Wanted> {
     let rest = stems.first().and_then(|stem| match options.other_method {
         Other::None => None,
         Other::Add => Some(stem.rest()),
-        Other::Minus => {
-            Some(Wanted { gains: stem.gains.iter().map(|gain| -gain).collect(), song: 1.0, ..stem.rest() })
-        }
+        Other::Minus => Some(Wanted { gains: stem.gains.iter().map(|gain| -gain).collect(), song: 1.0, ..stem.rest() }),
     });
     stems.extend(rest);
     stems

@@ -71,6 +71,8 @@ struct File {
     #[serde(default)]
     accounts: Accounts,
     #[serde(default)]
+    hooks: Hooks,
+    #[serde(default)]
     http: Http,
     #[serde(default)]
     consensus: Consensus,
@@ -294,6 +296,14 @@ pub(crate) enum Registration {
     Closed,
 }
 
+/// `[hooks]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Hooks {
+    /// Whether web hooks may lead into networks that are not public, this node's own among them.
+    pub allow_private: bool,
+}
+
 /// `[http]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -361,6 +371,8 @@ pub(crate) struct Configuration {
     pub limits: Limits,
     /// Who is let in.
     pub accounts: Accounts,
+    /// Where web hooks may lead.
+    pub hooks: Hooks,
     /// How browsers and programs are served.
     pub http: Http,
     /// Raft's timings.
@@ -464,6 +476,7 @@ impl Configuration {
             workers: file.workers,
             limits: file.limits,
             accounts: file.accounts,
+            hooks: file.hooks,
             http: Http {
                 tls: file
                     .http
@@ -491,6 +504,7 @@ impl Configuration {
             workers: model.map_or_else(Workers::default, |model| Workers { model, ..Workers::default() }),
             limits: Limits::default(),
             accounts: Accounts::default(),
+            hooks: Hooks::default(),
             http: Http::default(),
             consensus: Consensus::default(),
         }

@@ -3,7 +3,9 @@
 mod alone;
 mod command_line;
 mod configuration;
+mod hooks;
 mod https;
+mod journal;
 mod logs;
 mod models;
 mod numbers;

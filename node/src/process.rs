@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::configuration::{Configuration, Registration};
+use crate::hooks::Messenger;
 use crate::https;
 use crate::models::{letter_box, publish};
 use crate::numbers;
@@ -41,6 +42,9 @@ use crate::work::worker::Workers;
 
 /// How long an orderly stop may take before the process ends all the same.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the secrets of web hooks are sealed for.
+const HOOKS: &str = "web hooks";
 
 /// Runs a node until it is told to stop.
 pub(crate) async fn run(configuration: Configuration) -> Result<()> {
@@ -63,6 +67,9 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         proxies: configuration.http.trusted_proxies.clone(),
         seal: Seal::new(&secret, "tokens")?,
     };
+    let allow_private = configuration.hooks.allow_private;
+    let hooks = web::hooks::Hooks { seal: Seal::new(&secret, HOOKS)?, allow_private };
+    let hook_seal = Seal::new(&secret, HOOKS)?;
     let database = Database::open(&me.data.join("database"))?;
     let blobs = Blobs::open(&me.data, configuration.allowance())?;
     let swift = Swift::start().context("the thread for consensus cannot be started")?;
@@ -154,6 +161,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     };
     peer.serve(Protocol::Operator, Arc::new(operator));
     loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));
+    loops.spawn(Arc::new(Messenger::new(cluster.clone(), hook_seal, allow_private)).run(stopping.clone()));
     if let (Some(outside), Some(broker)) = (&configuration.outside, &configuration.broker) {
         let outbox = Outbox::new(cluster.clone(), sharing.clone(), broker.url.clone(), outside.clone());
         loops.spawn(outbox.run(stopping.clone()));
@@ -211,6 +219,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
             jobs_per_user: configuration.limits.jobs_per_user,
         },
         accounts,
+        hooks,
         outside: configuration.outside.as_ref().map(|outside| web::outside::Outside {
             tokens: outside.token_sha256.clone(),
             first: outside.first,

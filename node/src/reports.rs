@@ -9,22 +9,27 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use raft::Cluster;
-use raft::state::TaskId;
+use raft::state::{Line, TaskId};
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::blobs::Blobs;
-use storage::peer::Peer;
+use storage::peer::{Peer, Protocol};
 use web::api::cluster::{BrokerReport, LoopReport, NodeReport};
 
 use crate::configuration::Configuration;
+use crate::journal;
 use crate::upkeep::{Copies, Upkeep};
 use crate::work::broker::Broker;
+use crate::work::service::{Call, Reply};
 
 /// How often a node reports.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
 /// A node that was silent for this long is taken for dead.
 pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(3);
+/// How long a node may take to tell the lines of an attempt.
+const LINES_WITHIN: Duration = Duration::from_secs(1);
 
 /// One node's words about itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -255,6 +260,20 @@ impl web::Nodes for Reports {
                 }
             })
             .collect()
+    }
+
+    fn lines(&self, node: NodeId, task: TaskId, attempt: u32) -> BoxFuture<'static, Vec<Line>> {
+        let (peer, here) = (self.peer.clone(), node == self.configuration.id);
+        Box::pin(async move {
+            if here {
+                return journal::lines(task, attempt);
+            }
+            match peer.call(node, Protocol::Work, &Call::Lines { task, attempt }, LINES_WITHIN).await {
+                Ok(Reply::Lines(lines)) => lines,
+                // It is gone, or older than this question.
+                Ok(_) | Err(_) => Vec::new(),
+            }
+        })
     }
 
     fn broker(&self) -> BrokerReport {

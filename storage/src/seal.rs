@@ -1,4 +1,4 @@
-//! Secrets for people and programs: random ones, and a seal under which they can be kept.
+//! Secrets for people and programs: random ones, a seal under which they can be kept, and what they sign.
 //!
 //! What is sealed opens with the cluster's secret and for the same purpose alone. Whoever has the database, or a backup,
 //! and not the secret, has nothing.
@@ -6,6 +6,7 @@
 use std::fmt;
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac::{Context, HMAC_SHA256, Key};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::peer::{PeerError, Secret};
@@ -26,6 +27,16 @@ pub fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], SealError> {
     let mut bytes = [0; LENGTH];
     SystemRandom::new().fill(&mut bytes).map_err(|_| SealError::Random)?;
     Ok(bytes)
+}
+
+/// What proves that whoever sends these parts, one behind the other, knows the secret: HMAC-SHA-256 (RFC 2104).
+pub fn signature(secret: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::with_key(&Key::new(HMAC_SHA256, secret));
+    parts.iter().for_each(|part| context.update(part));
+    let mut bytes = [0; 32];
+    // The tag of this algorithm is as long.
+    bytes.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
+    bytes
 }
 
 /// Seals and opens for one purpose.
@@ -76,6 +87,14 @@ mod tests {
         let path = folder.path().join("secret");
         std::fs::write(&path, secret.repeat(8)).unwrap();
         Seal::new(&Secret::read(&path).unwrap(), purpose).unwrap()
+    }
+
+    #[test]
+    fn signatures_are_those_of_the_standard() {
+        // RFC 4231, test case 2.
+        let signed = signature(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
+        let hex: String = signed.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 
     #[test]

@@ -41,6 +41,8 @@ const LATER: &[Labels] = &[];
 const KINDS: &[Labels] = &[&[("kind", "separate")], &[("kind", "merge")]];
 const ENDINGS: &[Labels] = &[&[("outcome", "applied")], &[("outcome", "refused")], &[("outcome", "failed")]];
 
+const TOLD: &[Labels] = &[&[("outcome", "delivered")], &[("outcome", "failed")], &[("outcome", "given_up")]];
+
 const fn counter(name: &'static str, unit: Unit, begins: &'static [Labels], meaning: &'static str) -> Number {
     Number { name, kind: Kind::Counter, unit, meaning, begins }
 }
@@ -151,6 +153,7 @@ pub(super) const NUMBERS: &[Number] = &[
     histogram("quartet_task_seconds", SLOW, KINDS, "a finished task, from its claim to its result"),
     counter("quartet_task_audio_seconds_total", Seconds, KINDS, "music in the finished tasks"),
     counter("quartet_task_segments_total", Count, ONE, "segments of the model that were separated and finished"),
+    counter("quartet_hook_tries_total", Count, TOLD, "tries of this node, leading, to tell web hooks"),
     // HTTP.
     counter("quartet_http_requests_total", Count, LATER, "requests that were answered, by method, route and status"),
     histogram("quartet_http_request_seconds", MIDDLING, LATER, "from a request's head to its answer's, by route"),

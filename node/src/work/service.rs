@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use raft::state::{Line, TaskId};
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::peer::{PeerError, ServeFuture, Service, Stream};
@@ -11,6 +12,7 @@ use super::Hint;
 use super::dispatcher::Dispatcher;
 use super::reset::Reset;
 use super::worker::ASK_FOR;
+use crate::journal;
 use crate::reports::{Report, Reports};
 
 /// A question.
@@ -22,6 +24,13 @@ pub(crate) enum Call {
     Next {
         /// Whether the asker's broker answers.
         has_broker: bool,
+    },
+    /// What do you say of an attempt that you make?
+    Lines {
+        /// At which task.
+        task: TaskId,
+        /// Its number.
+        attempt: u32,
     },
     /// Drop all running work.
     Reset {
@@ -37,6 +46,8 @@ pub(crate) enum Reply {
     Heard,
     /// A task, or none for now.
     Hint(Option<Hint>),
+    /// What was said so far.
+    Lines(Vec<Line>),
 }
 
 /// Answers the other nodes.
@@ -66,6 +77,7 @@ impl Service for WorkService {
                     reset.hear(id);
                     Reply::Heard
                 }
+                Call::Lines { task, attempt } => Reply::Lines(journal::lines(task, attempt)),
                 Call::Next { has_broker } => Reply::Hint(dispatcher.next(has_broker, ASK_FOR).await),
             };
             stream.write_frame(&reply).await?;

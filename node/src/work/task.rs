@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use inference::Separator;
 use inference::analysis::{Peaks, analyse};
@@ -121,10 +121,19 @@ impl Bench {
         stop: Arc<AtomicBool>,
     ) -> Result<Output, TaskError> {
         let separator = self.models.of(&job.model).await?;
+        let began = Instant::now();
+        let output = match task.kind {
+            TaskKind::Separate { first, count } => self.separate(job, separator, first, count, &stop).await?,
+            TaskKind::Merge => self.merge(job, separator, all, &stop).await?,
+        };
+        let seconds = format!("{:.2}", began.elapsed().as_secs_f64());
         match task.kind {
-            TaskKind::Separate { first, count } => self.separate(job, separator, first, count, &stop).await,
-            TaskKind::Merge => self.merge(job, separator, all, &stop).await,
+            TaskKind::Separate { first, count } => {
+                tracing::info!(task = %task.id, segments = count, first, %seconds, "separated with {}", job.model);
+            }
+            TaskKind::Merge => tracing::info!(task = %task.id, %seconds, "merged, encoded and shared"),
         }
+        Ok(output)
     }
 
     async fn separate(
@@ -257,7 +266,10 @@ mod tests {
             [("bass".to_owned(), vec![0.0, 1.0, 0.0, 0.0]), ("no_bass".to_owned(), vec![1.0, 0.0, 1.0, 1.0])]
         );
         let without_vocals = Selection::Only(vec!["bass".into(), "drums".into(), "other".into()]);
-        assert_eq!(named(&without_vocals).iter().map(|stem| stem.0.as_str()).collect::<Vec<_>>(), ["drums", "bass", "other"]);
+        assert_eq!(
+            named(&without_vocals).iter().map(|stem| stem.0.as_str()).collect::<Vec<_>>(),
+            ["drums", "bass", "other"]
+        );
         assert_eq!(named(&Selection::Two("kazoo".into())), []);
     }
 }

@@ -26,6 +26,7 @@ use super::slot::Slot;
 use super::task::{Bench, TaskError};
 use super::{Delivery, Hint, Outcome, now};
 use crate::configuration::Workers as Settings;
+use crate::journal;
 use crate::numbers;
 use crate::reports::OwnWork;
 
@@ -86,7 +87,7 @@ impl Verdict {
 
 /// The id under which an attempt at a task is worked on.
 fn request_of(hint: &Hint) -> RequestId {
-    let name = format!("task-{}-attempt-{}", hint.task(), hint.attempt);
+    let name = journal::name_of(hint.task(), hint.attempt);
     RequestId::new(name.as_bytes()).unwrap_or_else(RequestId::random)
 }
 
@@ -161,7 +162,7 @@ impl Workers {
                     let patience = ASK_FOR + Duration::from_secs(2);
                     match self.peer.call(leader, Protocol::Work, &call, patience).await {
                         Ok(Reply::Hint(hint)) => hint,
-                        Ok(Reply::Heard) | Err(_) => None,
+                        Ok(_) | Err(_) => None,
                     }
                 }
             };
@@ -201,6 +202,7 @@ impl Workers {
             }
         };
         let _held = self.own.hold(task.id, task.attempt);
+        let _kept = journal::keep(task.id, task.attempt);
         numbers::of_kind("quartet_tasks_claimed_total", hint.merge).increment(1);
         tracing::info!(task = %task.id, attempt = task.attempt, "working");
         let mut audio_seconds = 0;
@@ -313,8 +315,10 @@ impl Workers {
         if let Some(name) = verdict.counter() {
             numbers::of_kind(name, matches!(task.kind, TaskKind::Merge)).increment(1);
         }
+        // What is said below belongs to it.
+        let lines = || journal::lines(id, attempt);
         let command = match verdict {
-            Verdict::Made(output) => Command::FinishTask { task: id, attempt, node, output, at: now() },
+            Verdict::Made(output) => Command::FinishTask { task: id, attempt, node, output, lines: lines(), at: now() },
             Verdict::Lost => {
                 tracing::info!(task = %id, attempt, "the claim is lost, and the work was dropped");
                 return Outcome::Settled;
@@ -323,7 +327,10 @@ impl Workers {
                 tracing::warn!(task = %id, attempt, "the worker dies, as it was told to for demonstration");
                 return Outcome::Returned;
             }
-            Verdict::HandedBack => Command::ReleaseTask { task: id, attempt, node, at: now() },
+            Verdict::HandedBack => {
+                tracing::info!(task = %id, attempt, "handed back");
+                Command::ReleaseTask { task: id, attempt, node, lines: lines(), at: now() }
+            }
             Verdict::Failed(TaskError::LostPart { task: part, ref source, .. }) => {
                 tracing::warn!(task = %id, part = %part, error = %source, "a part is lost and will be made again");
                 Command::ReopenTask { task: part, reason: format!("its part is lost: {source}"), at: now() }
@@ -331,11 +338,11 @@ impl Workers {
             // A full disk is no fault of the task, which another node may do; or this one, when it has room.
             Verdict::Failed(error) if error.no_room() => {
                 tracing::warn!(task = %id, attempt, %error, "the task is handed back");
-                Command::ReleaseTask { task: id, attempt, node, at: now() }
+                Command::ReleaseTask { task: id, attempt, node, lines: lines(), at: now() }
             }
             Verdict::Failed(error) => {
                 tracing::warn!(task = %id, attempt, %error, "the task failed");
-                Command::FailTask { task: id, attempt, node, reason: error.to_string(), at: now() }
+                Command::FailTask { task: id, attempt, node, reason: error.to_string(), lines: lines(), at: now() }
             }
         };
         loop {
