@@ -41,7 +41,13 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("GET", "/users/{id}/tokens", For::Owner, ""),
     ("POST", "/users/{id}/tokens", For::Owner, r#"{"name": "mine now"}"#),
     ("DELETE", "/users/{id}/tokens/{token}", For::Owner, ""),
+    ("GET", "/users/{id}/webhooks", For::Owner, ""),
+    ("POST", "/users/{id}/webhooks", For::Owner, r#"{"url": "https://example.org"}"#),
+    ("PATCH", "/users/{id}/webhooks/{hook}", For::Owner, r#"{"active": false}"#),
+    ("DELETE", "/users/{id}/webhooks/{hook}", For::Owner, ""),
+    ("GET", "/users/{id}/webhooks/{hook}/deliveries", For::Owner, ""),
     ("GET", "/shared/{secret}", For::Secret, ""),
+    ("GET", "/shared/{secret}/stems.zip", For::Secret, ""),
     ("GET", "/shared/{secret}/mix.mp3", For::Secret, ""),
     ("GET", "/shared/{secret}/cover", For::Secret, ""),
     ("GET", "/shared/{secret}/{file}", For::Secret, ""),
@@ -57,6 +63,10 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("POST", "/songs/{id}/links", For::Owner, "{}"),
     ("DELETE", "/songs/{id}/links/{link}", For::Owner, ""),
     ("POST", "/songs/{id}/upload_result", For::Secret, ""),
+    ("POST", "/songs/{id}/separate", For::Owner, "{}"),
+    ("GET", "/songs/{id}/separations", For::Owner, ""),
+    ("DELETE", "/songs/{id}/separations/{job}", For::Owner, ""),
+    ("GET", "/songs/{id}/stems.zip", For::Owner, ""),
     ("GET", "/songs/{id}/mix.mp3", For::Owner, ""),
     ("GET", "/songs/{id}/cover", For::Owner, ""),
     ("GET", "/songs/{id}/{file}", For::Owner, ""),
@@ -66,7 +76,9 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("PATCH", "/jobs/{id}", For::Owner, r#"{"priority": "low"}"#),
     ("POST", "/jobs/{id}/cancel", For::Owner, ""),
     ("POST", "/jobs/{id}/retry", For::Owner, ""),
+    ("GET", "/jobs/{id}/log", For::Owner, ""),
     ("GET", "/jobs/{id}/events", For::Owner, ""),
+    ("GET", "/stats/series", For::Each, ""),
     ("GET", "/models", For::Each, ""),
     ("GET", "/events", For::Each, ""),
     ("GET", "/cluster", For::Each, ""),
@@ -116,6 +128,7 @@ async fn people(anonymous: bool) -> (Node, [String; 3]) {
 /// A route's address with this number in it.
 fn address(path: &str, id: &str) -> String {
     let path = path.replace("{id}", id).replace("{file}", "song.wav").replace("{with}", "everybody");
+    let path = path.replace("{hook}", "1").replace("{job}", "1");
     path.replace("{session}", "1").replace("{token}", "1").replace("{link}", "1").replace("{secret}", "guessed")
 }
 

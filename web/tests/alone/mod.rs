@@ -66,6 +66,8 @@ impl web::Nodes for Alone {
 /// See the module's page.
 pub(crate) struct Node {
     pub router: Router,
+    pub cluster: Cluster,
+    pub sharing: Sharing,
     folder: TempDir,
     pub stopping: CancellationToken,
 }
@@ -114,8 +116,8 @@ impl Node {
         std::fs::create_dir(&cache).unwrap();
         let stopping = CancellationToken::new();
         let router = web::router(web::App {
-            cluster,
-            sharing,
+            cluster: cluster.clone(),
+            sharing: sharing.clone(),
             nodes: Arc::new(Alone),
             limits: web::Limits { max_upload_bytes: 1_000_000, max_seconds: 60, jobs_per_user: 2 },
             accounts: Accounts {
@@ -137,7 +139,7 @@ impl Node {
             metrics: Arc::new(|| "quartet_number 1\n".into()),
             stopping: stopping.clone(),
         });
-        Self { router, folder, stopping }
+        Self { router, cluster, sharing, folder, stopping }
     }
 
     pub(crate) async fn ask(
