@@ -78,7 +78,6 @@ impl Messenger {
 
     /// Runs until `stop`. What is under way then is told once more by whoever leads next.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut events = self.cluster.events();
         let mut tries = JoinSet::new();
         let mut busy: HashSet<u64> = HashSet::new();
         loop {
@@ -96,7 +95,6 @@ impl Messenger {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
-                _ = events.recv() => {}
                 Some(ended) = tries.join_next() => match ended {
                     Ok(hook) => drop(busy.remove(&hook)),
                     // Which one broke down is not known; when none is left, none is busy.
