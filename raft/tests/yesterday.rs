@@ -87,6 +87,7 @@ fn life() -> Vec<Command> {
         attempt,
         node,
         output: Output::Part(hash(&task.to_string())),
+        lines: Vec::new(),
         at,
     };
     let mut life = vec![
@@ -96,14 +97,21 @@ fn life() -> Vec<Command> {
         claim(task(1, 1), 1),
         part(task(1, 1), 1),
         claim(task(1, 2), 1),
-        Command::FinishTask { task: task(1, 2), attempt: 1, node, output: Output::Stems(stems()), at },
+        Command::FinishTask {
+            task: task(1, 2),
+            attempt: 1,
+            node,
+            output: Output::Stems(stems()),
+            lines: Vec::new(),
+            at,
+        },
         // The same file: the same job.
         song("Done"),
         song("Running"),
         claim(task(2, 0), 1),
-        Command::ReleaseTask { task: task(2, 0), attempt: 1, node, at },
+        Command::ReleaseTask { task: task(2, 0), attempt: 1, node, lines: Vec::new(), at },
         claim(task(2, 0), 2),
-        Command::FailTask { task: task(2, 0), attempt: 2, node, reason: "broken".into(), at },
+        Command::FailTask { task: task(2, 0), attempt: 2, node, reason: "broken".into(), lines: Vec::new(), at },
         claim(task(2, 0), 3),
         claim(task(2, 1), 1),
         part(task(2, 1), 1),
@@ -244,7 +252,8 @@ async fn is_gone_on_with(level: u32) {
             assert!(matches!(claimed, Ok(Answer::Claimed(_))), "{task}: {claimed:?}");
         }
         let output = if index == 2 { Output::Stems(stems()) } else { Output::Part(hash("part")) };
-        assert_eq!(propose(Command::FinishTask { task, attempt, node: me, output, at }).await, Ok(Answer::Done));
+        let finish = Command::FinishTask { task, attempt, node: me, output, lines: Vec::new(), at };
+        assert_eq!(propose(finish).await, Ok(Answer::Done));
     }
     assert_eq!(node.cluster.read().await.unwrap().job(2).unwrap().unwrap().state, JobState::Done);
     assert_eq!(propose(Command::RemoveSong { song: 5 + 77, at }).await, Err(Refusal::NoSuchSong(82)));

@@ -8,11 +8,11 @@
 use crc32fast::Hasher;
 
 /// Names are UTF-8, and the checksum follows the file.
-const FLAGS: u16 = 1 << 11 | 1 << 3;
+const FLAGS: u16 = (1 << 11) | (1 << 3);
 /// The version of the format that knows Zip64.
 const VERSION: u16 = 45;
 /// Made on a Unix system.
-const MADE_BY: u16 = 3 << 8 | VERSION;
+const MADE_BY: u16 = (3 << 8) | VERSION;
 /// A plain file that its owner may write and everybody read.
 const ATTRIBUTES: u32 = 0o100_644 << 16;
 /// Where a number is in the Zip64 field instead.
@@ -178,8 +178,8 @@ fn stamp(at: u64) -> [u8; 4] {
     let seconds = at / 1000;
     let (year, month, day) = crate::dates::date_of(seconds / 86_400);
     let within = seconds % 86_400;
-    let time = (within / 3600) << 11 | (within / 60 % 60) << 5 | (within % 60) / 2;
-    let date = if (1980..2108).contains(&year) { (year - 1980) << 9 | month << 5 | day } else { 1 << 5 | 1 };
+    let time = ((within / 3600) << 11) | ((within / 60 % 60) << 5) | ((within % 60) / 2);
+    let date = if (1980..2108).contains(&year) { ((year - 1980) << 9) | (month << 5) | day } else { (1 << 5) | 1 };
     let low = |number: u64| u16::try_from(number).unwrap_or(u16::MAX).to_le_bytes();
     let ([a, b], [c, d]) = (low(time), low(date));
     [a, b, c, d]
