@@ -11,7 +11,7 @@ use super::{
     Asker, Attempt, Audience, Ending, Event, Job, JobState, Mark, Model, Output, Priority, Read, Road, Song, Stems,
     Task, TaskId, TaskKind, TaskState, Transaction, ViewError,
 };
-use super::{Legacy, accounts, keys, sharing};
+use super::{Legacy, SongEdit, accounts, index, keys, listening, playlist, sharing};
 use crate::command::{Answer, Command, Refusal};
 
 /// How far back in the log answers are remembered. A request is retried for seconds; this is hours of a busy cluster.
@@ -123,7 +123,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                 job,
                 added_at: *at,
             };
-            state.put(keys::song(song.id), &song)?;
+            index::put_song(state, &song)?;
             state.put(keys::song_of(hash, song.id), &song.id)?;
             if state.has_level(ACCOUNTS)? {
                 sharing::show(state, &song)?;
@@ -180,6 +180,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             state.put(keys::mark(), &Mark { level: mark.level.max(*level), ..mark })?;
             if !had && state.has_level(ACCOUNTS)? {
                 sharing::show_all(state)?;
+                index::put_all(state)?;
             }
             Ok(Ok(Answer::Done))
         }
@@ -225,6 +226,19 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             sharing::make_link(state, secret, *song, *expires_at, *at)
         }
         Command::RemoveLink { song, link } => sharing::unlink(state, *song, *link),
+        Command::ChangeSong { song, asker, edit } => change_song(state, *song, *asker, edit),
+        Command::MakePlaylist { owner, name, description, at } => playlist::make(state, *owner, name, description, *at),
+        Command::ChangePlaylist { playlist, name, description, at } => {
+            playlist::change(state, *playlist, name.as_ref(), description.as_ref(), *at)
+        }
+        Command::RemovePlaylist { playlist } => playlist::remove(state, *playlist),
+        Command::AddToPlaylist { playlist, songs, place, at } => playlist::add(state, *playlist, songs, *place, *at),
+        Command::TakeFromPlaylist { playlist, entry, at } => playlist::take(state, *playlist, *entry, *at),
+        Command::OrderPlaylist { playlist, entries, at } => playlist::order(state, *playlist, entries, *at),
+        Command::SharePlaylist { playlist, audience } => playlist::share(state, *playlist, *audience),
+        Command::UnsharePlaylist { playlist, audience } => playlist::unshare(state, *playlist, *audience),
+        Command::SetFavourite { user, song, favourite } => listening::favour(state, *user, *song, *favourite),
+        Command::CountPlay { song, user, count, at } => listening::play(state, *song, *user, count, *at),
     }
 }
 
@@ -342,8 +356,24 @@ fn put_job(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
         for song in state.values::<u64>(keys::songs_of(&job.hash))? {
             state.tell(Event::Song { id: song });
         }
+        // What was found in the songs is known.
+        if job.state == JobState::Done {
+            for song in state.songs_with(job)? {
+                index::put(state, &song)?;
+            }
+        }
     }
     Ok(())
+}
+
+fn change_song(state: &mut Transaction, id: u64, asker: Asker, edit: &SongEdit) -> Applied<Answer> {
+    let Some(mut song) = state.song(id)?.filter(|song| asker.may_change(song)) else {
+        refuse!(Refusal::NoSuchSong(id));
+    };
+    edit.apply(&mut song);
+    index::put_song(state, &song)?;
+    state.tell(Event::Song { id });
+    Ok(Ok(Answer::Done))
 }
 
 fn remove_song(state: &mut Transaction, id: u64) -> Applied<Answer> {
@@ -351,6 +381,9 @@ fn remove_song(state: &mut Transaction, id: u64) -> Applied<Answer> {
     state.delete(keys::song(id));
     state.delete(keys::song_of(&song.hash, id));
     sharing::hide(state, &song)?;
+    index::remove(state, id)?;
+    playlist::forget_song(state, &song)?;
+    listening::forget_song(state, id)?;
     let mut others = Vec::new();
     for other in state.values::<u64>(keys::songs_of(&song.hash))? {
         others.extend(state.song(other)?.map(|song| song.job));
@@ -590,7 +623,7 @@ fn leave(state: &mut Transaction, job: &Job, asker: Asker, at: u64) -> Applied<A
     put_job(state, &left)?;
     for mut song in songs {
         song.job = left.id;
-        state.put(keys::song(song.id), &song)?;
+        index::put_song(state, &song)?;
         state.tell(Event::Song { id: song.id });
     }
     Ok(Ok(Answer::Job(left.id)))
@@ -663,7 +696,7 @@ fn retry(state: &mut Transaction, id: u64, jobs_per_owner: u32) -> Applied<Answe
         for song in state.values::<u64>(keys::songs_of(&job.hash))? {
             if let Some(mut song) = state.song(song)?.filter(|song| song.job == id) {
                 song.job = other.id;
-                state.put(keys::song(song.id), &song)?;
+                index::put_song(state, &song)?;
                 state.tell(Event::Song { id: song.id });
             }
         }

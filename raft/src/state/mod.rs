@@ -8,12 +8,16 @@
 
 mod accounts;
 mod apply;
+pub mod card;
+mod index;
 #[cfg(test)]
 mod invariants;
 pub mod job;
 pub mod keys;
+pub mod listening;
 mod mark;
 pub mod model;
+pub mod playlist;
 #[cfg(test)]
 mod scripted;
 pub mod session;
@@ -29,16 +33,19 @@ use storage::database::DatabaseError;
 use storage::wire::WireError;
 
 pub use apply::apply;
+pub use card::{Card, Order};
 pub use job::{
     Attempt, Ending, Facts, Job, JobState, NoPriority, Output, Plan, Priority, Road, Stems, Task, TaskId, TaskKind,
     TaskState,
 };
+pub use listening::{MOST_FAVOURITES, Played};
 pub use mark::{ACCOUNTS, JOBS, LEVEL, Mark, OUTSIDE};
 pub use model::{Model, ModelFile};
+pub use playlist::{Entry, MOST_ENTRIES, MOST_PLAYLISTS, Playlist};
 pub(crate) use session::Passing;
 pub use session::{Count, Sealed, Session, Token, Tries};
 pub use share::{Audience, Legacy, Link};
-pub use song::{Cover, Credits, Song, SongStatus};
+pub use song::{Cover, Credits, Edit, Song, SongEdit, SongStatus};
 pub use transaction::{Changes, Transaction};
 pub use user::{Asker, NAME_LENGTH, NoName, User, Verifier, folded};
 pub use view::View;
