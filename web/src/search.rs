@@ -301,7 +301,7 @@ pub(crate) fn groups(
         group.songs = (group.songs + 1).min(MOST_COUNTED);
         group.more
     };
-    let mut next = None;
+    let (mut next, mut cut_short) = (None, false);
     if let Some(songs) = few {
         for song in songs {
             if let Some(card) = view.card(song)?
@@ -314,7 +314,8 @@ pub(crate) fn groups(
             }
         }
     } else {
-        let (mut behind, mut looked_at, mut full) = (after.as_deref().map(behind_group), 0, 0);
+        let (mut behind, mut looked_at) = (after.as_deref().map(behind_group), 0);
+        let (mut group, mut begun) = (Vec::new(), 0);
         'walk: loop {
             let rows = view.in_order(order, behind.as_deref(), false, CHUNK)?;
             let ended = rows.len() < CHUNK;
@@ -330,15 +331,23 @@ pub(crate) fn groups(
                     continue 'walk;
                 }
                 if looked_at > MOST_LOOKED_AT {
+                    cut_short = true;
                     next = Some(place);
                     break 'walk;
                 }
-                if caller.is_listed(view, song)? && count(place.clone(), song) {
-                    behind = Some(behind_group(&place));
-                    full += 1;
-                    if full > limit {
+                if !caller.is_listed(view, song)? {
+                    continue;
+                }
+                if place != group {
+                    if begun == limit {
+                        next = Some(group);
                         break 'walk;
                     }
+                    begun += 1;
+                    group.clone_from(&place);
+                }
+                if count(place.clone(), song) {
+                    behind = Some(behind_group(&place));
                     continue 'walk;
                 }
             }
@@ -349,7 +358,7 @@ pub(crate) fn groups(
     }
     if found.len() > limit {
         next = found.keys().nth(limit - 1).cloned();
-    } else if let Some(group) = next.as_ref().and_then(|cut| found.get_mut(cut)) {
+    } else if let Some(group) = next.as_ref().filter(|_| cut_short).and_then(|cut| found.get_mut(cut)) {
         group.more = true;
     }
     Ok((found.into_values().take(limit).collect(), next))
