@@ -142,7 +142,11 @@ fn song(number: u64) -> Command {
         size: 4 << 20,
         format: "mp3".into(),
         uploader_id: None,
-        credits: Box::new(Credits { artist: Some("An artist".into()), album: Some("An album".into()), cover: None }),
+        credits: Box::new(Credits {
+            artist: Some("An artist".into()),
+            album: Some("An album".into()),
+            ..Credits::default()
+        }),
         plan: Plan { frames: 180 * 44_100, segments: 31, segments_per_task: 31 },
         model: "spectral".into(),
         formats: vec!["mp3".into(), "wav".into()],

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::state::{
     Asker, Audience, Count, Credits, JobState, Legacy, Line, Model, Output, Plan, Priority, Road, Sealed, Selection,
-    Song, Stems, Task, TaskId, Tried, Try, Verifier,
+    Song, SongEdit, Stems, Task, TaskId, Tried, Try, Verifier,
 };
 
 /// A change of the cluster's state. Times are milliseconds since 1970.
@@ -424,6 +424,105 @@ pub enum Command {
         /// The try itself.
         made: Try,
     },
+    /// A song is called something else, or is by somebody else.
+    ChangeSong {
+        /// Which.
+        song: u64,
+        /// Who asks.
+        asker: Asker,
+        /// What is to be different.
+        edit: Box<SongEdit>,
+    },
+    /// A user makes a playlist, without songs so far.
+    MakePlaylist {
+        /// Whose it is.
+        owner: u64,
+        /// What they call it.
+        name: String,
+        /// What they say of it.
+        description: String,
+        /// When.
+        at: u64,
+    },
+    /// A playlist is called something else; what is none stays as it is.
+    ChangePlaylist {
+        /// Which.
+        playlist: u64,
+        /// The new name.
+        name: Option<String>,
+        /// The new description.
+        description: Option<String>,
+        /// When.
+        at: u64,
+    },
+    /// The playlist goes; its songs stay.
+    RemovePlaylist {
+        /// Which.
+        playlist: u64,
+    },
+    /// Songs come into a playlist.
+    AddToPlaylist {
+        /// Which playlist.
+        playlist: u64,
+        /// The songs, in their order.
+        songs: Vec<u64>,
+        /// Before how many entries; at the end if it is not given.
+        place: Option<u64>,
+        /// When.
+        at: u64,
+    },
+    /// An entry leaves a playlist.
+    TakeFromPlaylist {
+        /// Which playlist.
+        playlist: u64,
+        /// The entry.
+        entry: u64,
+        /// When.
+        at: u64,
+    },
+    /// A playlist's entries are in another order.
+    OrderPlaylist {
+        /// Which playlist.
+        playlist: u64,
+        /// All its entries, in their order.
+        entries: Vec<u64>,
+        /// When.
+        at: u64,
+    },
+    /// A playlist is for somebody else too, and so are its owner's songs in it.
+    SharePlaylist {
+        /// Which.
+        playlist: u64,
+        /// For whom it is.
+        audience: Audience,
+    },
+    /// And not any more.
+    UnsharePlaylist {
+        /// Which.
+        playlist: u64,
+        /// For whom it was.
+        audience: Audience,
+    },
+    /// A song is a user's favourite, or no longer.
+    SetFavourite {
+        /// The user.
+        user: u64,
+        /// The song.
+        song: u64,
+        /// Whether it is.
+        favourite: bool,
+    },
+    /// A song was played.
+    CountPlay {
+        /// Which.
+        song: u64,
+        /// Who played it, if they have an account.
+        user: Option<u64>,
+        /// How many plays of one listener count.
+        count: Count,
+        /// When.
+        at: u64,
+    },
     /// The node is to leave: it gets no more files, and its number is never used again.
     RetireNode {
         /// Which.
@@ -548,6 +647,30 @@ pub enum Refusal {
     /// No such delivery that is still to be made, or another try came first.
     #[error("the delivery {0} is not to be made")]
     NoSuchDelivery(u64),
+    /// No such playlist.
+    #[error("there is no playlist {0}")]
+    NoSuchPlaylist(u64),
+    /// No such entry of a playlist.
+    #[error("the playlist has no entry {0}")]
+    NoSuchEntry(u64),
+    /// As many playlists as a user may have.
+    #[error("there may be {0} playlists for one user; delete one first")]
+    TooManyPlaylists(usize),
+    /// The playlist is full.
+    #[error("a playlist may have {0} songs; begin another one")]
+    PlaylistFull(usize),
+    /// As many shares as one playlist may have.
+    #[error("a playlist may be shared in {0} ways; end one of them first")]
+    PlaylistSharedTooOften(usize),
+    /// The playlist is not shared so.
+    #[error("the playlist {0} is not shared so")]
+    PlaylistNotShared(u64),
+    /// The order does not name each entry once.
+    #[error("these are not the playlist's entries, each once; read it again, it may have changed")]
+    OtherEntries,
+    /// As many favourites as a user may have.
+    #[error("there may be {0} favourites for one user; make a playlist of them")]
+    TooManyFavourites(usize),
     /// Not all members understand accounts.
     #[error("a member still runs a version without accounts; upgrade it first")]
     NoAccounts,

@@ -72,7 +72,7 @@ fn song(title: &str) -> Command {
     let mut song = add(title);
     if let Command::AddSong { credits, uploader_id, .. } = &mut song {
         let cover = Some(Cover { hash: hash("cover"), mime: "image/jpeg".into() });
-        **credits = Credits { artist: Some("Ann".into()), album: None, cover };
+        **credits = Credits { artist: Some("Ann".into()), cover, ..Credits::default() };
         *uploader_id = Some(7);
     }
     song

@@ -21,6 +21,8 @@ const NAME: (u32, u64) = (10, 15 * MINUTE);
 const ADDRESS: (u32, u64) = (100, 15 * MINUTE);
 /// How many accounts may be asked for from one address.
 const NEWCOMERS: (u32, u64) = (30, 60 * MINUTE);
+/// How many plays of one listener count, and within which time in milliseconds.
+const PLAYS: (u32, u64) = (60, MINUTE);
 
 /// What the cluster allows.
 #[derive(Debug)]
@@ -49,6 +51,12 @@ pub(crate) fn newcomer_counts(client: &Client) -> [Count; 1] {
     [counted(&["register", &client.name()], NEWCOMERS)]
 }
 
+/// What a play is counted as: a user's, or of an address.
+pub(crate) fn play_count(client: &Client, user: Option<u64>) -> Count {
+    let who = user.map_or_else(|| client.name(), |user| format!("user:{user}"));
+    counted(&["play", &who], PLAYS)
+}
+
 fn counted(what: &[&str], (most, within): (u32, u64)) -> Count {
     Count { of: Hash::of(what.join("\0").as_bytes()), most, within }
 }
@@ -57,8 +65,15 @@ impl Shared {
     /// Counts a try, or refuses it.
     pub(crate) async fn count(&self, counts: &[Count]) -> Result<(), ApiError> {
         let at = now();
+        self.expect_room_for_tries(counts, at).await?;
+        self.app.cluster.propose(Command::CountTry { counts: counts.to_vec(), at }).await??;
+        Ok(())
+    }
+
+    /// Refuses what this node knows to be refused: it need not go through the log, or refusing would cost more than
+    /// trying.
+    pub(crate) async fn expect_room_for_tries(&self, counts: &[Count], at: u64) -> Result<(), ApiError> {
         let asked = counts.to_vec();
-        // What this node knows to be refused need not go through the log, or refusing would cost more than trying.
         let wait = self
             .peek(move |view| {
                 let mut wait = 0;
@@ -73,7 +88,6 @@ impl Shared {
         if wait > 0 {
             return Err(Refusal::TooManyTries { wait_ms: wait }.into());
         }
-        self.app.cluster.propose(Command::CountTry { counts: counts.to_vec(), at }).await??;
         Ok(())
     }
 }

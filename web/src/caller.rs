@@ -203,12 +203,22 @@ impl Caller {
     /// Whether a song is the caller's to hear.
     pub(crate) fn may_see(&self, view: &View, song: &Song) -> Result<bool, ApiError> {
         let Some(audiences) = self.audiences() else { return Ok(true) };
-        for audience in audiences {
+        for audience in audiences.iter().copied() {
             if view.is_for(song, audience)? {
                 return Ok(true);
             }
         }
-        Ok(false)
+        Ok(view.is_played_for(song, &audiences)?)
+    }
+
+    /// Whether a song of this number stands in one of the caller's lists.
+    pub(crate) fn is_listed(&self, view: &View, song: u64) -> Result<bool, ApiError> {
+        self.audiences().map_or(Ok(true), |audiences| Ok(view.is_listed(song, &audiences)?))
+    }
+
+    /// Whether a song is the caller's own; those of nobody belong to who has no account.
+    pub(crate) fn owns(&self, song: &Song) -> bool {
+        self.user() == song.uploader_id
     }
 
     /// Whether a job is the caller's to know of: it is done for a song that is theirs to hear.

@@ -119,7 +119,7 @@ pub enum ApiError {
     /// No user has this id, or none that the caller may look after.
     #[error("There is no user {0}. GET /auth/me says who you are.")]
     NoUser(String),
-    /// The user has no such session, token, share or link.
+    /// There is no such session, token, share, link or playlist for the caller.
     #[error("There is no {what} {id} here. It may have ended already.")]
     NoSuch {
         /// What is missing.
@@ -293,6 +293,9 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuchToken(id) => Self::NoSuch { what: "token", id: id.to_string() },
             Refusal::NoSuchLink(id) => Self::NoSuch { what: "link", id: id.to_string() },
             Refusal::NoSuchHook(id) => Self::NoSuch { what: "web hook", id: id.to_string() },
+            Refusal::NoSuchPlaylist(id) => Self::NoSuch { what: "playlist", id: id.to_string() },
+            Refusal::NoSuchEntry(id) => Self::NoSuch { what: "entry of the playlist", id: id.to_string() },
+            Refusal::PlaylistNotShared(id) => Self::NoSuch { what: "such share of the playlist", id: id.to_string() },
             Refusal::NotShared(id) => Self::NoSuch { what: "such share of the song", id: id.to_string() },
             Refusal::HasSongs(songs) => Self::Conflict(format!(
                 "The user has songs, {songs} of them. Say what becomes of them: songs=delete deletes them all, \

@@ -198,7 +198,7 @@ async fn tell(state: &State, listener: &Listener, sender: &Sender, changed: Chan
         let ids: BTreeSet<u64> = changed.songs.iter().copied().chain(gone.clone()).collect();
         for id in ids {
             match view.song(id)? {
-                Some(song) if caller.may_see(view, &song)? => songs.push(SongView::of(view, song)?),
+                Some(song) if caller.may_see(view, &song)? => songs.push(SongView::of(view, caller, song)?),
                 _ => {
                     removed.insert(id);
                 }

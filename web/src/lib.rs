@@ -27,6 +27,7 @@ pub mod hooks;
 pub mod outside;
 mod passwords;
 pub mod ranges;
+mod search;
 mod secret;
 mod ui;
 mod zip;
@@ -39,7 +40,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, patch, post, put};
 use futures_util::future::BoxFuture;
 use raft::state::{Line, TaskId};
 use raft::{Cluster, View};
@@ -256,7 +257,7 @@ pub fn router(app: App) -> Router {
         .route("/songs", get(api::songs::list))
         .route("/songs/", get(api::songs::list))
         .route("/songs/upload", post(api::upload::upload))
-        .route("/songs/{id}", get(api::songs::one).delete(api::songs::remove))
+        .route("/songs/{id}", get(api::songs::one).patch(api::songs::change).delete(api::songs::remove))
         .route("/songs/{id}/shares", get(api::shares::list).post(api::shares::share))
         .route("/songs/{id}/shares/{with}", delete(api::shares::unshare))
         .route("/songs/{id}/links", get(api::links::list).post(api::links::make))
@@ -269,6 +270,25 @@ pub fn router(app: App) -> Router {
         .route("/songs/{id}/mix.mp3", get(api::mix::mix))
         .route("/songs/{id}/cover", get(api::files::cover))
         .route("/songs/{id}/{file}", get(api::files::file))
+        .route("/songs/{id}/plays", post(api::listening::play))
+        .route("/songs/{id}/favourite", put(api::listening::favour).delete(api::listening::forget))
+        .route("/artists", get(api::groups::artists))
+        .route("/albums", get(api::groups::albums))
+        .route("/genres", get(api::groups::genres))
+        .route("/playlists", get(api::playlists::list).post(api::playlists::make))
+        .route("/playlists/", get(api::playlists::list).post(api::playlists::make))
+        .route("/playlists/{id}", get(api::playlists::one).patch(api::playlists::change).delete(api::playlists::remove))
+        .route(
+            "/playlists/{id}/songs",
+            post(api::playlists::add).layer(DefaultBodyLimit::max(api::playlists::ENTRIES_BYTES)),
+        )
+        .route("/playlists/{id}/songs/{entry}", delete(api::playlists::take))
+        .route(
+            "/playlists/{id}/order",
+            put(api::playlists::order).layer(DefaultBodyLimit::max(api::playlists::ENTRIES_BYTES)),
+        )
+        .route("/playlists/{id}/shares", get(api::playlists::shares).post(api::playlists::share))
+        .route("/playlists/{id}/shares/{with}", delete(api::playlists::unshare))
         .route("/jobs", get(api::jobs::list))
         .route("/jobs/", get(api::jobs::list))
         .route("/jobs/{id}", get(api::jobs::one).patch(api::jobs::change))

@@ -55,7 +55,27 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("GET", "/songs/", For::Each, ""),
     ("POST", "/songs/upload", For::Each, ""),
     ("GET", "/songs/{id}", For::Owner, ""),
+    ("PATCH", "/songs/{id}", For::Owner, r#"{"title": "Mine now"}"#),
     ("DELETE", "/songs/{id}", For::Owner, ""),
+    ("POST", "/songs/{id}/plays", For::Owner, ""),
+    ("PUT", "/songs/{id}/favourite", For::Owner, ""),
+    ("DELETE", "/songs/{id}/favourite", For::Owner, ""),
+    ("GET", "/artists", For::Each, ""),
+    ("GET", "/albums", For::Each, ""),
+    ("GET", "/genres", For::Each, ""),
+    ("GET", "/playlists", For::Each, ""),
+    ("POST", "/playlists", For::Each, r#"{"name": "Bob's"}"#),
+    ("GET", "/playlists/", For::Each, ""),
+    ("POST", "/playlists/", For::Each, r#"{"name": "Bob's"}"#),
+    ("GET", "/playlists/{id}", For::Owner, ""),
+    ("PATCH", "/playlists/{id}", For::Owner, r#"{"name": "Mine now"}"#),
+    ("DELETE", "/playlists/{id}", For::Owner, ""),
+    ("POST", "/playlists/{id}/songs", For::Owner, r#"{"songs": []}"#),
+    ("DELETE", "/playlists/{id}/songs/{entry}", For::Owner, ""),
+    ("PUT", "/playlists/{id}/order", For::Owner, r#"{"entries": [1]}"#),
+    ("GET", "/playlists/{id}/shares", For::Owner, ""),
+    ("POST", "/playlists/{id}/shares", For::Owner, r#"{"everybody": true}"#),
+    ("DELETE", "/playlists/{id}/shares/{with}", For::Owner, ""),
     ("GET", "/songs/{id}/shares", For::Owner, ""),
     ("POST", "/songs/{id}/shares", For::Owner, r#"{"everybody": true}"#),
     ("DELETE", "/songs/{id}/shares/{with}", For::Owner, ""),
@@ -129,6 +149,7 @@ async fn people(anonymous: bool) -> (Node, [String; 3]) {
 fn address(path: &str, id: &str) -> String {
     let path = path.replace("{id}", id).replace("{file}", "song.wav").replace("{with}", "everybody");
     let path = path.replace("{hook}", "1").replace("{job}", "1");
+    let path = path.replace("{entry}", "1");
     path.replace("{session}", "1").replace("{token}", "1").replace("{link}", "1").replace("{secret}", "guessed")
 }
 
@@ -140,6 +161,10 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
     assert_eq!(body["data"]["song"]["uploader_id"], 2);
     let link = node.json_as(&ada, "POST", "/songs/1/links", &json!({})).await;
     assert_eq!(link.0, StatusCode::CREATED, "{}", link.1);
+    let list = node.json_as(&ada, "POST", "/playlists", &json!({ "name": "Ada's" })).await;
+    assert_eq!(list.0, StatusCode::CREATED, "{}", list.1);
+    let added = node.json_as(&ada, "POST", "/playlists/1/songs", &json!({ "songs": [1] })).await;
+    assert_eq!(added.0, StatusCode::OK, "{}", added.1);
 
     for (method, path, is_for, body) in ROUTES {
         // Ada is the user 2, her song and its job have the number 1.
@@ -150,11 +175,10 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
                 For::Owner => {
                     let (status, _, found) = node.ask(method, &address(path, id), &headers, (*body).into()).await;
                     // Where only users have anything, who is none is asked to log in first.
-                    let expected =
-                        match (who, path.contains("/users") || path.contains("/shares") || path.contains("/links")) {
-                            ("nobody", true) => 401,
-                            _ => 404,
-                        };
+                    let users_only =
+                        ["/users", "/shares", "/links", "/favourite"].iter().any(|part| path.contains(part))
+                            || (path.contains("/playlists") && *method != "GET");
+                    let expected = if who == "nobody" && users_only { 401 } else { 404 };
                     assert_eq!(status, expected, "{method} {path} as {who}: {}", String::from_utf8_lossy(&found));
                     let never = node.ask(method, &address(path, "99"), &headers, (*body).into()).await;
                     let found = String::from_utf8(found).unwrap();
@@ -178,6 +202,9 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
             assert_eq!(body["data"]["next"], Value::Null);
         }
     }
+    let list = node.json_as(&ada, "GET", "/playlists/1", &Value::Null).await.1["data"]["playlist"].clone();
+    assert_eq!((&list["name"], &list["entries"][0]["song"]["title"]), (&json!("Ada's"), &json!("Blue")), "{list}");
+    assert_eq!(list["entries"][0]["song"]["plays"], 0);
     assert_eq!(node.json_as(&ada, "GET", "/jobs/1", &Value::Null).await.1["data"]["job"]["state"], "pending");
     assert_eq!(node.json_as(&root, "GET", "/songs/1/song.wav", &Value::Null).await.0, StatusCode::OK);
     assert_eq!(node.json_as(&root, "GET", "/users/2", &Value::Null).await.1["data"]["user"]["username"], "Ada");

@@ -125,6 +125,12 @@ pub(super) const NUMBERS: &[Number] = &[
     histogram("quartet_blobs_push_seconds", MIDDLING, ONE, "sending a file until the other node has it on its disk"),
     counter("quartet_blobs_fetched_total", Count, ONE, "files that were fetched from another node"),
     counter("quartet_blobs_fetched_bytes_total", Bytes, ONE, "their bytes"),
+    counter(
+        "quartet_blobs_passed_bytes_total",
+        Bytes,
+        ONE,
+        "bytes that were passed on from another node to a listener",
+    ),
     histogram("quartet_blobs_fetch_seconds", MIDDLING, ONE, "fetching a file until it is on the disk"),
     counter("quartet_blobs_damaged_total", Count, ONE, "files that were found damaged here"),
     counter("quartet_blobs_collected_total", Count, ONE, "files that nothing needed any more"),

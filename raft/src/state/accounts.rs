@@ -9,6 +9,7 @@ use super::sharing::{self, GRACE};
 use super::transaction::{Applied, refuse};
 use super::{
     Count, Passing, Read, Sealed, Session, Token, Transaction, Tries, User, Verifier, ViewError, folded, keys,
+    listening, playlist,
 };
 use crate::command::{Answer, Refusal};
 
@@ -275,6 +276,8 @@ pub(super) fn remove(state: &mut Transaction, user: &User) -> Result<(), ViewErr
         remove_token(state, &secret)?;
     }
     sharing::forget_user(state, user.id)?;
+    playlist::forget_user(state, user.id)?;
+    listening::forget_user(state, user.id)?;
     if let Ok(folded) = folded(&user.name) {
         state.delete(keys::user_named(&folded));
     }

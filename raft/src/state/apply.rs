@@ -13,7 +13,7 @@ use super::{
     Asker, Attempt, Audience, Ending, Event, Job, JobState, Line, Mark, Model, Output, Priority, Read, Road, Selection,
     Song, Stems, Task, TaskId, TaskKind, TaskState, Transaction, ViewError,
 };
-use super::{Legacy, accounts, history, hook, keys, line, separation, sharing};
+use super::{Legacy, SongEdit, accounts, history, hook, index, keys, line, listening, playlist, separation, sharing};
 use crate::command::{Answer, Command, Refusal};
 
 /// How far back in the log answers are remembered. A request is retried for seconds; this is hours of a busy cluster.
@@ -127,7 +127,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
                 job,
                 added_at: *at,
             };
-            state.put(keys::song(song.id), &song)?;
+            index::put_song(state, &song)?;
             state.put(keys::song_of(hash, song.id), &song.id)?;
             if state.has_level(ACCOUNTS)? {
                 sharing::show(state, &song)?;
@@ -196,6 +196,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             if !had && state.has_level(ACCOUNTS)? {
                 sharing::show_all(state)?;
                 history::list_all(state)?;
+                index::put_all(state)?;
             }
             Ok(Ok(Answer::Done))
         }
@@ -280,6 +281,19 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
         Command::NoteDelivery { hook, delivery, number, tried, made } => {
             hook::note(state, (*hook, *delivery), *number, *tried, made)
         }
+        Command::ChangeSong { song, asker, edit } => change_song(state, *song, *asker, edit),
+        Command::MakePlaylist { owner, name, description, at } => playlist::make(state, *owner, name, description, *at),
+        Command::ChangePlaylist { playlist, name, description, at } => {
+            playlist::change(state, *playlist, name.as_ref(), description.as_ref(), *at)
+        }
+        Command::RemovePlaylist { playlist } => playlist::remove(state, *playlist),
+        Command::AddToPlaylist { playlist, songs, place, at } => playlist::add(state, *playlist, songs, *place, *at),
+        Command::TakeFromPlaylist { playlist, entry, at } => playlist::take(state, *playlist, *entry, *at),
+        Command::OrderPlaylist { playlist, entries, at } => playlist::order(state, *playlist, entries, *at),
+        Command::SharePlaylist { playlist, audience } => playlist::share(state, *playlist, *audience),
+        Command::UnsharePlaylist { playlist, audience } => playlist::unshare(state, *playlist, *audience),
+        Command::SetFavourite { user, song, favourite } => listening::favour(state, *user, *song, *favourite),
+        Command::CountPlay { song, user, count, at } => listening::play(state, *song, *user, count, *at),
     }
 }
 
@@ -403,8 +417,24 @@ fn put_job(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
         for song in state.values::<u64>(keys::songs_of(&job.hash))? {
             state.tell(Event::Song { id: song });
         }
+        // What was found in the songs is known.
+        if job.state == JobState::Done {
+            for song in state.songs_with(job)? {
+                index::put(state, &song)?;
+            }
+        }
     }
     Ok(())
+}
+
+fn change_song(state: &mut Transaction, id: u64, asker: Asker, edit: &SongEdit) -> Applied<Answer> {
+    let Some(mut song) = state.song(id)?.filter(|song| asker.may_change(song)) else {
+        refuse!(Refusal::NoSuchSong(id));
+    };
+    edit.apply(&mut song);
+    index::put_song(state, &song)?;
+    state.tell(Event::Song { id });
+    Ok(Ok(Answer::Done))
 }
 
 fn remove_song(state: &mut Transaction, id: u64) -> Applied<Answer> {
@@ -412,6 +442,9 @@ fn remove_song(state: &mut Transaction, id: u64) -> Applied<Answer> {
     state.delete(keys::song(id));
     state.delete(keys::song_of(&song.hash, id));
     sharing::hide(state, &song)?;
+    index::remove(state, id)?;
+    playlist::forget_song(state, &song)?;
+    listening::forget_song(state, id)?;
     separation::forget_song(state, &song)?;
     Ok(Ok(Answer::Done))
 }

@@ -1,6 +1,6 @@
 //! Whatever is asked in whatever order, the state stays sound, and two replicas stay the same.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proptest::prelude::*;
 use storage::blobs::Hash;
@@ -8,14 +8,19 @@ use uuid::Uuid;
 
 use super::scripted::Machine;
 use super::{
-    Asker, Audience, Count, Fate, JobState, LEVEL, Legacy, Level, Line, Output, Plan, Priority, Read, Road, Sealed,
-    Selection, Stems, TaskId, TaskKind, TaskState, Tried, Try, Verifier, folded, keys,
+    Asker, Audience, Card, Count, Edit, Facts, Fate, JobState, LEVEL, Legacy, Level, Line, Output, Plan, Priority,
+    Read, Road, Sealed, Selection, SongEdit, Stems, TaskId, TaskKind, TaskState, Tried, Try, Verifier, folded, keys,
 };
 use crate::command::Command;
 
 fn stems() -> Stems {
     let file = Hash::of(b"drums");
-    Stems { files: [("drums".to_owned(), [("mp3".to_owned(), file)].into())].into(), facts: None, peaks: Some(file) }
+    let facts = Facts { loudness: None, loudness_range: None, true_peak: None, tempo: Some((120.5, 1.0)), key: None };
+    Stems {
+        files: [("drums".to_owned(), [("mp3".to_owned(), file)].into())].into(),
+        facts: Some(Box::new(facts)),
+        peaks: Some(file),
+    }
 }
 
 fn asker() -> impl Strategy<Value = Asker> {
@@ -76,6 +81,99 @@ fn accounts() -> impl Strategy<Value = Command> {
         1 => (1u64..6, secret).prop_map(|(song, secret)| Command::MakeLink { secret, song, expires_at: 1, at: 0 }),
         1 => (1u64..6, 1u64..4).prop_map(|(song, link)| Command::RemoveLink { song, link }),
     ]
+}
+
+fn library() -> impl Strategy<Value = Command> {
+    let (song, user, playlist) = (1u64..6, 1u64..4, 1u64..4);
+    let text =
+        prop::sample::select(vec![Edit::Keep, Edit::Clear, Edit::Set("Ænima".to_owned()), Edit::Set("b c".into())]);
+    let audience = prop::sample::select(vec![Audience::Everybody, Audience::User(1), Audience::User(2)]);
+    let at = 0u64..20;
+    prop_oneof![
+        2 => (song.clone(), asker(), text).prop_map(|(song, asker, artist)| Command::ChangeSong {
+            song,
+            asker,
+            edit: Box::new(SongEdit { artist, ..SongEdit::default() }),
+        }),
+        2 => user.clone().prop_map(|owner| Command::MakePlaylist {
+            owner,
+            name: "list".into(),
+            description: String::new(),
+            at: 0,
+        }),
+        3 => (playlist.clone(), prop::collection::vec(song.clone(), 0..4), prop::option::of(0u64..3))
+            .prop_map(|(playlist, songs, place)| Command::AddToPlaylist { playlist, songs, place, at: 0 }),
+        1 => (playlist.clone(), 1u64..6).prop_map(|(playlist, entry)| Command::TakeFromPlaylist { playlist, entry, at: 0 }),
+        1 => (playlist.clone(), prop::collection::vec(1u64..4, 0..4))
+            .prop_map(|(playlist, entries)| Command::OrderPlaylist { playlist, entries, at: 0 }),
+        1 => playlist.clone().prop_map(|playlist| Command::RemovePlaylist { playlist }),
+        1 => (playlist.clone(), audience.clone())
+            .prop_map(|(playlist, audience)| Command::SharePlaylist { playlist, audience }),
+        1 => (playlist, audience).prop_map(|(playlist, audience)| Command::UnsharePlaylist { playlist, audience }),
+        2 => (user.clone(), song.clone(), any::<bool>())
+            .prop_map(|(user, song, favourite)| Command::SetFavourite { user, song, favourite }),
+        3 => (song, prop::option::of(user), at).prop_map(|(song, user, at)| Command::CountPlay {
+            song,
+            user,
+            count: Count { of: Hash::of(b"tries"), most: 9, within: 5 },
+            at,
+        }),
+    ]
+}
+
+/// Every song stands in the rows of its card and in no others, and nobody's playlist, favourite or play is of a song or
+/// for a user that is gone.
+fn check_library(machine: &Machine) {
+    let view = machine.view();
+    let songs = view.songs(None, 100).unwrap();
+    let users: Vec<u64> = view.users(None, 100).unwrap().iter().map(|user| user.id).collect();
+    let mut rows = BTreeSet::new();
+    for song in &songs {
+        let facts = view.job(song.job).unwrap().and_then(|job| job.stems?.facts);
+        let bpm = facts.and_then(|facts| facts.tempo).map(|(bpm, _)| bpm);
+        let card = Card::of(song, bpm, view.plays(song.id).unwrap());
+        assert_eq!(view.card(song.id).unwrap().as_ref(), Some(&card), "{song:?}");
+        rows.extend(card.rows(song.id));
+    }
+    let there = |prefix: u8| view.scan((vec![prefix], vec![prefix + 1])).unwrap();
+    let found: BTreeSet<_> = there(b'I').into_iter().chain(there(b'W')).map(|(key, _)| key).collect();
+    assert_eq!(found, rows);
+    assert_eq!(there(b'k').len(), songs.len());
+
+    let (mut entered, mut lists, mut shares) = (BTreeSet::new(), 0, 0);
+    for playlist in users.iter().flat_map(|user| view.playlists_of(*user).unwrap()) {
+        let entries = view.entries(playlist.id).unwrap();
+        let numbers: BTreeSet<u64> = entries.iter().map(|entry| entry.id).collect();
+        assert_eq!((numbers.len(), playlist.songs), (entries.len(), entries.len() as u64));
+        let songs: Vec<_> =
+            entries.iter().map(|entry| songs.iter().find(|song| song.id == entry.song).unwrap()).collect();
+        assert_eq!(songs.iter().map(|song| song.frames).sum::<u64>(), playlist.frames);
+        entered.extend(songs.iter().map(|song| keys::entry_of(song.id, playlist.owner, playlist.id)));
+        lists += 1;
+        for audience in view.playlist_shares(playlist.id).unwrap() {
+            assert!(view.is_playlist_for(playlist.id, &[audience]).unwrap());
+            assert!(audience == Audience::Everybody || users.contains(&audience.number()), "{audience:?} is gone");
+            shares += 1;
+        }
+    }
+    assert_eq!(
+        (there(b'P').len(), there(b'Q').len(), there(b'V').len(), there(b'g').len()),
+        (lists, lists, shares, shares)
+    );
+    assert_eq!(there(b'e').into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>(), entered);
+
+    // Each mark has its other side, and both a user and a song.
+    let (mut liked, mut played) = (0, 0);
+    for (user, song) in users.iter().flat_map(|user| songs.iter().map(move |song| (*user, song.id))) {
+        liked += usize::from(view.is_favourite(user, song).unwrap());
+        if let Some(last) = view.played(user, song).unwrap() {
+            assert!(view.get(&keys::played_at(user, last.at, song)).unwrap().is_some());
+            played += 1;
+        }
+    }
+    assert_eq!((there(b'f').len(), there(b'b').len()), (liked, liked));
+    assert_eq!((there(b'Y').len(), there(b'R').len(), there(b'J').len()), (played, played, played));
+    assert!(there(b'C').len() <= songs.len());
 }
 
 /// Users, and what is theirs: nothing outlives its owner, no index lies, and somebody can put things right.
@@ -261,6 +359,7 @@ fn commands() -> impl Strategy<Value = Command> {
         3 => accounts(),
         3 => separations(),
         3 => hooks(),
+        4 => library(),
         1 => (1u64..4).prop_map(|job| Command::SendOutside { job }),
         1 => (1u64..4).prop_map(|job| Command::TakeInside { job }),
         1 => (1u64..4).prop_map(move |job| Command::FinishOutside { job, stems: Box::new(stems()), at }),
@@ -338,6 +437,7 @@ proptest! {
             check(&one);
             check_accounts(&one);
             check_hooks(&one);
+            check_library(&one);
         }
         prop_assert_eq!(one.view().references().unwrap(), two.view().references().unwrap());
     }

@@ -5,7 +5,7 @@ use storage::NodeId;
 use storage::blobs::Hash;
 use uuid::Uuid;
 
-use super::{Audience, JobState, Selection, TaskId};
+use super::{Audience, JobState, Order, Selection, TaskId};
 
 const SONG: u8 = b's';
 const JOB: u8 = b'j';
@@ -41,6 +41,21 @@ const LINES: u8 = b'y';
 const HOOK: u8 = b'H';
 const DELIVERY: u8 = b'D';
 const DUE: u8 = b'd';
+const CARD: u8 = b'k';
+const ROW: u8 = b'I';
+const WORD: u8 = b'W';
+const PLAYLIST: u8 = b'P';
+const PLAYLIST_OF: u8 = b'Q';
+const ENTRIES: u8 = b'O';
+const ENTRY_OF: u8 = b'e';
+const PLAYLIST_SHARED_WITH: u8 = b'g';
+const PLAYLIST_FOR: u8 = b'V';
+const FAVOURITE: u8 = b'f';
+const FAVOURED_BY: u8 = b'b';
+const PLAYS: u8 = b'C';
+const PLAYED: u8 = b'Y';
+const PLAYED_AT: u8 = b'R';
+const PLAYED_BY: u8 = b'J';
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -376,4 +391,145 @@ pub fn link_of(song: u64, id: u64) -> Vec<u8> {
 /// All such marks for a song.
 pub fn links_of(song: u64) -> Range {
     under(key(LINK_OF, &[&song.to_be_bytes()]))
+}
+
+/// A song's card.
+pub fn card(song: u64) -> Vec<u8> {
+    key(CARD, &[&song.to_be_bytes()])
+}
+
+/// The row of a song in an order; its value is the song's number.
+pub fn row(order: Order, place: &[u8]) -> Vec<u8> {
+    key(ROW, &[&[order as u8], place])
+}
+
+/// All rows of an order.
+pub fn rows(order: Order) -> Range {
+    under(key(ROW, &[&[order as u8]]))
+}
+
+/// The rows of an order whose places begin so.
+pub fn rows_at(order: Order, place: &[u8]) -> Range {
+    under(row(order, place))
+}
+
+/// How many bytes of a row's key come before the place.
+pub const ROW_HEAD: usize = 2;
+
+/// The mark that a song has a word; its value is the song's number.
+pub fn word(word: &str, song: u64) -> Vec<u8> {
+    key(WORD, &[word.as_bytes(), b"\0", &song.to_be_bytes()])
+}
+
+/// All such marks of words that begin so.
+pub fn words(beginning: &str) -> Range {
+    under(key(WORD, &[beginning.as_bytes()]))
+}
+
+/// A playlist.
+pub fn playlist(id: u64) -> Vec<u8> {
+    key(PLAYLIST, &[&id.to_be_bytes()])
+}
+
+/// A playlist's entries, in their order.
+pub fn entries(playlist: u64) -> Vec<u8> {
+    key(ENTRIES, &[&playlist.to_be_bytes()])
+}
+
+/// The mark that a playlist of this owner has a song; its value is the playlist's number.
+pub fn entry_of(song: u64, owner: u64, playlist: u64) -> Vec<u8> {
+    key(ENTRY_OF, &[&song.to_be_bytes(), &owner.to_be_bytes(), &playlist.to_be_bytes()])
+}
+
+/// All such marks for a song.
+pub fn entries_with(song: u64) -> Range {
+    under(key(ENTRY_OF, &[&song.to_be_bytes()]))
+}
+
+/// All such marks for a song and the playlists of one owner.
+pub fn entries_with_of(song: u64, owner: u64) -> Range {
+    under(key(ENTRY_OF, &[&song.to_be_bytes(), &owner.to_be_bytes()]))
+}
+
+/// The mark that a playlist is shared; its value is the number of the audience.
+pub fn playlist_shared_with(playlist: u64, audience: Audience) -> Vec<u8> {
+    key(PLAYLIST_SHARED_WITH, &[&playlist.to_be_bytes(), &audience.number().to_be_bytes()])
+}
+
+/// All such marks for a playlist.
+pub fn playlist_shares(playlist: u64) -> Range {
+    under(key(PLAYLIST_SHARED_WITH, &[&playlist.to_be_bytes()]))
+}
+
+/// The mark that a playlist is shared with this audience; its value is the playlist's number.
+pub fn playlist_for(audience: Audience, playlist: u64) -> Vec<u8> {
+    key(PLAYLIST_FOR, &[&audience.number().to_be_bytes(), &playlist.to_be_bytes()])
+}
+
+/// All such marks for an audience.
+pub fn playlists_for(audience: Audience) -> Range {
+    under(key(PLAYLIST_FOR, &[&audience.number().to_be_bytes()]))
+}
+
+/// The mark that a playlist is a user's; its value is the playlist's number.
+pub fn playlist_of(user: u64, playlist: u64) -> Vec<u8> {
+    key(PLAYLIST_OF, &[&user.to_be_bytes(), &playlist.to_be_bytes()])
+}
+
+/// All such marks for a user.
+pub fn playlists_of(user: u64) -> Range {
+    under(key(PLAYLIST_OF, &[&user.to_be_bytes()]))
+}
+
+/// The mark that a user likes a song; its value is the song's number.
+pub fn favourite(user: u64, song: u64) -> Vec<u8> {
+    key(FAVOURITE, &[&user.to_be_bytes(), &song.to_be_bytes()])
+}
+
+/// All such marks for a user.
+pub fn favourites_of(user: u64) -> Range {
+    under(key(FAVOURITE, &[&user.to_be_bytes()]))
+}
+
+/// The mark that a song is liked by a user; its value is the user's number.
+pub fn favoured_by(song: u64, user: u64) -> Vec<u8> {
+    key(FAVOURED_BY, &[&song.to_be_bytes(), &user.to_be_bytes()])
+}
+
+/// All such marks for a song.
+pub fn all_favoured_by(song: u64) -> Range {
+    under(key(FAVOURED_BY, &[&song.to_be_bytes()]))
+}
+
+/// How often a song was played.
+pub fn plays(song: u64) -> Vec<u8> {
+    key(PLAYS, &[&song.to_be_bytes()])
+}
+
+/// How a user has played a song.
+pub fn played(user: u64, song: u64) -> Vec<u8> {
+    key(PLAYED, &[&user.to_be_bytes(), &song.to_be_bytes()])
+}
+
+/// The mark that a user last played a song at this time; its value is the song's number.
+pub fn played_at(user: u64, at: u64, song: u64) -> Vec<u8> {
+    key(PLAYED_AT, &[&user.to_be_bytes(), &at.to_be_bytes(), &song.to_be_bytes()])
+}
+
+/// All such marks for a user.
+pub fn all_played(user: u64) -> Range {
+    under(key(PLAYED_AT, &[&user.to_be_bytes()]))
+}
+
+/// How many bytes of such a mark come before the time.
+pub const PLAYED_HEAD: usize = 9;
+
+/// The mark that a song was played by a user; its value is the user's number.
+pub fn played_by(song: u64, user: u64) -> Vec<u8> {
+    key(PLAYED_BY, &[&song.to_be_bytes(), &user.to_be_bytes()])
+}
+
+/// All such marks for a song.
+pub fn all_played_by(song: u64) -> Range {
+    under(key(PLAYED_BY, &[&song.to_be_bytes()]))
 }

@@ -8,15 +8,19 @@
 
 mod accounts;
 mod apply;
+pub mod card;
 mod history;
 pub mod hook;
+mod index;
 #[cfg(test)]
 mod invariants;
 pub mod job;
 pub mod keys;
 pub mod line;
+pub mod listening;
 mod mark;
 pub mod model;
+pub mod playlist;
 #[cfg(test)]
 mod scripted;
 mod separation;
@@ -33,18 +37,21 @@ use storage::database::DatabaseError;
 use storage::wire::WireError;
 
 pub use apply::apply;
+pub use card::{Card, Order};
 pub use hook::{Delivery, Due, Fate, Hook, MOST_HOOKS, Tried, Try};
 pub use job::{
     Attempt, Ending, Facts, Job, JobState, NoPriority, NoState, Output, Passage, Plan, Priority, Road, Selection,
     Stems, Task, TaskId, TaskKind, TaskState,
 };
 pub use line::{LINES_BYTES, LINES_KEPT, Level, Line};
+pub use listening::{MOST_FAVOURITES, Played};
 pub use mark::{ACCOUNTS, JOBS, LEVEL, Mark, OUTSIDE};
 pub use model::{Model, ModelFile};
+pub use playlist::{Entry, MOST_ENTRIES, MOST_PLAYLISTS, Playlist};
 pub(crate) use session::Passing;
 pub use session::{Count, Sealed, Session, Token, Tries};
 pub use share::{Audience, Legacy, Link};
-pub use song::{Cover, Credits, Song, SongStatus};
+pub use song::{Cover, Credits, Edit, Song, SongEdit, SongStatus};
 pub use transaction::{Changes, Transaction};
 pub use user::{Asker, NAME_LENGTH, NoName, User, Verifier, folded};
 pub use view::View;

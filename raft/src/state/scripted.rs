@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Asker, Audience, Count, Ending, Event, Fate, JobState, LEVEL, Legacy, Level, Line, Model, ModelFile, Output, Plan,
-    Priority, Read, Road, Sealed, Selection, Stems, Task, TaskId, TaskKind, TaskState, Transaction, Tried, Try,
-    Verifier, View, apply, keys,
+    Asker, Audience, Count, Edit, Ending, Event, Fate, JobState, LEVEL, Legacy, Level, Line, Model, ModelFile, Output,
+    Plan, Priority, Read, Road, Sealed, Selection, SongEdit, Stems, Task, TaskId, TaskKind, TaskState, Transaction,
+    Tried, Try, Verifier, View, apply, keys,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -237,8 +237,56 @@ fn parse_jobs(words: &[&str], at: u64) -> Option<Command> {
     })
 }
 
+/// Commands about what songs are called, playlists and listening; none for other words.
+fn parse_library(words: &[&str], at: u64) -> Option<Command> {
+    let id = || words[1].parse().unwrap();
+    let second = || words[2].parse().unwrap();
+    let numbers = |text: &str| text.split(',').map(|number| number.parse().unwrap()).collect();
+    let audience = || match words[2] {
+        "everybody" => Audience::Everybody,
+        user => Audience::User(user.parse().unwrap()),
+    };
+    let text = |key: &str| match value(words, key) {
+        None => Edit::Keep,
+        Some("") => Edit::Clear,
+        Some(text) => Edit::Set(text.replace('_', " ")),
+    };
+    let number = |key: &str| match value(words, key) {
+        None => Edit::Keep,
+        Some("") => Edit::Clear,
+        Some(text) => Edit::Set(text.parse().unwrap()),
+    };
+    Some(match words[0] {
+        "edit" => {
+            let title = value(words, "title").map(str::to_owned);
+            let (artist, album, genre) = (text("artist"), text("album"), text("genre"));
+            let edit = SongEdit { title, artist, album, genre, year: number("year"), track: number("track") };
+            Command::ChangeSong { song: id(), asker: asker(words), edit: Box::new(edit) }
+        }
+        "playlist" => Command::MakePlaylist { owner: id(), name: words[2].into(), description: String::new(), at },
+        "rename" => Command::ChangePlaylist { playlist: id(), name: Some(words[2].into()), description: None, at },
+        "remove-playlist" => Command::RemovePlaylist { playlist: id() },
+        "put" => {
+            let place = value(words, "place").map(|place| place.parse().unwrap());
+            Command::AddToPlaylist { playlist: id(), songs: numbers(words[2]), place, at }
+        }
+        "take" => Command::TakeFromPlaylist { playlist: id(), entry: second(), at },
+        "order" => Command::OrderPlaylist { playlist: id(), entries: numbers(words[2]), at },
+        "share-playlist" => Command::SharePlaylist { playlist: id(), audience: audience() },
+        "unshare-playlist" => Command::UnsharePlaylist { playlist: id(), audience: audience() },
+        "favour" => Command::SetFavourite { user: id(), song: second(), favourite: !words.contains(&"not") },
+        "play" => {
+            let user = value(words, "by").map(|user| user.parse().unwrap());
+            let count = Count { of: hash(&format!("plays of {user:?}")), most: 3, within: 1_000_000 };
+            Command::CountPlay { song: id(), user, count, at }
+        }
+        _ => return None,
+    })
+}
+
 fn parse(words: &[&str], at: u64) -> Command {
-    if let Some(command) = parse_accounts(words, at).or_else(|| parse_jobs(words, at)) {
+    let other = parse_accounts(words, at).or_else(|| parse_jobs(words, at)).or_else(|| parse_library(words, at));
+    if let Some(command) = other {
         return command;
     }
     let attempt = number(words, "attempt", 1) as u32;
@@ -339,6 +387,7 @@ fn shown(view: &View) -> String {
         writeln!(out, "model {} of {} file", model.name, model.files.len()).unwrap();
     }
     accounts_shown(view, &mut out);
+    library_shown(view, &mut out);
     let open: Vec<_> = view.open_tasks().unwrap().iter().map(|task| task.id.to_string()).collect();
     writeln!(out, "open: {}", open.join(" ")).unwrap();
     let outside: Vec<_> = view.outside().unwrap().iter().map(|job| job.id.to_string()).collect();
@@ -404,6 +453,44 @@ fn accounts_shown(view: &View, out: &mut String) {
     for song in view.songs(None, 100).unwrap().iter().rev() {
         for link in view.links_of(song.id).unwrap() {
             writeln!(out, "link {} to song {} until {}", link.id, song.id, link.expires_at).unwrap();
+        }
+    }
+}
+
+/// What songs are found by, where somebody has said more than a title, and what users made of them.
+fn library_shown(view: &View, out: &mut String) {
+    for song in view.songs(None, 100).unwrap().iter().rev() {
+        let credits = &song.credits;
+        if *credits != Default::default() {
+            let texts = [&credits.artist, &credits.album, &credits.genre].map(|text| text.as_deref().unwrap_or("-"));
+            let numbers = [credits.year, credits.track].map(|n| n.map_or("-".into(), |n| n.to_string()));
+            let words = view.card(song.id).unwrap().map_or(Vec::new(), |card| card.words).join(" ");
+            writeln!(out, "song {} is {} {}; words: {words}", song.id, texts.join(" / "), numbers.join(" ")).unwrap();
+        }
+        let plays = view.plays(song.id).unwrap();
+        if plays > 0 {
+            writeln!(out, "song {} was played {plays} times", song.id).unwrap();
+        }
+    }
+    for user in view.users(None, 100).unwrap().iter().rev() {
+        let likes: Vec<_> = view.favourites_of(user.id).unwrap().iter().map(u64::to_string).collect();
+        if !likes.is_empty() {
+            writeln!(out, "user {} likes {}", user.id, likes.join(" ")).unwrap();
+        }
+        let played = view.in_order_played(user.id, None, true, 100).unwrap();
+        let played: Vec<_> = played.iter().map(|(_, song)| song.to_string()).collect();
+        if !played.is_empty() {
+            writeln!(out, "user {} played {}", user.id, played.join(" ")).unwrap();
+        }
+        for playlist in view.playlists_of(user.id).unwrap() {
+            let entries = view.entries(playlist.id).unwrap();
+            let entries: Vec<_> = entries.iter().map(|entry| format!("{}:{}", entry.id, entry.song)).collect();
+            let shares = view.playlist_shares(playlist.id).unwrap();
+            let shares = if shares.is_empty() { String::new() } else { format!(" shared with {shares:?}") };
+            let (id, name, songs, frames) = (playlist.id, &playlist.name, playlist.songs, playlist.frames);
+            writeln!(out, "playlist {id} {name:?} of user {}, {songs} songs, {frames} frames{shares}", user.id)
+                .unwrap();
+            writeln!(out, "  entries: {}", entries.join(" ")).unwrap();
         }
     }
 }

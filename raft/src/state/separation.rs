@@ -5,7 +5,8 @@
 
 use super::transaction::{Applied, refuse};
 use super::{
-    Asker, Event, Job, JobState, Plan, Priority, Read, Road, Selection, Song, Transaction, ViewError, apply, keys,
+    Asker, Event, Job, JobState, Plan, Priority, Read, Road, Selection, Song, Transaction, ViewError, apply, index,
+    keys,
 };
 use crate::command::{Answer, Refusal};
 
@@ -77,7 +78,7 @@ pub(super) fn separate(state: &mut Transaction, wanted: &Wanted<'_>, at: u64) ->
         // What came to nothing does not stand for the song any more.
         state.put(keys::separation(song.id, song.job), &song.job)?;
         song.job = job;
-        state.put(keys::song(song.id), &song)?;
+        index::put_song(state, &song)?;
     } else {
         state.put(keys::separation(song.id, job), &job)?;
     }
@@ -128,7 +129,7 @@ pub(super) fn hand_on(state: &mut Transaction, songs: Vec<Song>, from: u64, to: 
         if song.job == from {
             song.job = to;
             state.delete(keys::separation(song.id, to));
-            state.put(keys::song(song.id), &song)?;
+            index::put_song(state, &song)?;
         } else if song.job != to {
             state.put(keys::separation(song.id, to), &to)?;
         }

@@ -6,7 +6,7 @@
 use storage::blobs::Hash;
 
 use super::transaction::{Applied, refuse};
-use super::{Audience, Event, Link, Passing, Read, Song, Transaction, ViewError, keys};
+use super::{Audience, Event, Link, Passing, Read, Song, Transaction, ViewError, index, keys};
 use crate::command::{Answer, Refusal};
 
 /// How many shares and links a song may have.
@@ -52,7 +52,7 @@ pub(super) fn hand_over(state: &mut Transaction, mut song: Song) -> Result<bool,
     // What is for everybody needs no other shares, and nobody would be left to end them.
     hide(state, &song)?;
     song.uploader_id = None;
-    state.put(keys::song(song.id), &song)?;
+    index::put_song(state, &song)?;
     show(state, &song)?;
     state.tell(Event::Song { id: song.id });
     Ok(true)

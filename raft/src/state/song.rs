@@ -26,20 +26,83 @@ pub struct Song {
     pub job: u64,
     /// When it was added, in milliseconds since 1970.
     pub added_at: u64,
-    /// What the file says of itself.
+    /// Who made it and what it is.
     #[serde(default)]
     pub credits: Credits,
 }
 
-/// What a song's file says of itself.
+/// What a song's file says of itself, until somebody knows better.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Credits {
     /// Who plays.
     pub artist: Option<String>,
     /// Where it was published.
     pub album: Option<String>,
+    /// The kind of music.
+    #[serde(default)]
+    pub genre: Option<String>,
+    /// The year in which it was recorded or published.
+    #[serde(default)]
+    pub year: Option<u16>,
+    /// Its number on the album.
+    #[serde(default)]
+    pub track: Option<u16>,
     /// The picture on its front.
     pub cover: Option<Cover>,
+}
+
+/// What is to become of something that may be known or not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Edit<T> {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is this from now on.
+    Set(T),
+    /// It is not known from now on.
+    Clear,
+}
+
+impl<T: Clone> Edit<T> {
+    fn apply(&self, to: &mut Option<T>) {
+        match self {
+            Self::Keep => {}
+            Self::Set(value) => *to = Some(value.clone()),
+            Self::Clear => *to = None,
+        }
+    }
+}
+
+/// What is to be different about a song.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SongEdit {
+    /// The new title.
+    pub title: Option<String>,
+    /// Who plays.
+    pub artist: Edit<String>,
+    /// Where it was published.
+    pub album: Edit<String>,
+    /// The kind of music.
+    pub genre: Edit<String>,
+    /// The year.
+    pub year: Edit<u16>,
+    /// Its number on the album.
+    pub track: Edit<u16>,
+}
+
+impl SongEdit {
+    pub(super) fn apply(&self, song: &mut Song) {
+        if let Some(title) = &self.title {
+            song.title.clone_from(title);
+        }
+        let credits = &mut song.credits;
+        self.artist.apply(&mut credits.artist);
+        self.album.apply(&mut credits.album);
+        self.genre.apply(&mut credits.genre);
+        self.year.apply(&mut credits.year);
+        self.track.apply(&mut credits.track);
+    }
 }
 
 /// A picture.

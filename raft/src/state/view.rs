@@ -10,8 +10,8 @@ use storage::wire;
 
 use super::keys::{self, Range};
 use super::{
-    ACCOUNTS, Audience, Delivery, Due, Hook, Job, JobState, Line, Link, Mark, Model, Output, Selection, Session, Song,
-    SongStatus, Task, TaskId, Token, Tries, User, ViewError,
+    ACCOUNTS, Audience, Card, Delivery, Due, Entry, Hook, Job, JobState, Line, Link, Mark, Model, Order, Output,
+    Played, Playlist, Selection, Session, Song, SongStatus, Task, TaskId, Token, Tries, User, ViewError,
 };
 use crate::command::Refusal;
 
@@ -42,6 +42,30 @@ pub(crate) trait Read {
 
     fn user(&self, id: u64) -> Result<Option<User>, ViewError> {
         self.value(&keys::user(id))
+    }
+
+    fn playlist(&self, id: u64) -> Result<Option<Playlist>, ViewError> {
+        self.value(&keys::playlist(id))
+    }
+
+    /// A playlist's entries, in their order.
+    fn entries(&self, playlist: u64) -> Result<Vec<Entry>, ViewError> {
+        Ok(self.value(&keys::entries(playlist))?.unwrap_or_default())
+    }
+
+    /// With whom a playlist is shared.
+    fn playlist_shares(&self, playlist: u64) -> Result<Vec<Audience>, ViewError> {
+        Ok(self.values(keys::playlist_shares(playlist))?.into_iter().map(Audience::from_number).collect())
+    }
+
+    /// How often a song was played.
+    fn plays(&self, song: u64) -> Result<u64, ViewError> {
+        Ok(self.value(&keys::plays(song))?.unwrap_or(0))
+    }
+
+    /// How a user has played a song.
+    fn played(&self, user: u64, song: u64) -> Result<Option<Played>, ViewError> {
+        self.value(&keys::played(user, song))
     }
 
     /// The songs that a job is done for.
@@ -189,6 +213,214 @@ impl View {
     /// The songs that a job is done for.
     pub fn songs_with(&self, job: &Job) -> Result<Vec<Song>, ViewError> {
         Read::songs_with(self, job)
+    }
+
+    /// Whether a song stands in a playlist of its uploader's that is shared with one of these audiences.
+    pub fn is_played_for(&self, song: &Song, audiences: &[Audience]) -> Result<bool, ViewError> {
+        let Some(owner) = song.uploader_id else { return Ok(false) };
+        for playlist in self.values::<u64>(keys::entries_with_of(song.id, owner))? {
+            for audience in audiences {
+                if self.get(&keys::playlist_for(*audience, playlist))?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a song of this number stands in any of these audiences' lists.
+    pub fn is_listed(&self, song: u64, audiences: &[Audience]) -> Result<bool, ViewError> {
+        for audience in audiences {
+            if self.get(&keys::visible(*audience, song))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What a song is found and ordered by.
+    pub fn card(&self, song: u64) -> Result<Option<Card>, ViewError> {
+        self.value(&keys::card(song))
+    }
+
+    /// At most `limit` songs in an order, each with its place, from `after` on or from the beginning; with `backwards`
+    /// the other way round.
+    pub fn in_order(
+        &self,
+        order: Order,
+        after: Option<&[u8]>,
+        backwards: bool,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, ViewError> {
+        let (range, head) = match order {
+            Order::Added => (keys::songs(None), keys::song(0).len() - size_of::<u64>()),
+            order => (keys::rows(order), keys::ROW_HEAD),
+        };
+        self.walk(range, head, after, backwards, limit)
+    }
+
+    /// Like [`View::in_order`], of the songs that a user has played, by when.
+    pub fn in_order_played(
+        &self,
+        user: u64,
+        after: Option<&[u8]>,
+        backwards: bool,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, ViewError> {
+        self.walk(keys::all_played(user), keys::PLAYED_HEAD, after, backwards, limit)
+    }
+
+    /// Like [`View::in_order`] by when they came, of the songs in the lists of these audiences.
+    pub fn in_lists(
+        &self,
+        audiences: &[Audience],
+        after: Option<&[u8]>,
+        backwards: bool,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, ViewError> {
+        let mut found = BTreeSet::new();
+        for audience in audiences {
+            let range = keys::all_visible(*audience, None);
+            let head = range.0.len();
+            found.extend(self.walk(range, head, after, backwards, limit)?);
+        }
+        let walked: Box<dyn Iterator<Item = _>> =
+            if backwards { Box::new(found.into_iter().rev()) } else { Box::new(found.into_iter()) };
+        Ok(walked.take(limit).collect())
+    }
+
+    /// The numbers in a range of keys, each with its key behind the first `head` bytes.
+    fn walk(
+        &self,
+        (mut from, mut to): Range,
+        head: usize,
+        after: Option<&[u8]>,
+        backwards: bool,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, ViewError> {
+        if let Some(after) = after {
+            let mut key = from[..head].to_vec();
+            key.extend_from_slice(after);
+            if backwards {
+                to = key;
+            } else {
+                // The first key behind this one.
+                key.push(0);
+                from = key;
+            }
+        }
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let (from, to) = (within(self.generation, &from), within(self.generation, &to));
+        let number = |pair: Pair| {
+            let (key, _) = outside_of_generation(pair);
+            let last = key.last_chunk().map_or(0, |last| u64::from_be_bytes(*last));
+            (key[head..].to_vec(), last)
+        };
+        if backwards {
+            let pairs = self.database.scan_back(Table::State, &from, &to)?;
+            pairs.take(limit).map(|pair| Ok(number(pair?))).collect()
+        } else {
+            let pairs = self.database.scan(Table::State, &from, &to)?;
+            pairs.take(limit).map(|pair| Ok(number(pair?))).collect()
+        }
+    }
+
+    /// The songs with a word that begins so; none if that are more than `limit`.
+    pub fn with_word(&self, beginning: &str, limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
+        self.few(keys::words(beginning), limit)
+    }
+
+    /// The songs whose place in an order begins so; none if that are more than `limit`.
+    pub fn placed_at(&self, order: Order, place: &[u8], limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
+        self.few(keys::rows_at(order, place), limit)
+    }
+
+    /// The songs in the lists of these audiences; none if that are more than `limit`.
+    pub fn listed(&self, audiences: &[Audience], limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
+        let mut found = BTreeSet::new();
+        for audience in audiences {
+            match self.few(keys::all_visible(*audience, None), limit)? {
+                Some(songs) => found.extend(songs),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(found).filter(|found| found.len() <= limit))
+    }
+
+    /// At most `limit` songs with this file, the oldest first.
+    pub fn songs_of(&self, hash: &Hash, limit: usize) -> Result<Vec<u64>, ViewError> {
+        self.scan_some(keys::songs_of(hash), limit)?.iter().map(|(_, value)| Ok(wire::decode(value)?)).collect()
+    }
+
+    fn few(&self, range: Range, limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
+        let found = self.scan_some(range, limit + 1)?;
+        if found.len() > limit {
+            return Ok(None);
+        }
+        Ok(Some(found.iter().map(|(_, value)| wire::decode(value)).collect::<Result<_, _>>()?))
+    }
+
+    /// A playlist.
+    pub fn playlist(&self, id: u64) -> Result<Option<Playlist>, ViewError> {
+        Read::playlist(self, id)
+    }
+
+    /// A playlist's entries, in their order.
+    pub fn entries(&self, playlist: u64) -> Result<Vec<Entry>, ViewError> {
+        Read::entries(self, playlist)
+    }
+
+    /// With whom a playlist is shared.
+    pub fn playlist_shares(&self, playlist: u64) -> Result<Vec<Audience>, ViewError> {
+        Read::playlist_shares(self, playlist)
+    }
+
+    /// Whether a playlist is shared with one of these audiences.
+    pub fn is_playlist_for(&self, playlist: u64, audiences: &[Audience]) -> Result<bool, ViewError> {
+        for audience in audiences {
+            if self.get(&keys::playlist_for(*audience, playlist))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A user's playlists, the oldest first.
+    pub fn playlists_of(&self, user: u64) -> Result<Vec<Playlist>, ViewError> {
+        let ids: Vec<u64> = self.values(keys::playlists_of(user))?;
+        ids.into_iter().filter_map(|id| self.playlist(id).transpose()).collect()
+    }
+
+    /// At most `limit` of the playlists that are shared with an audience, the oldest first.
+    pub fn playlists_for(&self, audience: Audience, limit: usize) -> Result<Vec<Playlist>, ViewError> {
+        let ids = self.scan_some(keys::playlists_for(audience), limit)?;
+        ids.iter()
+            .filter_map(|(_, id)| {
+                wire::decode(id).map_or_else(|error| Some(Err(error.into())), |id| self.playlist(id).transpose())
+            })
+            .collect()
+    }
+
+    /// How often a song was played.
+    pub fn plays(&self, song: u64) -> Result<u64, ViewError> {
+        Read::plays(self, song)
+    }
+
+    /// How a user has played a song.
+    pub fn played(&self, user: u64, song: u64) -> Result<Option<Played>, ViewError> {
+        Read::played(self, user, song)
+    }
+
+    /// Whether a user likes a song.
+    pub fn is_favourite(&self, user: u64, song: u64) -> Result<bool, ViewError> {
+        Ok(self.get(&keys::favourite(user, song))?.is_some())
+    }
+
+    /// What a user likes.
+    pub fn favourites_of(&self, user: u64) -> Result<BTreeSet<u64>, ViewError> {
+        Ok(self.values(keys::favourites_of(user))?.into_iter().collect())
     }
 
     /// With whom a song is shared.

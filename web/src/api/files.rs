@@ -1,7 +1,9 @@
 //! Files: songs and stems, whole or in ranges, as MP3 and WAV.
 //!
 //! A blob is served in pieces, each compared with its hash before it is sent. A damaged or missing piece is fetched
-//! from another node in the middle of the answer, and the listener hears nothing of it.
+//! from another node in the middle of the answer, and the listener hears nothing of it. A large blob that this node does
+//! not hold is passed on piece by piece, from the first byte that is asked for, while it is brought here for the next
+//! listener: nobody who seeks in a long song waits for the whole of it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,6 +36,8 @@ use crate::error::ApiError;
 use crate::ranges::{Selection, if_range_holds, match_hits, none_match_hits, select};
 use crate::secret::Secret;
 
+/// A file of more pieces than these is passed on while it is fetched; a shorter one is here as soon as its first piece.
+const AT_ONCE: usize = 4;
 /// Bytes that a frame takes while a file is converted: two decoded samples, and what is made of them.
 const BYTES_A_FRAME: u64 = 12;
 
@@ -460,13 +464,12 @@ fn content_type(format: &str) -> &'static str {
     }
 }
 
-/// A blob, on this node's disk or handed through from another's.
+/// A blob, on this node's disk or passed on from another's.
 #[derive(Clone)]
 pub(crate) struct Blob {
     sharing: Sharing,
     hash: Hash,
     manifest: Arc<Manifest>,
-    here: bool,
 }
 
 /// A file whose length is known.
@@ -478,16 +481,27 @@ pub(crate) enum Opened {
 pub(crate) async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
     match source {
         Source::Blob(hash) => {
-            let (manifest, here) = match sharing.fetch(hash).await {
-                Ok(()) => {
-                    let (blobs, wanted) = (sharing.blobs().clone(), *hash);
-                    (crate::blocking("reading a manifest", move || blobs.manifest(&wanted)).await??, true)
+            let manifest = match long_and_elsewhere(sharing, hash).await? {
+                Some(manifest) => {
+                    let (sharing, hash) = (sharing.clone(), *hash);
+                    tokio::spawn(async move {
+                        if let Err(error) = sharing.fetch(&hash).await {
+                            tracing::debug!(%hash, %error, "a file that is passed on is not kept");
+                        }
+                    });
+                    manifest
                 }
-                // What this node has no room for it hands through.
-                Err(ShareError::Blob(BlobError::Full)) => (sharing.manifest_elsewhere(hash).await?, false),
-                Err(error) => return Err(error.into()),
+                None => match sharing.fetch(hash).await {
+                    Ok(()) => {
+                        let (blobs, wanted) = (sharing.blobs().clone(), *hash);
+                        crate::blocking("reading a manifest", move || blobs.manifest(&wanted)).await??
+                    }
+                    // What this node has no room for it hands through.
+                    Err(ShareError::Blob(BlobError::Full)) => sharing.manifest_elsewhere(hash).await?,
+                    Err(error) => return Err(error.into()),
+                },
             };
-            Ok(Opened::Blob(Blob { sharing: sharing.clone(), hash: *hash, manifest: Arc::new(manifest), here }))
+            Ok(Opened::Blob(Blob { sharing: sharing.clone(), hash: *hash, manifest: Arc::new(manifest) }))
         }
         Source::Made(path) => {
             let opening = async {
@@ -498,6 +512,16 @@ pub(crate) async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, A
             opening.await.map_err(|error: io::Error| ApiError::io("opening a file", &error))
         }
     }
+}
+
+/// The manifest of a blob that this node does not hold and that takes a while to fetch.
+async fn long_and_elsewhere(sharing: &Sharing, hash: &Hash) -> Result<Option<Manifest>, ApiError> {
+    let (blobs, wanted) = (sharing.blobs().clone(), *hash);
+    if crate::blocking("looking for a file", move || blobs.contains(&wanted)).await? {
+        return Ok(None);
+    }
+    let manifest = sharing.manifest_elsewhere(hash).await?;
+    Ok(Some(manifest).filter(|manifest| manifest.length > AT_ONCE as u64 * PIECE))
 }
 
 impl Opened {
@@ -548,17 +572,14 @@ impl Blob {
     /// The verified bytes from `at` to the end of their piece, or to `end`.
     async fn bytes(&self, at: u64, end: u64) -> Result<Bytes, ApiError> {
         let index = usize::try_from(at / PIECE).unwrap_or(usize::MAX);
-        let bytes = if self.here {
-            match self.read(index).await? {
-                Err(BlobError::Corrupt(_) | BlobError::Missing(_)) => match self.sharing.fetch(&self.hash).await {
-                    Ok(()) => self.read(index).await??,
-                    Err(ShareError::Blob(BlobError::Full)) => self.elsewhere(index).await?,
-                    Err(error) => return Err(error.into()),
-                },
-                read => read?,
-            }
-        } else {
-            self.elsewhere(index).await?
+        let bytes = match self.read(index).await? {
+            Err(BlobError::Missing(_)) => self.elsewhere(index).await?,
+            Err(BlobError::Corrupt(_)) => match self.sharing.fetch(&self.hash).await {
+                Ok(()) => self.read(index).await??,
+                Err(ShareError::Blob(BlobError::Full)) => self.elsewhere(index).await?,
+                Err(error) => return Err(error.into()),
+            },
+            read => read?,
         };
         let start = index as u64 * PIECE;
         let from = usize::try_from(at - start).unwrap_or(usize::MAX).min(bytes.len());
@@ -570,7 +591,9 @@ impl Blob {
     }
 
     async fn elsewhere(&self, index: usize) -> Result<Vec<u8>, ShareError> {
-        self.sharing.piece_elsewhere(&self.hash, &self.manifest, index).await
+        let piece = self.sharing.piece_elsewhere(&self.hash, &self.manifest, index).await?;
+        metrics::counter!("quartet_blobs_passed_bytes_total").increment(piece.len() as u64);
+        Ok(piece)
     }
 
     async fn read(&self, index: usize) -> Result<Result<Vec<u8>, BlobError>, ApiError> {

@@ -6,13 +6,16 @@
 pub mod auth;
 pub mod cluster;
 pub mod files;
+pub mod groups;
 pub mod health;
 pub mod hooks;
 pub mod jobs;
 pub mod lines;
 pub mod links;
+pub mod listening;
 pub mod mix;
 pub mod models;
+pub mod playlists;
 pub mod result;
 mod search;
 pub mod separations;
@@ -109,7 +112,25 @@ impl Page {
         mix::mix_by_link,
         songs::list,
         songs::one,
+        songs::change,
         songs::remove,
+        listening::play,
+        listening::favour,
+        listening::forget,
+        groups::artists,
+        groups::albums,
+        groups::genres,
+        playlists::list,
+        playlists::make,
+        playlists::one,
+        playlists::change,
+        playlists::remove,
+        playlists::add,
+        playlists::take,
+        playlists::order,
+        playlists::shares,
+        playlists::share,
+        playlists::unshare,
         upload::upload,
         result::upload_result,
         separations::list,
@@ -160,6 +181,18 @@ mod tests {
             "/songs/{id}/{file}",
             "/songs/{id}/mix.mp3",
             "/songs/{id}/cover",
+            "/songs/{id}/plays",
+            "/songs/{id}/favourite",
+            "/artists",
+            "/albums",
+            "/genres",
+            "/playlists/",
+            "/playlists/{id}",
+            "/playlists/{id}/songs",
+            "/playlists/{id}/songs/{entry}",
+            "/playlists/{id}/order",
+            "/playlists/{id}/shares",
+            "/playlists/{id}/shares/{with}",
             "/jobs/",
             "/jobs/{id}",
             "/jobs/{id}/cancel",

@@ -39,16 +39,25 @@ pub(crate) fn owned(view: &View, caller: &Caller, id: &str) -> Result<Song, ApiE
     song_to_change(view, caller, id)
 }
 
-fn shares(view: &View, song: &Song) -> Result<SharesData, ApiError> {
-    let mut data = SharesData { everybody: song.uploader_id.is_none(), users: Vec::new() };
-    for audience in view.shares_of(song.id)? {
-        match audience {
-            Audience::Everybody => data.everybody = true,
-            Audience::User(id) => {
-                data.users.extend(view.user(id)?.map(|user| Listener { id, username: user.name }));
+impl SharesData {
+    /// Describes these audiences.
+    pub(crate) fn of(view: &View, audiences: Vec<Audience>) -> Result<Self, ApiError> {
+        let mut data = Self { everybody: false, users: Vec::new() };
+        for audience in audiences {
+            match audience {
+                Audience::Everybody => data.everybody = true,
+                Audience::User(id) => {
+                    data.users.extend(view.user(id)?.map(|user| Listener { id, username: user.name }));
+                }
             }
         }
+        Ok(data)
     }
+}
+
+fn shares(view: &View, song: &Song) -> Result<SharesData, ApiError> {
+    let mut data = SharesData::of(view, view.shares_of(song.id)?)?;
+    data.everybody |= song.uploader_id.is_none();
     Ok(data)
 }
 
@@ -73,7 +82,7 @@ pub(crate) async fn list(
     state.read_for(&visitor, look).await
 }
 
-/// With whom a song is to be shared: one of the two.
+/// With whom something is to be shared: one of the two.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShareWish {
@@ -81,6 +90,32 @@ pub(crate) struct ShareWish {
     user: Option<String>,
     /// `true`: everybody.
     everybody: Option<bool>,
+}
+
+impl ShareWish {
+    /// Who that is.
+    pub(crate) fn audience(&self, view: &View) -> Result<Audience, ApiError> {
+        let mut faults = Faults::default();
+        let mut audience = Audience::Everybody;
+        match (&self.user, self.everybody) {
+            (None, Some(true)) => {}
+            (Some(name), None | Some(false)) => match folded(name).map_or(Ok(None), |name| view.user_named(&name))? {
+                Some(user) => audience = Audience::User(user.id),
+                None => faults.add("user", "no_such_user", "There is no user with this name. Look how it is written."),
+            },
+            _ => faults.add("user", "bad_share", "Give the name of a user as user, or true as everybody."),
+        }
+        faults.none()?;
+        Ok(audience)
+    }
+}
+
+/// The audience that a path names: `everybody`, or a user's number.
+pub(crate) fn audience_in_path(with: &str) -> Result<Audience, ApiError> {
+    match with {
+        "everybody" => Ok(Audience::Everybody),
+        user => Ok(Audience::User(super::number_of("share with the user", user)?)),
+    }
 }
 
 /// Shares a song, with a user or with everybody, who may then listen to it and download it.
@@ -106,17 +141,7 @@ pub(crate) async fn share(
 ) -> Result<Answer<SharesData>, ApiError> {
     let look = move |view: &View, caller: &Caller| {
         let song = owned(view, caller, &id)?;
-        let mut faults = Faults::default();
-        let mut audience = Audience::Everybody;
-        match (&asked.user, asked.everybody) {
-            (None, Some(true)) => {}
-            (Some(name), None | Some(false)) => match folded(name).map_or(Ok(None), |name| view.user_named(&name))? {
-                Some(user) => audience = Audience::User(user.id),
-                None => faults.add("user", "no_such_user", "There is no user with this name. Look how it is written."),
-            },
-            _ => faults.add("user", "bad_share", "Give the name of a user as user, or true as everybody."),
-        }
-        faults.none()?;
+        let audience = asked.audience(view)?;
         Ok((song, audience))
     };
     let (song, audience) = state.read_for(&visitor, look).await?;
@@ -143,10 +168,7 @@ pub(crate) async fn unshare(
     Path((id, with)): Path<(String, String)>,
 ) -> Result<Answer<SharesData>, ApiError> {
     let song = state.read_for(&visitor, move |view, caller| owned(view, caller, &id)).await?;
-    let audience = match with.as_str() {
-        "everybody" => Audience::Everybody,
-        user => Audience::User(super::number_of("share with the user", user)?),
-    };
+    let audience = audience_in_path(&with)?;
     state.app.cluster.propose(Command::UnshareSong { song: song.id, audience }).await??;
     state.read(move |view| Ok(Answer::with(shares(view, &song)?))).await
 }

@@ -1,22 +1,31 @@
-//! Songs: listing, looking, deleting.
+//! Songs: listing and finding, looking, changing, deleting.
 
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query, rejection::QueryRejection};
 use raft::View;
 use raft::command::{Command, Refusal};
-use raft::state::{Facts, Job, JobState, Song, SongStatus};
-use serde::Serialize;
-use utoipa::ToSchema;
+use raft::state::{Edit, Facts, Job, JobState, Order, Song, SongEdit, SongStatus};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Freshness, Page};
+use super::Freshness;
+use super::upload::tidy;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
+use crate::fields::{Faults, Fields};
+use crate::search::{self, Sort, Wanted};
 use crate::{State, now};
 
 /// Samples per second that the state counts frames in.
 pub(crate) const RATE: f64 = inference::RATE as f64;
+/// Among how many songs with the same file the caller's are looked for.
+const MOST_DUPLICATES: usize = 50;
+/// The longest text about a song, in characters.
+pub(crate) const TEXT_CHARACTERS: usize = 200;
+/// The last year, and the last number on an album.
+const LAST: u16 = 9999;
 
 /// A song as clients see it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -29,17 +38,47 @@ pub struct SongView {
     pub artist: Option<String>,
     /// Where it was published, if the file says so.
     pub album: Option<String>,
+    /// The kind of music.
+    pub genre: Option<String>,
+    /// The year in which it was recorded or published.
+    pub year: Option<u16>,
+    /// Its number on the album.
+    pub track: Option<u16>,
     /// The address of the picture on its front; null if the file has none.
     pub cover: Option<String>,
     /// SHA-256 of the uploaded file, in hex.
     pub hash: String,
     /// Who uploaded it; null for anonymous uploads.
     pub uploader_id: Option<u64>,
+    /// The same with the name.
+    pub uploader: Option<Person>,
+    /// Whether it is the caller's own; what was uploaded without an account belongs to whoever has none.
+    pub mine: bool,
+    /// Whether the caller may change and delete it.
+    pub editable: bool,
+    /// The caller's other songs with the same file.
+    pub duplicates: Vec<u64>,
+    /// How often it was played, by everybody.
+    pub plays: u64,
+    /// Whether the caller likes it.
+    pub favourite: bool,
+    /// When the caller last played it, in milliseconds since 1970.
+    pub last_played_at: Option<u64>,
     /// `UPLOADED`, `SPLITTING`, `SPLIT`, `FAILED` or `CANCELLED`.
     #[schema(value_type = String, example = "SPLIT")]
     pub status: SongStatus,
     /// Its length.
     pub seconds: f64,
+    /// Its length, as in the other lists.
+    pub duration: f64,
+    /// The tempo; null until it is split, and where there is no beat. This and what follows also stands in `facts`.
+    pub bpm: Option<f64>,
+    /// The key.
+    pub key: Option<String>,
+    /// Integrated loudness in LUFS.
+    pub loudness: Option<f64>,
+    /// The highest level in dBTP.
+    pub peak: Option<f64>,
     /// The uploaded file's extension.
     pub format: String,
     /// The uploaded file's bytes.
@@ -58,6 +97,21 @@ pub struct SongView {
     pub facts: Option<FactsView>,
     /// The files there are: part, then format, then address.
     pub parts: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A user as others see them.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Person {
+    /// The number.
+    pub id: u64,
+    /// The name.
+    pub name: String,
+}
+
+impl Person {
+    pub(crate) fn of(view: &View, id: u64) -> Result<Option<Self>, ApiError> {
+        Ok(view.user(id)?.map(|user| Self { id, name: user.name }))
+    }
 }
 
 /// What musicians look for in a song.
@@ -95,17 +149,32 @@ impl FactsView {
 }
 
 impl SongView {
-    /// Describes a song; its job says how far it is.
-    pub(crate) fn of(view: &View, song: Song) -> Result<Self, ApiError> {
+    /// Describes a song to a caller; its job says how far it is.
+    pub(crate) fn of(view: &View, caller: &Caller, song: Song) -> Result<Self, ApiError> {
         let address = format!("/songs/{}", song.id);
-        Self::under(view, song, &address)
+        let mut described = Self::under(view, song.clone(), &address)?;
+        described.mine = caller.owns(&song);
+        described.editable = caller.asker().may_change(&song);
+        for other in view.songs_of(&song.hash, MOST_DUPLICATES)? {
+            let own = view.song(other)?.is_some_and(|other| caller.owns(&other) && other.id != song.id);
+            described.duplicates.extend(own.then_some(other));
+        }
+        if let Some(user) = caller.user() {
+            described.favourite = view.is_favourite(user, song.id)?;
+            described.last_played_at = view.played(user, song.id)?.map(|played| played.at);
+        }
+        if let Some(uploader) = song.uploader_id {
+            described.uploader = Person::of(view, uploader)?;
+        }
+        Ok(described)
     }
 
-    /// Describes a song whose files lie under this address.
+    /// Describes a song whose files lie under this address, to nobody in particular.
     pub(crate) fn under(view: &View, song: Song, address: &str) -> Result<Self, ApiError> {
         let job = view.job(song.job)?;
         let status = view.song_status(&song)?;
-        Ok(Self::describe(song, status, job.as_ref(), address))
+        let plays = view.plays(song.id)?;
+        Ok(Self { plays, ..Self::describe(song, status, job.as_ref(), address) })
     }
 
     fn describe(song: Song, status: SongStatus, job: Option<&Job>, address: &str) -> Self {
@@ -113,8 +182,24 @@ impl SongView {
         if let Some(stems) = job.and_then(|job| job.stems.as_ref()) {
             parts.extend(stems.files.keys().map(|stem| (stem.clone(), links(address, stem, ""))));
         }
+        let facts = job.and_then(|job| job.stems.as_ref()?.facts.as_deref()).map(FactsView::of);
         Self {
             parts,
+            uploader: None,
+            mine: false,
+            editable: false,
+            duplicates: Vec::new(),
+            plays: 0,
+            favourite: false,
+            last_played_at: None,
+            duration: song.frames as f64 / RATE,
+            bpm: facts.as_ref().and_then(|facts| facts.tempo),
+            key: facts.as_ref().and_then(|facts| facts.key.clone()),
+            loudness: facts.as_ref().and_then(|facts| facts.loudness),
+            peak: facts.as_ref().and_then(|facts| facts.true_peak),
+            genre: song.credits.genre,
+            year: song.credits.year,
+            track: song.credits.track,
             cover: song.credits.cover.map(|_| format!("{address}/cover")),
             artist: song.credits.artist,
             album: song.credits.album,
@@ -127,7 +212,7 @@ impl SongView {
             size: song.size,
             job_id: song.job,
             added_at: song.added_at,
-            facts: job.and_then(|job| job.stems.as_ref()?.facts.as_deref()).map(FactsView::of),
+            facts,
             tasks_done: job.map_or(0, |job| job.done),
             tasks_total: job.map_or(0, |job| job.tasks),
             error: job.filter(|job| job.state == JobState::Failed).and_then(|job| job.error.clone()),
@@ -152,10 +237,11 @@ pub struct SongData {
 /// Some songs.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SongsData {
-    /// The songs, newest first.
+    /// The songs, in the order that was asked for.
     pub songs: Vec<SongView>,
-    /// What to give as `before` for the next page; null when this was the last.
-    pub next: Option<u64>,
+    /// What to give as `cursor` for the next page; null when this was the last. A page may be short or empty and not be
+    /// the last.
+    pub next: Option<String>,
 }
 
 fn no_song(id: &str) -> ApiError {
@@ -174,32 +260,101 @@ pub(crate) fn song_to_change(view: &View, caller: &Caller, id: &str) -> Result<S
     if caller.asker().may_change(&song) { Ok(song) } else { Err(no_song(id)) }
 }
 
-/// Lists the caller's songs, newest first: their own, those shared with them, and those for everybody. Administrators
-/// see all.
+/// Which songs are asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(crate) struct SongsWish {
+    /// Words that the title, the artist, the album or the genre have, or their beginnings. Case, accents and punctuation
+    /// make no difference.
+    q: Option<String>,
+    /// Only songs of this artist.
+    artist: Option<String>,
+    /// Only songs on this album.
+    album: Option<String>,
+    /// Only songs of this genre.
+    genre: Option<String>,
+    /// Only songs that are so far: `UPLOADED`, `SPLITTING`, `SPLIT`, `FAILED` or `CANCELLED`.
+    #[param(example = "SPLIT")]
+    status: Option<String>,
+    /// Only songs with this file: SHA-256 in hex.
+    hash: Option<String>,
+    /// With `true`, only the caller's own.
+    mine: bool,
+    /// With `true`, only what the caller likes.
+    favourite: bool,
+    /// `added`, `title`, `artist`, `album`, `genre`, `duration`, `bpm`, `plays`, or `played` for what the caller has
+    /// played; with a `-` before it the other way round. `-added` if it is not given.
+    #[param(example = "-added")]
+    sort: Option<String>,
+    /// `next` of the page before.
+    #[serde(alias = "before")]
+    cursor: Option<String>,
+    /// At most this many, 1 to 200; 50 if it is not given.
+    limit: Option<usize>,
+    /// With `true`, what the asked node knows, which may be older than what another has answered; this works without a
+    /// majority.
+    stale: bool,
+}
+
+impl SongsWish {
+    fn wanted(&self) -> Result<Wanted, ApiError> {
+        let (sort, backwards) = Sort::named(self.sort.as_deref().unwrap_or("-added"))?;
+        let texts = [(Order::Artist, &self.artist), (Order::Album, &self.album), (Order::Genre, &self.genre)];
+        let hash = self.hash.as_ref().map(|hash| {
+            hash.parse().map_err(|_| ApiError::Malformed("`hash` is a SHA-256 in hex, of 64 digits.".into()))
+        });
+        Ok(Wanted {
+            beginnings: search::beginnings(self.q.as_deref()),
+            texts: texts.into_iter().filter_map(|(order, given)| search::text(order, given.as_ref())).collect(),
+            status: self.status.as_deref().map(status_of).transpose()?,
+            hash: hash.transpose()?,
+            mine: self.mine,
+            favourite: self.favourite,
+            sort,
+            backwards,
+            after: self.cursor.as_deref().map(|cursor| sort.place(cursor)).transpose()?,
+            limit: self.limit.unwrap_or(50).clamp(1, 200),
+        })
+    }
+}
+
+fn status_of(word: &str) -> Result<SongStatus, ApiError> {
+    match word.to_ascii_uppercase().as_str() {
+        "UPLOADED" => Ok(SongStatus::Uploaded),
+        "SPLITTING" => Ok(SongStatus::Splitting),
+        "SPLIT" => Ok(SongStatus::Split),
+        "FAILED" => Ok(SongStatus::Failed),
+        "CANCELLED" => Ok(SongStatus::Cancelled),
+        _ => Err(ApiError::Malformed("`status` is one of UPLOADED, SPLITTING, SPLIT, FAILED and CANCELLED.".into())),
+    }
+}
+
+/// Lists and finds songs: the caller's own, those shared with them, and those for everybody. Administrators find all.
 ///
-/// Whoever is let in may call this. As new as the newest committed change, but for `stale`.
-#[utoipa::path(get, path = "/songs/", tag = "songs", params(Page), responses(
+/// Whoever is let in may call this; what one likes and has played wants an account. As new as the newest committed change,
+/// but for `stale`: a song that was just added is found. Pages stay as they are while songs arrive. One request looks at so
+/// many songs and no more, so that a search for what is rare among very many may take several: follow `next` until it is
+/// null.
+#[utoipa::path(get, path = "/songs/", tag = "songs", params(SongsWish), responses(
     (status = 200, body = Answer<SongsData>),
-    (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
-    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
+    (status = 400, description = "A condition, the order or the cursor cannot be read", body = Answer<Empty>),
+    (status = 401, description = "Nobody is let in without an account, the token opens nothing, or nobody is logged in", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn list(
     state: State,
     visitor: Visitor,
-    page: Result<Query<Page>, QueryRejection>,
+    wish: Result<Query<SongsWish>, QueryRejection>,
 ) -> Result<Answer<SongsData>, ApiError> {
-    let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
-    let limit = page.limit();
+    let Query(wish) = wish.map_err(|error| ApiError::Malformed(error.body_text()))?;
+    let wanted = wish.wanted()?;
     state
-        .read_or_stale(&visitor, page.stale, move |view, caller| {
-            let songs = match caller.audiences() {
-                Some(audiences) => view.songs_for(&audiences, page.before, limit)?,
-                None => view.songs(page.before, limit)?,
-            };
-            let next = songs.last().filter(|_| songs.len() == limit).map(|song| song.id);
-            let songs = songs.into_iter().map(|song| SongView::of(view, song)).collect::<Result<_, _>>()?;
-            Ok(Answer::with(SongsData { songs, next }))
+        .read_or_stale(&visitor, wish.stale, move |view, caller| {
+            let found = search::find(view, caller, &wanted)?;
+            let next = found.next.map(|place| wanted.sort.shown(&place));
+            let songs = found.songs.into_iter().map(|song| SongView::of(view, caller, song));
+            Ok(Answer::with(SongsData { songs: songs.collect::<Result<_, _>>()?, next }))
         })
         .await
 }
@@ -225,9 +380,121 @@ pub(crate) async fn one(
     state
         .read_or_stale(&visitor, fresh.stale, move |view, caller| {
             let song = song_of(view, caller, &id)?;
-            Ok(Answer::with(SongData { song: SongView::of(view, song)? }))
+            Ok(Answer::with(SongData { song: SongView::of(view, caller, song)? }))
         })
         .await
+}
+
+/// What is to be different about a song. What is not given stays as it is, and null clears.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SongFields {
+    /// The title, which every song has.
+    title: Option<String>,
+    /// Who plays.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    artist: Option<Option<String>>,
+    /// Where it was published.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    album: Option<Option<String>>,
+    /// The kind of music.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    genre: Option<Option<String>>,
+    /// The year, 1 to 9999.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<u16>)]
+    year: Option<Option<u16>>,
+    /// Its number on the album, 1 to 9999.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<u16>)]
+    track: Option<Option<u16>>,
+}
+
+/// Tells null from what is not given.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(fields: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(fields).map(Some)
+}
+
+/// Checks a text about a song; an empty one clears, as null does.
+fn text_edit(faults: &mut Faults, field: &'static str, given: Option<Option<String>>) -> Edit<String> {
+    let Some(given) = given else { return Edit::Keep };
+    let text = tidy(&given.unwrap_or_default());
+    if text.chars().count() > TEXT_CHARACTERS {
+        faults.add(field, "too_long", format!("Use at most {TEXT_CHARACTERS} characters."));
+    }
+    if text.is_empty() { Edit::Clear } else { Edit::Set(text) }
+}
+
+fn number_edit(faults: &mut Faults, field: &'static str, given: Option<Option<u16>>) -> Edit<u16> {
+    match given {
+        None => Edit::Keep,
+        Some(None) => Edit::Clear,
+        Some(Some(number)) => {
+            if !(1..=LAST).contains(&number) {
+                faults.add(field, "out_of_range", format!("Give a number from 1 to {LAST}, or null."));
+            }
+            Edit::Set(number)
+        }
+    }
+}
+
+impl SongFields {
+    fn edit(self) -> Result<SongEdit, ApiError> {
+        let mut faults = Faults::default();
+        let title = match text_edit(&mut faults, "title", self.title.map(Some)) {
+            Edit::Keep => None,
+            Edit::Set(title) => Some(title),
+            Edit::Clear => {
+                faults.add("title", "empty", "A song has a title. Give one, or leave the field out.");
+                None
+            }
+        };
+        let edit = SongEdit {
+            title,
+            artist: text_edit(&mut faults, "artist", self.artist),
+            album: text_edit(&mut faults, "album", self.album),
+            genre: text_edit(&mut faults, "genre", self.genre),
+            year: number_edit(&mut faults, "year", self.year),
+            track: number_edit(&mut faults, "track", self.track),
+        };
+        faults.none()?;
+        Ok(edit)
+    }
+}
+
+/// Changes what a song is called, who plays, and where it was published. The file stays as it is.
+///
+/// Its uploader and administrators may call this, and of anonymous uploads everybody who is let in. Form or JSON.
+#[utoipa::path(patch, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path)), request_body = SongFields,
+    responses(
+        (status = 200, body = Answer<SongData>),
+        (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
+        (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
+        (status = 404, description = "No such song, or none of the caller's", body = Answer<Empty>),
+        (status = 422, description = "A text is too long, a number out of range, or the title empty", body = Answer<Empty>),
+        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+    )
+)]
+pub(crate) async fn change(
+    state: State,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Fields(fields): Fields<SongFields>,
+) -> Result<Answer<SongData>, ApiError> {
+    let look = move |view: &View, caller: &Caller| Ok((song_to_change(view, caller, &id)?.id, *caller));
+    let (song, caller) = state.read_for(&visitor, look).await?;
+    let edit = Box::new(fields.edit()?);
+    state.app.cluster.propose(Command::ChangeSong { song, asker: caller.asker(), edit }).await??;
+    state.read(move |view| Ok(Answer::with(shown(view, &caller, song)?))).await
+}
+
+/// A song as its caller sees it after a change.
+pub(crate) fn shown(view: &View, caller: &Caller, id: u64) -> Result<SongData, ApiError> {
+    let song = view.song(id)?.ok_or_else(|| no_song(&id.to_string()))?;
+    Ok(SongData { song: SongView::of(view, caller, song)? })
 }
 
 /// Deletes a song.

@@ -26,17 +26,15 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::models::shape_of;
-use super::songs::{SongData, SongView};
+use super::songs::{SongData, SongView, TEXT_CHARACTERS};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::outside::{DELIVERED, delivers};
 use crate::{State, now};
-use inference::tags::tags_of;
+use inference::tags::{Tags, tags_of};
 use inference::thread::at_low_priority;
 
-/// The longest title, in characters.
-pub const TITLE_CHARACTERS: usize = 200;
 /// The most bytes that anything but the file may have: the other fields and the form's own lines.
 const FORM_BYTES: u64 = 64 << 10;
 /// An upload of which no byte came for this long is given up.
@@ -158,12 +156,13 @@ async fn add(
     // Last before the proposal: what is confirmed now outlasts any collection until that has committed, also where an
     // older song with this file is being deleted.
     app.sharing.spread(&hashes).await?;
-    let given = received.title.or(tags.title).map(|title| tidy(&title).chars().take(TITLE_CHARACTERS).collect());
+    let given =
+        received.title.or_else(|| tags.title.clone()).map(|title| tidy(&title).chars().take(TEXT_CHARACTERS).collect());
     let title = given.filter(|title: &String| !title.is_empty());
     let title = title.unwrap_or_else(|| title_of(received.file_name.as_deref()));
     let command = Command::AddSong {
         title,
-        credits: Box::new(Credits { artist: tags.artist, album: tags.album, cover }),
+        credits: Box::new(credits_of(tags, cover)),
         hash,
         size,
         format: probe.format.to_string(),
@@ -189,8 +188,26 @@ async fn add(
     metrics::counter!("quartet_upload_bytes_total").increment(size);
     tracing::info!(song = song.id, job = song.job, bytes = size, "a song was uploaded");
     // This node has applied what it proposed, or will in a moment; either way the song is known.
-    let song = state.read(move |view| SongView::of(view, song)).await?;
+    let caller = *caller;
+    let song = state.read(move |view| SongView::of(view, &caller, song)).await?;
     Ok(Answer::with(SongData { song }))
+}
+
+/// What the state keeps of a file's tags.
+fn credits_of(tags: Tags, cover: Option<Cover>) -> Credits {
+    let text = |text: Option<String>| {
+        let text: String = tidy(&text?).chars().take(TEXT_CHARACTERS).collect();
+        Some(text).filter(|text| !text.is_empty())
+    };
+    let number = |text: Option<String>| text?.parse().ok().filter(|number| (1..=9999).contains(number));
+    Credits {
+        artist: text(tags.artist),
+        album: text(tags.album),
+        genre: text(tags.genre),
+        year: number(tags.year),
+        track: number(tags.track),
+        cover,
+    }
 }
 
 /// How the model that was asked for cuts a song.
@@ -422,8 +439,8 @@ impl Incoming {
 
     async fn title(&self, field: &mut Field<'_>) -> Result<String, ApiError> {
         let title = tidy(&self.text(field, "title").await?);
-        if title.chars().count() > TITLE_CHARACTERS {
-            return Err(ApiError::TitleTooLong(TITLE_CHARACTERS));
+        if title.chars().count() > TEXT_CHARACTERS {
+            return Err(ApiError::TitleTooLong(TEXT_CHARACTERS));
         }
         Ok(title)
     }
@@ -433,9 +450,9 @@ impl Incoming {
         let mut bytes = Vec::new();
         while let Some(chunk) = field.chunk().await.map_err(|error| self.broken(&error))? {
             bytes.extend_from_slice(&chunk);
-            if bytes.len() > 4 * TITLE_CHARACTERS {
+            if bytes.len() > 4 * TEXT_CHARACTERS {
                 return Err(match name {
-                    "title" => ApiError::TitleTooLong(TITLE_CHARACTERS),
+                    "title" => ApiError::TitleTooLong(TEXT_CHARACTERS),
                     _ => ApiError::Malformed(format!("The field \"{name}\" is too long.")),
                 });
             }
@@ -521,7 +538,7 @@ impl Incoming {
 }
 
 /// A title as it is kept: one line, no spaces around it, no control characters.
-fn tidy(title: &str) -> String {
+pub(crate) fn tidy(title: &str) -> String {
     let spaced: String = title.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
     spaced.trim().to_owned()
 }
@@ -531,7 +548,7 @@ fn title_of(file_name: Option<&str>) -> String {
     // Some programs send a whole path, with the slashes of their system.
     let name = file_name.unwrap_or("").rsplit(['/', '\\']).next().unwrap_or("");
     let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("");
-    let title: String = tidy(stem).chars().take(TITLE_CHARACTERS).collect();
+    let title: String = tidy(stem).chars().take(TEXT_CHARACTERS).collect();
     if title.is_empty() { "Untitled".into() } else { title }
 }
 
@@ -689,7 +706,7 @@ mod tests {
         ] {
             assert_eq!(title_of(name), title, "{name:?}");
         }
-        assert_eq!(title_of(Some(&"x".repeat(500))).len(), TITLE_CHARACTERS);
+        assert_eq!(title_of(Some(&"x".repeat(500))).len(), TEXT_CHARACTERS);
         assert_eq!(extension(Some("a.b/c")), None);
         assert_eq!(extension(Some("a.")), None);
     }
