@@ -148,8 +148,8 @@ async fn people(anonymous: bool) -> (Node, [String; 3]) {
 /// A route's address with this number in it.
 fn address(path: &str, id: &str) -> String {
     let path = path.replace("{id}", id).replace("{file}", "song.wav").replace("{with}", "everybody");
-    let path = path.replace("{hook}", "1").replace("{job}", "1");
     let path = path.replace("{entry}", "1");
+    let path = path.replace("{hook}", "1").replace("{job}", "1");
     path.replace("{session}", "1").replace("{token}", "1").replace("{link}", "1").replace("{secret}", "guessed")
 }
 

@@ -442,10 +442,10 @@ fn remove_song(state: &mut Transaction, id: u64) -> Applied<Answer> {
     state.delete(keys::song(id));
     state.delete(keys::song_of(&song.hash, id));
     sharing::hide(state, &song)?;
+    separation::forget_song(state, &song)?;
     index::remove(state, id)?;
     playlist::forget_song(state, &song)?;
     listening::forget_song(state, id)?;
-    separation::forget_song(state, &song)?;
     Ok(Ok(Answer::Done))
 }
 

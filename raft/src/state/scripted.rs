@@ -285,8 +285,9 @@ fn parse_library(words: &[&str], at: u64) -> Option<Command> {
 }
 
 fn parse(words: &[&str], at: u64) -> Command {
-    let other = parse_accounts(words, at).or_else(|| parse_jobs(words, at)).or_else(|| parse_library(words, at));
-    if let Some(command) = other {
+    if let Some(command) =
+        parse_accounts(words, at).or_else(|| parse_jobs(words, at)).or_else(|| parse_library(words, at))
+    {
         return command;
     }
     let attempt = number(words, "attempt", 1) as u32;

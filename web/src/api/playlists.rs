@@ -12,10 +12,10 @@ use raft::state::{Audience, Playlist};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::number_of;
 use super::shares::{ShareWish, SharesData};
 use super::songs::{Person, RATE, SongView, song_of};
 use super::upload::tidy;
+use super::{Freshness, number_of};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
@@ -154,12 +154,18 @@ async fn shown(state: &State, caller: Caller, id: u64) -> Result<Answer<Playlist
 ///
 /// Whoever is let in may call this; who has no account sees those that are for everybody. Of each kind at most a thousand
 /// are listed.
-#[utoipa::path(get, path = "/playlists/", tag = "playlists", responses(
+#[utoipa::path(get, path = "/playlists/", tag = "playlists", params(Freshness), responses(
     (status = 200, body = Answer<PlaylistsData>),
+    (status = 400, description = "`stale` is neither true nor false", body = Answer<Empty>),
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn list(state: State, visitor: Visitor) -> Result<Answer<PlaylistsData>, ApiError> {
+pub(crate) async fn list(
+    state: State,
+    visitor: Visitor,
+    fresh: Result<Query<Freshness>, QueryRejection>,
+) -> Result<Answer<PlaylistsData>, ApiError> {
+    let Query(fresh) = fresh.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let look = |view: &View, caller: &Caller| {
         let mut found = Vec::new();
         if let Some(user) = caller.user() {
@@ -174,7 +180,7 @@ pub(crate) async fn list(state: State, visitor: Visitor) -> Result<Answer<Playli
         let playlists = found.into_iter().map(|playlist| PlaylistView::of(view, caller, playlist));
         Ok(Answer::with(PlaylistsData { playlists: playlists.collect::<Result<_, _>>()? }))
     };
-    state.read_for(&visitor, look).await
+    state.read_or_stale(&visitor, fresh.stale, look).await
 }
 
 /// What a playlist is called.
