@@ -77,7 +77,7 @@ export function open(main, { done, renamed }) {
         })),
       section("Tokens for programs",
         el("p", { class: "quiet" }, "A program sends one as “Authorization: Bearer …” and may then do what you may. ",
-          el("a", { href: "/api/" }, "What programs can ask for"), "."),
+          el("a", { href: "/api/openapi.json" }, "What programs can ask for"), "."),
         tokens, tokenForm(base, made, readTokens), made),
       section("Leaving", el("p", { class: "quiet" }, "Your account, and your songs as you say."),
         button("Delete my account…", async () => {
