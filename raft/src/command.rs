@@ -200,7 +200,8 @@ pub enum Command {
         /// Which.
         name: String,
     },
-    /// All members understand the commands of this level; a cluster without a name gets one.
+    /// All members understand the commands of this level; a cluster without a name gets one. Where songs and jobs are to be
+    /// listed first, the level is raised by the one of these that finds no more to list.
     SetLevel {
         /// See [`crate::state::LEVEL`].
         level: u32,

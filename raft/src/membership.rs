@@ -169,10 +169,15 @@ impl Cluster {
         let all: Vec<NodeId> = known.keys().copied().filter(|id| Some(*id) != but && *id != self.status().id).collect();
         let said = self.introductions(&all).await;
         let ready = said.iter().all(|said| said.as_ref().is_some_and(|said| said.level >= LEVEL));
-        if ready {
-            self.order(Command::SetLevel { level: LEVEL, cluster: Uuid::new_v4() }).await?;
+        if !ready {
+            return Ok(false);
         }
-        Ok(ready)
+        let name = Uuid::new_v4();
+        // Each of these comes nearer to the level; one is enough for a cluster with few songs.
+        while self.level()? < LEVEL {
+            self.order(Command::SetLevel { level: LEVEL, cluster: name }).await?;
+        }
+        Ok(true)
     }
 
     async fn order(&self, command: Command) -> Outcome {

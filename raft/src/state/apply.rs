@@ -10,10 +10,12 @@ use super::mark::{ACCOUNTS, JOBS, OUTSIDE};
 use super::separation::Wanted;
 use super::transaction::{Applied, refuse};
 use super::{
-    Asker, Attempt, Audience, Ending, Event, Job, JobState, Line, Mark, Model, Output, Priority, Read, Road, Selection,
-    Song, Stems, Task, TaskId, TaskKind, TaskState, Transaction, ViewError,
+    Asker, Attempt, Audience, Ending, Event, Job, JobState, Line, Model, Output, Priority, Read, Road, Selection, Song,
+    Stems, Task, TaskId, TaskKind, TaskState, Transaction, ViewError,
 };
-use super::{Legacy, SongEdit, accounts, history, hook, index, keys, line, listening, playlist, separation, sharing};
+use super::{
+    Legacy, SongEdit, accounts, history, hook, index, keys, line, listening, playlist, raise, separation, sharing,
+};
 use crate::command::{Answer, Command, Refusal};
 
 /// How far back in the log answers are remembered. A request is retried for seconds; this is hours of a busy cluster.
@@ -188,18 +190,7 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             state.delete(keys::model(name));
             Ok(Ok(Answer::Done))
         }
-        Command::SetLevel { level, cluster } => {
-            let known = state.mark()?;
-            let mark = known.unwrap_or(Mark { cluster: *cluster, level: *level });
-            let had = state.has_level(ACCOUNTS)?;
-            state.put(keys::mark(), &Mark { level: mark.level.max(*level), ..mark })?;
-            if !had && state.has_level(ACCOUNTS)? {
-                sharing::show_all(state)?;
-                history::list_all(state)?;
-                index::put_all(state)?;
-            }
-            Ok(Ok(Answer::Done))
-        }
+        Command::SetLevel { level, cluster } => raise::raise(state, *level, *cluster),
         Command::RetireNode { node } => {
             state.put(keys::retired(*node), node)?;
             Ok(Ok(Answer::Done))

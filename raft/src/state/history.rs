@@ -4,7 +4,7 @@
 //! the list of those that have ended, at the time at which it did, if it has.
 
 use super::transaction::Transaction;
-use super::{ACCOUNTS, Job, JobState, Passage, Read, ViewError, keys};
+use super::{ACCOUNTS, Job, JobState, Passage, Read, ViewError, keys, raise};
 
 /// How many of a job's states are kept.
 const PASSAGES_KEPT: usize = 50;
@@ -22,7 +22,7 @@ pub(super) fn enter(state: &Transaction, job: &mut Job, into: JobState, at: u64)
 
 /// Keeps the lists true for a job that was otherwise `before`, or not there.
 pub(super) fn list(state: &mut Transaction, before: Option<&Job>, job: &Job) -> Result<(), ViewError> {
-    if !state.has_level(ACCOUNTS)? {
+    if !raise::lists_job(state, job.id)? {
         return Ok(());
     }
     if let Some(before) = before {
@@ -41,12 +41,4 @@ pub(super) fn unlist(state: &mut Transaction, job: &Job) {
     if let Some(at) = job.finished_at {
         state.delete(keys::ended(at, job.id));
     }
-}
-
-/// Makes the lists, in a cluster that had none.
-pub(super) fn list_all(state: &mut Transaction) -> Result<(), ViewError> {
-    for job in state.values::<Job>(keys::jobs(None))? {
-        list(state, None, &job)?;
-    }
-    Ok(())
 }

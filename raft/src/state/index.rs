@@ -4,7 +4,7 @@
 //! say, and stands in the rows of its card and in no others. There is one set of rows for all songs, not one for each
 //! listener: who may hear a song is looked up when a row is read, so sharing one costs no rows.
 
-use super::{ACCOUNTS, Card, Read, Song, Transaction, ViewError, keys};
+use super::{Card, Read, Song, Transaction, ViewError, keys, raise};
 
 /// Stores a song, and its card and rows with it.
 pub(super) fn put_song(state: &mut Transaction, song: &Song) -> Result<(), ViewError> {
@@ -14,7 +14,7 @@ pub(super) fn put_song(state: &mut Transaction, song: &Song) -> Result<(), ViewE
 
 /// Makes a song's card and rows say what is so now.
 pub(super) fn put(state: &mut Transaction, song: &Song) -> Result<(), ViewError> {
-    if !state.has_level(ACCOUNTS)? {
+    if !raise::lists_song(state, song.id)? {
         return Ok(());
     }
     let facts = state.job(song.job)?.and_then(|job| job.stems?.facts);
@@ -42,14 +42,6 @@ pub(super) fn remove(state: &mut Transaction, song: u64) -> Result<(), ViewError
             state.delete(row);
         }
         state.delete(keys::card(song));
-    }
-    Ok(())
-}
-
-/// Makes the cards and rows, in a cluster that had none.
-pub(super) fn put_all(state: &mut Transaction) -> Result<(), ViewError> {
-    for song in state.values::<Song>(keys::songs(None))? {
-        put(state, &song)?;
     }
     Ok(())
 }

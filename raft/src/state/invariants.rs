@@ -368,6 +368,13 @@ fn commands() -> impl Strategy<Value = Command> {
     ]
 }
 
+/// Jobs that never were below the level of accounts know which states they have been in.
+fn check_history(machine: &Machine) {
+    for job in machine.view().jobs(None, 100).unwrap() {
+        assert_eq!(job.history.last().map(|was| was.state), Some(job.state), "{job:?}");
+    }
+}
+
 fn check(machine: &Machine) {
     let view = machine.view();
     let mut open = Vec::new();
@@ -392,7 +399,6 @@ fn check(machine: &Machine) {
         }
         let ended = view.jobs_ended_since(0, 100).unwrap();
         assert_eq!(ended.contains(job), !job.state.is_open(), "{job:?} in the list of those that ended");
-        assert_eq!(job.history.last().map(|was| was.state), Some(job.state), "{job:?}");
         for task in &tasks {
             if matches!(task.state, TaskState::Pending | TaskState::Running { .. }) {
                 assert!(job.state.is_open(), "{task:?} of {job:?}");
@@ -435,10 +441,39 @@ proptest! {
             let id = Uuid::new_v4();
             prop_assert_eq!(one.apply(id, command), two.apply(id, command));
             check(&one);
+            check_history(&one);
             check_accounts(&one);
             check_hooks(&one);
             check_library(&one);
         }
         prop_assert_eq!(one.view().references().unwrap(), two.view().references().unwrap());
+    }
+
+    #[test]
+    fn the_state_is_sound_however_the_level_was_raised(
+        before in prop::collection::vec(commands(), 1..60),
+        meanwhile in prop::collection::vec((commands(), any::<bool>()), 1..60),
+    ) {
+        let raise = Command::SetLevel { level: LEVEL, cluster: Uuid::nil() };
+        let mut machine = Machine::at_level(LEVEL - 1);
+        for (mut command, nearer) in before.into_iter().map(|command| (command, false)).chain(meanwhile) {
+            // Nobody has an account yet.
+            if let Command::AddSong { uploader_id, .. } = &mut command {
+                *uploader_id = None;
+            }
+            let _ = machine.apply(Uuid::new_v4(), &command);
+            if nearer {
+                machine.apply(Uuid::new_v4(), &raise).0.unwrap();
+            }
+        }
+        for _ in 0..40 {
+            machine.apply(Uuid::new_v4(), &raise).0.unwrap();
+        }
+        prop_assert!(machine.view().has_level(LEVEL).unwrap());
+        prop_assert!(machine.view().get(&keys::reached()).unwrap().is_none());
+        check(&machine);
+        check_accounts(&machine);
+        check_hooks(&machine);
+        check_library(&machine);
     }
 }

@@ -19,6 +19,7 @@ const ANSWER: u8 = b'r';
 const ANSWERED_AT: u8 = b'q';
 const COUNTER: u8 = b'c';
 const MARK: u8 = b'i';
+const REACHED: u8 = b'M';
 const RETIRED: u8 = b'x';
 const OUTSIDE: u8 = b'u';
 const USER: u8 = b'U';
@@ -91,6 +92,11 @@ pub fn songs(before: Option<u64>) -> Range {
     (vec![SONG], before.map_or_else(|| vec![SONG + 1], song))
 }
 
+/// The songs with a higher number.
+pub fn songs_behind(id: u64) -> Range {
+    (song(id.saturating_add(1)), vec![SONG + 1])
+}
+
 /// A job.
 pub fn job(id: u64) -> Vec<u8> {
     key(JOB, &[&id.to_be_bytes()])
@@ -99,6 +105,11 @@ pub fn job(id: u64) -> Vec<u8> {
 /// All jobs, or those with a lower number.
 pub fn jobs(before: Option<u64>) -> Range {
     (vec![JOB], before.map_or_else(|| vec![JOB + 1], job))
+}
+
+/// The jobs with a higher number.
+pub fn jobs_behind(id: u64) -> Range {
+    (job(id.saturating_add(1)), vec![JOB + 1])
 }
 
 /// A model.
@@ -275,6 +286,11 @@ pub fn counter(name: &str) -> Vec<u8> {
 /// What the cluster is called and which commands it takes.
 pub fn mark() -> Vec<u8> {
     vec![MARK]
+}
+
+/// How far songs and jobs are listed while the level is raised.
+pub fn reached() -> Vec<u8> {
+    vec![REACHED]
 }
 
 /// The mark that a node leaves or has left.

@@ -21,6 +21,7 @@ pub mod listening;
 mod mark;
 pub mod model;
 pub mod playlist;
+mod raise;
 #[cfg(test)]
 mod scripted;
 mod separation;

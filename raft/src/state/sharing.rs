@@ -19,14 +19,6 @@ pub(super) fn show(state: &mut Transaction, song: &Song) -> Result<(), ViewError
     state.put(keys::visible(Audience::of(song.uploader_id), song.id), &song.id)
 }
 
-/// Makes the lists, in a cluster that had none.
-pub(super) fn show_all(state: &mut Transaction) -> Result<(), ViewError> {
-    for song in state.values::<Song>(keys::songs(None))? {
-        show(state, &song)?;
-    }
-    Ok(())
-}
-
 /// Takes a song that goes out of all lists, with its links.
 pub(super) fn hide(state: &mut Transaction, song: &Song) -> Result<(), ViewError> {
     let mut audiences = vec![Audience::of(song.uploader_id)];

@@ -32,6 +32,11 @@ pub(crate) trait Read {
         self.scan(range)?.iter().map(|(_, value)| Ok(wire::decode(value)?)).collect()
     }
 
+    /// The first `limit` of [`Read::values`].
+    fn some_values<T: DeserializeOwned>(&self, range: Range, limit: usize) -> Result<Vec<T>, ViewError> {
+        self.scan_some(range, limit)?.iter().map(|(_, value)| Ok(wire::decode(value)?)).collect()
+    }
+
     fn song(&self, id: u64) -> Result<Option<Song>, ViewError> {
         self.value(&keys::song(id))
     }
@@ -351,7 +356,7 @@ impl View {
 
     /// At most `limit` songs with this file, the oldest first.
     pub fn songs_of(&self, hash: &Hash, limit: usize) -> Result<Vec<u64>, ViewError> {
-        self.scan_some(keys::songs_of(hash), limit)?.iter().map(|(_, value)| Ok(wire::decode(value)?)).collect()
+        self.some_values(keys::songs_of(hash), limit)
     }
 
     fn few(&self, range: Range, limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
