@@ -20,6 +20,9 @@ use crate::command::{Answer, Command, Refusal};
 
 /// How far back in the log answers are remembered. A request is retried for seconds; this is hours of a busy cluster.
 const REMEMBERED: u64 = 50_000;
+/// How many entries of the log apart answers are forgotten. It is done for many at once, and none is looked for twice:
+/// what has been removed from the front of a range costs whoever reads it from the front again.
+const FORGET_EVERY: u64 = 64;
 /// How many attempts of a task are kept to be looked at.
 const ATTEMPTS_KEPT: usize = 30;
 
@@ -37,19 +40,25 @@ pub fn apply(state: &mut Transaction, request: &Uuid, command: &Command, index: 
     state.put(keys::answer(request), &Remembered(answer.clone()))?;
     state.put(keys::answered_at(index, place), request)?;
     if place == 0 {
-        forget(state, index.saturating_sub(REMEMBERED))?;
+        forget(state, index)?;
     }
     Ok(answer)
 }
 
-/// Forgets the requests answered before `index`.
+/// Forgets the requests that were answered too long before the entry `index`.
 fn forget(state: &mut Transaction, index: u64) -> Result<(), ViewError> {
-    if index == 0 {
+    let until = index.saturating_sub(REMEMBERED);
+    let at_once = state.has_level(ACCOUNTS)?;
+    if until == 0 || (at_once && index % FORGET_EVERY != 0) {
         return Ok(());
     }
-    for (key, request) in state.scan(keys::answered_before(index))? {
+    let from = if at_once { state.value(&keys::forgotten())?.unwrap_or(0) } else { 0 };
+    for (key, request) in state.scan(keys::answered_between(from, until))? {
         state.delete(keys::answer(&storage::wire::decode(&request)?));
         state.delete(key);
+    }
+    if at_once {
+        state.put(keys::forgotten(), &until)?;
     }
     Ok(())
 }
@@ -777,4 +786,44 @@ fn retry(state: &mut Transaction, id: u64, jobs_per_owner: u32, at: u64) -> Appl
     state.put(keys::job_of(&job.hash, &job.model, &job.formats, &job.selection), &id)?;
     put_job(state, &job)?;
     Ok(Ok(if whole { Answer::Job(id) } else { Answer::Done }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::LEVEL;
+    use super::super::scripted::Machine;
+    use super::*;
+
+    #[test]
+    fn an_answer_is_remembered_for_long_and_not_for_ever() {
+        for level in [OUTSIDE, LEVEL] {
+            let mut machine = Machine::at_level(level);
+            let [early, late] = [Uuid::new_v4(), Uuid::new_v4()];
+            let command = Command::RetireNode { node: 9 };
+            let remembered = |machine: &Machine| {
+                [early, late].map(|request| machine.view().get(&keys::answer(&request)).unwrap().is_some())
+            };
+            let busy = |machine: &mut Machine| {
+                for _ in 0..FORGET_EVERY {
+                    machine.apply(Uuid::new_v4(), &command).0.unwrap();
+                }
+            };
+            machine.apply(early, &command).0.unwrap();
+            machine.skip(500);
+            machine.apply(late, &command).0.unwrap();
+            machine.skip(REMEMBERED - 500 - 2 * FORGET_EVERY);
+            busy(&mut machine);
+            assert_eq!(remembered(&machine), [true, true]);
+            busy(&mut machine);
+            busy(&mut machine);
+            assert_eq!(remembered(&machine), [false, true]);
+            machine.skip(500);
+            busy(&mut machine);
+            assert_eq!(remembered(&machine), [false, false]);
+            let left = machine.view().scan(keys::answered_between(0, u64::MAX)).unwrap().len() as u64;
+            assert_eq!(left, 4 * FORGET_EVERY);
+        }
+    }
 }

@@ -72,15 +72,17 @@ impl Card {
     pub(super) fn of(song: &Song, bpm: Option<f64>, plays: u64) -> Self {
         let credits = &song.credits;
         let text = |text: &Option<String>| text.as_deref().map(plain);
-        let texts = [Some(&song.title), credits.artist.as_ref(), credits.album.as_ref(), credits.genre.as_ref()];
-        let mut found: Vec<String> = texts.into_iter().flatten().flat_map(|text| words(text)).take(WORDS).collect();
+        let title = plain(&song.title);
+        let (artist, album, genre) = (text(&credits.artist), text(&credits.album), text(&credits.genre));
+        let texts = [Some(&title), artist.as_ref(), album.as_ref(), genre.as_ref()];
+        let mut found: Vec<String> = texts.into_iter().flatten().flat_map(|text| words_in(text)).take(WORDS).collect();
         found.sort();
         found.dedup();
         Self {
-            title: plain(&song.title),
-            artist: text(&credits.artist),
-            album: text(&credits.album),
-            genre: text(&credits.genre),
+            title,
+            artist,
+            album,
+            genre,
             frames: song.frames,
             tempo: bpm.map(|bpm| (bpm * 100.0).round() as u32),
             plays,
@@ -146,11 +148,13 @@ pub fn plain(text: &str) -> String {
 
 /// The words of a text, as they are compared.
 pub fn words(text: &str) -> Vec<String> {
-    let mut words = split(&plain(text));
-    if words.is_empty() {
-        words.extend(Some(plain(text)).filter(|text| !text.trim().is_empty()));
-    }
-    words.iter().map(|word| cut(word, WORD).to_owned()).collect()
+    words_in(&plain(text))
+}
+
+/// The words of a text that is plain: they are parted by single spaces. Punctuation alone is one word.
+fn words_in(plain: &str) -> Vec<String> {
+    let words = if plain.contains(char::is_alphanumeric) { plain.split(' ').collect() } else { vec![plain] };
+    words.into_iter().filter(|word| !word.trim().is_empty()).map(|word| cut(word, WORD).to_owned()).collect()
 }
 
 fn split(text: &str) -> Vec<String> {

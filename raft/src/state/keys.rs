@@ -17,6 +17,7 @@ const OPEN_JOB_OF: u8 = b'w';
 const MODEL: u8 = b'n';
 const ANSWER: u8 = b'r';
 const ANSWERED_AT: u8 = b'q';
+const FORGOTTEN: u8 = b'Z';
 const COUNTER: u8 = b'c';
 const MARK: u8 = b'i';
 const REACHED: u8 = b'M';
@@ -59,7 +60,8 @@ const PLAYED_AT: u8 = b'R';
 const PLAYED_BY: u8 = b'J';
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    // One more byte, for the generation that is put before it.
+    let mut key = Vec::with_capacity(2 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(kind);
     for part in parts {
         key.extend_from_slice(part);
@@ -273,9 +275,14 @@ pub fn answered_at(index: u64, place: u32) -> Vec<u8> {
     key(ANSWERED_AT, &[&index.to_be_bytes(), &place.to_be_bytes()])
 }
 
-/// The requests answered before this place of the log.
-pub fn answered_before(index: u64) -> Range {
-    (vec![ANSWERED_AT], answered_at(index, 0))
+/// The requests answered from one place of the log up to and without another.
+pub fn answered_between(from: u64, until: u64) -> Range {
+    (answered_at(from, 0), answered_at(until, 0))
+}
+
+/// The place of the log up to which the requests answered are forgotten.
+pub fn forgotten() -> Vec<u8> {
+    vec![FORGOTTEN]
 }
 
 /// The last number given to something.

@@ -7,7 +7,7 @@ use storage::database::{Batch, Pair, Table};
 use storage::wire;
 
 use super::keys::{self, Range};
-use super::view::{Read, within};
+use super::view::Read;
 use super::{Event, View, ViewError};
 use crate::command::Refusal;
 
@@ -33,8 +33,8 @@ pub struct Changes {
 impl Changes {
     /// Adds the changes to a batch, for this generation of the state.
     pub fn write(self, generation: u8, batch: &mut Batch) -> BTreeSet<Event> {
-        for (key, value) in self.values {
-            let key = within(generation, &key);
+        for (mut key, value) in self.values {
+            key.insert(0, generation);
             match value {
                 Some(value) => batch.put(Table::State, key, value),
                 None => batch.delete(Table::State, key),
