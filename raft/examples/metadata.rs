@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use raft::Remote;
-use raft::command::Command;
-use raft::state::{Credits, Plan, Priority, Road};
+use raft::command::{Answer, Command};
+use raft::state::{Credits, MOST_PLAYLISTS, Plan, Priority, Road, Verifier};
 use storage::NodeId;
 use storage::blobs::Hash;
 use storage::peer::{OPERATOR, Peer, PeerConfig, Secret};
@@ -31,7 +31,7 @@ type Failed = Box<dyn Error + Send + Sync>;
 
 /// Numbers of clients.
 const CLIENTS: [usize; 3] = [1, 16, 128];
-/// The bytes of a value in etcd.
+/// The bytes of a value in etcd, and of a playlist's description.
 const VALUE: usize = 256;
 /// Before the first turn.
 const FILL: Duration = Duration::from_secs(8);
@@ -82,21 +82,49 @@ where
     Ok(client.unary(tonic::Request::new(question), PathAndQuery::from_static(path), codec).await?.into_inner())
 }
 
-/// What is written to.
+/// What is written, and to whom.
 enum System {
-    Quartet { remote: Remote, nodes: Vec<NodeId> },
+    /// The description of a playlist.
+    Playlists { remote: Remote, nodes: Vec<NodeId>, playlists: Vec<u64> },
+    /// A song.
+    Songs { remote: Remote, nodes: Vec<NodeId> },
+    /// A value.
     Etcd(Vec<Channel>),
+}
+
+/// Asks a node for a change that nothing speaks against.
+async fn change(remote: &Remote, node: NodeId, command: Command) -> Result<Answer, Failed> {
+    Ok(remote.propose(node, command).await??)
 }
 
 impl System {
     /// The leader comes first.
-    fn quartet(secret: &Path, leader: NodeId, members: BTreeMap<NodeId, String>) -> Result<Self, Failed> {
+    fn songs(secret: &Path, leader: NodeId, members: BTreeMap<NodeId, String>) -> Result<Self, Failed> {
         let secret = Secret::read(secret)?;
         let mut nodes: Vec<NodeId> = members.keys().copied().collect();
         nodes.sort_by_key(|node| *node != leader);
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let peer = Peer::bind(PeerConfig { id: OPERATOR, listen, members, secret, swift: Handle::current() })?;
-        Ok(Self::Quartet { remote: Remote::new(peer), nodes })
+        Ok(Self::Songs { remote: Remote::new(peer), nodes })
+    }
+
+    /// The same nodes, with a user who has as many playlists as one may have.
+    async fn playlists(remote: Remote, nodes: Vec<NodeId>) -> Result<Self, Failed> {
+        let (name, password) = ("benchmark".to_owned(), Verifier("nobody logs in".into()));
+        let register = Command::Register { name, email: None, password, closed: false, at: 0 };
+        let Answer::Made(owner) = change(&remote, nodes[0], register).await? else {
+            return Err("a user was to be made and was not".into());
+        };
+        let mut playlists = Vec::new();
+        for number in 0..MOST_PLAYLISTS {
+            let name = format!("Playlist {number}");
+            let make = Command::MakePlaylist { owner, name, description: String::new(), at: 0 };
+            let Answer::Made(id) = change(&remote, nodes[0], make).await? else {
+                return Err("a playlist was to be made and was not".into());
+            };
+            playlists.push(id);
+        }
+        Ok(Self::Playlists { remote, nodes, playlists })
     }
 
     /// The leader comes first.
@@ -113,7 +141,8 @@ impl System {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Quartet { .. } => "Quartet",
+            Self::Playlists { .. } => "playlist",
+            Self::Songs { .. } => "song",
             Self::Etcd(_) => "etcd",
         }
     }
@@ -121,8 +150,14 @@ impl System {
     /// One write, the `number`-th, at the `place`-th node.
     async fn write(&self, place: usize, number: u64) -> Result<(), Failed> {
         match self {
-            Self::Quartet { remote, nodes } => {
-                remote.propose(nodes[place % nodes.len()], song(number)).await??;
+            Self::Playlists { remote, nodes, playlists } => {
+                let playlist = playlists[number as usize % playlists.len()];
+                let description = Some("x".repeat(VALUE));
+                let describe = Command::ChangePlaylist { playlist, name: None, description, at: number };
+                change(remote, nodes[place % nodes.len()], describe).await?;
+            }
+            Self::Songs { remote, nodes } => {
+                change(remote, nodes[place % nodes.len()], song(number)).await?;
             }
             Self::Etcd(channels) => {
                 let put = PutRequest { key: format!("song/{number:016}").into_bytes(), value: vec![b'x'; VALUE] };
@@ -133,8 +168,8 @@ impl System {
     }
 }
 
-/// Another song with a file that the cluster knows: its record, its place among the songs of the file, the counter, and
-/// the answer that is remembered for the request.
+/// Another song with a file that the cluster knows: its record, its places in lists, orders and the index of words, the
+/// counter, and the answer that is remembered for the request; about 25 keys.
 fn song(number: u64) -> Command {
     Command::AddSong {
         title: format!("Song {number} of the benchmark"),
@@ -208,23 +243,29 @@ fn spread_of(mut values: Vec<f64>) -> [f64; 3] {
     [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
 
-fn print(clients: usize, at: &str, turns: &[Vec<Turn>; 2]) {
-    for (name, turns) in ["Quartet", "etcd"].iter().zip(turns) {
+/// Prints the turns of all systems, the last of which is the one that the others are measured against.
+fn print(clients: usize, at: &str, systems: &[Arc<System>], turns: &[Vec<Turn>]) {
+    for (system, turns) in systems.iter().zip(turns) {
         let [least, rate, most] = spread_of(turns.iter().map(|turn| turn.rate).collect());
         let [_, median, _] = spread_of(turns.iter().map(|turn| turn.median).collect());
         let [_, late, _] = spread_of(turns.iter().map(|turn| turn.late).collect());
         println!(
-            "{clients:>4} clients, {at:<13} {name:<8} {rate:>7.0} writes/s ({least:.0} to {most:.0}), \
-             median {median:.2} ms, 99 % within {late:.2} ms"
+            "{clients:>4} clients, {at:<13} {:<8} {rate:>7.0} writes/s ({least:.0} to {most:.0}), \
+             median {median:.2} ms, 99 % within {late:.2} ms",
+            system.name()
         );
     }
-    let ratios = |of: fn(&Turn) -> f64| spread_of(turns[0].iter().zip(&turns[1]).map(|(a, b)| of(a) / of(b)).collect());
-    let [least, rate, most] = ratios(|turn| turn.rate);
-    let [quick, median, slow] = ratios(|turn| turn.median);
-    println!(
-        "     Quartet / etcd, round by round: writes {rate:.2} ({least:.2} to {most:.2}), \
-         median latency {median:.2} ({quick:.2} to {slow:.2})"
-    );
+    let Some((etcd, ours)) = turns.split_last() else { return };
+    for (system, turns) in systems.iter().zip(ours) {
+        let ratios = |of: fn(&Turn) -> f64| spread_of(turns.iter().zip(etcd).map(|(a, b)| of(a) / of(b)).collect());
+        let [least, rate, most] = ratios(|turn| turn.rate);
+        let [quick, median, slow] = ratios(|turn| turn.median);
+        println!(
+            "     {} / etcd, round by round: writes {rate:.2} ({least:.2} to {most:.2}), \
+             median latency {median:.2} ({quick:.2} to {slow:.2})",
+            system.name()
+        );
+    }
 }
 
 #[tokio::main]
@@ -241,11 +282,14 @@ async fn main() -> Result<(), Failed> {
         })
         .collect::<Result<BTreeMap<NodeId, String>, Failed>>()?;
     let (time, rounds) = (Duration::from_secs_f64(seconds.parse()?), rounds.parse::<usize>()?);
-    let systems =
-        [Arc::new(System::quartet(Path::new(secret), leader.parse()?, members)?), Arc::new(System::etcd(etcd).await?)];
+    let songs = System::songs(Path::new(secret), leader.parse()?, members)?;
+    let System::Songs { remote, nodes } = &songs else { return Err("songs are written as songs".into()) };
+    let playlists = System::playlists(remote.clone(), nodes.clone()).await?;
+    let systems = [Arc::new(playlists), Arc::new(songs), Arc::new(System::etcd(etcd).await?)];
 
     println!(
-        "One write is in etcd a Put of {VALUE} bytes; in Quartet a song with its index, counter and remembered answer."
+        "A write is in etcd a Put of {VALUE} bytes; in Quartet a playlist's description of {VALUE} bytes, or a song with \
+         its lists, orders and words. Quartet remembers the answer to each."
     );
     // Long enough for the logs of both to be written over files that they have, as they are for most of a cluster's life.
     for system in &systems {
@@ -253,16 +297,17 @@ async fn main() -> Result<(), Failed> {
     }
     for spread in [false, true] {
         for clients in CLIENTS {
-            let mut turns = [Vec::new(), Vec::new()];
+            let mut turns = vec![Vec::new(); systems.len()];
             for round in 0..rounds {
-                // Neither is always the second.
-                for which in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+                // None is always the last.
+                for place in 0..systems.len() {
+                    let which = (place + round) % systems.len();
                     let system = &systems[which];
                     let turn = turn(system, clients, spread, time).await;
                     turns[which].push(turn.map_err(|error| format!("{}: {error}", system.name()))?);
                 }
             }
-            print(clients, if spread { "at all nodes" } else { "at the leader" }, &turns);
+            print(clients, if spread { "at all nodes" } else { "at the leader" }, &systems, &turns);
         }
     }
     Ok(())
