@@ -84,6 +84,7 @@ fn act(line: CommandLine) -> Result<()> {
         }
         Some(Action::Synthesize { out, seconds, seed }) => alone::synthesize(&out, seconds, seed),
         None => {
+            storage::failpoint::arm(&std::env::var("FAILPOINTS").unwrap_or_default())?;
             let configuration = match (&line.cluster, line.id) {
                 (Some(file), Some(id)) => Configuration::read(file, id)?,
                 (Some(_), None) => anyhow::bail!("say which of the cluster's nodes this is with --id"),

@@ -415,6 +415,7 @@ async fn write_batches(raft: Raft, mut waiting: mpsc::Receiver<Waiting>) {
             drop(turn);
             match answers {
                 Ok(Ok(written)) => {
+                    storage::failpoint!("proposal.committed");
                     for (asker, answer) in askers.into_iter().zip(written.data.0) {
                         // An asker that has given up asks again under the same id.
                         let _ = asker.send(Ok(answer));

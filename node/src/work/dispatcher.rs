@@ -207,6 +207,7 @@ impl Dispatcher {
             if !broker.publish(hint).await {
                 return;
             }
+            storage::failpoint!("hint.published");
             term.told.push((hint, Instant::now()));
         }
     }

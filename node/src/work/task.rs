@@ -156,6 +156,7 @@ impl Bench {
         .await??;
         // A part stays where it was made: if its node dies before the merge, the part is made again.
         let (part, _) = self.sharing.blobs().commit_file(staged).await?;
+        storage::failpoint!("part.stored");
         Ok(Output::Part(part))
     }
 
@@ -217,7 +218,9 @@ impl Bench {
                 of_stem.insert(format.extension().to_owned(), hash);
             }
         }
+        storage::failpoint!("merge.stored");
         self.sharing.spread(&hashes).await.map_err(TaskError::Share)?;
+        storage::failpoint!("merge.shared");
         Ok(Output::Stems(Stems { files, facts: Some(facts_of(&analysis)), peaks: Some(peaks) }))
     }
 }

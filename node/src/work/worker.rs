@@ -201,6 +201,7 @@ impl Workers {
                 return (Outcome::Returned, None);
             }
         };
+        storage::failpoint!("task.claimed");
         let _held = self.own.hold(task.id, task.attempt);
         let _kept = journal::keep(task.id, task.attempt);
         numbers::of_kind("quartet_tasks_claimed_total", hint.merge).increment(1);
@@ -349,6 +350,7 @@ impl Workers {
             match self.cluster.propose(command.clone()).await {
                 Ok(Ok(_)) => {
                     if finished {
+                        storage::failpoint!("task.finished");
                         self.own.finished();
                         tracing::info!(task = %id, attempt, "finished");
                     }

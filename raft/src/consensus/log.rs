@@ -201,6 +201,7 @@ impl RaftLogStorage<Types> for Log {
         }
         // This does not wait for the disk, and handing it to another thread would take longer than doing it.
         self.database.write_behind(batch).map_err(|error| failed(openraft::AnyError::new(&error)))?;
+        storage::failpoint!("log.appended");
         if let Some(last) = entries.last().map(|entry| entry.log_id.index) {
             let mut recent = self.recent();
             // After a snapshot the log may go on further up.

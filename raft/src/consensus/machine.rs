@@ -187,7 +187,9 @@ impl Machine {
         }
         let mut batch = Batch::new();
         let events = state.finish().write(position.generation, &mut batch);
+        storage::failpoint!("state.applying");
         self.advance(position, batch, Database::write_behind)?;
+        storage::failpoint!("state.applied");
         metrics::histogram!("quartet_raft_apply_seconds").record(began.elapsed().as_secs_f64());
         for event in events {
             // Nobody listening is fine.
@@ -252,7 +254,9 @@ impl Machine {
     fn keep(&self, file: PathBuf, meta: &SnapshotMeta<NodeId, Member>) -> Result<(), MachineError> {
         let before = self.current()?;
         metrics::gauge!("quartet_raft_snapshot_bytes").set(std::fs::metadata(&file)?.len() as f64);
+        storage::failpoint!("snapshot.written");
         std::fs::rename(file, self.snapshot_path(&meta.snapshot_id))?;
+        storage::failpoint!("snapshot.named");
         std::fs::File::open(&self.0.folder)?.sync_all()?;
         let mut batch = Batch::new();
         batch.put(Table::Meta, SNAPSHOT, wire::encode(meta)?);
@@ -290,7 +294,9 @@ impl Machine {
             }
         }
         let position = Position { generation, applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        storage::failpoint!("snapshot.copied");
         self.advance(position, batch, Database::write)?;
+        storage::failpoint!("snapshot.switched");
         self.clear(old)?;
         let kept = self.0.folder.join(format!("kept-{}", uuid::Uuid::new_v4()));
         file.keep(kept.clone())?;

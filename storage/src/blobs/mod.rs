@@ -311,13 +311,16 @@ impl Blobs {
         }
         let _turn = self.turn(hash);
         let before = self.size(hash).ok();
+        crate::failpoint!("blob.synced");
         self.write_manifest(hash, manifest)?;
+        crate::failpoint!("blob.described");
         std::fs::rename(staged, &path).map_err(told("rename", staged))?;
         if let Some(length) = before {
             self.0.room.went(length);
         }
         self.0.room.came(manifest.length);
         self.confirmations().insert(*hash, Instant::now());
+        crate::failpoint!("blob.named");
         sync_folder(folder)
     }
 

@@ -148,7 +148,9 @@ async fn receive(blobs: &Blobs, stream: &mut Stream, hash: Hash, manifest: &Mani
     let mut staged = blobs.stage(manifest.length).await?;
     stream.write_frame(&PushAnswer::Wanted).await?;
     take_pieces(stream, hash, manifest, &mut 0, &mut staged).await?;
-    store(staged, hash).await
+    store(staged, hash).await?;
+    crate::failpoint!("push.stored");
+    Ok(())
 }
 
 /// Takes in the pieces from `done` on, and counts them there. While one is verified and written, the next one is read.

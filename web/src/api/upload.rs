@@ -156,6 +156,7 @@ async fn add(
     // Last before the proposal: what is confirmed now outlasts any collection until that has committed, also where an
     // older song with this file is being deleted.
     app.sharing.spread(&hashes).await?;
+    storage::failpoint!("upload.shared");
     let given =
         received.title.or_else(|| tags.title.clone()).map(|title| tidy(&title).chars().take(TEXT_CHARACTERS).collect());
     let title = given.filter(|title: &String| !title.is_empty());
@@ -184,6 +185,7 @@ async fn add(
             return Err(ApiError::Internal("adding the song".into()));
         }
     };
+    storage::failpoint!("upload.committed");
     metrics::counter!("quartet_uploads_total").increment(1);
     metrics::counter!("quartet_upload_bytes_total").increment(size);
     tracing::info!(song = song.id, job = song.job, bytes = size, "a song was uploaded");
