@@ -74,7 +74,10 @@ impl Cluster {
         let raft = Raft::new(config.id, settings, network, log.clone(), machine.clone())
             .await
             .map_err(|error| told(&error))?;
-        peer.serve(Protocol::Raft, Arc::new(RaftService { raft: raft.clone(), log: flushed }));
+        peer.serve(
+            Protocol::Raft,
+            Arc::new(RaftService { raft: raft.clone(), log: flushed, machine: machine.clone() }),
+        );
         if let Some(Finding::Begin(members)) = finding
             && let Err(error) = raft.initialize(members).await
         {

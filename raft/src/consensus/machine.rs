@@ -3,8 +3,11 @@
 //! The position up to which the log was applied is written in the same batch as what the entries came to, so a crash can
 //! neither lose a part of one nor repeat it. Applying does not wait for the disk: the entries are there, synced, on a
 //! majority, and what a power failure takes from the end of the state is applied again. The log is purged by a synced
-//! write, and so never beyond what of the state is on the disk. A snapshot is installed as a new generation beside the old one, in pieces,
-//! and one batch switches over; a crash in between leaves the old generation in force.
+//! write, and so never beyond what of the state is on the disk.
+//!
+//! A snapshot that has arrived is the current one before it is installed, because openraft cuts off of the log what it
+//! stands for meanwhile. It is installed as a new generation beside the old one, in pieces, and one batch switches over.
+//! After a crash in between the old generation is in force, and the next start installs the snapshot.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -85,7 +88,8 @@ struct Inner {
     position: Mutex<Position>,
     /// The position's generation, for readers that must not wait for the disk.
     generation: AtomicU8,
-    /// Held while a snapshot reads a generation, so that an installation does not clear it away meanwhile.
+    /// Held while a snapshot reads a generation, so that an installation does not clear it away meanwhile, and while
+    /// another snapshot becomes the current one.
     generations: Mutex<()>,
     events: broadcast::Sender<Event>,
 }
@@ -99,13 +103,6 @@ impl Machine {
     /// the disk.
     pub(crate) fn open(database: Database, log: Flushed, folder: PathBuf) -> Result<Self, MachineError> {
         std::fs::create_dir_all(&folder)?;
-        for file in std::fs::read_dir(&folder)? {
-            let file = file?;
-            // What was being received or built when the process ended is of no use.
-            if file.file_name().to_string_lossy().contains('-') {
-                std::fs::remove_file(file.path())?;
-            }
-        }
         let position: Position = match database.get(Table::Meta, POSITION)? {
             Some(bytes) => wire::decode(&bytes)?,
             None => Position::default(),
@@ -121,6 +118,18 @@ impl Machine {
         }));
         // An installation that a crash cut short.
         machine.clear(machine.generation() ^ 1)?;
+        let (current, applied) = (machine.current()?, machine.position().applied);
+        for file in std::fs::read_dir(&machine.0.folder)? {
+            let file = file?;
+            // What was being received or built when the process ended is of no use.
+            if current.as_ref().is_none_or(|current| file.file_name() != *current.snapshot_id) {
+                std::fs::remove_file(file.path())?;
+            }
+        }
+        if let Some(meta) = current.filter(|meta| meta.last_log_id > applied) {
+            tracing::info!("a snapshot had arrived and was not installed; it is now");
+            machine.install(&meta, &machine.snapshot_path(&meta.snapshot_id))?;
+        }
         Ok(machine)
     }
 
@@ -226,6 +235,12 @@ impl Machine {
             last_membership: position.membership,
             snapshot_id: uuid::Uuid::new_v4().simple().to_string(),
         };
+        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newer) = self.current()?.filter(|current| current.last_log_id > meta.last_log_id) {
+            // It has arrived meanwhile, and the log may not reach back to this one any more.
+            std::fs::remove_file(building)?;
+            return Ok(self.snapshot(newer));
+        }
         self.keep(building, &meta)?;
         metrics::histogram!("quartet_raft_snapshot_build_seconds").record(began.elapsed().as_secs_f64());
         tracing::info!(entries = meta.last_log_id.map_or(0, |id| id.index), "the log was folded into a snapshot");
@@ -240,7 +255,7 @@ impl Machine {
         Ok(Archive { at, file })
     }
 
-    /// Where a kept snapshot is. Its name has no hyphen; files of passing use do, and are swept at start.
+    /// Where a kept snapshot is.
     fn snapshot_path(&self, id: &str) -> PathBuf {
         self.0.folder.join(id)
     }
@@ -278,15 +293,26 @@ impl Machine {
         Ok(self.0.database.get(Table::Meta, SNAPSHOT)?.map(|bytes| wire::decode(&bytes)).transpose()?)
     }
 
-    fn install(&self, meta: &SnapshotMeta<NodeId, Member>, file: SnapshotFile) -> Result<(), MachineError> {
+    /// Makes a snapshot that has arrived whole the current one, unless that is as new.
+    pub(crate) fn arrived(&self, meta: &SnapshotMeta<NodeId, Member>, file: &SnapshotFile) -> Result<(), MachineError> {
+        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.current()?.is_some_and(|current| current.last_log_id >= meta.last_log_id) {
+            return Ok(());
+        }
+        let kept = self.0.folder.join(format!("kept-{}", uuid::Uuid::new_v4()));
+        std::fs::hard_link(file.path(), &kept)?;
+        self.keep(kept, meta)
+    }
+
+    fn install(&self, meta: &SnapshotMeta<NodeId, Member>, file: &Path) -> Result<(), MachineError> {
         let began = Instant::now();
-        Reader::verify(file.path())?;
+        Reader::verify(file)?;
         let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.generation();
         let generation = old ^ 1;
         self.clear(generation)?;
         let mut batch = Batch::new();
-        for pair in Reader::open(file.path())? {
+        for pair in Reader::open(file)? {
             let (key, value) = pair?;
             batch.put(Table::State, [&[generation], key.as_slice()].concat(), value);
             if batch.len() == PIECE {
@@ -298,9 +324,6 @@ impl Machine {
         self.advance(position, batch, Database::write)?;
         storage::failpoint!("snapshot.switched");
         self.clear(old)?;
-        let kept = self.0.folder.join(format!("kept-{}", uuid::Uuid::new_v4()));
-        file.keep(kept.clone())?;
-        self.keep(kept, meta)?;
         metrics::histogram!("quartet_raft_snapshot_install_seconds").record(began.elapsed().as_secs_f64());
         tracing::info!(entries = meta.last_log_id.map_or(0, |id| id.index), "a snapshot was installed");
         Ok(())
@@ -353,7 +376,8 @@ impl RaftStateMachine<Types> for Machine {
     ) -> Result<(), StorageError> {
         let (machine, meta) = (self.clone(), meta.clone());
         on_disk(ErrorSubject::Snapshot(Some(meta.signature())), ErrorVerb::Write, move || {
-            machine.install(&meta, *snapshot)
+            machine.arrived(&meta, &snapshot)?;
+            machine.install(&meta, snapshot.path())
         })
         .await
     }
@@ -362,5 +386,66 @@ impl RaftStateMachine<Types> for Machine {
         let machine = self.clone();
         let current = on_disk(ErrorSubject::Snapshot(None), ErrorVerb::Read, move || machine.current()).await?;
         Ok(current.map(|meta| self.snapshot(meta)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::CommittedLeaderId;
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::super::{Request, Requests};
+    use super::*;
+    use crate::command::Command;
+
+    fn open(folder: &TempDir) -> Machine {
+        let database = Database::open(&folder.path().join("database")).unwrap();
+        let log = Flushed::start(database.clone(), 0).unwrap();
+        Machine::open(database, log, folder.path().join("snapshots")).unwrap()
+    }
+
+    /// Applies an entry that says that the node of its number leaves.
+    fn retire(machine: &Machine, index: u64) {
+        let request = Request { id: Uuid::new_v4(), command: Command::RetireNode { node: index } };
+        let log_id = LogId { leader_id: CommittedLeaderId::new(1, 0), index };
+        let payload = EntryPayload::Normal(Requests(Arc::new(vec![request])));
+        machine.apply_all(vec![Entry { log_id, payload }]).unwrap();
+    }
+
+    fn files(folder: &TempDir) -> usize {
+        std::fs::read_dir(folder.path().join("snapshots")).unwrap().count()
+    }
+
+    #[test]
+    fn a_snapshot_that_arrived_before_a_crash_is_installed_at_the_next_start() {
+        let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let source = open(&from);
+        (1..=3).for_each(|index| retire(&source, index));
+        let Snapshot { meta, snapshot } = source.build().unwrap();
+        {
+            let machine = open(&to);
+            retire(&machine, 1);
+            let received = SnapshotFile::receiving(&to.path().join("snapshots"));
+            std::fs::copy(snapshot.path(), received.path()).unwrap();
+            machine.arrived(&meta, &received).unwrap();
+            // The same again, as from a leader that got no answer, is no news.
+            machine.arrived(&meta, &received).unwrap();
+            assert_eq!(machine.position().applied.unwrap().index, 1);
+            // What a crash leaves: the file that was being received, and one that was being built.
+            std::mem::forget(received);
+            machine.write_down(&to.path().join("snapshots/building")).unwrap();
+            // A snapshot of less that is ready only now does not take its place.
+            assert_eq!(machine.build().unwrap().meta, meta);
+        }
+        let machine = open(&to);
+        assert_eq!(machine.position().applied, meta.last_log_id);
+        assert_eq!(machine.view().retired().unwrap(), source.view().retired().unwrap());
+        assert_eq!(machine.current().unwrap().unwrap(), meta);
+        assert_eq!(files(&to), 1);
+        retire(&machine, 4);
+        drop(machine);
+        // What was installed is not installed again over what came later.
+        assert_eq!(open(&to).position().applied.unwrap().index, 4);
     }
 }

@@ -21,6 +21,7 @@ use storage::peer::{Peer, PeerError, Protocol, ServeFuture, Service, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::flushed::Flushed;
+use super::machine::Machine;
 use super::snapshot::{Reader, SnapshotFile};
 use super::{Member, Raft, Types};
 
@@ -166,11 +167,12 @@ impl Link {
 pub(crate) struct RaftService {
     pub(crate) raft: Raft,
     pub(crate) log: Flushed,
+    pub(crate) machine: Machine,
 }
 
 impl Service for RaftService {
     fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
-        let (raft, log) = (self.raft.clone(), self.log.clone());
+        let (raft, log, machine) = (self.raft.clone(), self.log.clone(), self.machine.clone());
         Box::pin(async move {
             match stream.read_frame::<Call>().await? {
                 Call::Append(rpc) => {
@@ -187,6 +189,16 @@ impl Service for RaftService {
                     let refused = |reason: String| PeerError::Protocol(reason);
                     let snapshot = raft.begin_receiving_snapshot().await.map_err(|error| refused(error.to_string()))?;
                     receive(&mut stream, &snapshot, length).await.map_err(|error| refused(error.to_string()))?;
+                    // From here on it outlives a crash. openraft cuts off the log while it is installed.
+                    let (snapshot, arrived) = {
+                        let meta = meta.clone();
+                        let keep = move || {
+                            let arrived = machine.arrived(&meta, &snapshot);
+                            (snapshot, arrived)
+                        };
+                        tokio::task::spawn_blocking(keep).await.map_err(|error| refused(error.to_string()))?
+                    };
+                    arrived.map_err(|error| refused(error.to_string()))?;
                     let answer = raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await;
                     stream.write_frame(&answer).await?;
                 }

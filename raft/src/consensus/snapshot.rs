@@ -14,7 +14,7 @@ use storage::database::Pair;
 const LONGEST: u32 = 64 << 20;
 const END: u32 = u32::MAX;
 
-/// A snapshot's file. It is removed with this value unless it was [kept](SnapshotFile::keep).
+/// A snapshot's file. One that is being received is removed with this value.
 #[derive(Debug)]
 pub(crate) struct SnapshotFile {
     path: PathBuf,
@@ -34,13 +34,6 @@ impl SnapshotFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Gives the file another name, under which it stays.
-    pub(crate) fn keep(mut self, name: PathBuf) -> io::Result<()> {
-        std::fs::rename(&self.path, name)?;
-        self.kept = true;
-        Ok(())
     }
 }
 

@@ -49,7 +49,7 @@ pub fn apply(state: &mut Transaction, request: &Uuid, command: &Command, index: 
 fn forget(state: &mut Transaction, index: u64) -> Result<(), ViewError> {
     let until = index.saturating_sub(REMEMBERED);
     let at_once = state.has_level(ACCOUNTS)?;
-    if until == 0 || (at_once && index % FORGET_EVERY != 0) {
+    if until == 0 || (at_once && !index.is_multiple_of(FORGET_EVERY)) {
         return Ok(());
     }
     let from = if at_once { state.value(&keys::forgotten())?.unwrap_or(0) } else { 0 };
