@@ -320,16 +320,16 @@ random_hex() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
 http_ports=() quic_ports=() node_pids=('' '' '')
 
-# write_cluster FOLDER [BROKER_URL PREFIX]: cluster.toml and the secret for three nodes on this machine, at the usual
-# ports if they are free and at others if not. The environment's SEGMENTS_PER_TASK changes the size of a task, SLOTS
-# how many a node does at a time.
+# write_cluster FOLDER [BROKER_URL PREFIX]: cluster.toml and the secret for three nodes on this machine, at ports that
+# nobody uses; where USUAL_PORTS is set, at the usual ones if they are free. The environment's SEGMENTS_PER_TASK changes
+# the size of a task, SLOTS how many a node does at a time.
 write_cluster() {
     local folder=$1 url=${2:-} prefix=${3:-quartet} id
     http_ports=() quic_ports=()
     for id in 0 1 2; do
-        usual_port $((8080 + id))
+        if [[ -n ${USUAL_PORTS:-} ]]; then usual_port $((8080 + id)); else find_port; fi
         http_ports+=("$found_port")
-        usual_port $((7400 + id))
+        if [[ -n ${USUAL_PORTS:-} ]]; then usual_port $((7400 + id)); else find_port; fi
         quic_ports+=("$found_port")
     done
     (umask 077 && random_hex 32 >"$folder/cluster.secret")
