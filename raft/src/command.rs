@@ -425,6 +425,22 @@ pub enum Command {
         /// The try itself.
         made: Try,
     },
+    /// A song is to be added that the same client may ask for again, not knowing whether it was added. With a key that
+    /// stands for a song, the answer is that one, and nothing is added.
+    Once {
+        /// A hash of the client's key and of who the client is.
+        key: Hash,
+        /// A hash of who the client is. Each has so many keys; the oldest gives way.
+        owner: Hash,
+        /// A hash of all that is asked for, so that the key is not taken for another song.
+        content: Hash,
+        /// When the key is forgotten.
+        until: u64,
+        /// The [`Command::AddSong`].
+        add: Box<Command>,
+        /// When.
+        at: u64,
+    },
     /// A song is called something else, or is by somebody else.
     ChangeSong {
         /// Which.
@@ -648,6 +664,12 @@ pub enum Refusal {
     /// No such delivery that is still to be made, or another try came first.
     #[error("the delivery {0} is not to be made")]
     NoSuchDelivery(u64),
+    /// The client's key stands for something else.
+    #[error("this key was used for another upload; take a new one for each song, and the same only to send it again")]
+    KeyTaken,
+    /// The song that the key stands for is deleted.
+    #[error("the song {0} was uploaded with this key and has been deleted since; take a new key to upload it again")]
+    SongOfKeyGone(u64),
     /// No such playlist.
     #[error("there is no playlist {0}")]
     NoSuchPlaylist(u64),

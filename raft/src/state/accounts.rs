@@ -5,6 +5,7 @@
 
 use storage::blobs::Hash;
 
+use super::once;
 use super::sharing::{self, GRACE};
 use super::transaction::{Applied, refuse};
 use super::{
@@ -294,6 +295,7 @@ pub(super) fn sweep(state: &mut Transaction, at: u64) -> Result<(), ViewError> {
             Passing::Token(secret) => remove_token(state, &secret)?,
             Passing::Link(secret) => sharing::remove_link(state, &secret)?,
             Passing::Tries(of) => clear(state, &of)?,
+            Passing::Key(key) => once::forget(state, &key)?,
         }
         state.delete(mark);
     }

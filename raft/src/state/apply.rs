@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::accounts::{Changed, NewToken, Newcomer, Opening};
 use super::hook::NewHook;
 use super::mark::{ACCOUNTS, JOBS, OUTSIDE};
+use super::once::{Wish, once};
 use super::separation::Wanted;
 use super::transaction::{Applied, refuse};
 use super::{
@@ -240,6 +241,10 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
         Command::MakeLink { secret, song, expires_at, at } => {
             accounts::sweep(state, *at)?;
             sharing::make_link(state, secret, *song, *expires_at, *at)
+        }
+        Command::Once { key, owner, content, until, add, at } => {
+            let wish = Wish { key, owner, content, until: *until };
+            once(state, &wish, *at, |state| run(state, add))
         }
         Command::RemoveLink { song, link } => sharing::unlink(state, *song, *link),
         Command::Separate {

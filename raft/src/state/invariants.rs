@@ -215,7 +215,11 @@ fn check_accounts(machine: &Machine) {
         }
     }
     // What ends can be swept, and what is swept is not forgotten elsewhere.
-    assert!(view.scan(keys::passed(u64::MAX)).unwrap().len() <= 14);
+    assert!(view.scan(keys::passed(u64::MAX)).unwrap().len() <= 16);
+    let owner = Hash::of(b"owner");
+    for key in view.values::<Hash>(keys::all_done_of(&owner)).unwrap() {
+        assert!(view.done(&key).unwrap().is_some(), "a key stands for nothing");
+    }
 }
 
 /// One line, for any attempt.
@@ -310,24 +314,34 @@ fn commands() -> impl Strategy<Value = Command> {
         // The third task of this plan is the merge.
         if task.index == 2 { Output::Stems(stems()) } else { Output::Part(Hash::of(task.to_string().as_bytes())) }
     };
+    let add = (file, owner, road, user).prop_map(move |(hash, owner, road, user)| Command::AddSong {
+        title: "song".into(),
+        hash,
+        size: 1,
+        format: "wav".into(),
+        uploader_id: user,
+        credits: Box::default(),
+        plan,
+        model: "spectral".into(),
+        formats: vec!["mp3".into()],
+        max_attempts: 2,
+        priority: Priority::Normal,
+        owner: owner.into(),
+        jobs_per_owner: 1,
+        road,
+        at,
+    });
+    let once = (0u8..2, 0u8..2, 0u64..3, add.clone()).prop_map(|(key, content, at, add)| Command::Once {
+        key: Hash::of(&[key]),
+        owner: Hash::of(b"owner"),
+        content: Hash::of(&[content]),
+        until: at + 1,
+        add: Box::new(add),
+        at,
+    });
     prop_oneof![
-        1 => (file, owner, road, user).prop_map(move |(hash, owner, road, user)| Command::AddSong {
-            title: "song".into(),
-            hash,
-            size: 1,
-            format: "wav".into(),
-            uploader_id: user,
-            credits: Box::default(),
-            plan,
-            model: "spectral".into(),
-            formats: vec!["mp3".into()],
-            max_attempts: 2,
-            priority: Priority::Normal,
-            owner: owner.into(),
-            jobs_per_owner: 1,
-            road,
-            at,
-        }),
+        1 => add,
+        1 => once,
         1 => (1u64..6).prop_map(move |song| Command::RemoveSong { song, at }),
         4 => claim.clone().prop_map(move |(task, attempt, node)| Command::ClaimTask { task, attempt, node, at }),
         4 => claim.clone().prop_map(move |(task, attempt, node)| Command::FinishTask {

@@ -43,6 +43,8 @@ const LINES: u8 = b'y';
 const HOOK: u8 = b'H';
 const DELIVERY: u8 = b'D';
 const DUE: u8 = b'd';
+const DONE: u8 = b'0';
+const DONE_OF: u8 = b'1';
 const CARD: u8 = b'k';
 const ROW: u8 = b'I';
 const WORD: u8 = b'W';
@@ -414,6 +416,21 @@ pub fn link_of(song: u64, id: u64) -> Vec<u8> {
 /// All such marks for a song.
 pub fn links_of(song: u64) -> Range {
     under(key(LINK_OF, &[&song.to_be_bytes()]))
+}
+
+/// What a client's key stands for.
+pub fn done(key_of: &Hash) -> Vec<u8> {
+    key(DONE, &[key_of.as_bytes()])
+}
+
+/// The mark that a key is this owner's, in the order of their coming; its value is the key.
+pub fn done_of(owner: &Hash, number: u64) -> Vec<u8> {
+    key(DONE_OF, &[owner.as_bytes(), &number.to_be_bytes()])
+}
+
+/// All such marks for an owner.
+pub fn all_done_of(owner: &Hash) -> Range {
+    under(key(DONE_OF, &[owner.as_bytes()]))
 }
 
 /// A song's card.

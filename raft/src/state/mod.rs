@@ -20,6 +20,7 @@ pub mod line;
 pub mod listening;
 mod mark;
 pub mod model;
+mod once;
 pub mod playlist;
 mod raise;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use line::{LINES_BYTES, LINES_KEPT, Level, Line};
 pub use listening::{MOST_FAVOURITES, Played};
 pub use mark::{ACCOUNTS, JOBS, LEVEL, Mark, OUTSIDE};
 pub use model::{Model, ModelFile};
+pub use once::Done;
 pub use playlist::{Entry, MOST_ENTRIES, MOST_PLAYLISTS, Playlist};
 pub(crate) use session::Passing;
 pub use session::{Count, Sealed, Session, Token, Tries};

@@ -242,6 +242,18 @@ fn parse_jobs(words: &[&str], at: u64) -> Option<Command> {
     })
 }
 
+/// `once KEY` before `add ...`; `as=` says whose key it is, `content=` what else is asked for than the file.
+fn parse_once(words: &[&str], at: u64) -> Command {
+    Command::Once {
+        key: hash(words[1]),
+        owner: hash(value(words, "as").unwrap_or_default()),
+        content: hash(value(words, "content").unwrap_or("the same")),
+        until: number(words, "until", 1_000_000_000),
+        add: Box::new(parse(&words[2..], at)),
+        at: number(words, "at", at),
+    }
+}
+
 /// Commands about what songs are called, playlists and listening; none for other words.
 fn parse_library(words: &[&str], at: u64) -> Option<Command> {
     let id = || words[1].parse().unwrap();
@@ -290,6 +302,9 @@ fn parse_library(words: &[&str], at: u64) -> Option<Command> {
 }
 
 fn parse(words: &[&str], at: u64) -> Command {
+    if words[0] == "once" {
+        return parse_once(words, at);
+    }
     if let Some(command) =
         parse_accounts(words, at).or_else(|| parse_jobs(words, at)).or_else(|| parse_library(words, at))
     {

@@ -80,4 +80,5 @@ pub(crate) enum Passing {
     Token(Hash),
     Link(Hash),
     Tries(Hash),
+    Key(Hash),
 }

@@ -10,7 +10,7 @@ use storage::wire;
 
 use super::keys::{self, Range};
 use super::{
-    ACCOUNTS, Audience, Card, Delivery, Due, Entry, Hook, Job, JobState, Line, Link, Mark, Model, Order, Output,
+    ACCOUNTS, Audience, Card, Delivery, Done, Due, Entry, Hook, Job, JobState, Line, Link, Mark, Model, Order, Output,
     Played, Playlist, Selection, Session, Song, SongStatus, Task, TaskId, Token, Tries, User, ViewError,
 };
 use crate::command::Refusal;
@@ -612,6 +612,11 @@ impl View {
     /// A job's tasks in order.
     pub fn tasks(&self, job: u64) -> Result<Vec<Task>, ViewError> {
         Read::tasks(self, job)
+    }
+
+    /// What a client's key stands for.
+    pub fn done(&self, key: &Hash) -> Result<Option<Done>, ViewError> {
+        self.value(&keys::done(key))
     }
 
     /// Whether a song with this file, model and formats would be taken from `owner` where one may have `limit` open
