@@ -42,6 +42,15 @@ pub enum ApiError {
     /// The request is malformed.
     #[error("{0}")]
     Malformed(String),
+    /// A body of another kind than fields come in.
+    #[error("Send the fields as application/json or application/x-www-form-urlencoded, and say which in Content-Type.")]
+    NotFields,
+    /// A body that is too large for what people fill in.
+    #[error("The body is larger than {limit} bytes, which is more than any fields take. Send less.")]
+    TooManyBytes {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// A form without its file.
     #[error("The form has no file. Send multipart/form-data with the fields \"title\" and \"file\".")]
     NoFile,
@@ -136,6 +145,9 @@ pub enum ApiError {
     /// The user has as many open jobs as one may have.
     #[error("{0}")]
     TooManyJobs(String),
+    /// The key of an upload was another upload's.
+    #[error("{0}")]
+    KeyTaken(String),
     /// The state does not allow it.
     #[error("{0}")]
     Conflict(String),
@@ -202,6 +214,8 @@ impl ApiError {
             Self::NoPart(_) => (StatusCode::NOT_FOUND, "no_such_part"),
             Self::NotSplit(_) => (StatusCode::NOT_FOUND, "not_split"),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+            Self::NotFields => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_fields"),
+            Self::TooManyBytes { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::NoFile => (StatusCode::BAD_REQUEST, "no_file"),
             Self::Broken(_) => (StatusCode::BAD_REQUEST, "broken_upload"),
             Self::EmptyFile => (StatusCode::UNPROCESSABLE_ENTITY, "empty_file"),
@@ -229,6 +243,7 @@ impl ApiError {
             Self::NoLink => (StatusCode::NOT_FOUND, "no_such_link"),
             Self::CrossSite => (StatusCode::FORBIDDEN, "cross_site"),
             Self::TooManyJobs(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_jobs"),
+            Self::KeyTaken(_) => (StatusCode::UNPROCESSABLE_ENTITY, "key_taken"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
             Self::Precondition => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             Self::NoMajority(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_majority"),
@@ -297,6 +312,7 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuchEntry(id) => Self::NoSuch { what: "entry of the playlist", id: id.to_string() },
             Refusal::PlaylistNotShared(id) => Self::NoSuch { what: "such share of the playlist", id: id.to_string() },
             Refusal::NotShared(id) => Self::NoSuch { what: "such share of the song", id: id.to_string() },
+            Refusal::KeyTaken => Self::KeyTaken(sentence(&refusal.to_string())),
             Refusal::HasSongs(songs) => Self::Conflict(format!(
                 "The user has songs, {songs} of them. Say what becomes of them: songs=delete deletes them all, \
                  songs=hand_over leaves those that are for everybody and deletes the others."
