@@ -17,6 +17,7 @@ mod archive;
 pub mod cache;
 mod caller;
 pub mod client;
+mod conditional;
 mod dates;
 pub mod error;
 pub mod events;
@@ -39,7 +40,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch, post, put};
 use futures_util::future::BoxFuture;
 use raft::state::{Line, TaskId};
@@ -307,6 +308,7 @@ pub fn router(app: App) -> Router {
         .fallback(ui::serve)
         .method_not_allowed_fallback(async |method: Method| ApiError::Method(method.to_string()))
         .layer(DefaultBodyLimit::max(FIELDS_BYTES))
+        .layer(from_fn(conditional::tag))
         .layer(from_fn_with_state(Arc::clone(&shared), guard::guard))
         .with_state(shared)
 }

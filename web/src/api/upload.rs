@@ -19,9 +19,9 @@ use inference::decode::{self, DecodeError, Probe};
 use inference::encode::Format;
 use inference::{DEFAULT_MODEL, Geometry};
 use raft::View;
-use raft::command::{Answer as Applied, Command};
-use raft::state::{Cover, Credits, OUTSIDE, Plan, Priority, Road};
-use storage::blobs::{Blobs, Staged};
+use raft::command::{Answer as Applied, Command, Refusal};
+use raft::state::{ACCOUNTS, Cover, Credits, OUTSIDE, Plan, Priority, Road};
+use storage::blobs::{Blobs, Hash, Staged};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
@@ -43,6 +43,12 @@ const IDLE: Duration = Duration::from_secs(60);
 const DRAIN_BYTES: usize = 64 << 20;
 /// See [`DRAIN_BYTES`].
 const DRAIN_FOR: Duration = Duration::from_secs(10);
+/// The field in which a client names an upload, to send it again without adding it again.
+const KEY: &str = "idempotency-key";
+/// The longest such name.
+const KEY_BYTES: usize = 255;
+/// For how many milliseconds it is remembered: a day.
+const KEPT_FOR: u64 = 24 * 3600 * 1000;
 /// Bytes that are gathered before they go to the disk.
 const GATHERED: usize = 256 << 10;
 
@@ -51,6 +57,7 @@ const GATHERED: usize = 256 << 10;
 #[expect(dead_code, reason = "it describes a form that is read field by field")]
 pub(crate) struct UploadForm {
     /// At most 200 characters; if it is not given, the title in the file, or the file's name without its extension.
+    #[schema(max_length = 200)]
     title: Option<String>,
     /// The model to separate with; the node's own choice if it is not given.
     model: Option<String>,
@@ -59,9 +66,11 @@ pub(crate) struct UploadForm {
     #[schema(example = "mp3:256,flac:24")]
     formats: Option<String>,
     /// How urgent its job is: `high`, `normal` or `low`; normal if it is not given.
+    #[schema(pattern = "^(high|normal|low)$")]
     priority: Option<String>,
     /// Who separates it: `outside` for workers that are not of the cluster, or `cluster`. What cluster.toml says if it is
     /// not given. Songs that nobody outside takes are separated by the cluster.
+    #[schema(pattern = "^(cluster|outside)$")]
     workers: Option<String>,
     /// The song: mp3, wav, flac, ogg (Vorbis), m4a or aac.
     #[schema(value_type = String, format = Binary)]
@@ -73,17 +82,22 @@ pub(crate) struct UploadForm {
 /// The answer comes when the file lies on a majority of the nodes and the song is committed; its separation has then
 /// only begun. Whoever is let in may call this. What is uploaded without an account is for everybody; a user's songs are
 /// theirs alone until they share them.
+///
+/// A client that gives the upload a key can send it again, to any node, when the answer was lost: for a day the answer is
+/// the song that there is.
 #[utoipa::path(post, path = "/songs/upload", tag = "songs",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[ -~]+$",
+        description = "A name for this upload that no other of the same caller has, such as a random UUID")),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses(
         (status = 200, body = Answer<SongData>),
         (status = 400, description = "No form, no file in it, or it broke off", body = Answer<Empty>),
         (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
         (status = 408, description = "No byte came for a minute", body = Answer<Empty>),
-        (status = 409, description = "`workers` is `outside`, and the cluster has none there", body = Answer<Empty>),
+        (status = 409, description = "`workers` is `outside`, and the cluster has none there; or the song of this key is deleted", body = Answer<Empty>),
         (status = 413, description = "Larger than the limit", body = Answer<Empty>),
         (status = 415, description = "Not audio, or none that can be decoded here", body = Answer<Empty>),
-        (status = 422, description = "Empty, damaged or cut off, too long, or its title is", body = Answer<Empty>),
+        (status = 422, description = "Empty, damaged or cut off, too long, or its title is; or another upload had this key", body = Answer<Empty>),
         (status = 429, description = "The user has too many open jobs", body = Answer<Empty>),
         (status = 503, description = "No majority of the nodes answers, or too many uploads", body = Answer<Empty>),
         (status = 507, description = "This node has no room for it, or too few others have", body = Answer<Empty>),
@@ -91,17 +105,67 @@ pub(crate) struct UploadForm {
 )]
 pub(crate) async fn upload(state: State, visitor: Visitor, request: Request) -> Result<Answer<SongData>, ApiError> {
     let caller = state.read_for(&visitor, |_, caller| Ok(*caller)).await;
+    let key = key_of(request.headers());
     let incoming = Incoming::new(request, state.app.limits.max_upload_bytes);
-    let admitted = caller.and_then(|caller| Ok((caller, state.upload_permit()?)));
-    let (caller, received) = match admitted {
+    let admitted = caller.and_then(|caller| Ok((caller, key?, state.upload_permit()?)));
+    let (caller, key, received) = match admitted {
         Err(refused) => {
             incoming.drain().await;
             return Err(refused);
         }
         // The permit covers the receiving alone; what follows has limits of its own.
-        Ok((caller, _permit)) => (caller, incoming.receive(state.app.sharing.blobs()).await?),
+        Ok((caller, key, _permit)) => (caller, key, incoming.receive(state.app.sharing.blobs()).await?),
     };
-    add(&state, &visitor, &caller, received).await
+    add(&state, &visitor, &caller, key, received).await
+}
+
+/// The client's own name for the upload, if it gave one.
+fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let mut keys = headers.get_all(KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    let text = key.to_str().ok().filter(|text| (1..=KEY_BYTES).contains(&text.len()) && keys.next().is_none());
+    text.map(|text| Some(text.to_owned())).ok_or_else(|| {
+        ApiError::Malformed(format!(
+            "The Idempotency-Key cannot be one. Send one of 1 to {KEY_BYTES} ASCII characters, a random UUID for example."
+        ))
+    })
+}
+
+/// What an upload with a key is, so that it is known again.
+struct Once {
+    key: Hash,
+    owner: Hash,
+    content: Hash,
+}
+
+impl Once {
+    fn new(key: &str, owner: &str, hash: &Hash, words: &str) -> Self {
+        let owner = Hash::of(owner.as_bytes());
+        let content = Hash::of(format!("{hash} {words}").as_bytes());
+        Self { key: Hash::of(format!("{owner} {key}").as_bytes()), owner, content }
+    }
+
+    /// The song that this upload has become already.
+    async fn done(&self, state: &State, caller: Caller) -> Result<Option<Answer<SongData>>, ApiError> {
+        let (key, content) = (self.key, self.content);
+        state
+            .read(move |view| {
+                if !view.has_level(ACCOUNTS)? {
+                    return Err(Refusal::NoAccounts.into());
+                }
+                let Some(done) = view.done(&key)? else { return Ok(None) };
+                let Some(song) = done.again(&content, now())? else { return Ok(None) };
+                let song = view.song(song)?.ok_or(Refusal::SongOfKeyGone(song))?;
+                Ok(Some(Answer::with(SongData { song: SongView::of(view, &caller, song)? })))
+            })
+            .await
+    }
+
+    /// The command that adds the song once.
+    fn wrap(self, add: Command) -> Command {
+        let (Self { key, owner, content }, at) = (self, now());
+        Command::Once { key, owner, content, until: at + KEPT_FOR, add: Box::new(add), at }
+    }
 }
 
 /// Who asks for a job, as the limits count: the user, or the address of who has no account.
@@ -114,10 +178,11 @@ async fn add(
     state: &State,
     visitor: &Visitor,
     caller: &Caller,
+    key: Option<String>,
     received: Received,
 ) -> Result<Answer<SongData>, ApiError> {
     let (app, owner) = (&state.app, owner(visitor, caller));
-    let model = received.model.unwrap_or_else(|| app.model.clone());
+    let model = received.model.clone().unwrap_or_else(|| app.model.clone());
     let (asked, default) = (model.clone(), app.model.clone());
     let geometry = state.read(move |view| geometry_of(view, &asked, &default)).await?;
 
@@ -136,7 +201,14 @@ async fn add(
     let frames = probe.frames;
     let segments = geometry.segments(frames);
 
+    let words = received.words();
     let (hash, size) = received.staged.commit().await?;
+    let once = key.map(|key| Once::new(&key, &owner, &hash, &words));
+    if let Some(once) = &once
+        && let Some(done) = once.done(state, *caller).await?
+    {
+        return Ok(done);
+    }
     let road = road(state, received.workers, received.named.then_some(&received.formats), size).await?;
     // What will be refused need not travel first.
     let (asked, formats, whose) = (model.clone(), received.formats.clone(), owner.clone());
@@ -177,6 +249,10 @@ async fn add(
         jobs_per_owner: limit,
         road,
         at: now(),
+    };
+    let command = match once {
+        Some(once) => once.wrap(command),
+        None => command,
     };
     let song = match app.cluster.propose(command).await?? {
         Applied::Song(song) => song,
@@ -321,6 +397,14 @@ pub(crate) struct Received {
     workers: Option<Workers>,
     file_name: Option<String>,
     staged: Staged,
+}
+
+impl Received {
+    /// All that was asked for beside the file, written so that no two forms are written alike.
+    fn words(&self) -> String {
+        let Self { title, model, formats, named, priority, workers, file_name, staged: _ } = self;
+        format!("{title:?} {model:?} {formats:?} {named} {priority} {workers:?} {file_name:?}")
+    }
 }
 
 /// Why the body ended early, told past the form's parser, which only knows that it did.
