@@ -46,7 +46,7 @@ pub(crate) struct Visitor {
 }
 
 /// The name of the session's cookie. Over HTTPS the name itself makes browsers insist on `Secure` and on this host.
-fn cookie_name(https: bool) -> &'static str {
+pub(crate) fn cookie_name(https: bool) -> &'static str {
     if https { "__Host-quartet" } else { "quartet" }
 }
 

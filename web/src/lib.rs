@@ -17,6 +17,7 @@ mod archive;
 pub mod cache;
 mod caller;
 pub mod client;
+mod codes;
 mod conditional;
 mod dates;
 pub mod error;

@@ -29,18 +29,20 @@ const SEEN_CHARACTERS: usize = 200;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Registration {
-    /// 1 to 64 letters, digits, dots, hyphens or underscores.
+    /// 1 to 64 letters, digits, dots, hyphens or underscores; a letter or a digit first.
     #[serde(default)]
+    #[schema(required, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", example = "ada")]
     username: String,
-    /// At least 8 characters.
+    /// At least 8 characters, at most 1024 bytes.
     #[serde(default)]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, required, format = Password, min_length = 8, max_length = 1024)]
     password1: Secret,
     /// The same again.
     #[serde(default)]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, required, format = Password, min_length = 8, max_length = 1024)]
     password2: Secret,
     /// Where to write to.
+    #[schema(example = "ada@example.org")]
     email: Option<String>,
 }
 
@@ -79,7 +81,7 @@ pub(crate) fn check_email(faults: &mut Faults, email: Option<&str>) {
 ///
 /// Form or JSON. Whoever reaches the port may call this while registration is open or nobody has an account; later, with
 /// registration closed, administrators.
-#[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration, responses(
+#[utoipa::path(post, path = "/auth/register", tag = "accounts", security(()), request_body = Registration, responses(
     (status = 201, body = Answer<UserData>),
     (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
     (status = 403, description = "Registration is closed", body = Answer<Empty>),
@@ -132,7 +134,7 @@ pub(crate) struct Login {
     /// The name, in whatever case.
     username: String,
     /// The password.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = Password)]
     password: Secret,
 }
 
@@ -140,7 +142,7 @@ pub(crate) struct Login {
 ///
 /// Form or JSON. Whoever reaches the port may call this. A name's password can be tried ten times in a quarter of an hour
 /// from one address, at all nodes together, and all names' a hundred times.
-#[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = Login, responses(
+#[utoipa::path(post, path = "/auth/login", tag = "accounts", security(()), request_body = Login, responses(
     (status = 200, body = Answer<UserData>),
     (status = 400, description = "Neither form nor JSON, or fields are missing or not known", body = Answer<Empty>),
     (status = 401, description = "The name or the password is wrong", body = Answer<Empty>),
@@ -189,7 +191,7 @@ pub(crate) async fn login(
 /// Ends the session, at all nodes at once, and takes its cookie back.
 ///
 /// Whoever reaches the port may call this; without a session it does nothing. A token is ended by deleting it.
-#[utoipa::path(post, path = "/auth/logout", tag = "accounts", responses(
+#[utoipa::path(post, path = "/auth/logout", tag = "accounts", security(()), responses(
     (status = 200, body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
@@ -228,7 +230,7 @@ pub struct MeData {
 /// Says who one is, and what the cluster allows.
 ///
 /// Whoever reaches the port may call this.
-#[utoipa::path(get, path = "/auth/me", tag = "accounts", responses(
+#[utoipa::path(get, path = "/auth/me", tag = "accounts", security(()), responses(
     (status = 200, body = Answer<MeData>),
     (status = 401, description = "The token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),

@@ -11,6 +11,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -99,8 +100,9 @@ impl Way {
     }
 }
 
-/// Gives a file of a song: `song`, or one of its stems, as `.mp3`, `.wav` or `.flac`. What the job did not make is made
-/// now, in 16 bits or at 320 kbit/s.
+/// Gives a file of a song: `song`, or one of its stems, as `.mp3`, `.wav` or `.flac`.
+///
+/// What the job did not make is made now, in 16 bits or at 320 kbit/s.
 ///
 /// `peaks.json` has the waveforms of the song and its stems, to draw: for each part its `frames`, `frames_per_bucket`,
 /// and the lowest and highest sample of every bucket, of which 127 is full scale.
@@ -111,9 +113,10 @@ impl Way {
 #[utoipa::path(get, path = "/songs/{id}/{file}", tag = "files",
     params(("id" = u64, Path), ("file" = String, Path, example = "drums.mp3"), Offer),
     responses(
-        (status = 200, description = "The file", content_type = "audio/mpeg"),
-        (status = 206, description = "The range of it", content_type = "audio/mpeg"),
+        (status = 200, description = "The file", content((String = "audio/*"), (Object = "application/json"))),
+        (status = 206, description = "The range of it", content((String = "audio/*"), (Object = "application/json"))),
         (status = 304, description = "If-None-Match names it"),
+        (status = 400, description = "`job` is no number", body = Answer<Empty>),
         (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
         (status = 404, description = "No such song or part, or not split yet", body = Answer<Empty>),
         (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
@@ -125,7 +128,7 @@ pub(crate) async fn file(
     state: State,
     visitor: Visitor,
     Path((id, file)): Path<(String, String)>,
-    Query(offer): Query<Offer>,
+    offer: Result<Query<Offer>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -135,12 +138,13 @@ pub(crate) async fn file(
 /// Gives a file of the song that a link opens, as `/songs/{id}/{file}` does.
 ///
 /// Whoever has the link may call this.
-#[utoipa::path(get, path = "/shared/{secret}/{file}", tag = "sharing",
+#[utoipa::path(get, path = "/shared/{secret}/{file}", tag = "sharing", security(()),
     params(("secret" = String, Path), ("file" = String, Path, example = "drums.mp3"), Offer),
     responses(
-        (status = 200, description = "The file", content_type = "audio/mpeg"),
-        (status = 206, description = "The range of it", content_type = "audio/mpeg"),
+        (status = 200, description = "The file", content((String = "audio/*"), (Object = "application/json"))),
+        (status = 206, description = "The range of it", content((String = "audio/*"), (Object = "application/json"))),
         (status = 304, description = "If-None-Match names it"),
+        (status = 400, description = "`job` is no number", body = Answer<Empty>),
         (status = 404, description = "The link opens nothing, no such part, or not split yet", body = Answer<Empty>),
         (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
         (status = 416, description = "The range is past the end; Content-Range says where that is"),
@@ -150,7 +154,7 @@ pub(crate) async fn file(
 pub(crate) async fn file_by_link(
     state: State,
     Path((secret, file)): Path<(String, String)>,
-    Query(offer): Query<Offer>,
+    offer: Result<Query<Offer>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -161,15 +165,17 @@ async fn given(
     state: State,
     way: Way,
     file: String,
-    offer: Offer,
+    offer: Result<Query<Offer>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (named, job) = (file.clone(), offer.job);
-    let (song, found) = way
+    let named = file.clone();
+    // Whose the song is not, hears nothing of what is wrong with the rest.
+    let (song, found, offer) = way
         .look(&state, move |view, song| {
-            let found = find(view, &song, job, &named)?;
-            Ok((song, found))
+            let Query(offer) = offer.map_err(|error| ApiError::Malformed(error.body_text()))?;
+            let found = find(view, &song, offer.job, &named)?;
+            Ok((song, found, offer))
         })
         .await?;
     let (part, format) = file.rsplit_once('.').unwrap_or((&file, ""));
@@ -312,12 +318,17 @@ fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Resul
     Ok(encode(&pcm, half, format, &tags)?)
 }
 
-/// Gives the picture that came in a song's file. Whoever the song is for may call this.
+/// Gives the picture that came in a song's file.
+///
+/// Ranges, conditions and HEAD as for other files. Whoever the song is for may call this.
 #[utoipa::path(get, path = "/songs/{id}/cover", tag = "files", params(("id" = u64, Path)), responses(
-    (status = 200, description = "The picture", content_type = "image/jpeg"),
+    (status = 200, description = "The picture", content_type = "image/*"),
+    (status = 206, description = "The range of it", content_type = "image/*"),
     (status = 304, description = "If-None-Match names it"),
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 404, description = "No such song, or no picture in it", body = Answer<Empty>),
+    (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
+    (status = 416, description = "The range is past the end; Content-Range says where that is"),
 ))]
 pub(crate) async fn cover(
     state: State,
@@ -329,11 +340,16 @@ pub(crate) async fn cover(
     picture(state, Way::Id(visitor, id), method, headers).await
 }
 
-/// Gives the picture of the song that a link opens. Whoever has the link may call this.
-#[utoipa::path(get, path = "/shared/{secret}/cover", tag = "sharing", params(("secret" = String, Path)), responses(
-    (status = 200, description = "The picture", content_type = "image/jpeg"),
+/// Gives the picture of the song that a link opens, as `/songs/{id}/cover` does.
+///
+/// Whoever has the link may call this.
+#[utoipa::path(get, path = "/shared/{secret}/cover", tag = "sharing", security(()), params(("secret" = String, Path)), responses(
+    (status = 200, description = "The picture", content_type = "image/*"),
+    (status = 206, description = "The range of it", content_type = "image/*"),
     (status = 304, description = "If-None-Match names it"),
     (status = 404, description = "The link opens nothing, or no picture in the song", body = Answer<Empty>),
+    (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
+    (status = 416, description = "The range is past the end; Content-Range says where that is"),
 ))]
 pub(crate) async fn cover_by_link(
     state: State,

@@ -59,6 +59,7 @@ pub(crate) struct GroupsWish {
     /// Words that the name has, or their beginnings.
     q: Option<String>,
     /// `next` of the page before.
+    #[param(pattern = "^([0-9A-Fa-f]{2})*$")]
     cursor: Option<String>,
     /// At most this many, 1 to 200; 50 if it is not given.
     limit: Option<usize>,

@@ -26,7 +26,7 @@ pub struct Alive {
 /// Says that the process runs, and no more.
 ///
 /// Anyone who reaches the port may call this.
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Answer<Alive>)))]
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Answer<Alive>)))]
 pub(crate) async fn alive(state: State) -> Answer<Alive> {
     Answer::with(Alive { id: state.app.cluster.status().id, version: env!("CARGO_PKG_VERSION") })
 }
@@ -34,7 +34,7 @@ pub(crate) async fn alive(state: State) -> Answer<Alive> {
 /// Says whether requests should be sent to this node: it knows a leader that a majority follows, and has caught up.
 ///
 /// Anyone who reaches the port may call this.
-#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
     (status = 200, body = Answer<Alive>),
     (status = 503, description = "Not now, and why", body = Answer<Empty>),
 ))]
@@ -62,7 +62,7 @@ pub(crate) async fn ready(state: State) -> Result<Answer<Alive>, ApiError> {
 /// The node's numbers, in Prometheus' text format.
 ///
 /// Anyone who reaches the port may call this. It names no songs, titles or users.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses(
     (status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain"),
 ))]
 pub(crate) async fn metrics(state: State) -> impl IntoResponse {

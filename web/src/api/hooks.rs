@@ -95,12 +95,12 @@ pub struct DeliveryView {
     /// Its number, in the header `Quartet-Delivery`.
     pub id: u64,
     /// What it tells of.
-    #[schema(example = "job.done")]
+    #[schema(example = "job.done", pattern = "^job[.](done|failed|cancelled)$")]
     pub event: String,
     /// Which job.
     pub job_id: u64,
     /// `pending`, `delivered` or `given_up`.
-    #[schema(example = "delivered")]
+    #[schema(example = "delivered", pattern = "^(pending|delivered|given_up)$")]
     pub state: &'static str,
     /// When it is tried next, in milliseconds since 1970; null when it is not any more.
     pub next_at: Option<u64>,
@@ -151,9 +151,10 @@ pub struct DeliveriesData {
 pub(crate) struct HookWish {
     /// The address.
     #[serde(default)]
-    #[schema(example = "https://example.org/quartet")]
+    #[schema(required, max_length = 1000, example = "https://quartet.example/hook")]
     url: String,
     /// What it is told of: `job.done`, `job.failed`, `job.cancelled`; all of it if this is not given.
+    #[schema(example = json!(["job.done"]))]
     events: Option<Vec<String>>,
 }
 
@@ -162,8 +163,10 @@ pub(crate) struct HookWish {
 #[serde(deny_unknown_fields)]
 pub(crate) struct HookChange {
     /// The address.
+    #[schema(max_length = 1000, example = "https://quartet.example/hook")]
     url: Option<String>,
     /// What it is told of.
+    #[schema(example = json!(["job.done"]))]
     events: Option<Vec<String>>,
     /// Whether it is told anything. What it was still to be told is given up when it is turned off.
     active: Option<bool>,
@@ -199,7 +202,7 @@ fn no_hook(id: &str) -> ApiError {
 /// Lists a user's web hooks.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(get, path = "/users/{id}/webhooks", tag = "hooks", params(("id" = u64, Path)), responses(
+#[utoipa::path(get, path = "/users/{id}/webhooks", tag = "hooks", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<HooksData>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such user, or another one", body = Answer<Empty>),
@@ -224,7 +227,7 @@ pub(crate) async fn list(
 /// of the header `Quartet-Timestamp`, a full stop and the body, with the secret as the key. Any status from 200 to 299 says
 /// that it was heard; otherwise it is told again, ever more seldom, for a day. It may be told twice: `Quartet-Delivery` is
 /// the same then. The user may call this, and not with a token. Form or JSON.
-#[utoipa::path(post, path = "/users/{id}/webhooks", tag = "hooks", params(("id" = u64, Path)), request_body = HookWish,
+#[utoipa::path(post, path = "/users/{id}/webhooks", tag = "hooks", security(("session" = [])), params(("id" = u64, Path)), request_body = HookWish,
     responses(
         (status = 201, body = Answer<NewHookData>),
         (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
@@ -266,7 +269,7 @@ pub(crate) async fn make(
 /// Changes a web hook.
 ///
 /// The user may call this, and not with a token. Form or JSON.
-#[utoipa::path(patch, path = "/users/{id}/webhooks/{hook}", tag = "hooks",
+#[utoipa::path(patch, path = "/users/{id}/webhooks/{hook}", tag = "hooks", security(("session" = [])),
     params(("id" = u64, Path), ("hook" = u64, Path)), request_body = HookChange,
     responses(
         (status = 200, body = Answer<HookData>),
@@ -304,7 +307,7 @@ pub(crate) async fn change(
 /// Removes a web hook, with what it was still to be told.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(delete, path = "/users/{id}/webhooks/{hook}", tag = "hooks",
+#[utoipa::path(delete, path = "/users/{id}/webhooks/{hook}", tag = "hooks", security(("session" = []), ("token" = [])),
     params(("id" = u64, Path), ("hook" = u64, Path)),
     responses(
         (status = 200, body = Answer<Empty>),
@@ -327,7 +330,7 @@ pub(crate) async fn remove(
 /// Lists what a web hook is to be told and was told, and what came of each try.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(get, path = "/users/{id}/webhooks/{hook}/deliveries", tag = "hooks",
+#[utoipa::path(get, path = "/users/{id}/webhooks/{hook}/deliveries", tag = "hooks", security(("session" = []), ("token" = [])),
     params(("id" = u64, Path), ("hook" = u64, Path)),
     responses(
         (status = 200, body = Answer<DeliveriesData>),

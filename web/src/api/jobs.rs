@@ -1,7 +1,6 @@
 //! Jobs: how far they are, which node works on what, stopping them and trying again.
 
-use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query};
 use raft::View;
 use raft::command::{Answer as Applied, Command, Refusal};
@@ -15,6 +14,7 @@ use super::upload::priority_of;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
+use crate::fields::Fields;
 use crate::{State, now};
 
 /// One try at a task.
@@ -32,7 +32,7 @@ pub struct AttemptView {
     pub seconds: Option<f64>,
     /// `running`, `done`, `failed`, `expired` (the worker died, forgot it or took too long), `handed_back` (no failure)
     /// or `withdrawn` (its result was not wanted any more, or is lost).
-    #[schema(example = "expired")]
+    #[schema(example = "expired", pattern = "^(running|done|failed|expired|handed_back|withdrawn)$")]
     pub outcome: &'static str,
     /// Why it failed, or why its result does not count any more.
     pub error: Option<String>,
@@ -65,9 +65,10 @@ pub struct TaskView {
     /// Its place in the job; the merge is last.
     pub index: u32,
     /// `separate` or `merge`.
+    #[schema(pattern = "^(separate|merge)$")]
     pub kind: &'static str,
     /// `waiting`, `pending`, `running`, `done` or `failed`.
-    #[schema(example = "running")]
+    #[schema(example = "running", pattern = "^(waiting|pending|running|done|failed)$")]
     pub state: &'static str,
     /// Who works on it, or did it.
     pub node: Option<u64>,
@@ -122,13 +123,13 @@ pub struct JobView {
     /// Those of its songs that the caller may hear.
     pub songs: Vec<JobSong>,
     /// How urgent it is: `high`, `normal` or `low`.
-    #[schema(example = "normal")]
+    #[schema(example = "normal", pattern = "^(high|normal|low)$")]
     pub priority: String,
     /// Who does it: `cluster`, or `outside` for a worker that is not of the cluster and takes the whole song.
-    #[schema(example = "cluster")]
+    #[schema(example = "cluster", pattern = "^(cluster|outside)$")]
     pub workers: &'static str,
     /// `pending`, `running`, `done`, `failed` or `cancelled`.
-    #[schema(example = "running")]
+    #[schema(example = "running", pattern = "^(pending|running|done|failed|cancelled)$")]
     pub state: &'static str,
     /// Tasks that are done.
     pub tasks_done: u32,
@@ -165,7 +166,7 @@ pub struct JobSong {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PassageView {
     /// `pending`, `running`, `done`, `failed` or `cancelled`.
-    #[schema(example = "running")]
+    #[schema(example = "running", pattern = "^(pending|running|done|failed|cancelled)$")]
     pub state: String,
     /// Milliseconds since 1970.
     pub at: u64,
@@ -276,7 +277,7 @@ pub struct JobsData {
     /// The jobs, newest first, without their tasks.
     pub jobs: Vec<JobView>,
     /// What to give as `cursor` for the next page; null when this was the last.
-    pub next: Option<u64>,
+    pub next: Option<String>,
 }
 
 /// The job that a path names, if it is the caller's to stop and to hurry. Others are not there.
@@ -303,7 +304,8 @@ pub(crate) struct JobsPage {
     /// and `before:2026-02-01` (when the job was made, in UTC). Quotation marks hold words together.
     #[param(example = "state:failed node:2")]
     q: Option<String>,
-    /// Where the page begins: the `next` of the page before.
+    /// `next` of the page before.
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,19}$")]
     #[serde(alias = "before")]
     cursor: Option<u64>,
     /// At most this many, 1 to 200; 50 if it is not given.
@@ -336,7 +338,7 @@ pub(crate) async fn list(
     let limit = page.limit.unwrap_or(50).clamp(1, 200);
     let look = move |view: &View, caller: &Caller| {
         let (jobs, next) = search.page(view, caller, page.cursor, limit)?;
-        Ok(Answer::with(JobsData { jobs, next }))
+        Ok(Answer::with(JobsData { jobs, next: next.map(|job| job.to_string()) }))
     };
     state.read_or_stale(&visitor, page.stale, look).await
 }
@@ -418,7 +420,7 @@ pub(crate) async fn retry(state: State, visitor: Visitor, Path(id): Path<String>
 #[serde(deny_unknown_fields)]
 pub(crate) struct JobChange {
     /// `high`, `normal` or `low`.
-    #[schema(example = "high")]
+    #[schema(example = "high", pattern = "^(high|normal|low)$")]
     priority: String,
 }
 
@@ -429,7 +431,7 @@ pub(crate) struct JobChange {
 #[utoipa::path(patch, path = "/jobs/{id}", tag = "jobs", params(("id" = u64, Path)), request_body = JobChange,
     responses(
         (status = 200, body = Answer<JobData>),
-        (status = 400, description = "No such priority, or no JSON", body = Answer<Empty>),
+        (status = 400, description = "No such priority, or neither form nor JSON", body = Answer<Empty>),
         (status = 404, description = "No such job, or none of the caller's", body = Answer<Empty>),
         (status = 409, description = "The job has ended already", body = Answer<Empty>),
         (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
@@ -440,16 +442,13 @@ pub(crate) async fn change(
     state: State,
     visitor: Visitor,
     Path(id): Path<String>,
-    change: Result<Json<JobChange>, JsonRejection>,
+    Fields(change): Fields<JobChange>,
 ) -> Result<Answer<JobData>, ApiError> {
     let named = id.clone();
     let look = move |view: &View, caller: &Caller| {
         Ok((job_to_change(view, caller, &named)?, caller.asker(), view.has_level(JOBS)?))
     };
     let (job, asker, priorities) = state.read_for(&visitor, look).await?;
-    let Json(change) = change.map_err(|error| {
-        ApiError::Malformed(format!("Send JSON such as {{\"priority\": \"high\"}}. {}.", error.body_text()))
-    })?;
     let priority = priority_of(&change.priority)?;
     if !priorities {
         return Err(ApiError::Busy("upgrading: priorities change when all nodes run this version".into()));

@@ -27,7 +27,7 @@ pub struct LineView {
     /// The number of the attempt.
     pub attempt: u32,
     /// `error`, `warn` or `info`.
-    #[schema(example = "info")]
+    #[schema(example = "info", pattern = "^(error|warn|info)$")]
     pub level: &'static str,
     /// What was said.
     pub message: String,

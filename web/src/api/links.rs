@@ -65,7 +65,7 @@ pub(crate) fn opened(view: &View, secret: &Secret) -> Result<Song, ApiError> {
 /// Shows the song that a link opens, with the addresses of its files under the link.
 ///
 /// Whoever has the link may call this, also where nobody is let in without an account.
-#[utoipa::path(get, path = "/shared/{secret}", tag = "sharing", params(("secret" = String, Path)), responses(
+#[utoipa::path(get, path = "/shared/{secret}", tag = "sharing", security(()), params(("secret" = String, Path)), responses(
     (status = 200, body = Answer<SongData>),
     (status = 404, description = "The link opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
@@ -86,7 +86,7 @@ pub(crate) async fn song(state: State, Path(secret): Path<String>) -> Result<Ans
 /// Lists a song's links.
 ///
 /// Whose song it is and administrators may call this.
-#[utoipa::path(get, path = "/songs/{id}/links", tag = "sharing", params(("id" = u64, Path)), responses(
+#[utoipa::path(get, path = "/songs/{id}/links", tag = "sharing", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<LinksData>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such song, or somebody else's", body = Answer<Empty>),
@@ -112,13 +112,14 @@ pub(crate) async fn list(
 #[serde(deny_unknown_fields)]
 pub(crate) struct LinkWish {
     /// After how many days it ends, 1 to 365; 7 if it is not given.
+    #[schema(minimum = 1, maximum = 365)]
     days: Option<u64>,
 }
 
 /// Makes a link to a song. Its address is told this once.
 ///
 /// Whose song it is and administrators may call this. Form or JSON.
-#[utoipa::path(post, path = "/songs/{id}/links", tag = "sharing", params(("id" = u64, Path)), request_body = LinkWish,
+#[utoipa::path(post, path = "/songs/{id}/links", tag = "sharing", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), request_body = LinkWish,
     responses(
         (status = 201, body = Answer<NewLinkData>),
         (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
@@ -155,7 +156,7 @@ pub(crate) async fn make(
 /// Ends a link.
 ///
 /// Whose song it is and administrators may call this.
-#[utoipa::path(delete, path = "/songs/{id}/links/{link}", tag = "sharing",
+#[utoipa::path(delete, path = "/songs/{id}/links/{link}", tag = "sharing", security(("session" = []), ("token" = [])),
     params(("id" = u64, Path), ("link" = u64, Path)),
     responses(
         (status = 200, body = Answer<Empty>),

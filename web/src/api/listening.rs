@@ -14,7 +14,7 @@ use crate::{State, now};
 /// Makes a song the caller's favourite.
 ///
 /// Users whom the song is for may call this. Doing it twice is no mistake.
-#[utoipa::path(put, path = "/songs/{id}/favourite", tag = "listening", params(("id" = u64, Path)), responses(
+#[utoipa::path(put, path = "/songs/{id}/favourite", tag = "listening", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<SongData>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such song, or none of the caller's", body = Answer<Empty>),
@@ -32,7 +32,7 @@ pub(crate) async fn favour(
 /// Makes a song no longer the caller's favourite.
 ///
 /// Users whom the song is for may call this. Doing it twice is no mistake.
-#[utoipa::path(delete, path = "/songs/{id}/favourite", tag = "listening", params(("id" = u64, Path)), responses(
+#[utoipa::path(delete, path = "/songs/{id}/favourite", tag = "listening", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<SongData>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such song, or none of the caller's", body = Answer<Empty>),

@@ -27,17 +27,21 @@ const STEPS: f32 = 1000.0;
 #[expect(dead_code, reason = "it describes a query whose names follow from the song's model")]
 pub(crate) struct Weights {
     /// -10 to 10.
+    #[param(minimum = -10, maximum = 10)]
     vocals: Option<f32>,
     /// -10 to 10; 1 if no weight is given at all.
+    #[param(minimum = -10, maximum = 10)]
     drums: Option<f32>,
     /// -10 to 10; 1 if no weight is given at all.
+    #[param(minimum = -10, maximum = 10)]
     bass: Option<f32>,
     /// -10 to 10.
+    #[param(minimum = -10, maximum = 10)]
     other: Option<f32>,
-    /// Whether the browser should save the file and not play it.
-    download: Option<bool>,
     /// Which separation of the song the stems are from: its job's number. The song's own if it is not given.
     job: Option<u64>,
+    /// Anything but `false`: the browser should save the file and not play it.
+    download: Option<String>,
 }
 
 /// What a query asks for.
@@ -59,6 +63,7 @@ struct Asked {
     (status = 400, description = "A weight is no number or too large", body = Answer<Empty>),
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 404, description = "No such song or stem, or not split yet", body = Answer<Empty>),
+    (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
     (status = 416, description = "The range is past the end; Content-Range says where that is"),
     (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
 ))]
@@ -76,7 +81,7 @@ pub(crate) async fn mix(
 /// Gives a mix of the stems of the song that a link opens, as `/songs/{id}/mix.mp3` does.
 ///
 /// Whoever has the link may call this.
-#[utoipa::path(get, path = "/shared/{secret}/mix.mp3", tag = "sharing",
+#[utoipa::path(get, path = "/shared/{secret}/mix.mp3", tag = "sharing", security(()),
     params(("secret" = String, Path), Weights),
     responses(
         (status = 200, description = "The mix", content_type = "audio/mpeg"),
@@ -84,6 +89,7 @@ pub(crate) async fn mix(
         (status = 304, description = "If-None-Match names it"),
         (status = 400, description = "A weight is no number or too large", body = Answer<Empty>),
         (status = 404, description = "The link opens nothing, no such stem, or not split yet", body = Answer<Empty>),
+        (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
         (status = 416, description = "The range is past the end; Content-Range says where that is"),
         (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
     )

@@ -32,7 +32,9 @@ pub struct ModelsData {
     models: Vec<ModelView>,
 }
 
-/// The models that the cluster has. Whoever is let in may call this.
+/// Lists the models that the cluster has.
+///
+/// Whoever is let in may call this.
 #[utoipa::path(get, path = "/models", tag = "models", responses(
     (status = 200, body = Answer<ModelsData>),
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),

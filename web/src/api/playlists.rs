@@ -183,13 +183,28 @@ pub(crate) async fn list(
     state.read_or_stale(&visitor, fresh.stale, look).await
 }
 
-/// What a playlist is called.
+/// A playlist to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPlaylist {
+    /// The name.
+    #[serde(default)]
+    #[schema(required, max_length = 200, pattern = r"[^\s\x00-\x1F\x7F-\x9F]", example = "Sunday morning")]
+    name: String,
+    /// A description.
+    #[schema(max_length = 2000)]
+    description: Option<String>,
+}
+
+/// What is to be different about a playlist; what is not given stays as it is.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PlaylistFields {
-    /// The name, at most 200 characters.
+    /// The name.
+    #[schema(max_length = 200, pattern = r"[^\s\x00-\x1F\x7F-\x9F]")]
     name: Option<String>,
-    /// A description, at most 2000 characters.
+    /// A description.
+    #[schema(max_length = 2000)]
     description: Option<String>,
 }
 
@@ -214,7 +229,7 @@ impl PlaylistFields {
 /// Makes a playlist, without songs so far.
 ///
 /// Users may call this. Form or JSON.
-#[utoipa::path(post, path = "/playlists/", tag = "playlists", request_body = PlaylistFields, responses(
+#[utoipa::path(post, path = "/playlists/", tag = "playlists", security(("session" = []), ("token" = [])), request_body = NewPlaylist, responses(
     (status = 201, body = Answer<PlaylistData>),
     (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
@@ -225,10 +240,10 @@ impl PlaylistFields {
 pub(crate) async fn make(
     state: State,
     visitor: Visitor,
-    Fields(fields): Fields<PlaylistFields>,
+    Fields(new): Fields<NewPlaylist>,
 ) -> Result<(StatusCode, Answer<PlaylistData>), ApiError> {
     let (caller, owner) = state.read_for(&visitor, |_, caller| Ok((*caller, caller.known()?.id))).await?;
-    let fields = PlaylistFields { name: Some(fields.name.unwrap_or_default()), ..fields }.checked()?;
+    let fields = PlaylistFields { name: Some(new.name), description: new.description }.checked()?;
     let (name, description) = (fields.name.unwrap_or_default(), fields.description.unwrap_or_default());
     let made = state.app.cluster.propose(Command::MakePlaylist { owner, name, description, at: now() }).await??;
     let Applied::Made(id) = made else { return Err(ApiError::Internal("making a playlist".into())) };
@@ -241,6 +256,7 @@ pub(crate) async fn make(
 #[serde(default)]
 pub(crate) struct EntriesWish {
     /// `next` of the page before.
+    #[param(pattern = "^[0-9]{1,19}$")]
     cursor: Option<String>,
     /// At most this many, 1 to 1000; 1000 if it is not given.
     limit: Option<usize>,
@@ -300,7 +316,7 @@ pub(crate) async fn one(
 /// Changes what a playlist is called; what is not given stays as it is.
 ///
 /// Whose it is and administrators may call this. Form or JSON.
-#[utoipa::path(patch, path = "/playlists/{id}", tag = "playlists", params(("id" = u64, Path)),
+#[utoipa::path(patch, path = "/playlists/{id}", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)),
     request_body = PlaylistFields,
     responses(
         (status = 200, body = Answer<PlaylistData>),
@@ -327,7 +343,7 @@ pub(crate) async fn change(
 /// Deletes a playlist. Its songs stay.
 ///
 /// Whose it is and administrators may call this.
-#[utoipa::path(delete, path = "/playlists/{id}", tag = "playlists", params(("id" = u64, Path)), responses(
+#[utoipa::path(delete, path = "/playlists/{id}", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<Empty>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such playlist, or somebody else's", body = Answer<Empty>),
@@ -352,7 +368,7 @@ pub(crate) struct NewEntries {
 /// Adds songs to a playlist.
 ///
 /// Whose it is and administrators may call this, with songs that they may hear. All are added, or none.
-#[utoipa::path(post, path = "/playlists/{id}/songs", tag = "playlists", params(("id" = u64, Path)),
+#[utoipa::path(post, path = "/playlists/{id}/songs", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)),
     request_body = NewEntries,
     responses(
         (status = 200, body = Answer<PlaylistData>),
@@ -381,7 +397,7 @@ pub(crate) async fn add(
 /// Takes an entry out of a playlist.
 ///
 /// Whose it is and administrators may call this.
-#[utoipa::path(delete, path = "/playlists/{id}/songs/{entry}", tag = "playlists",
+#[utoipa::path(delete, path = "/playlists/{id}/songs/{entry}", tag = "playlists", security(("session" = []), ("token" = [])),
     params(("id" = u64, Path), ("entry" = u64, Path)),
     responses(
         (status = 200, body = Answer<PlaylistData>),
@@ -413,7 +429,7 @@ pub(crate) struct NewOrder {
 /// Gives a playlist's entries another order.
 ///
 /// Whose it is and administrators may call this.
-#[utoipa::path(put, path = "/playlists/{id}/order", tag = "playlists", params(("id" = u64, Path)),
+#[utoipa::path(put, path = "/playlists/{id}/order", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)),
     request_body = NewOrder,
     responses(
         (status = 200, body = Answer<PlaylistData>),
@@ -438,7 +454,7 @@ pub(crate) async fn order(
 /// Tells with whom a playlist is shared.
 ///
 /// Whose it is and administrators may call this.
-#[utoipa::path(get, path = "/playlists/{id}/shares", tag = "playlists", params(("id" = u64, Path)), responses(
+#[utoipa::path(get, path = "/playlists/{id}/shares", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<SharesData>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such playlist, or somebody else's", body = Answer<Empty>),
@@ -459,7 +475,7 @@ pub(crate) async fn shares(
 /// Shares a playlist, with a user or with everybody, who may then listen to its owner's songs in it.
 ///
 /// Whose it is and administrators may call this. Form or JSON.
-#[utoipa::path(post, path = "/playlists/{id}/shares", tag = "playlists", params(("id" = u64, Path)),
+#[utoipa::path(post, path = "/playlists/{id}/shares", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)),
     request_body = ShareWish,
     responses(
         (status = 200, body = Answer<SharesData>),
@@ -489,7 +505,7 @@ pub(crate) async fn share(
 /// Ends the sharing of a playlist, with the user of this number or with `everybody`.
 ///
 /// Whose it is and administrators may call this.
-#[utoipa::path(delete, path = "/playlists/{id}/shares/{with}", tag = "playlists",
+#[utoipa::path(delete, path = "/playlists/{id}/shares/{with}", tag = "playlists", security(("session" = []), ("token" = [])),
     params(("id" = u64, Path), ("with" = String, Path, example = "everybody")),
     responses(
         (status = 200, body = Answer<SharesData>),

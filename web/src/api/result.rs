@@ -29,6 +29,7 @@ use super::models::shape_of;
 use super::upload::Incoming;
 use crate::answer::{Answer, Empty};
 use crate::archive::receive;
+use crate::caller::bearer;
 use crate::error::ApiError;
 use crate::facts::facts_of;
 use crate::{State, now};
@@ -74,7 +75,7 @@ impl Wanted {
 /// The body is a tar file of the stems as MP3: `bass.mp3`, `drums.mp3`, `other.mp3` and `vocals.mp3`, or what else the
 /// job's model makes; nothing else may be in it. Each must be as long as the song. Only a worker may call this: the
 /// request needs `Authorization: Bearer TOKEN` with one of the cluster's tokens for workers.
-#[utoipa::path(post, path = "/songs/{hash}/upload_result", tag = "jobs",
+#[utoipa::path(post, path = "/songs/{hash}/upload_result", tag = "jobs", security(("worker" = [])),
     params(("hash" = String, Path, description = "SHA-256 of the song's file, in hex"), Delivered),
     request_body(content = Vec<u8>, content_type = "application/x-tar"),
     responses(
@@ -102,6 +103,7 @@ pub(crate) async fn upload_result(
     let waits = request.headers().contains_key(header::EXPECT);
     let admitted = match &state.app.outside {
         Some(outside) => outside.admit(request.headers()),
+        None if bearer(request.headers()).is_none() => Err(ApiError::NoToken),
         None => Err(ApiError::NoOutside),
     };
     let found = match (admitted, delivered) {

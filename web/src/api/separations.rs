@@ -41,6 +41,7 @@ pub struct SeparationsData {
 /// A separation that is wanted.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(example = json!({ "two_stems": "vocals", "formats": ["flac:24"] }))]
 pub(crate) struct SeparationWish {
     /// The model; the one of the song's own separation if it is not given.
     #[schema(example = "htdemucs")]
@@ -55,6 +56,7 @@ pub(crate) struct SeparationWish {
     #[schema(example = "vocals")]
     two_stems: Option<String>,
     /// How urgent it is: `high`, `normal` or `low`; normal if it is not given.
+    #[schema(pattern = "^(high|normal|low)?$")]
     priority: Option<String>,
 }
 

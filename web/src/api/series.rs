@@ -28,8 +28,10 @@ const LOOKED_AT: usize = 10_000;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Span {
     /// How many seconds back from now; 3600 if it is not given, at most 31 days.
+    #[param(minimum = 1, maximum = 2_678_400)]
     span: Option<u64>,
-    /// How many seconds to a point; a sixtieth of the span if it is not given.
+    /// How many seconds to a point; a sixtieth of the span if it is not given. There may be 1500 points.
+    #[param(minimum = 1, maximum = 2_678_400)]
     step: Option<u64>,
 }
 
@@ -127,9 +129,10 @@ pub(crate) async fn series(
         let Query(Span { span, step }) = span.map_err(|error| ApiError::Malformed(error.body_text()))?;
         let span = span.unwrap_or(3600);
         let step = step.unwrap_or_else(|| (span / 60).max(1));
-        if !(1..=LONGEST).contains(&span) || step == 0 || span.div_ceil(step) > MOST_POINTS {
+        let fits = |seconds| (1..=LONGEST).contains(&seconds);
+        if !fits(span) || !fits(step) || span.div_ceil(step) > MOST_POINTS {
             return Err(ApiError::Malformed(format!(
-                "`span` must be 1 to {LONGEST} seconds, and `step` at least a {MOST_POINTS}th of it."
+                "`span` and `step` must be 1 to {LONGEST} seconds, and `step` at least a {MOST_POINTS}th of `span`."
             )));
         }
         let now = now();

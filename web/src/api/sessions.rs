@@ -37,7 +37,7 @@ pub struct SessionsData {
 /// Lists a user's sessions.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(get, path = "/users/{id}/sessions", tag = "accounts", params(("id" = u64, Path)), responses(
+#[utoipa::path(get, path = "/users/{id}/sessions", tag = "accounts", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<SessionsData>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such user, or another one", body = Answer<Empty>),
@@ -66,7 +66,7 @@ pub(crate) async fn list(
 /// Ends all of a user's sessions, this one too.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(delete, path = "/users/{id}/sessions", tag = "accounts", params(("id" = u64, Path)), responses(
+#[utoipa::path(delete, path = "/users/{id}/sessions", tag = "accounts", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<Empty>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such user, or another one", body = Answer<Empty>),
@@ -82,7 +82,7 @@ pub(crate) async fn end_all(state: State, visitor: Visitor, Path(id): Path<Strin
 /// Ends one of a user's sessions, at all nodes at once.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(delete, path = "/users/{id}/sessions/{session}", tag = "accounts",
+#[utoipa::path(delete, path = "/users/{id}/sessions/{session}", tag = "accounts", security(("session" = []), ("token" = [])),
     params(("id" = u64, Path), ("session" = u64, Path)),
     responses(
         (status = 200, body = Answer<Empty>),

@@ -64,7 +64,7 @@ fn shares(view: &View, song: &Song) -> Result<SharesData, ApiError> {
 /// Tells with whom a song is shared.
 ///
 /// Whose song it is and administrators may call this.
-#[utoipa::path(get, path = "/songs/{id}/shares", tag = "sharing", params(("id" = u64, Path)), responses(
+#[utoipa::path(get, path = "/songs/{id}/shares", tag = "sharing", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<SharesData>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such song, or somebody else's", body = Answer<Empty>),
@@ -121,7 +121,7 @@ pub(crate) fn audience_in_path(with: &str) -> Result<Audience, ApiError> {
 /// Shares a song, with a user or with everybody, who may then listen to it and download it.
 ///
 /// Whose song it is and administrators may call this. Form or JSON.
-#[utoipa::path(post, path = "/songs/{id}/shares", tag = "sharing", params(("id" = u64, Path)),
+#[utoipa::path(post, path = "/songs/{id}/shares", tag = "sharing", security(("session" = []), ("token" = [])), params(("id" = u64, Path)),
     request_body = ShareWish,
     responses(
         (status = 200, body = Answer<SharesData>),
@@ -153,7 +153,7 @@ pub(crate) async fn share(
 /// Ends the sharing of a song, with the user of this number or with `everybody`.
 ///
 /// Whose song it is and administrators may call this.
-#[utoipa::path(delete, path = "/songs/{id}/shares/{with}", tag = "sharing",
+#[utoipa::path(delete, path = "/songs/{id}/shares/{with}", tag = "sharing", security(("session" = []), ("token" = [])),
     params(("id" = u64, Path), ("with" = String, Path, example = "everybody")),
     responses(
         (status = 200, body = Answer<SharesData>),

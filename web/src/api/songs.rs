@@ -65,7 +65,7 @@ pub struct SongView {
     /// When the caller last played it, in milliseconds since 1970.
     pub last_played_at: Option<u64>,
     /// `UPLOADED`, `SPLITTING`, `SPLIT`, `FAILED` or `CANCELLED`.
-    #[schema(value_type = String, example = "SPLIT")]
+    #[schema(value_type = String, example = "SPLIT", pattern = "^(UPLOADED|SPLITTING|SPLIT|FAILED|CANCELLED)$")]
     pub status: SongStatus,
     /// Its length.
     pub seconds: f64,
@@ -275,9 +275,10 @@ pub(crate) struct SongsWish {
     /// Only songs of this genre.
     genre: Option<String>,
     /// Only songs that are so far: `UPLOADED`, `SPLITTING`, `SPLIT`, `FAILED` or `CANCELLED`.
-    #[param(example = "SPLIT")]
+    #[param(example = "SPLIT", pattern = "^(UPLOADED|SPLITTING|SPLIT|FAILED|CANCELLED)$")]
     status: Option<String>,
     /// Only songs with this file: SHA-256 in hex.
+    #[param(pattern = "^[0-9A-Fa-f]{64}$")]
     hash: Option<String>,
     /// With `true`, only the caller's own.
     mine: bool,
@@ -285,7 +286,7 @@ pub(crate) struct SongsWish {
     favourite: bool,
     /// `added`, `title`, `artist`, `album`, `genre`, `duration`, `bpm`, `plays`, or `played` for what the caller has
     /// played; with a `-` before it the other way round. `-added` if it is not given.
-    #[param(example = "-added")]
+    #[param(example = "-added", pattern = "^-?(added|title|artist|album|genre|duration|bpm|plays|played)$")]
     sort: Option<String>,
     /// `next` of the page before.
     #[serde(alias = "before")]
@@ -320,7 +321,7 @@ impl SongsWish {
 }
 
 fn status_of(word: &str) -> Result<SongStatus, ApiError> {
-    match word.to_ascii_uppercase().as_str() {
+    match word {
         "UPLOADED" => Ok(SongStatus::Uploaded),
         "SPLITTING" => Ok(SongStatus::Splitting),
         "SPLIT" => Ok(SongStatus::Split),
@@ -390,26 +391,27 @@ pub(crate) async fn one(
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SongFields {
     /// The title, which every song has.
+    #[schema(max_length = 200, pattern = r"[^\s\x00-\x1F\x7F-\x9F]")]
     title: Option<String>,
     /// Who plays.
     #[serde(deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 200)]
     artist: Option<Option<String>>,
     /// Where it was published.
     #[serde(deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 200)]
     album: Option<Option<String>>,
     /// The kind of music.
     #[serde(deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 200)]
     genre: Option<Option<String>>,
     /// The year, 1 to 9999.
     #[serde(deserialize_with = "given")]
-    #[schema(value_type = Option<u16>)]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 9999)]
     year: Option<Option<u16>>,
     /// Its number on the album, 1 to 9999.
     #[serde(deserialize_with = "given")]
-    #[schema(value_type = Option<u16>)]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 9999)]
     track: Option<Option<u16>>,
 }
 

@@ -25,6 +25,7 @@ use crate::zip::Archive;
 #[into_params(parameter_in = Query)]
 pub(crate) struct Packing {
     /// `mp3`, `wav` or `flac`; `mp3` if it is not given.
+    #[param(pattern = "^(mp3|wav|flac)?$")]
     format: Option<String>,
     /// Which separation of the song the stems are from: its job's number. The song's own if it is not given.
     job: Option<u64>,
@@ -56,7 +57,8 @@ pub(crate) async fn all(
 /// Gives all stems of the song that a link opens, as `/songs/{id}/stems.zip` does.
 ///
 /// Whoever has the link may call this.
-#[utoipa::path(get, path = "/shared/{secret}/stems.zip", tag = "sharing", params(("secret" = String, Path), Packing),
+#[utoipa::path(get, path = "/shared/{secret}/stems.zip", tag = "sharing", security(()),
+    params(("secret" = String, Path), Packing),
     responses(
         (status = 200, description = "The archive", content_type = "application/zip"),
         (status = 304, description = "If-None-Match names it"),

@@ -63,7 +63,7 @@ pub struct NewTokenData {
 /// Lists a user's tokens.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(get, path = "/users/{id}/tokens", tag = "accounts", params(("id" = u64, Path)), responses(
+#[utoipa::path(get, path = "/users/{id}/tokens", tag = "accounts", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<TokensData>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such user, or another one", body = Answer<Empty>),
@@ -88,16 +88,17 @@ pub(crate) async fn list(
 pub(crate) struct TokenWish {
     /// What it is for, in at most 100 characters.
     #[serde(default)]
-    #[schema(example = "the script in the kitchen")]
+    #[schema(required, max_length = 100, pattern = r"[^\s\x00-\x1F\x7F-\x9F]", example = "the script in the kitchen")]
     name: String,
-    /// After how many days it ends; it does not if this is not given.
+    /// After how many days it ends, 1 to 3650; it does not if this is not given.
+    #[schema(minimum = 1, maximum = 3650)]
     days: Option<u64>,
 }
 
 /// Makes a token. Its secret is told this once; `Authorization: Bearer` and it open what the user may.
 ///
 /// The user may call this, and not with a token. Form or JSON.
-#[utoipa::path(post, path = "/users/{id}/tokens", tag = "accounts", params(("id" = u64, Path)),
+#[utoipa::path(post, path = "/users/{id}/tokens", tag = "accounts", security(("session" = [])), params(("id" = u64, Path)),
     request_body = TokenWish,
     responses(
         (status = 201, body = Answer<NewTokenData>),
@@ -155,7 +156,7 @@ pub(crate) async fn make(
 /// Revokes a token, at all nodes at once.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(delete, path = "/users/{id}/tokens/{token}", tag = "accounts",
+#[utoipa::path(delete, path = "/users/{id}/tokens/{token}", tag = "accounts", security(("session" = []), ("token" = [])),
     params(("id" = u64, Path), ("token" = u64, Path)),
     responses(
         (status = 200, body = Answer<Empty>),

@@ -56,8 +56,8 @@ pub struct UserData {
 pub struct UsersData {
     /// The users, newest first.
     pub users: Vec<UserView>,
-    /// What to give as `before` for the next page; null when this was the last.
-    pub next: Option<u64>,
+    /// What to give as `cursor` for the next page; null when this was the last.
+    pub next: Option<String>,
 }
 
 pub(crate) fn no_user(id: &str) -> ApiError {
@@ -75,9 +75,9 @@ pub(crate) fn managed(view: &View, caller: &Caller, id: &str) -> Result<User, Ap
 /// Lists users, newest first.
 ///
 /// Administrators may call this. For others there is nothing here.
-#[utoipa::path(get, path = "/users/", tag = "accounts", params(Page), responses(
+#[utoipa::path(get, path = "/users/", tag = "accounts", security(("session" = []), ("token" = [])), params(Page), responses(
     (status = 200, body = Answer<UsersData>),
-    (status = 400, description = "`before` or `limit` is no number", body = Answer<Empty>),
+    (status = 400, description = "`cursor` or `limit` is no number", body = Answer<Empty>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "Not for this user", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
@@ -94,8 +94,8 @@ pub(crate) async fn list(
             if !caller.known()?.administrator {
                 return Err(ApiError::NoSuchPath);
             }
-            let users = view.users(page.before, limit)?;
-            let next = users.last().filter(|_| users.len() == limit).map(|user| user.id);
+            let users = view.users(page.cursor, limit)?;
+            let next = users.last().filter(|_| users.len() == limit).map(|user| user.id.to_string());
             Ok(Answer::with(UsersData { users: users.into_iter().map(UserView::of).collect(), next }))
         })
         .await
@@ -104,7 +104,7 @@ pub(crate) async fn list(
 /// Shows one user.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(get, path = "/users/{id}", tag = "accounts", params(("id" = u64, Path)), responses(
+#[utoipa::path(get, path = "/users/{id}", tag = "accounts", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<UserData>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
     (status = 404, description = "No such user, or another one", body = Answer<Empty>),
@@ -122,17 +122,18 @@ pub(crate) async fn one(state: State, visitor: Visitor, Path(id): Path<String>) 
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserChange {
     /// A new name.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     username: Option<String>,
     /// A new address; an empty one for none.
     email: Option<String>,
     /// The password as it is, which users need to change their own.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = Password)]
     password: Option<Secret>,
     /// A new password.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = Password, min_length = 8, max_length = 1024)]
     password1: Option<Secret>,
     /// The same again.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = Password, min_length = 8, max_length = 1024)]
     password2: Option<Secret>,
     /// Whether everybody's things are open to the user; administrators alone change it.
     administrator: Option<bool>,
@@ -141,7 +142,7 @@ pub(crate) struct UserChange {
 /// Changes a user. With the password, all other sessions end.
 ///
 /// The user and administrators may call this; `administrator` is for administrators alone. Form or JSON.
-#[utoipa::path(patch, path = "/users/{id}", tag = "accounts", params(("id" = u64, Path)), request_body = UserChange,
+#[utoipa::path(patch, path = "/users/{id}", tag = "accounts", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), request_body = UserChange,
     responses(
         (status = 200, body = Answer<UserData>),
         (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
@@ -218,7 +219,7 @@ pub(crate) async fn change(
 pub(crate) struct Leaving {
     /// `delete`, or `hand_over`: those that are for everybody stay and are nobody's, the others are deleted. It must be
     /// given if the user has songs.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^(delete|hand_over)$")]
     songs: Option<Songs>,
 }
 
@@ -232,7 +233,7 @@ enum Songs {
 /// Removes a user, with sessions, tokens, shares and, as `songs` says, songs.
 ///
 /// The user and administrators may call this.
-#[utoipa::path(delete, path = "/users/{id}", tag = "accounts", params(("id" = u64, Path), Leaving), responses(
+#[utoipa::path(delete, path = "/users/{id}", tag = "accounts", security(("session" = []), ("token" = [])), params(("id" = u64, Path), Leaving), responses(
     (status = 200, body = Answer<Empty>),
     (status = 400, description = "`songs` is neither delete nor hand_over", body = Answer<Empty>),
     (status = 401, description = "Nobody is logged in", body = Answer<Empty>),

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,4 +233,21 @@ pub(crate) fn wav() -> Vec<u8> {
     file.extend(88_200u32.to_le_bytes());
     file.extend(samples.flat_map(i16::to_le_bytes));
     file
+}
+
+/// The routes that the router has, read from its source.
+pub(crate) fn routes() -> BTreeSet<(String, String)> {
+    let source = include_str!("../../src/lib.rs");
+    let mut found = BTreeSet::new();
+    for route in source.split(".route(").skip(1) {
+        let end = route.find("\n        .").unwrap_or(route.len());
+        let route = &route[..end];
+        let path = route.split('"').nth(1).unwrap();
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if route.contains(&format!(" {method}(")) || route.contains(&format!(".{method}(")) {
+                found.insert((method.to_uppercase(), path.to_owned()));
+            }
+        }
+    }
+    found
 }
