@@ -16,6 +16,7 @@ struct Files;
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let name = match uri.path().trim_start_matches('/') {
         "" => "index.html",
+        "api" | "api/" => "api.html",
         name => name,
     };
     let Some(file) = Files::get(name) else {
