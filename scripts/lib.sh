@@ -183,6 +183,20 @@ build_node() {
     [[ -z ${RELEASE:-} ]] || node=$CARGO_TARGET_DIR/release/node
 }
 
+# ensure_schemathesis: a Python with requests, for scripts/example_client.py, and schemathesis, in an environment of
+# their own; sets $python and $schemathesis.
+ensure_schemathesis() {
+    local environment=$cache/schemathesis-4.32.5
+    python=$environment/bin/python schemathesis=$environment/bin/schemathesis
+    if ! "$python" -c 'import requests, schemathesis' 2>/dev/null; then
+        say "Installing schemathesis and requests into $environment"
+        install_packages python3-venv
+        python3 -m venv "$environment"
+        "$environment/bin/pip" install --quiet schemathesis==4.32.5 requests==2.34.2 ||
+            die "schemathesis cannot be installed; see above"
+    fi
+}
+
 # ensure_reference: a Python with the reference implementation, in an environment of its own; sets $python.
 ensure_reference() {
     local environment=$cache/reference
