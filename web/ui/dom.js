@@ -59,6 +59,7 @@ export function when(milliseconds) {
 
 /** How long something took. */
 export function span(milliseconds) {
+  if (milliseconds < 100) return `${Math.round(milliseconds)} ms`;
   const seconds = milliseconds / 1000;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
@@ -75,6 +76,17 @@ export function settled(milliseconds, happens) {
   };
   later.stop = () => clearTimeout(timer);
   return later;
+}
+
+/** Does something now and again while the page is looked at, and when somebody comes back to it. Returns how it ends. */
+export function nowAndAgain(milliseconds, happens) {
+  const look = () => { if (!document.hidden) happens(); };
+  const timer = setInterval(look, milliseconds);
+  document.addEventListener("visibilitychange", look);
+  return () => {
+    clearInterval(timer);
+    document.removeEventListener("visibilitychange", look);
+  };
 }
 
 export function clock(seconds) {

@@ -2,15 +2,20 @@
 
 import * as bar from "./bar.js";
 import { confirm, sheet } from "./dialog.js";
-import { announce, clock, counted, el, icon, iconButton, say, settled } from "./dom.js";
+import { announce, clock, counted, el, icon, iconButton, nowAndAgain, say, settled } from "./dom.js";
 import { tempoAndKey } from "./facts.js";
 import { field, form } from "./form.js";
-import { askOrStale, tell } from "./net.js";
+import { ask, askOrStale, tell } from "./net.js";
 import { reorderable } from "./reorder.js";
 import { user } from "./session.js";
 import { share } from "./share.js";
 
 export const title = "Playlist";
+
+/** How often it is looked whether somebody changed it: the nodes tell of songs and jobs alone. */
+const LOOK_EVERY = 5000;
+/** How often it is read from its beginning when it changes while it is read. */
+const READS = 3;
 
 export function open(main, { argument }) {
   return new Playlist(main, argument);
@@ -25,6 +30,7 @@ class Playlist {
     this.save = settled(500, () => this.saveOrder());
     this.soon = settled(500, () => this.reload().catch(() => {}));
     this.unwatch = bar.watch(() => this.drawPlaying());
+    this.stopLooking = nowAndAgain(LOOK_EVERY, () => this.look());
     this.on = { song: (song) => this.showSong(song), song_removed: ({ id: gone }) => this.showRemoved(gone) };
     main.replaceChildren(el("p", { class: "empty", role: "status" }, "Reading the playlist…"));
   }
@@ -34,7 +40,7 @@ class Playlist {
     try {
       const playlist = await this.read(() => { stale = true; });
       // What is being moved is newer than what was read.
-      if (!this.moving) this.draw(playlist);
+      if (!this.isMoved && !this.closed) this.draw(playlist);
     } catch (problem) {
       if (problem.away || problem.code === "no_majority" || this.playlist) throw problem;
       this.main.replaceChildren(el("div", { class: "empty" }, el("h1", {}, "Nothing here"), el("p", {}, problem.message),
@@ -43,8 +49,29 @@ class Playlist {
     return stale;
   }
 
-  /** The playlist with all its entries. */
+  /** Reads it again if it has changed, in another window or at another node. */
+  async look() {
+    if (!this.playlist || this.isMoved) return;
+    try {
+      const { playlist } = await ask(`${this.address}?limit=1`);
+      if (playlist.updated_at !== this.playlist.updated_at) await this.reload();
+    } catch {
+      // Who looks by itself need not complain; what is done says why it fails.
+    }
+  }
+
+  /** The playlist with all its entries, page by page. Of a long one the first page is shown while the others come. */
   async read(stale) {
+    for (let left = READS; ; left -= 1) {
+      try {
+        return await this.readPages(stale);
+      } catch (problem) {
+        if (problem.code !== "conflict" || left === 1) throw problem;
+      }
+    }
+  }
+
+  async readPages(stale) {
     let playlist = null;
     let next = null;
     do {
@@ -54,20 +81,27 @@ class Playlist {
       playlist.entries.push(...entries);
       playlist.hidden += hidden;
       next = data.next;
-    } while (next !== null);
+      if (next !== null && !this.playlist && !this.closed) this.draw({ ...playlist, partly: true });
+    } while (next !== null && !this.closed);
     return playlist;
   }
 
   /** An order names all entries, those too that one does not see. */
   get mayMove() {
-    return this.mayChange && this.playlist.hidden === 0;
+    return this.mayChange && this.playlist.hidden === 0 && !this.playlist.partly;
   }
 
   get mayChange() {
     return this.playlist.mine || user?.administrator === true;
   }
 
+  get isMoved() {
+    return this.moving || Boolean(this.list?.querySelector(".carried"));
+  }
+
   draw(playlist) {
+    const held = document.activeElement?.closest(".entry");
+    const focused = held && [held.dataset.entry, [...held.querySelectorAll("button")].indexOf(document.activeElement)];
     this.playlist = playlist;
     const { entries } = playlist;
     const button = (words, onclick, kind = "") => el("button", { class: `button ${kind}`, type: "button", onclick }, words);
@@ -103,15 +137,21 @@ class Playlist {
         ? el("p", { class: "quiet", hidden: !this.mayMove }, "Drag the dots to move a song, or press the arrow keys on them.")
         : el("p", { class: "empty" }, "Nothing in it yet. In the list of ", el("a", { href: "#songs" }, "songs"),
           ", the three dots at a song add it here."),
+      playlist.partly ? el("p", { class: "quiet", role: "status" }, "Reading the other songs…") : null,
     ].filter(Boolean));
+    this.number();
     this.drawPlaying();
+    if (focused) this.list.children[this.place(Number(focused[0]))]?.querySelectorAll("button")[focused[1]]?.focus();
   }
 
   item(entry) {
     const { song } = entry;
     const facts = [song.artist, ...tempoAndKey(song)].filter(Boolean).join(" · ");
     const grip = iconButton("grip", `Move ${song.title} with the arrow keys`, null, "grip");
-    const play = el("button", { class: "play", type: "button", onclick: () => this.play(this.place(entry.id)) }, icon("play"));
+    const play = el("button", {
+      class: "play", type: "button", "aria-label": `Play ${song.title}`, "aria-pressed": "false",
+      onclick: () => this.play(this.place(entry.id)),
+    }, icon("play"));
     const item = el("li", { class: "entry" },
       this.mayMove ? grip : null,
       el("span", { class: "place quiet number", "aria-hidden": "true" }),
@@ -120,6 +160,7 @@ class Playlist {
       el("span", { class: "quiet number" }, clock(song.seconds)),
       this.mayChange ? iconButton("close", `Take ${song.title} out`, () => this.takeOut(entry, item)) : null);
     item.dataset.entry = entry.id;
+    item.dataset.song = song.id;
     item.dataset.title = song.title;
     return item;
   }
@@ -147,15 +188,15 @@ class Playlist {
 
   drawPlaying() {
     if (!this.playlist) return;
-    this.number();
-    const now = bar.sounding();
-    this.songs.forEach((song, place) => {
-      const button = this.list.children[place].querySelector(".play");
-      const playing = song.id === now;
-      if (button.getAttribute("aria-pressed") !== String(playing)) button.replaceChildren(icon(playing ? "pause" : "play"));
+    const now = String(bar.sounding());
+    // Of thousands of entries those alone that play now, or did.
+    for (const button of this.list.querySelectorAll(`[data-song="${now}"] .play, .play[aria-pressed="true"]`)) {
+      const item = button.closest(".entry");
+      const playing = item.dataset.song === now;
+      button.replaceChildren(icon(playing ? "pause" : "play"));
       button.setAttribute("aria-pressed", String(playing));
-      button.setAttribute("aria-label", `${playing ? "Pause" : "Play"} ${song.title}`);
-    });
+      button.setAttribute("aria-label", `${playing ? "Pause" : "Play"} ${item.dataset.title}`);
+    }
   }
 
   say(problem) {
@@ -165,7 +206,8 @@ class Playlist {
 
   async saveOrder() {
     try {
-      await tell("PUT", `${this.address}/order`, { entries: this.order });
+      const { playlist } = await tell("PUT", `${this.address}/order`, { entries: this.order });
+      this.playlist.updated_at = playlist.updated_at;
       this.say("");
       this.moving = false;
     } catch (problem) {
@@ -226,6 +268,8 @@ class Playlist {
   }
 
   close() {
+    this.closed = true;
+    this.stopLooking();
     if (this.moving) {
       this.save.stop();
       this.saveOrder();
