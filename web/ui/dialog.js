@@ -2,7 +2,7 @@
 
 import { byId, el, iconButton } from "./dom.js";
 
-/** Opens a dialog with a title and content. Returns the function that closes it. */
+/** Opens a dialog with a title and content, and goes to its first field. Returns the function that closes it. */
 export function sheet(title, ...content) {
   const dialog = byId("dialog");
   const close = () => dialog.close();
@@ -10,6 +10,7 @@ export function sheet(title, ...content) {
     el("div", { class: "dialog-head" }, el("h2", { id: "dialog-title" }, title), iconButton("close", "Close", close)),
     ...content);
   if (!dialog.open) dialog.showModal();
+  dialog.querySelector("input, select")?.focus();
   return close;
 }
 

@@ -3,6 +3,7 @@
 import { confirm } from "./dialog.js";
 import { announce, el, say, settled, span, when } from "./dom.js";
 import { STALE, collect, tell } from "./net.js";
+import { ALL, stemsOf } from "./parts.js";
 import { setQuery } from "./router.js";
 
 export const title = "Jobs";
@@ -208,7 +209,7 @@ class Item {
     const took = job.finished_at
       ? `took ${span(job.finished_at - (job.started_at ?? job.created_at))}`
       : `${job.tasks_done} of ${job.tasks_total} tasks done`;
-    say(this.about, [`job ${job.id}`, job.model, when(job.created_at), took].join(" · "));
+    say(this.about, [`job ${job.id}`, job.model, stemsOf(job) === ALL ? null : stemsOf(job), when(job.created_at), took].filter(Boolean).join(" · "));
     this.state.className = `status ${job.state}`;
     say(this.state, WORDS[job.state] ?? job.state);
     this.progress.hidden = hasEnded(job);

@@ -8,8 +8,9 @@ import { bpm, key, loudness } from "./facts.js";
 import { change } from "./jobs.js";
 import { openMenu } from "./menu.js";
 import { ask, tell } from "./net.js";
-import { panel } from "./panel.js";
 import { addToPlaylist } from "./pick.js";
+import { separate } from "./separate.js";
+import { Separations } from "./separations.js";
 import { mayChange, mayShare, user } from "./session.js";
 import { share } from "./share.js";
 import { Work, tried } from "./work.js";
@@ -107,7 +108,10 @@ export class Row {
     this.drawOpen();
   }
 
+  /** One of the song's jobs: its own, or that of another separation. */
   updateJob(job) {
+    this.panel?.showJob(job);
+    if (job.id !== this.song.job_id) return;
     this.job = job;
     this.drawWork();
     this.drawBelow();
@@ -159,7 +163,7 @@ export class Row {
       return;
     }
     const { song } = this;
-    this.panel = panel(song, { base: `/songs/${song.id}`, began: () => bar.heard(song) });
+    this.panel = new Separations(song, () => bar.heard(song));
     this.below.append(this.panel.element);
     this.drawOpen();
   }
@@ -203,6 +207,7 @@ export class Row {
       mayChange(song) && ["Edit title, artist, album…", () => this.edit("title")],
       user && ["Add to a playlist…", () => addToPlaylist(this.more, [song])],
       mayShare(song) && ["Share…", () => share("song", song)],
+      mayChange(song) && ["Separate again…", () => separate(song)],
       ["What was done for it", () => { location.hash = `#jobs/${song.job_id}`; }],
       mayChange(song) && ["Delete…", () => this.delete(), "bad"],
       [about, null],

@@ -248,7 +248,8 @@ class Songs {
   }
 
   showJob(job) {
-    for (const row of this.rows.values()) if (row.song.job_id === job.id) row.updateJob(job);
+    const of = new Set(job.songs.map(({ id }) => id));
+    for (const [id, row] of this.rows) if (of.has(id)) row.updateJob(job);
   }
 
   drop(id) {
