@@ -16,6 +16,7 @@ import { asked } from "./router.js";
 import * as session from "./session.js";
 import * as shared from "./shared.js";
 import * as songs from "./songs.js";
+import * as statistics from "./statistics.js";
 import * as uploads from "./uploads.js";
 import * as users from "./users.js";
 
@@ -25,7 +26,7 @@ const OUTSIDE = [login, register, shared];
 /** Pages that say nothing to who has no account. */
 const INSIDE = [account, users];
 /** Pages that are about the work of the nodes too. */
-const WITH_NODES = [songs, jobs, job];
+const WITH_NODES = [songs, jobs, job, statistics];
 
 let version = null;
 let connected = false;
@@ -41,6 +42,7 @@ function pageFor({ name, argument }) {
   switch (name) {
     case "playlists": return argument === null ? playlists : playlist;
     case "jobs": return argument === null ? jobs : job;
+    case "statistics": return statistics;
     case "account": return account;
     case "users": return users;
     case "login": return login;
@@ -113,7 +115,7 @@ function drawNav() {
     href, ...(modules.includes(module) ? { "aria-current": "page" } : {}),
   }, words);
   const { user } = session;
-  const links = session.isLetIn() ? [link("#songs", "Songs", songs), link("#jobs", "Jobs", jobs, job)] : [];
+  const links = session.isLetIn() ? [link("#songs", "Songs", songs), link("#jobs", "Jobs", jobs, job, statistics)] : [];
   if (user) links.splice(1, 0, link("#playlists", "Playlists", playlists, playlist));
   if (user?.administrator) links.push(link("#users", "Users", users));
   if (user) links.push(link("#account", user.username, account));

@@ -58,7 +58,8 @@ class Jobs {
     this.list = el("ul", { class: "jobs", "aria-label": "Jobs" });
     this.none = el("p", { class: "empty", role: "status" }, "Reading the jobs…");
     this.more = el("button", { class: "button", type: "button", hidden: true, onclick: () => this.readMore() }, "Show older jobs");
-    main.replaceChildren(el("h1", {}, "Jobs"),
+    main.replaceChildren(
+      el("div", { class: "head" }, el("h1", {}, "Jobs"), el("a", { class: "button", href: "#statistics" }, "Statistics")),
       el("div", { class: "toolbar", role: "search" }, this.input,
         el("div", { class: "row", role: "group", "aria-label": "State" }, ...this.filters)),
       this.problem, this.list, this.none, this.more);
