@@ -1,4 +1,4 @@
-// One's account: name, password, tokens for programs, and where one is logged in.
+// One's account: name, password, tokens for programs, web hooks, and where one is logged in.
 
 import { copyable } from "./copy.js";
 import { confirm } from "./dialog.js";
@@ -8,6 +8,7 @@ import { tell, ask } from "./net.js";
 import { passwordFields } from "./register.js";
 import { logOut, user } from "./session.js";
 import { remove } from "./users.js";
+import { WebHooks } from "./webhooks.js";
 
 export const title = "Account";
 
@@ -52,6 +53,7 @@ export function open(main, { done, renamed }) {
   };
 
   const made = el("div");
+  const hooks = new WebHooks(base);
   main.replaceChildren(
     el("div", { class: "head" }, el("h1", {}, user.username), button("Log out", leave(logOut))),
     el("p", { class: "quiet" }, `${user.administrator ? "An administrator. " : ""}Here since ${when(user.created_at)}.`),
@@ -79,16 +81,23 @@ export function open(main, { done, renamed }) {
         el("p", { class: "quiet" }, "A program sends one as “Authorization: Bearer …” and may then do what you may. ",
           el("a", { href: "/api/openapi.json" }, "What programs can ask for"), "."),
         tokens, tokenForm(base, made, readTokens), made),
+      section("Players",
+        el("p", { class: "quiet" }, "Players that speak OpenSubsonic play your songs and playlists: on a telephone, in the ",
+          "car, at the stereo. Give them this server, your name, and a token from above as the password."),
+        copyable("The server for players", location.origin),
+        el("p", { class: "quiet" }, "User name: ", el("strong", {}, user.username))),
+      section("Web hooks", hooks.element),
       section("Leaving", el("p", { class: "quiet" }, "Your account, and your songs as you say."),
         button("Delete my account…", async () => {
           if (await remove(user)) await leave(async () => {})();
         }))));
   return {
     async reload() {
-      await Promise.all([readTokens(), readSessions()]);
+      await Promise.all([readTokens(), readSessions(), hooks.reload()]);
       problem.hidden = true;
       return false;
     },
+    close: hooks.close,
   };
 }
 
