@@ -485,6 +485,9 @@ pub enum Command {
         songs: Vec<u64>,
         /// Before how many entries; at the end if it is not given.
         place: Option<u64>,
+        /// Entries that leave it first.
+        #[serde(default)]
+        without: Vec<u64>,
         /// When.
         at: u64,
     },

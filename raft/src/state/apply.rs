@@ -292,7 +292,9 @@ fn run(state: &mut Transaction, command: &Command) -> Applied<Answer> {
             playlist::change(state, *playlist, name.as_ref(), description.as_ref(), *at)
         }
         Command::RemovePlaylist { playlist } => playlist::remove(state, *playlist),
-        Command::AddToPlaylist { playlist, songs, place, at } => playlist::add(state, *playlist, songs, *place, *at),
+        Command::AddToPlaylist { playlist, songs, place, without, at } => {
+            playlist::add(state, *playlist, &playlist::Change { songs, place: *place, without }, *at)
+        }
         Command::TakeFromPlaylist { playlist, entry, at } => playlist::take(state, *playlist, *entry, *at),
         Command::OrderPlaylist { playlist, entries, at } => playlist::order(state, *playlist, entries, *at),
         Command::SharePlaylist { playlist, audience } => playlist::share(state, *playlist, *audience),

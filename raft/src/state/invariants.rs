@@ -101,8 +101,19 @@ fn library() -> impl Strategy<Value = Command> {
             description: String::new(),
             at: 0,
         }),
-        3 => (playlist.clone(), prop::collection::vec(song.clone(), 0..4), prop::option::of(0u64..3))
-            .prop_map(|(playlist, songs, place)| Command::AddToPlaylist { playlist, songs, place, at: 0 }),
+        3 => (
+            playlist.clone(),
+            prop::collection::vec(song.clone(), 0..4),
+            prop::option::of(0u64..3),
+            prop::collection::vec(1u64..6, 0..2),
+        )
+            .prop_map(|(playlist, songs, place, without)| Command::AddToPlaylist {
+                playlist,
+                songs,
+                place,
+                without,
+                at: 0,
+            }),
         1 => (playlist.clone(), 1u64..6).prop_map(|(playlist, entry)| Command::TakeFromPlaylist { playlist, entry, at: 0 }),
         1 => (playlist.clone(), prop::collection::vec(1u64..4, 0..4))
             .prop_map(|(playlist, entries)| Command::OrderPlaylist { playlist, entries, at: 0 }),

@@ -4,6 +4,8 @@
 //! playlist that has it, so both are found from the song alone. Who a playlist is shared with may hear those of its songs
 //! that are its owner's; what others have let the owner hear is not the owner's to pass on.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::transaction::{Applied, refuse};
@@ -107,24 +109,45 @@ pub(super) fn remove(state: &mut Transaction, id: u64) -> Applied<Answer> {
     Ok(Ok(Answer::Done))
 }
 
-/// Puts songs into a playlist, from the `place`-th entry on or at its end.
-pub(super) fn add(state: &mut Transaction, id: u64, songs: &[u64], place: Option<u64>, at: u64) -> Applied<Answer> {
+/// What is to come into a playlist, and what is to leave it for that.
+pub(super) struct Change<'a> {
+    pub(super) songs: &'a [u64],
+    /// Before how many of the entries that stay; at the end if it is none.
+    pub(super) place: Option<u64>,
+    /// Entries that leave.
+    pub(super) without: &'a [u64],
+}
+
+/// Takes entries out of a playlist and puts songs into it.
+pub(super) fn add(state: &mut Transaction, id: u64, change: &Change<'_>, at: u64) -> Applied<Answer> {
     let Some(mut playlist) = state.playlist(id)? else { refuse!(Refusal::NoSuchPlaylist(id)) };
-    let mut entries = state.entries(id)?;
-    if entries.len() + songs.len() > MOST_ENTRIES {
+    let mut leaving: BTreeSet<u64> = change.without.iter().copied().collect();
+    let (taken, mut entries): (Vec<Entry>, Vec<Entry>) =
+        state.entries(id)?.into_iter().partition(|entry| leaving.remove(&entry.id));
+    if let Some(missing) = leaving.first() {
+        refuse!(Refusal::NoSuchEntry(*missing));
+    }
+    if entries.len() + change.songs.len() > MOST_ENTRIES {
         refuse!(Refusal::PlaylistFull(MOST_ENTRIES));
     }
     let mut new = Vec::new();
-    for song in songs {
+    for song in change.songs {
         let Some(song) = state.song(*song)? else { refuse!(Refusal::NoSuchSong(*song)) };
         playlist.last_entry += 1;
         playlist.frames += song.frames;
         new.push(Entry { id: playlist.last_entry, song: song.id });
     }
-    for entry in &new {
+    for entry in &taken {
+        state.delete(keys::entry_of(entry.song, playlist.owner, id));
+        playlist.frames -= state.song(entry.song)?.map_or(0, |song| song.frames);
+    }
+    // A song that left may stand in another entry.
+    let gone: BTreeSet<u64> = taken.iter().map(|entry| entry.song).collect();
+    for entry in entries.iter().filter(|entry| gone.contains(&entry.song)).chain(&new) {
         state.put(keys::entry_of(entry.song, playlist.owner, id), &id)?;
     }
-    let place = place.map_or(entries.len(), |place| entries.len().min(usize::try_from(place).unwrap_or(usize::MAX)));
+    let place =
+        change.place.map_or(entries.len(), |place| entries.len().min(usize::try_from(place).unwrap_or(usize::MAX)));
     entries.splice(place..place, new);
     playlist.updated_at = at;
     put(state, playlist, &entries)?;

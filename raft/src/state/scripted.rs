@@ -285,7 +285,8 @@ fn parse_library(words: &[&str], at: u64) -> Option<Command> {
         "remove-playlist" => Command::RemovePlaylist { playlist: id() },
         "put" => {
             let place = value(words, "place").map(|place| place.parse().unwrap());
-            Command::AddToPlaylist { playlist: id(), songs: numbers(words[2]), place, at }
+            let without = value(words, "without").map(numbers).unwrap_or_default();
+            Command::AddToPlaylist { playlist: id(), songs: numbers(words[2]), place, without, at }
         }
         "take" => Command::TakeFromPlaylist { playlist: id(), entry: second(), at },
         "order" => Command::OrderPlaylist { playlist: id(), entries: numbers(words[2]), at },

@@ -389,7 +389,7 @@ pub(crate) async fn add(
         for song in &new.songs {
             song_of(view, caller, &song.to_string())?;
         }
-        Ok(Command::AddToPlaylist { playlist, songs: new.songs, place: new.at, at: now() })
+        Ok(Command::AddToPlaylist { playlist, songs: new.songs, place: new.at, without: Vec::new(), at: now() })
     };
     change_owned(&state, &visitor, id, command).await
 }
