@@ -46,6 +46,13 @@ pub(crate) fn login_counts(client: &Client, name: &str) -> [Count; 2] {
     [counted(&["login", &address, &name], NAME), counted(&["login", &address], ADDRESS)]
 }
 
+/// What a wrong proof that one knows a name's token is counted as. It locks out no login.
+pub(crate) fn proof_counts(client: &Client, name: &str) -> [Count; 2] {
+    let address = client.name();
+    let name = name.to_ascii_lowercase();
+    [counted(&["proof", &address, &name], NAME), counted(&["proof", &address], ADDRESS)]
+}
+
 /// What asking for an account is counted as.
 pub(crate) fn newcomer_counts(client: &Client) -> [Count; 1] {
     [counted(&["register", &client.name()], NEWCOMERS)]

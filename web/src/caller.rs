@@ -14,7 +14,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use raft::View;
-use raft::state::{Asker, Audience, Job, Song};
+use raft::state::{Asker, Audience, Job, Song, User, Verifier};
 use storage::blobs::Hash;
 
 use crate::accounts::Accounts;
@@ -29,11 +29,13 @@ pub(crate) const SESSION_SECONDS: u64 = 30 * 24 * 3600;
 pub(crate) const TOKEN_PREFIX: &str = "qt_";
 
 /// What a request shows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Shown {
     Nothing,
     Cookie(Hash),
     Bearer(Hash),
+    /// The password of this user, which fitted this.
+    Password(u64, Verifier),
 }
 
 /// A request's sender, before anybody has looked who it is.
@@ -61,6 +63,16 @@ impl Visitor {
         Self { shown, client, stale: Arc::default() }
     }
 
+    /// Who has shown the secret of a token that hashes so, in another way than in a header.
+    pub(crate) fn with_token(secret: Hash, client: Client) -> Self {
+        Self { shown: Shown::Bearer(secret), client, stale: Arc::default() }
+    }
+
+    /// Who has shown this user's password, and holds good until it is changed.
+    pub(crate) fn with_password(user: &User, client: Client) -> Self {
+        Self { shown: Shown::Password(user.id, user.password.clone()), client, stale: Arc::default() }
+    }
+
     /// Whether a program sends this, which no page of another site can make it do.
     pub(crate) fn shows_token(&self) -> bool {
         matches!(self.shown, Shown::Bearer(_))
@@ -85,13 +97,17 @@ impl Visitor {
     /// have arrived yet.
     pub(crate) fn recognise(&self, view: &View, certain: bool) -> Result<Caller, ApiError> {
         let at = now();
-        let (user, how) = match self.shown {
+        let (user, how) = match &self.shown {
             Shown::Nothing => return Ok(Caller::nobody()),
-            Shown::Bearer(secret) => match view.token(&secret)? {
+            Shown::Password(user, verifier) => match view.user(*user)? {
+                Some(user) if user.password == *verifier => (user.id, How::Password),
+                _ => return Err(ApiError::WrongPassword),
+            },
+            Shown::Bearer(secret) => match view.token(secret)? {
                 Some(token) if token.expires_at.is_none_or(|end| at < end) => (token.user, How::Token),
                 _ => return Err(ApiError::UnknownToken),
             },
-            Shown::Cookie(secret) => match view.session(&secret)? {
+            Shown::Cookie(secret) => match view.session(secret)? {
                 Some(session) if at < session.expires_at => (session.user, How::Session(session.id)),
                 _ => {
                     self.stale.fetch_or(certain, Ordering::Relaxed);
@@ -143,6 +159,8 @@ pub(crate) enum How {
     Session(u64),
     /// By a token.
     Token,
+    /// By the password, sent with the request itself.
+    Password,
 }
 
 /// A user who asks.

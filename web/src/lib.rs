@@ -29,8 +29,10 @@ pub mod hooks;
 pub mod outside;
 mod passwords;
 pub mod ranges;
+mod remembered;
 mod search;
 mod secret;
+mod subsonic;
 mod ui;
 mod zip;
 
@@ -58,6 +60,7 @@ use crate::error::ApiError;
 use crate::hooks::Hooks;
 use crate::outside::Outside;
 use crate::passwords::Passwords;
+use crate::remembered::Remembered;
 
 /// Uploads that are received at a time.
 const UPLOADS: usize = 16;
@@ -125,6 +128,7 @@ pub(crate) struct Shared {
     pub(crate) app: App,
     pub(crate) cache: Cache,
     pub(crate) passwords: Passwords,
+    pub(crate) remembered: Remembered,
     uploads: Semaphore,
     probes: Semaphore,
 }
@@ -232,6 +236,7 @@ pub fn router(app: App) -> Router {
     let shared = Arc::new(Shared {
         cache: Cache::new(app.cache.clone(), CACHE_BYTES),
         passwords: Passwords::new(),
+        remembered: Remembered::default(),
         app,
         uploads: Semaphore::new(UPLOADS),
         probes: Semaphore::new(PROBES),
@@ -306,6 +311,10 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(api::health::ready))
         .route("/metrics", get(api::health::metrics))
         .route("/api/openapi.json", get(api::openapi))
+        .route(
+            "/rest/{method}",
+            get(subsonic::answer).post(subsonic::answer).layer(DefaultBodyLimit::max(api::playlists::ENTRIES_BYTES)),
+        )
         .fallback(ui::serve)
         .method_not_allowed_fallback(async |method: Method| ApiError::Method(method.to_string()))
         .layer(DefaultBodyLimit::max(FIELDS_BYTES))

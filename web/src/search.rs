@@ -100,6 +100,24 @@ pub(crate) struct Wanted {
     pub(crate) limit: usize,
 }
 
+impl Wanted {
+    /// All songs in an order, from the beginning.
+    pub(crate) fn all(sort: Sort, backwards: bool, limit: usize) -> Self {
+        Self {
+            beginnings: Vec::new(),
+            texts: Vec::new(),
+            status: None,
+            hash: None,
+            mine: false,
+            favourite: false,
+            sort,
+            backwards,
+            after: None,
+            limit,
+        }
+    }
+}
+
 /// A page of a list.
 #[derive(Debug, Default)]
 pub(crate) struct Found {

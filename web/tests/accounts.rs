@@ -20,6 +20,8 @@ enum For {
     Owner,
     /// Opened by a secret of its own.
     Secret,
+    /// For users alone, who are refused in the words of a protocol and with status 200.
+    Protocol,
 }
 
 /// Every route, with a body that it takes.
@@ -104,6 +106,8 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("GET", "/readyz", For::Everybody, ""),
     ("GET", "/metrics", For::Everybody, ""),
     ("GET", "/api/openapi.json", For::Everybody, ""),
+    ("GET", "/rest/{method}", For::Protocol, ""),
+    ("POST", "/rest/{method}", For::Protocol, ""),
 ];
 
 #[test]
@@ -129,7 +133,7 @@ async fn people(anonymous: bool) -> (Node, [String; 3]) {
 /// A route's address with this number in it.
 fn address(path: &str, id: &str) -> String {
     let path = path.replace("{id}", id).replace("{file}", "song.wav").replace("{with}", "everybody");
-    let path = path.replace("{entry}", "1");
+    let path = path.replace("{entry}", "1").replace("{method}", "getArtists");
     let path = path.replace("{hook}", "1").replace("{job}", "1");
     path.replace("{session}", "1").replace("{token}", "1").replace("{link}", "1").replace("{secret}", "guessed")
 }
@@ -170,6 +174,15 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
                     let (status, _, _) = node.ask(method, &address(path, id), &headers, Vec::new()).await;
                     let expected = if path.starts_with("/shared") { 404 } else { 401 };
                     assert_eq!(status, expected, "{method} {path} as {who}");
+                }
+                For::Protocol => {
+                    // No cookie counts there.
+                    let (status, _, found) = node.ask(method, &address(path, id), &headers, Vec::new()).await;
+                    let found = String::from_utf8(found).unwrap();
+                    assert!(
+                        status == StatusCode::OK && found.contains(r#"<error code="10""#),
+                        "{method} {path}: {found}"
+                    );
                 }
                 For::Each | For::Everybody => {}
             }
@@ -238,7 +251,7 @@ async fn where_nobody_is_let_in_without_an_account_little_is_open() {
                 assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path}: {found}");
                 assert!(found.contains("not_logged_in"), "{found}");
             }
-            For::Everybody | For::Secret => {
+            For::Everybody | For::Secret | For::Protocol => {
                 assert!(!found.contains(r#""code":"not_logged_in""#), "{method} {path}: {found}");
             }
         }

@@ -4,41 +4,14 @@
 
 mod alone;
 
-use std::collections::BTreeMap;
 use std::process::Command as Program;
 
-use alone::{Node, wav};
+use alone::{Node, claim, wav, work};
 use axum::http::StatusCode;
-use raft::command::{Answer, Command};
-use raft::state::{Level, Line, Output, Stems, TaskId};
+use raft::command::Command;
+use raft::state::{Level, Line, TaskId};
 use serde_json::{Value, json};
 use storage::blobs::Hash;
-
-/// A worker at node 3 that claims a task, at this time.
-async fn claim(node: &Node, job: u64, index: u32, attempt: u32, at: u64) {
-    let claim = Command::ClaimTask { task: TaskId { job, index }, attempt, node: 3, at };
-    assert!(matches!(node.cluster.propose(claim).await.unwrap(), Ok(Answer::Claimed(_))));
-}
-
-/// And says that it is done.
-async fn finish(node: &Node, job: u64, index: u32, output: Output, at: u64) {
-    let line = Line { at, level: Level::Info, message: format!("task {index} is done") };
-    let (task, lines) = (TaskId { job, index }, vec![line]);
-    let finish = Command::FinishTask { task, attempt: 1, node: 3, output, lines, at };
-    node.cluster.propose(finish).await.unwrap().unwrap();
-}
-
-/// Does all of a job of one segment; each stem is this file.
-async fn work(node: &Node, job: u64, stems: &[&str], file: &[u8], at: u64) {
-    let mut staged = node.sharing.blobs().stage(file.len() as u64).await.unwrap();
-    staged.write(file).await.unwrap();
-    let (hash, _) = staged.commit().await.unwrap();
-    claim(node, job, 0, 1, at).await;
-    finish(node, job, 0, Output::Part(Hash::of(b"part")), at + 1000).await;
-    claim(node, job, 1, 1, at + 1000).await;
-    let files = stems.iter().map(|stem| ((*stem).to_owned(), BTreeMap::from([("wav".to_owned(), hash)]))).collect();
-    finish(node, job, 1, Output::Stems(Stems { files, facts: None, peaks: None }), at + 3000).await;
-}
 
 async fn post(node: &Node, path: &str, body: Value) -> (StatusCode, Value) {
     node.json_as("", "POST", path, &body).await

@@ -26,7 +26,10 @@ async fn every_route_is_described_and_nothing_else_is() {
     for (path, item) in document["paths"].as_object().unwrap() {
         described.extend(item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), shape(path))));
     }
-    let routes: BTreeSet<_> = routes().into_iter().map(|(method, path)| (method, shape(&path))).collect();
+    let shaped = |(method, path): (String, String)| (method, shape(&path));
+    // Players' protocol is described by those who made it.
+    let routes: BTreeSet<_> =
+        routes().into_iter().filter(|(_, path)| !path.starts_with("/rest/")).map(shaped).collect();
     assert_eq!(described, routes);
     // Whoever lets nobody in says so.
     let closed = Node::start_with(false, true).await.json("GET", "/api/openapi.json").await.1;

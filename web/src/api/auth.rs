@@ -3,7 +3,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use raft::command::{Answer as Applied, Command};
-use raft::state::{NAME_LENGTH, folded};
+use raft::state::{Count, NAME_LENGTH, User, folded};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,6 +11,7 @@ use super::users::{UserData, UserView};
 use crate::accounts::{login_counts, newcomer_counts};
 use crate::answer::{Answer, Empty};
 use crate::caller::{How, SESSION_SECONDS, Visitor};
+use crate::client::Client;
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields};
 use crate::secret::Secret;
@@ -155,18 +156,7 @@ pub(crate) async fn login(
     headers: header::HeaderMap,
     Fields(asked): Fields<Login>,
 ) -> Result<Response, ApiError> {
-    let name: String = asked.username.chars().take(NAME_LENGTH + 1).collect();
-    let counts = login_counts(&visitor.client, &name);
-    state.count(&counts).await?;
-    let user = match folded(&name) {
-        Ok(folded) => state.read(move |view| Ok(view.user_named(&folded)?)).await?,
-        Err(_) => None,
-    };
-    let verifier = user.as_ref().map(|user| user.password.clone());
-    // A password longer than any that is taken is not worth a hash's time, but must not tell more than a wrong one.
-    let password = if asked.password.plain().len() > LONGEST_PASSWORD { Secret::default() } else { asked.password };
-    let fits = state.passwords.fits(password, verifier).await?;
-    let Some(user) = user.filter(|_| fits) else { return Err(ApiError::WrongPassword) };
+    let (user, counts) = known_by_password(&state, &visitor.client, &asked.username, asked.password).await?;
 
     let secret = Secret::new("")?;
     let at = now();
@@ -186,6 +176,27 @@ pub(crate) async fn login(
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+/// The user with this name and password, and as what the try was counted.
+pub(crate) async fn known_by_password(
+    state: &State,
+    client: &Client,
+    name: &str,
+    password: Secret,
+) -> Result<(User, [Count; 2]), ApiError> {
+    let name: String = name.chars().take(NAME_LENGTH + 1).collect();
+    let counts = login_counts(client, &name);
+    state.count(&counts).await?;
+    let user = match folded(&name) {
+        Ok(folded) => state.read(move |view| Ok(view.user_named(&folded)?)).await?,
+        Err(_) => None,
+    };
+    let verifier = user.as_ref().map(|user| user.password.clone());
+    // A password longer than any that is taken is not worth a hash's time, but must not tell more than a wrong one.
+    let password = if password.plain().len() > LONGEST_PASSWORD { Secret::default() } else { password };
+    let fits = state.passwords.fits(password, verifier).await?;
+    user.filter(|_| fits).map(|user| (user, counts)).ok_or(ApiError::WrongPassword)
 }
 
 /// Ends the session, at all nodes at once, and takes its cookie back.
@@ -247,6 +258,7 @@ pub(crate) async fn me(state: State, visitor: Visitor) -> Result<Answer<MeData>,
                     How::Not => None,
                     How::Session(_) => Some("session"),
                     How::Token => Some("token"),
+                    How::Password => Some("password"),
                 },
                 anonymous: shared.app.accounts.anonymous,
                 registration: shared.app.accounts.open || !accounts,

@@ -161,7 +161,7 @@ pub(crate) async fn file_by_link(
     given(state, Way::link(&secret), file, offer, method, headers).await
 }
 
-async fn given(
+pub(crate) async fn given(
     state: State,
     way: Way,
     file: String,
@@ -360,7 +360,7 @@ pub(crate) async fn cover_by_link(
     picture(state, Way::link(&secret), method, headers).await
 }
 
-async fn picture(state: State, way: Way, method: Method, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn picture(state: State, way: Way, method: Method, headers: HeaderMap) -> Result<Response, ApiError> {
     let (name, cover) = way
         .look(&state, move |_, song| {
             let none = || ApiError::NoPart(format!("The song {} came without a picture.", song.id));
@@ -463,7 +463,7 @@ pub(crate) fn disposition(name: &str, format: &str, download: bool) -> String {
     format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
 }
 
-fn content_type(format: &str) -> &'static str {
+pub(crate) fn content_type(format: &str) -> &'static str {
     match format {
         "mp3" => "audio/mpeg",
         "json" => "application/json",

@@ -84,7 +84,8 @@ impl Page {
                        `{ \"ok\": bool, \"errors\": [{ \"code\", \"message\" }], \"data\": ... }`; files come as files. \
                        Users come with a session's cookie or with \"Authorization: Bearer TOKEN\". What is not \
                        theirs answers as what never was. Whoever is let in: everybody who reaches the port, or, where \
-                       anonymous use is off, whoever has an account."
+                       anonymous use is off, whoever has an account. Players that speak OpenSubsonic are answered below \
+                       /rest/, as that protocol's own description says."
     ),
     tags(
         (name = "accounts", description = "Users, their sessions and their tokens"),

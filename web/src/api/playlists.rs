@@ -110,7 +110,7 @@ fn no_playlist(id: &str) -> ApiError {
 }
 
 /// The playlist that a path names, if it is the caller's to see.
-fn playlist_of(view: &View, caller: &Caller, id: &str) -> Result<Playlist, ApiError> {
+pub(crate) fn playlist_of(view: &View, caller: &Caller, id: &str) -> Result<Playlist, ApiError> {
     let playlist = view.playlist(number_of("playlist", id)?)?.ok_or_else(|| no_playlist(id))?;
     let shared = match caller.audiences() {
         Some(audiences) => view.is_playlist_for(playlist.id, &audiences)?,
@@ -120,14 +120,14 @@ fn playlist_of(view: &View, caller: &Caller, id: &str) -> Result<Playlist, ApiEr
 }
 
 /// The playlist that a path names, if it is the caller's to change.
-fn owned(view: &View, caller: &Caller, id: &str) -> Result<Playlist, ApiError> {
+pub(crate) fn owned(view: &View, caller: &Caller, id: &str) -> Result<Playlist, ApiError> {
     caller.known()?;
     let playlist = view.playlist(number_of("playlist", id)?)?.filter(|playlist| caller.may_manage(playlist.owner));
     playlist.ok_or_else(|| no_playlist(id))
 }
 
 /// Does what a command says to a playlist of the caller's, and shows it then.
-async fn change_owned(
+pub(crate) async fn change_owned(
     state: &State,
     visitor: &Visitor,
     id: String,
@@ -167,20 +167,25 @@ pub(crate) async fn list(
 ) -> Result<Answer<PlaylistsData>, ApiError> {
     let Query(fresh) = fresh.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let look = |view: &View, caller: &Caller| {
-        let mut found = Vec::new();
-        if let Some(user) = caller.user() {
-            found.extend(view.playlists_of(user)?);
-            found.extend(view.playlists_for(Audience::User(user), PAGE)?);
-        }
-        for playlist in view.playlists_for(Audience::Everybody, PAGE)? {
-            if found.iter().all(|known| known.id != playlist.id) {
-                found.push(playlist);
-            }
-        }
-        let playlists = found.into_iter().map(|playlist| PlaylistView::of(view, caller, playlist));
+        let playlists = visible(view, caller)?.into_iter().map(|playlist| PlaylistView::of(view, caller, playlist));
         Ok(Answer::with(PlaylistsData { playlists: playlists.collect::<Result<_, _>>()? }))
     };
     state.read_or_stale(&visitor, fresh.stale, look).await
+}
+
+/// The caller's playlists, those shared with them, and those for everybody, each the oldest first.
+pub(crate) fn visible(view: &View, caller: &Caller) -> Result<Vec<Playlist>, ApiError> {
+    let mut found = Vec::new();
+    if let Some(user) = caller.user() {
+        found.extend(view.playlists_of(user)?);
+        found.extend(view.playlists_for(Audience::User(user), PAGE)?);
+    }
+    for playlist in view.playlists_for(Audience::Everybody, PAGE)? {
+        if found.iter().all(|known| known.id != playlist.id) {
+            found.push(playlist);
+        }
+    }
+    Ok(found)
 }
 
 /// A playlist to be made.
@@ -190,10 +195,10 @@ pub(crate) struct NewPlaylist {
     /// The name.
     #[serde(default)]
     #[schema(required, max_length = 200, pattern = r"[^\s\x00-\x1F\x7F-\x9F]", example = "Sunday morning")]
-    name: String,
+    pub(crate) name: String,
     /// A description.
     #[schema(max_length = 2000)]
-    description: Option<String>,
+    pub(crate) description: Option<String>,
 }
 
 /// What is to be different about a playlist; what is not given stays as it is.
@@ -202,15 +207,15 @@ pub(crate) struct NewPlaylist {
 pub(crate) struct PlaylistFields {
     /// The name.
     #[schema(max_length = 200, pattern = r"[^\s\x00-\x1F\x7F-\x9F]")]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// A description.
     #[schema(max_length = 2000)]
-    description: Option<String>,
+    pub(crate) description: Option<String>,
 }
 
 impl PlaylistFields {
     /// What is written, without what does not belong there.
-    fn checked(self) -> Result<Self, ApiError> {
+    pub(crate) fn checked(self) -> Result<Self, ApiError> {
         let mut faults = Faults::default();
         let name = self.name.map(|name| tidy(&name));
         if name.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > NAME_CHARACTERS) {
@@ -242,12 +247,18 @@ pub(crate) async fn make(
     visitor: Visitor,
     Fields(new): Fields<NewPlaylist>,
 ) -> Result<(StatusCode, Answer<PlaylistData>), ApiError> {
-    let (caller, owner) = state.read_for(&visitor, |_, caller| Ok((*caller, caller.known()?.id))).await?;
+    let (caller, id) = made(&state, &visitor, new).await?;
+    Ok((StatusCode::CREATED, shown(&state, caller, id).await?))
+}
+
+/// Makes a playlist of the caller's, and says which.
+pub(crate) async fn made(state: &State, visitor: &Visitor, new: NewPlaylist) -> Result<(Caller, u64), ApiError> {
+    let (caller, owner) = state.read_for(visitor, |_, caller| Ok((*caller, caller.known()?.id))).await?;
     let fields = PlaylistFields { name: Some(new.name), description: new.description }.checked()?;
     let (name, description) = (fields.name.unwrap_or_default(), fields.description.unwrap_or_default());
     let made = state.app.cluster.propose(Command::MakePlaylist { owner, name, description, at: now() }).await??;
     let Applied::Made(id) = made else { return Err(ApiError::Internal("making a playlist".into())) };
-    Ok((StatusCode::CREATED, shown(&state, caller, id).await?))
+    Ok((caller, id))
 }
 
 /// Which of a playlist's entries are asked for.

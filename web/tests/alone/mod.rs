@@ -12,10 +12,11 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::future::BoxFuture;
-use raft::state::{LEVEL, Level, Line, TaskId};
+use raft::command::{Answer, Command};
+use raft::state::{LEVEL, Level, Line, Output, Stems, TaskId};
 use raft::{Cluster, ClusterConfig};
 use serde_json::Value;
-use storage::blobs::{Allowance, Blobs};
+use storage::blobs::{Allowance, Blobs, Hash};
 use storage::database::Database;
 use storage::peer::{Peer, PeerConfig, Secret};
 use storage::seal::Seal;
@@ -233,6 +234,32 @@ pub(crate) fn wav() -> Vec<u8> {
     file.extend(88_200u32.to_le_bytes());
     file.extend(samples.flat_map(i16::to_le_bytes));
     file
+}
+
+/// A worker at node 3 that claims a task, at this time.
+pub(crate) async fn claim(node: &Node, job: u64, index: u32, attempt: u32, at: u64) {
+    let claim = Command::ClaimTask { task: TaskId { job, index }, attempt, node: 3, at };
+    assert!(matches!(node.cluster.propose(claim).await.unwrap(), Ok(Answer::Claimed(_))));
+}
+
+/// And says that it is done.
+pub(crate) async fn finish(node: &Node, job: u64, index: u32, output: Output, at: u64) {
+    let line = Line { at, level: Level::Info, message: format!("task {index} is done") };
+    let (task, lines) = (TaskId { job, index }, vec![line]);
+    let finish = Command::FinishTask { task, attempt: 1, node: 3, output, lines, at };
+    node.cluster.propose(finish).await.unwrap().unwrap();
+}
+
+/// Does all of a job of one segment; each stem is this file.
+pub(crate) async fn work(node: &Node, job: u64, stems: &[&str], file: &[u8], at: u64) {
+    let mut staged = node.sharing.blobs().stage(file.len() as u64).await.unwrap();
+    staged.write(file).await.unwrap();
+    let (hash, _) = staged.commit().await.unwrap();
+    claim(node, job, 0, 1, at).await;
+    finish(node, job, 0, Output::Part(Hash::of(b"part")), at + 1000).await;
+    claim(node, job, 1, 1, at + 1000).await;
+    let files = stems.iter().map(|stem| ((*stem).to_owned(), BTreeMap::from([("wav".to_owned(), hash)]))).collect();
+    finish(node, job, 1, Output::Stems(Stems { files, facts: None, peaks: None }), at + 3000).await;
 }
 
 /// The routes that the router has, read from its source.
