@@ -197,6 +197,20 @@ ensure_schemathesis() {
     fi
 }
 
+# ensure_players: a Python with two libraries for players that speak OpenSubsonic, in an environment of their own; sets
+# $python.
+ensure_players() {
+    local environment=$cache/players-10.4.1-1.2.0
+    python=$environment/bin/python
+    if ! "$python" -c 'import libopensonic, libsonic' 2>/dev/null; then
+        say "Installing py-opensonic and py-sonic into $environment"
+        install_packages python3-venv
+        python3 -m venv "$environment"
+        "$environment/bin/pip" install --quiet py-opensonic==10.4.1 py-sonic==1.2.0 ||
+            die "py-opensonic and py-sonic cannot be installed; see above"
+    fi
+}
+
 # ensure_reference: a Python with the reference implementation, in an environment of its own; sets $python.
 ensure_reference() {
     local environment=$cache/reference
