@@ -2,7 +2,7 @@
 //!
 //! Four floors, each standing on the ones before it: [`database`] and [`blobs`] keep things on this node's disk,
 //! [`peer`] reaches the other nodes, and [`sharing`] moves blobs between them. [`request`] is the id under which all of
-//! them work, [`seal`] keeps secrets, [`failpoint`] marks the steps at which tests make things go wrong.
+//! them work, [`seal`] keeps secrets, [`mod@failpoint`] marks the steps at which tests make things go wrong.
 
 pub mod blobs;
 pub mod database;
