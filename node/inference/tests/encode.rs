@@ -73,7 +73,7 @@ fn tags() -> Tags {
         track: Some("7".into()),
         year: Some("2021".into()),
         genre: Some("Chamber Pop".into()),
-        stem: None,
+        ..Tags::default()
     };
     song.for_stem("vocals")
 }

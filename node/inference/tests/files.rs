@@ -263,7 +263,7 @@ fn tags_and_covers_are_read_from_every_container() {
         track: Some("3".into()),
         year: Some("1999".into()),
         genre: Some("Jazz".into()),
-        stem: None,
+        ..Tags::default()
     };
     for (options, name, cover) in [
         ("-b:a 128k -id3v2_version 3", "3.mp3", "cover.jpg"),
@@ -293,6 +293,23 @@ fn tags_and_covers_are_read_from_every_container() {
             }
         }
     }
+    for (options, text, name, bpm, key) in [
+        ("-b:a 128k -id3v2_version 3", "-metadata TBPM=127.5 -metadata TKEY=Gbm", "3-timed.mp3", 12_750, true),
+        ("-b:a 128k -id3v2_version 4", "-metadata TBPM=128 -metadata TKEY=F#m", "4-timed.mp3", 12_800, true),
+        ("-c:a pcm_s16be -write_id3v2 1", "-metadata TBPM=96 -metadata TKEY=F#m", "timed.aiff", 9_600, true),
+        ("-c:a flac", "-metadata BPM=127.5 -metadata INITIALKEY=11A", "timed.flac", 12_750, true),
+        ("-c:a libvorbis", "-metadata bpm=90 -metadata initialkey=f#min", "timed.ogg", 9_000, true),
+        ("-c:a aac -b:a 96k", "-metadata tmpo=127", "timed.m4a", 12_700, false),
+    ] {
+        let path = files.convert_with("song.wav", options, text, name);
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let (tags, _) = tags_of(&path, extension).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(tags.bpm, Some(bpm), "{name}");
+        assert_eq!(tags.key, key.then(|| "F# minor".parse().unwrap()), "{name}");
+    }
+    let lies = "-metadata TBPM=0 -metadata TKEY=o";
+    let path = files.convert_with("song.wav", "-b:a 128k -id3v2_version 4", lies, "lies.mp3");
+    assert_eq!(tags_of(&path, Some("mp3")).unwrap(), (Tags::default(), None));
     let bare = files.convert("song.wav", "-map_metadata -1 -fflags +bitexact -b:a 128k", "bare.mp3");
     assert_eq!(tags_of(&bare, Some("mp3")).unwrap(), (Tags::default(), None));
     let text = files.bytes("text.mp3", &b"Only words here. ".repeat(5000));

@@ -22,6 +22,7 @@ mod key;
 mod level;
 mod onsets;
 mod peaks;
+mod spelling;
 mod tempo;
 
 use std::borrow::Cow;
@@ -29,8 +30,9 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-pub use key::{Key, KeyEstimate, Mode, ParseKeyError};
+pub use key::{Key, KeyEstimate, Mode};
 pub use peaks::{Peaks, PeaksBuilder};
+pub use spelling::ParseKeyError;
 pub use tempo::Tempo;
 
 use crate::pcm::Pcm;

@@ -1,4 +1,4 @@
-//! What a file says of its song: title, artist, album and the like, and the picture on the cover.
+//! What a file says of its song: title, artist, album, tempo, key and the like, and the picture on the cover.
 //!
 //! Tags come from strangers. A text is at most [`MAX_TEXT`] bytes long and has no control characters; a picture is at
 //! most [`MAX_COVER`] bytes large, and its bytes, not its tag, say what kind it is. Where a file has several tags, what
@@ -9,17 +9,21 @@
 mod riff;
 
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use symphonia::core::meta::{MetadataContainer, RawValue, StandardTag, StandardVisualKey, Tag, Visual};
 
+use crate::analysis::Key;
 use crate::decode::{DecodeError, guarded, open};
 
 /// The longest text, in bytes.
 pub const MAX_TEXT: usize = 1024;
 /// The largest picture, in bytes.
 pub const MAX_COVER: usize = 8 << 20;
+/// The tempi that songs have, in beats per minute.
+pub const BPM: RangeInclusive<f64> = 20.0..=400.0;
 
 /// What a file says of its song.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +41,10 @@ pub struct Tags {
     pub year: Option<String>,
     /// The kind of music.
     pub genre: Option<String>,
+    /// The tempo in hundredths of beats per minute.
+    pub bpm: Option<u32>,
+    /// The key.
+    pub key: Option<Key>,
     /// Which stem of the song the file is; a whole song is none.
     pub stem: Option<String>,
 }
@@ -59,8 +67,10 @@ impl Tags {
                 self.take_year(&year.to_string());
             }
             Some(StandardTag::RecordingDate(date) | StandardTag::ReleaseDate(date)) => self.take_year(date),
+            Some(StandardTag::InitialKey(text)) => self.take_key(text),
             _ => {}
         }
+        self.take_other(tag);
         // In ID3 a text frame of any meaning has its name beside the text.
         let described = tag.raw.sub_fields.iter().flatten().any(|field| is_stem(&field.value));
         if (described || tag.raw.key.eq_ignore_ascii_case("STEM"))
@@ -68,6 +78,30 @@ impl Tags {
         {
             set(&mut self.stem, text);
         }
+    }
+
+    /// Takes tempo and key from tags that symphonia gives no meaning, or only one in whole numbers.
+    fn take_other(&mut self, tag: &Tag) {
+        if let Some(StandardTag::Bpm(bpm)) = &tag.std {
+            self.take_bpm(&bpm.to_string());
+        }
+        let RawValue::String(text) = &tag.raw.value else { return };
+        let name = tag.raw.key.rsplit(':').next().unwrap_or_default().to_ascii_lowercase();
+        match name.as_str() {
+            "tbpm" | "bpm" | "tempo" | "tmpo" => self.take_bpm(text),
+            "tkey" | "initialkey" | "initial_key" | "initial key" | "key" => self.take_key(text),
+            _ => {}
+        }
+    }
+
+    /// Takes a tempo that a song may have; 0 is what programs write that know none.
+    fn take_bpm(&mut self, text: &str) {
+        let bpm = text.trim().replace(',', ".").parse().ok();
+        self.bpm = bpm.and_then(hundredths).or(self.bpm);
+    }
+
+    fn take_key(&mut self, text: &str) {
+        self.key = text.trim().parse().ok().or(self.key);
     }
 
     /// Takes the year of a date, which it begins with.
@@ -90,14 +124,25 @@ pub struct Cover {
 impl Cover {
     /// The picture in these bytes, if they are one and not too many.
     pub fn of(bytes: &[u8]) -> Option<Self> {
-        let mime = match bytes {
-            [0xff, 0xd8, 0xff, ..] => "image/jpeg",
-            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => "image/png",
-            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
-            _ => return None,
-        };
-        (bytes.len() <= MAX_COVER).then(|| Self { mime, bytes: bytes.into() })
+        let mime = Self::kind_of(bytes).filter(|_| bytes.len() <= MAX_COVER)?;
+        Some(Self { mime, bytes: bytes.into() })
     }
+
+    /// The media type of a picture that begins so.
+    pub fn kind_of(beginning: &[u8]) -> Option<&'static str> {
+        match beginning {
+            [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
+            _ => None,
+        }
+    }
+}
+
+/// A tempo in beats per minute as whole hundredths, if it is one: 20 to 400.
+pub fn hundredths(bpm: f64) -> Option<u32> {
+    BPM.contains(&bpm).then(|| (bpm * 100.0).round() as u32)
 }
 
 impl std::fmt::Debug for Cover {
@@ -135,7 +180,9 @@ pub fn tags_of(path: &Path, extension: Option<&str>) -> Result<(Tags, Option<Cov
 
 impl Tags {
     fn replace_by(&mut self, other: Self) {
-        let Self { title, artist, album, track, year, genre, stem } = other;
+        let Self { title, artist, album, track, year, genre, bpm, key, stem } = other;
+        self.bpm = bpm.or(self.bpm);
+        self.key = key.or(self.key);
         for (mine, theirs) in [
             (&mut self.title, title),
             (&mut self.artist, artist),
@@ -214,10 +261,32 @@ mod tests {
     }
 
     #[test]
+    fn a_tempo_is_one_that_songs_have() {
+        for (text, bpm) in [
+            ("120", Some(12_000)),
+            (" 127.957 ", Some(12_796)),
+            ("99,5", Some(9_950)),
+            ("20", Some(2_000)),
+            ("400", Some(40_000)),
+            ("0", None),
+            ("19.9", None),
+            ("401", None),
+            ("-120", None),
+            ("NaN", None),
+            ("fast", None),
+        ] {
+            let mut tags = Tags::default();
+            tags.take_bpm(text);
+            assert_eq!(tags.bpm, bpm, "{text}");
+        }
+    }
+
+    #[test]
     fn only_pictures_are_covers() {
         assert_eq!(Cover::of(b"\xff\xd8\xff\xe0JFIF").unwrap().mime, "image/jpeg");
         assert_eq!(Cover::of(b"\x89PNG\r\n\x1a\n").unwrap().mime, "image/png");
         assert_eq!(Cover::of(b"RIFF\0\0\0\0WEBPVP8 ").unwrap().mime, "image/webp");
+        assert_eq!(Cover::of(b"GIF89a\x10\0").unwrap().mime, "image/gif");
         assert_eq!(Cover::of(b"<svg onload=alert(1)>"), None);
         let mut large = b"\xff\xd8\xff".to_vec();
         large.resize(MAX_COVER, 0);
