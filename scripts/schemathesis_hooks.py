@@ -3,7 +3,8 @@
 import schemathesis
 
 # A body that is a file is sent as it is.
-schemathesis.serializer.alias("application/x-tar", "application/octet-stream")
+for kind in ("application/x-tar", "image/jpeg", "image/png", "image/webp", "image/gif"):
+    schemathesis.serializer.alias(kind, "application/octet-stream")
 
 # What stays, so that there is something to ask for to the end: the first so many of the tester's things, and the tester.
 KEPT = {

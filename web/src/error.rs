@@ -51,6 +51,15 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A body that is no picture.
+    #[error("This is no picture that can be shown here. Send the bytes of a JPEG, PNG, WebP or GIF file as the body.")]
+    NotPicture,
+    /// A picture that is too large.
+    #[error("The picture is larger than {:.1} MB, which is the limit here. Send a smaller one.", *.limit as f64 / 1e6)]
+    PictureTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// A form without its file.
     #[error("The form has no file. Send multipart/form-data with the fields \"title\" and \"file\".")]
     NoFile,
@@ -216,6 +225,8 @@ impl ApiError {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
             Self::NotFields => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_fields"),
             Self::TooManyBytes { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::NotPicture => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_picture"),
+            Self::PictureTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::NoFile => (StatusCode::BAD_REQUEST, "no_file"),
             Self::Broken(_) => (StatusCode::BAD_REQUEST, "broken_upload"),
             Self::EmptyFile => (StatusCode::UNPROCESSABLE_ENTITY, "empty_file"),

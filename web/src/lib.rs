@@ -275,7 +275,7 @@ pub fn router(app: App) -> Router {
         .route("/songs/{id}/separations/{job}", delete(api::separations::remove))
         .route("/songs/{id}/stems.zip", get(api::stems::all))
         .route("/songs/{id}/mix.mp3", get(api::mix::mix))
-        .route("/songs/{id}/cover", get(api::files::cover))
+        .route("/songs/{id}/cover", get(api::files::cover).put(api::cover::put).delete(api::cover::remove))
         .route("/songs/{id}/{file}", get(api::files::file))
         .route("/songs/{id}/plays", post(api::listening::play))
         .route("/songs/{id}/favourite", put(api::listening::favour).delete(api::listening::forget))

@@ -89,6 +89,8 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("GET", "/songs/{id}/stems.zip", For::Owner, ""),
     ("GET", "/songs/{id}/mix.mp3", For::Owner, ""),
     ("GET", "/songs/{id}/cover", For::Owner, ""),
+    ("PUT", "/songs/{id}/cover", For::Owner, "GIF89a"),
+    ("DELETE", "/songs/{id}/cover", For::Owner, ""),
     ("GET", "/songs/{id}/{file}", For::Owner, ""),
     ("GET", "/jobs", For::Each, ""),
     ("GET", "/jobs/", For::Each, ""),

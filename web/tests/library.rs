@@ -7,6 +7,7 @@ mod alone;
 use alone::{Node, wav};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use storage::blobs::Hash;
 
 /// A song of its own file.
 fn file(number: u8) -> Vec<u8> {
@@ -183,7 +184,7 @@ async fn what_a_song_is_called_can_be_changed() {
         (json!({ "year": 0 }), 422),
         (json!({ "year": 99999 }), 400),
         (json!({ "year": "soon" }), 400),
-        (json!({ "bpm": 120 }), 400),
+        (json!({ "loudness": 120 }), 400),
     ] {
         assert_eq!(node.json_as(&ada, "PATCH", &path, &fields).await.0.as_u16(), status, "{fields}");
     }
@@ -191,6 +192,109 @@ async fn what_a_song_is_called_can_be_changed() {
     let again = node.upload_as(&ada, "song.wav", &file(0)).await.1;
     assert_eq!(again["data"]["song"]["duplicates"], json!([id]));
     assert_eq!(node.upload("song.wav", &file(0)).await.1["data"]["song"]["duplicates"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tempo_and_key_can_be_corrected() {
+    let node = Node::start().await;
+    let (_, ada, bob) = (person(&node, "root").await, person(&node, "Ada").await, person(&node, "Bob").await);
+    let first = song(&node, &ada, 0, &json!({ "title": "First", "bpm": 127.957, "key": " f#m " })).await;
+    let second = song(&node, &ada, 1, &json!({ "title": "Second", "bpm": 90.0, "key": "8A" })).await;
+    let third = song(&node, &ada, 2, &json!({ "title": "Third" })).await;
+    let path = format!("/songs/{first}");
+    let shown = get(&node, &ada, &path).await["song"].clone();
+    assert_eq!((&shown["bpm"], &shown["key"]), (&json!(127.96), &json!("F# minor")), "{shown}");
+    assert_eq!((&shown["own_bpm"], &shown["own_key"]), (&json!(127.96), &json!("F# minor")), "{shown}");
+    assert_eq!(get(&node, &ada, &format!("/songs/{second}")).await["song"]["key"], "A minor");
+    assert_eq!(ids(&get(&node, &ada, "/songs/?sort=bpm").await), [third, second, first]);
+
+    for (fields, status, code) in [
+        (json!({ "bpm": 19.99 }), 422, "out_of_range"),
+        (json!({ "bpm": 400.1 }), 422, "out_of_range"),
+        (json!({ "bpm": "fast" }), 400, "malformed"),
+        (json!({ "key": "H minor" }), 422, "bad_key"),
+        (json!({ "key": "x".repeat(1000) }), 422, "bad_key"),
+        (json!({ "key": "\u{84}" }), 422, "bad_key"),
+        (json!({ "key": 5 }), 400, "malformed"),
+    ] {
+        let (found, body) = node.json_as(&ada, "PATCH", &path, &fields).await;
+        assert_eq!((found.as_u16(), &body["errors"][0]["code"]), (status, &json!(code)), "{fields}: {body}");
+        assert!(code != "bad_key" || body["errors"][0]["message"].as_str().unwrap().contains("8A"), "{body}");
+    }
+    let form = [("cookie", ada.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    for (fields, status) in [("bpm=NaN", 422), ("bpm=80.5&key=Eb", 200)] {
+        assert_eq!(node.ask("PATCH", &path, &form, fields.into()).await.0.as_u16(), status, "{fields}");
+    }
+    assert_eq!(ids(&get(&node, &ada, "/songs/?sort=-bpm").await), [second, first, third]);
+    let (_, body) = node.json_as(&ada, "PATCH", &path, &json!({ "bpm": null, "key": "" })).await;
+    let shown = &body["data"]["song"];
+    assert!(shown["bpm"].is_null() && shown["key"].is_null() && shown["own_bpm"].is_null(), "{shown}");
+    assert_eq!(ids(&get(&node, &ada, "/songs/?sort=-bpm").await), [second, third, first]);
+    assert_eq!(node.json_as(&bob, "PATCH", &path, &json!({ "bpm": 100 })).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_song_gets_another_picture_and_loses_it() {
+    let node = Node::start().await;
+    let (_, ada, bob) = (person(&node, "root").await, person(&node, "Ada").await, person(&node, "Bob").await);
+    let id = song(&node, &ada, 0, &json!({ "title": "Blue" })).await;
+    let path = format!("/songs/{id}/cover");
+    let put = async |who: &str, bytes: &[u8]| {
+        // What the header says does not matter.
+        let headers = [("cookie", who), ("content-type", "text/plain")];
+        let (status, _, body) = node.ask("PUT", &path, &headers, bytes.to_vec()).await;
+        (status.as_u16(), serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    let held = || node.files("blobs");
+    let before = held();
+    let mut large = b"\xff\xd8\xff".to_vec();
+    large.resize((8 << 20) + 1, 7);
+    let larger = [large.clone(), vec![7; 1 << 20]].concat();
+    for (who, bytes, status, code) in [
+        (&ada, b"<svg onload=alert(1)>".as_slice(), 415, "not_picture"),
+        (&ada, b"", 415, "not_picture"),
+        (&ada, &large, 413, "too_large"),
+        (&ada, &larger, 413, "too_large"),
+        (&bob, b"GIF89a of Bob's", 404, "no_such_song"),
+    ] {
+        let (found, body) = put(who, bytes).await;
+        assert_eq!((found, &body["errors"][0]["code"]), (status, &json!(code)), "{body}");
+        assert!(code != "too_large" || body["errors"][0]["message"].as_str().unwrap().contains("picture"), "{body}");
+    }
+    assert_eq!((held(), node.files("staging")), (before, 0));
+    assert_eq!(node.json_as(&ada, "GET", &path, &Value::Null).await.0, StatusCode::NOT_FOUND);
+
+    large.pop();
+    let mut addresses = vec![Value::Null];
+    for (bytes, kind) in [
+        (b"GIF89a picture".as_slice(), "image/gif"),
+        (b"\x89PNG\r\n\x1a\n picture", "image/png"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
+        (&large, "image/jpeg"),
+    ] {
+        let (status, body) = put(&ada, bytes).await;
+        let cover = body["data"]["song"]["cover"].clone();
+        assert_eq!(status, 200, "{body}");
+        // Whoever shows the one before sees that there is another.
+        assert!(!addresses.contains(&cover), "{cover}");
+        let (status, headers, found) =
+            node.ask("GET", cover.as_str().unwrap(), &[("cookie", ada.as_str())], Vec::new()).await;
+        assert_eq!((status, headers["content-type"].to_str().unwrap()), (StatusCode::OK, kind));
+        assert!(found == bytes, "another picture than {kind}");
+        addresses.push(cover);
+    }
+    // The last one alone is still anybody's.
+    let view = node.cluster.read().await.unwrap();
+    assert!(view.references().unwrap().contains(&Hash::of(&large)));
+    assert!(!view.references().unwrap().contains(&Hash::of(b"GIF89a picture")));
+
+    assert_eq!(node.json_as(&bob, "DELETE", &path, &Value::Null).await.0, StatusCode::NOT_FOUND);
+    for _ in 0..2 {
+        let (status, body) = node.json_as(&ada, "DELETE", &path, &Value::Null).await;
+        assert_eq!((status, &body["data"]["song"]["cover"]), (StatusCode::OK, &Value::Null), "{body}");
+    }
+    assert_eq!(node.json_as(&ada, "GET", &path, &Value::Null).await.0, StatusCode::NOT_FOUND);
+    assert!(!node.cluster.read().await.unwrap().references().unwrap().contains(&Hash::of(&large)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

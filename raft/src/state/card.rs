@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use super::{Song, keys};
+use super::{Facts, Song, keys};
 
 /// The most words that a song is found by.
 const WORDS: usize = 32;
@@ -68,8 +68,8 @@ pub struct Card {
 }
 
 impl Card {
-    /// A song's card. `bpm` is what its job found.
-    pub(super) fn of(song: &Song, bpm: Option<f64>, plays: u64) -> Self {
+    /// A song's card. `facts` is what its job found.
+    pub(super) fn of(song: &Song, facts: Option<&Facts>, plays: u64) -> Self {
         let credits = &song.credits;
         let text = |text: &Option<String>| text.as_deref().map(plain);
         let title = plain(&song.title);
@@ -84,7 +84,7 @@ impl Card {
             album,
             genre,
             frames: song.frames,
-            tempo: bpm.map(|bpm| (bpm * 100.0).round() as u32),
+            tempo: song.bpm(facts).map(|bpm| (bpm * 100.0).round() as u32),
             plays,
             words: found,
         }

@@ -18,8 +18,7 @@ pub(super) fn put(state: &mut Transaction, song: &Song) -> Result<(), ViewError>
         return Ok(());
     }
     let facts = state.job(song.job)?.and_then(|job| job.stems?.facts);
-    let bpm = facts.and_then(|facts| facts.tempo).map(|(bpm, _)| bpm);
-    let card = Card::of(song, bpm, state.plays(song.id)?);
+    let card = Card::of(song, facts.as_deref(), state.plays(song.id)?);
     let before = state.value::<Card>(&keys::card(song.id))?;
     if before.as_ref() == Some(&card) {
         return Ok(());

@@ -87,13 +87,14 @@ fn library() -> impl Strategy<Value = Command> {
     let (song, user, playlist) = (1u64..6, 1u64..4, 1u64..4);
     let text =
         prop::sample::select(vec![Edit::Keep, Edit::Clear, Edit::Set("Ænima".to_owned()), Edit::Set("b c".into())]);
+    let bpm = prop::sample::select(vec![Edit::Keep, Edit::Clear, Edit::Set(9000)]);
     let audience = prop::sample::select(vec![Audience::Everybody, Audience::User(1), Audience::User(2)]);
     let at = 0u64..20;
     prop_oneof![
-        2 => (song.clone(), asker(), text).prop_map(|(song, asker, artist)| Command::ChangeSong {
+        2 => (song.clone(), asker(), text, bpm).prop_map(|(song, asker, artist, bpm)| Command::ChangeSong {
             song,
             asker,
-            edit: Box::new(SongEdit { artist, ..SongEdit::default() }),
+            edit: Box::new(SongEdit { artist, bpm, ..SongEdit::default() }),
         }),
         2 => user.clone().prop_map(|owner| Command::MakePlaylist {
             owner,
@@ -141,8 +142,7 @@ fn check_library(machine: &Machine) {
     let mut rows = BTreeSet::new();
     for song in &songs {
         let facts = view.job(song.job).unwrap().and_then(|job| job.stems?.facts);
-        let bpm = facts.and_then(|facts| facts.tempo).map(|(bpm, _)| bpm);
-        let card = Card::of(song, bpm, view.plays(song.id).unwrap());
+        let card = Card::of(song, facts.as_deref(), view.plays(song.id).unwrap());
         assert_eq!(view.card(song.id).unwrap().as_ref(), Some(&card), "{song:?}");
         rows.extend(card.rows(song.id));
     }

@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
-    Asker, Audience, Count, Edit, Ending, Event, Fate, JobState, LEVEL, Legacy, Level, Line, Model, ModelFile, Output,
-    Plan, Priority, Read, Road, Sealed, Selection, SongEdit, Stems, Task, TaskId, TaskKind, TaskState, Transaction,
-    Tried, Try, Verifier, View, apply, keys,
+    Asker, Audience, Count, Cover, Edit, Ending, Event, Facts, Fate, JobState, LEVEL, Legacy, Level, Line, Model,
+    ModelFile, Order, Output, Plan, Priority, Read, Road, Sealed, Selection, SongEdit, Stems, Task, TaskId, TaskKind,
+    TaskState, Transaction, Tried, Try, Verifier, View, apply, keys,
 };
 use crate::command::{Answer, Command, Refusal};
 
@@ -273,11 +273,22 @@ fn parse_library(words: &[&str], at: u64) -> Option<Command> {
         Some("") => Edit::Clear,
         Some(text) => Edit::Set(text.parse().unwrap()),
     };
+    let bpm = || match value(words, "bpm") {
+        None => Edit::Keep,
+        Some("") => Edit::Clear,
+        Some(text) => Edit::Set(text.parse().unwrap()),
+    };
+    let cover = || match value(words, "cover") {
+        None => Edit::Keep,
+        Some("") => Edit::Clear,
+        Some(name) => Edit::Set(Cover { hash: hash(name), mime: "image/png".into() }),
+    };
     Some(match words[0] {
         "edit" => {
             let title = value(words, "title").map(str::to_owned);
             let (artist, album, genre) = (text("artist"), text("album"), text("genre"));
-            let edit = SongEdit { title, artist, album, genre, year: number("year"), track: number("track") };
+            let (year, track, bpm, key, cover) = (number("year"), number("track"), bpm(), text("key"), cover());
+            let edit = SongEdit { title, artist, album, genre, year, track, bpm, key, cover };
             Command::ChangeSong { song: id(), asker: asker(words), edit: Box::new(edit) }
         }
         "playlist" => Command::MakePlaylist { owner: id(), name: words[2].into(), description: String::new(), at },
@@ -344,7 +355,12 @@ fn parse(words: &[&str], at: u64) -> Command {
         "inside" => Command::TakeInside { job: id() },
         "deliver" => Command::FinishOutside { job: id(), stems: Box::new(stems(&["mp3"])), at },
         "merge" => {
-            let output = Output::Stems(stems(&["mp3", "wav"]));
+            let mut stems = stems(&["mp3", "wav"]);
+            if let Some(bpm) = value(words, "bpm") {
+                let (tempo, key) = (Some((bpm.parse().unwrap(), 0.9)), Some(("C major".into(), 0.9)));
+                stems.facts = Some(Box::new(Facts { tempo, key, ..Facts::default() }));
+            }
+            let output = Output::Stems(stems);
             Command::FinishTask { task: task(), attempt, node, output, lines: lines(words, at), at }
         }
         "fail" => Command::FailTask { task: task(), attempt, node, reason, lines: lines(words, at), at },
@@ -481,6 +497,7 @@ fn accounts_shown(view: &View, out: &mut String) {
 
 /// What songs are found by, where somebody has said more than a title, and what users made of them.
 fn library_shown(view: &View, out: &mut String) {
+    let mut timed = false;
     for song in view.songs(None, 100).unwrap().iter().rev() {
         let credits = &song.credits;
         if *credits != Default::default() {
@@ -488,11 +505,26 @@ fn library_shown(view: &View, out: &mut String) {
             let numbers = [credits.year, credits.track].map(|n| n.map_or("-".into(), |n| n.to_string()));
             let words = view.card(song.id).unwrap().map_or(Vec::new(), |card| card.words).join(" ");
             writeln!(out, "song {} is {} {}; words: {words}", song.id, texts.join(" / "), numbers.join(" ")).unwrap();
+            if let Some(cover) = &credits.cover {
+                let kept = view.files().unwrap().contains(&cover.hash);
+                writeln!(out, "  with a picture of {}{}", cover.mime, if kept { "" } else { " that is lost" }).unwrap();
+            }
+        }
+        let facts = view.job(song.job).unwrap().and_then(|job| job.stems?.facts);
+        let (bpm, key) = (song.bpm(facts.as_deref()), song.key(facts.as_deref()));
+        if bpm.is_some() || key.is_some() {
+            timed = true;
+            writeln!(out, "song {} has the tempo {bpm:?} and the key {key:?}", song.id).unwrap();
         }
         let plays = view.plays(song.id).unwrap();
         if plays > 0 {
             writeln!(out, "song {} was played {plays} times", song.id).unwrap();
         }
+    }
+    if timed {
+        let songs = view.in_order(Order::Tempo, None, false, 100).unwrap();
+        let songs: Vec<_> = songs.iter().map(|(_, song)| song.to_string()).collect();
+        writeln!(out, "by tempo: {}", songs.join(" ")).unwrap();
     }
     for user in view.users(None, 100).unwrap().iter().rev() {
         let likes: Vec<_> = view.favourites_of(user.id).unwrap().iter().map(u64::to_string).collect();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use storage::blobs::Hash;
 
-use super::JobState;
+use super::{Facts, JobState};
 
 /// An uploaded file with a title. Two people who upload the same file have two songs with one hash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,12 @@ pub struct Credits {
     /// Its number on the album.
     #[serde(default)]
     pub track: Option<u16>,
+    /// The tempo in hundredths of beats per minute. It goes before what the song's job finds.
+    #[serde(default)]
+    pub bpm: Option<u32>,
+    /// The key, as "F# minor". It goes before what the song's job finds.
+    #[serde(default)]
+    pub key: Option<String>,
     /// The picture on its front.
     pub cover: Option<Cover>,
 }
@@ -89,6 +95,26 @@ pub struct SongEdit {
     pub year: Edit<u16>,
     /// Its number on the album.
     pub track: Edit<u16>,
+    /// The tempo in hundredths of beats per minute; cleared, it is what the song's job finds.
+    pub bpm: Edit<u32>,
+    /// The key; cleared, it is what the song's job finds.
+    pub key: Edit<String>,
+    /// The picture on its front.
+    pub cover: Edit<Cover>,
+}
+
+impl Song {
+    /// The tempo in beats per minute: what its file or somebody says, or else what its job found.
+    pub fn bpm(&self, facts: Option<&Facts>) -> Option<f64> {
+        let found = || facts?.tempo.map(|(bpm, _)| bpm);
+        self.credits.bpm.map(|hundredths| f64::from(hundredths) / 100.0).or_else(found)
+    }
+
+    /// The key: what its file or somebody says, or else what its job found.
+    pub fn key(&self, facts: Option<&Facts>) -> Option<String> {
+        let found = || facts?.key.as_ref().map(|(key, _)| key.clone());
+        self.credits.key.clone().or_else(found)
+    }
 }
 
 impl SongEdit {
@@ -102,6 +128,9 @@ impl SongEdit {
         self.genre.apply(&mut credits.genre);
         self.year.apply(&mut credits.year);
         self.track.apply(&mut credits.track);
+        self.bpm.apply(&mut credits.bpm);
+        self.key.apply(&mut credits.key);
+        self.cover.apply(&mut credits.cover);
     }
 }
 

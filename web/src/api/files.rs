@@ -318,7 +318,7 @@ fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Resul
     Ok(encode(&pcm, half, format, &tags)?)
 }
 
-/// Gives the picture that came in a song's file.
+/// Gives the picture on a song's front: the one that came in its file, or that somebody has put there.
 ///
 /// Ranges, conditions and HEAD as for other files. Whoever the song is for may call this.
 #[utoipa::path(get, path = "/songs/{id}/cover", tag = "files", params(("id" = u64, Path)), responses(
@@ -363,7 +363,7 @@ pub(crate) async fn cover_by_link(
 pub(crate) async fn picture(state: State, way: Way, method: Method, headers: HeaderMap) -> Result<Response, ApiError> {
     let (name, cover) = way
         .look(&state, move |_, song| {
-            let none = || ApiError::NoPart(format!("The song {} came without a picture.", song.id));
+            let none = || ApiError::NoPart(format!("The song {} has no picture.", song.id));
             let cover = song.credits.cover.clone().ok_or_else(none)?;
             Ok((song.title, cover))
         })
@@ -470,6 +470,7 @@ pub(crate) fn content_type(format: &str) -> &'static str {
         "jpeg" => "image/jpeg",
         "png" => "image/png",
         "webp" => "image/webp",
+        "gif" => "image/gif",
         "wav" => "audio/wav",
         "flac" => "audio/flac",
         "ogg" | "oga" => "audio/ogg",

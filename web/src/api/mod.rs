@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod cluster;
+pub mod cover;
 mod description;
 pub mod files;
 pub mod groups;
@@ -161,6 +162,8 @@ impl Page {
         stems::all_by_link,
         files::file,
         files::cover,
+        cover::put,
+        cover::remove,
         mix::mix,
         jobs::list,
         jobs::one,

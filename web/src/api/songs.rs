@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query, rejection::QueryRejection};
+use inference::analysis::Key;
+use inference::tags::hundredths;
 use raft::View;
 use raft::command::{Command, Refusal};
 use raft::state::{Edit, Facts, Job, JobState, Order, Song, SongEdit, SongStatus};
@@ -44,7 +46,7 @@ pub struct SongView {
     pub year: Option<u16>,
     /// Its number on the album.
     pub track: Option<u16>,
-    /// The address of the picture on its front; null if the file has none.
+    /// The address of the picture on its front, another one for each picture; null if it has none.
     pub cover: Option<String>,
     /// SHA-256 of the uploaded file, in hex.
     pub hash: String,
@@ -71,11 +73,16 @@ pub struct SongView {
     pub seconds: f64,
     /// Its length, as in the other lists.
     pub duration: f64,
-    /// The tempo; null until it is split, and where there is no beat. This and what follows also stands in `facts`.
+    /// The tempo in beats per minute: what the file's tags or somebody says, or else what was found, which `facts` has.
     pub bpm: Option<f64>,
-    /// The key.
+    /// The key, likewise.
+    #[schema(example = "F# minor")]
     pub key: Option<String>,
-    /// Integrated loudness in LUFS.
+    /// The tempo as the file's tags or somebody says; null where nobody does.
+    pub own_bpm: Option<f64>,
+    /// The key, likewise.
+    pub own_key: Option<String>,
+    /// Integrated loudness in LUFS. This and the peak also stand in `facts`.
     pub loudness: Option<f64>,
     /// The highest level in dBTP.
     pub peak: Option<f64>,
@@ -182,7 +189,8 @@ impl SongView {
         if let Some(stems) = job.and_then(|job| job.stems.as_ref()) {
             parts.extend(stems.files.keys().map(|stem| (stem.clone(), links(address, stem, ""))));
         }
-        let facts = job.and_then(|job| job.stems.as_ref()?.facts.as_deref()).map(FactsView::of);
+        let found = job.and_then(|job| job.stems.as_ref()?.facts.as_deref());
+        let (bpm, key, facts) = (song.bpm(found), song.key(found), found.map(FactsView::of));
         Self {
             parts,
             uploader: None,
@@ -193,14 +201,16 @@ impl SongView {
             favourite: false,
             last_played_at: None,
             duration: song.frames as f64 / RATE,
-            bpm: facts.as_ref().and_then(|facts| facts.tempo),
-            key: facts.as_ref().and_then(|facts| facts.key.clone()),
+            bpm,
+            key,
+            own_bpm: song.bpm(None),
+            own_key: song.key(None),
             loudness: facts.as_ref().and_then(|facts| facts.loudness),
             peak: facts.as_ref().and_then(|facts| facts.true_peak),
             genre: song.credits.genre,
             year: song.credits.year,
             track: song.credits.track,
-            cover: song.credits.cover.map(|_| format!("{address}/cover")),
+            cover: song.credits.cover.map(|cover| format!("{address}/cover?v={}", &cover.hash.to_string()[..8])),
             artist: song.credits.artist,
             album: song.credits.album,
             id: song.id,
@@ -413,6 +423,15 @@ pub(crate) struct SongFields {
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 9999)]
     track: Option<Option<u16>>,
+    /// The tempo in beats per minute, 20 to 400; null leaves it to what was found in the song.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<f64>, minimum = 20, maximum = 400)]
+    bpm: Option<Option<f64>>,
+    /// The key, as "F# minor", "F#m", "Eb" or "8A"; null leaves it to what was found in the song.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>, example = "F# minor",
+        pattern = "^ *([A-Ga-g][#b♯♭]? ?([Mm]|[Mm]in|[Mm]inor|[Mm]aj|[Mm]ajor)?|(0?[1-9]|1[0-2])[ABab])? *$")]
+    key: Option<Option<String>>,
 }
 
 /// Tells null from what is not given.
@@ -443,6 +462,33 @@ fn number_edit(faults: &mut Faults, field: &'static str, given: Option<Option<u1
     }
 }
 
+fn bpm_edit(faults: &mut Faults, given: Option<Option<f64>>) -> Edit<u32> {
+    let Some(given) = given else { return Edit::Keep };
+    let Some(bpm) = given else { return Edit::Clear };
+    let Some(bpm) = hundredths(bpm) else {
+        faults.add("bpm", "out_of_range", "Give a number of beats per minute from 20 to 400, or null.");
+        return Edit::Keep;
+    };
+    Edit::Set(bpm)
+}
+
+/// Checks a key, which is kept as keys are shown; blanks alone clear, as null does.
+fn key_edit(faults: &mut Faults, given: Option<Option<String>>) -> Edit<String> {
+    let Some(given) = given else { return Edit::Keep };
+    let given = given.unwrap_or_default();
+    let text = given.trim_matches(' ');
+    if text.is_empty() {
+        return Edit::Clear;
+    }
+    match text.parse::<Key>() {
+        Ok(key) => Edit::Set(key.to_string()),
+        Err(error) => {
+            faults.add("key", "bad_key", format!("{error}."));
+            Edit::Keep
+        }
+    }
+}
+
 impl SongFields {
     fn edit(self) -> Result<SongEdit, ApiError> {
         let mut faults = Faults::default();
@@ -461,13 +507,16 @@ impl SongFields {
             genre: text_edit(&mut faults, "genre", self.genre),
             year: number_edit(&mut faults, "year", self.year),
             track: number_edit(&mut faults, "track", self.track),
+            bpm: bpm_edit(&mut faults, self.bpm),
+            key: key_edit(&mut faults, self.key),
+            cover: Edit::Keep,
         };
         faults.none()?;
         Ok(edit)
     }
 }
 
-/// Changes what a song is called, who plays, and where it was published. The file stays as it is.
+/// Changes what a song is called, who plays, where it was published, and its tempo and key. The file stays as it is.
 ///
 /// Its uploader and administrators may call this, and of anonymous uploads everybody who is let in. Form or JSON.
 #[utoipa::path(patch, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path)), request_body = SongFields,
@@ -476,7 +525,7 @@ impl SongFields {
         (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
         (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
         (status = 404, description = "No such song, or none of the caller's", body = Answer<Empty>),
-        (status = 422, description = "A text is too long, a number out of range, or the title empty", body = Answer<Empty>),
+        (status = 422, description = "A text is too long, a number out of range, a key none, or the title empty", body = Answer<Empty>),
         (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
     )
 )]

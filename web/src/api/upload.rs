@@ -284,6 +284,8 @@ fn credits_of(tags: Tags, cover: Option<Cover>) -> Credits {
         genre: text(tags.genre),
         year: number(tags.year),
         track: number(tags.track),
+        bpm: tags.bpm,
+        key: tags.key.map(|key| key.to_string()),
         cover,
     }
 }

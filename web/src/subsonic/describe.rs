@@ -79,7 +79,7 @@ impl Look<'_> {
         };
         let length = seconds(song);
         let job = self.view.job(song.job)?;
-        let tempo = job.and_then(|job| job.stems?.facts?.tempo);
+        let facts = job.and_then(|job| job.stems?.facts);
         let album = song.credits.album.clone().unwrap_or_else(|| song.title.clone());
         let artist = song.credits.artist.as_deref().unwrap_or(UNKNOWN_ARTIST);
         Ok(Element::new()
@@ -92,7 +92,7 @@ impl Look<'_> {
             .text("contentType", content_type(&song.format))
             .text("suffix", &song.format)
             .maybe_number("bitRate", (song.size * 8 / 1000).checked_div(length))
-            .maybe_number("bpm", tempo.map(|(bpm, _)| bpm.round() as u64))
+            .maybe_number("bpm", song.bpm(facts.as_deref()).map(|bpm| bpm.round() as u64))
             .number("playCount", self.view.plays(song.id)?)
             .maybe("played", played.map(|played| moment(played.at)))
             .and(self.about(song, &Album::of(song))?))
