@@ -1,15 +1,16 @@
-// What musicians ask first about a song, as far as it was found and is likely.
+// What musicians ask first about a song, as far as somebody says it, or it was found and is likely.
 
 const SURE = 0.3;
 
-/** The tempo as text, or nothing. */
-export function bpm({ facts }) {
+/** The tempo as text, or nothing: what somebody says is likely. */
+export function bpm({ own_bpm: own, facts }) {
+  if (own) return String(Math.round(own));
   return facts?.tempo && facts.tempo_confidence >= SURE ? String(Math.round(facts.tempo)) : "";
 }
 
 /** The key, or nothing. */
-export function key({ facts }) {
-  return facts?.key && facts.key_confidence >= SURE ? facts.key : "";
+export function key({ own_key: own, facts }) {
+  return own ?? (facts?.key && facts.key_confidence >= SURE ? facts.key : "");
 }
 
 /** How loud it is, or nothing. */
