@@ -21,7 +21,7 @@ export function editor(song, done) {
     text("key", "Key", { maxLength: 20, value: was.key ?? "", placeholder: found.key ?? "F# minor, Eb, 8A" }),
   ];
   const picture = field({ name: "picture", label: "Cover", type: "file", accept: PICTURES });
-  const bare = field({ name: "bare", label: "Remove the cover", type: "checkbox" });
+  const bare = field({ name: "bare", label: "The cover there is", options: [["", "Keep it"], ["bare", "Remove it"]] });
   bare.element.hidden = !song.cover;
   const lists = Object.entries(SUGGESTED).map(([name, path]) => suggestions(fields.find((one) => one.name === name), path));
   const edited = form({
