@@ -408,7 +408,8 @@ is_ready() { curl -sf --max-time 2 -o /dev/null "$(address "$1")/readyz"; }
 stop_nodes() {
     local id
     for id in 0 1 2; do
-        [[ -n ${node_pids[id]} ]] && kill -TERM "${node_pids[id]}" 2>/dev/null
+        # One that has ended by itself is no reason to leave the others.
+        if [[ -n ${node_pids[id]} ]]; then kill -TERM "${node_pids[id]}" 2>/dev/null || true; fi
     done
     for id in 0 1 2; do
         [[ -n ${node_pids[id]} ]] && stop_process "${node_pids[id]}" 20
@@ -469,6 +470,10 @@ separate_for_ever() {
 }
 
 stop_busy() {
-    [[ -n $busy_pid ]] && kill "$busy_pid" 2>/dev/null && wait "$busy_pid" 2>/dev/null
+    if [[ -n $busy_pid ]]; then
+        kill "$busy_pid" 2>/dev/null || true
+        # What it ends with is the signal, which is no failure.
+        wait "$busy_pid" 2>/dev/null || true
+    fi
     busy_pid=''
 }
