@@ -1,4 +1,4 @@
-//! Reading blobs: nothing leaves here that was not hashed a moment before.
+//! Reading blobs: nothing leaves here that was not hashed a moment before, but for a peer that hashes what comes.
 //!
 //! A piece that does not match its manifest may be the manifest's fault. Then the whole file is read and its name
 //! decides: if the file is right the manifest is made anew, otherwise the file is set aside.
@@ -87,13 +87,21 @@ impl Blobs {
         }
     }
 
+    /// One piece as it lies on the disk, for whoever verifies what comes.
+    pub(crate) fn piece_on_disk(&self, hash: &Hash, manifest: &Manifest, index: usize) -> Result<Vec<u8>, BlobError> {
+        match self.read_piece(hash, manifest, index)? {
+            Some(bytes) if bytes.len() as u64 == manifest.piece_length(index) => Ok(bytes),
+            _ => self.piece(hash, manifest, index),
+        }
+    }
+
     /// The bytes where the piece should be; none when the disk cannot give them.
     fn read_piece(&self, hash: &Hash, manifest: &Manifest, index: usize) -> Result<Option<Vec<u8>>, BlobError> {
         let mut file = self.open_file(hash)?;
-        let mut bytes = Vec::new();
-        let read = file
-            .seek(SeekFrom::Start(index as u64 * PIECE))
-            .and_then(|_| file.take(manifest.piece_length(index)).read_to_end(&mut bytes));
+        let length = manifest.piece_length(index);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        let read =
+            file.seek(SeekFrom::Start(index as u64 * PIECE)).and_then(|_| file.take(length).read_to_end(&mut bytes));
         match read {
             Ok(_) => Ok(Some(bytes)),
             Err(error) if damage(&error) => Ok(None),

@@ -1,12 +1,18 @@
 //! Files that are still arriving.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use tokio::task::JoinHandle;
+
 use super::room::Claim;
 use super::{BlobError, Blobs, Hash, Hasher, blocking, told};
+
+/// After so many bytes, what was written begins to go to the disk while more arrives. So little is left to wait for in
+/// the end, and others who write to the same disk (Raft's log above all) never stand behind a whole file.
+const FLUSHED_AT_ONCE: u64 = 32 << 20;
 
 /// A path in the staging folder; whatever lies there goes with this value.
 pub struct StagedFile {
@@ -51,6 +57,38 @@ impl Drop for StagedFile {
 struct Open {
     file: File,
     hasher: Hasher,
+    flush: Flush,
+}
+
+/// The part of a file that is on its way to the disk, or is there.
+#[derive(Default)]
+struct Flush {
+    length: u64,
+    under_way: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Flush {
+    /// Goes on flushing a file that has grown to `length`, unless that is still under way for what came before.
+    async fn follow(&mut self, file: &File, length: u64) -> io::Result<()> {
+        let idle = self.under_way.as_ref().is_none_or(JoinHandle::is_finished);
+        if !idle || length - self.length < FLUSHED_AT_ONCE {
+            return Ok(());
+        }
+        self.end().await?;
+        let file = file.try_clone()?;
+        self.under_way = Some(tokio::task::spawn_blocking(move || file.sync_data()));
+        self.length = length;
+        Ok(())
+    }
+
+    /// Waits for what is under way. A disk tells once that it failed, so this must have been heard of before the file
+    /// is believed.
+    async fn end(&mut self) -> io::Result<()> {
+        match self.under_way.take() {
+            Some(flush) => flush.await.map_err(io::Error::other)?,
+            None => Ok(()),
+        }
+    }
 }
 
 /// A blob that arrives in pieces and is hashed on its way to the disk.
@@ -67,7 +105,7 @@ impl Staged {
         let at = StagedFile::new(blobs.clone(), expected)?;
         let file =
             File::options().write(true).read(true).create_new(true).open(at.path()).map_err(told("make", at.path()))?;
-        Ok(Self { blobs, at, open: Some(Open { file, hasher: Hasher::default() }), length: 0 })
+        Ok(Self { blobs, at, open: Some(Open { file, hasher: Hasher::default(), flush: Flush::default() }), length: 0 })
     }
 
     /// Appends bytes.
@@ -97,7 +135,7 @@ impl Staged {
             claim.cover(self.length + bytes.len() as u64)?;
         }
         let path = self.at.path().to_owned();
-        let (open, right) = blocking(move || {
+        let (mut open, right) = blocking(move || {
             let right = hash(&mut open.hasher, &bytes);
             if right {
                 open.file.write_all(&bytes).map_err(told("write", &path))?;
@@ -106,6 +144,7 @@ impl Staged {
         })
         .await?;
         self.length = open.hasher.length();
+        open.flush.follow(&open.file, self.length).await.map_err(told("flush", self.at.path()))?;
         self.open = Some(open);
         if let Some(claim) = &mut self.at.claim {
             claim.wrote(self.length);
@@ -140,7 +179,8 @@ impl Staged {
     }
 
     async fn finish(mut self, expected: Option<Hash>) -> Result<(Hash, u64, bool), BlobError> {
-        let open = self.open.take().ok_or(BlobError::Broken)?;
+        let mut open = self.open.take().ok_or(BlobError::Broken)?;
+        open.flush.end().await.map_err(told("flush", self.at.path()))?;
         blocking(move || {
             let (hash, manifest) = open.hasher.finish();
             let right = expected.is_none_or(|expected| expected == hash);
@@ -160,6 +200,31 @@ mod tests {
 
     use super::super::tests::open;
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_flushed_while_more_of_it_arrives() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = open(&folder);
+        let mut staged = blobs.stage(0).await.unwrap();
+        let bytes = vec![3; usize::try_from(FLUSHED_AT_ONCE).unwrap()];
+        staged.write(&bytes[1..]).await.unwrap();
+        assert!(staged.open.as_ref().unwrap().flush.under_way.is_none());
+        staged.write(&bytes[..1]).await.unwrap();
+        assert!(staged.open.as_ref().unwrap().flush.under_way.is_some());
+        assert_eq!(staged.commit().await.unwrap(), (Hash::of(&bytes), FLUSHED_AT_ONCE));
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fails_while_more_arrives_is_heard_of_in_the_end() {
+        // What cannot be flushed on any system: a pipe.
+        let (_reader, pipe) = io::pipe().unwrap();
+        let pipe = File::from(std::os::fd::OwnedFd::from(pipe));
+        let mut flush = Flush::default();
+        flush.follow(&pipe, FLUSHED_AT_ONCE - 1).await.unwrap();
+        flush.end().await.unwrap();
+        flush.follow(&pipe, FLUSHED_AT_ONCE).await.unwrap();
+        assert!(flush.end().await.is_err());
+    }
 
     #[tokio::test]
     async fn a_disk_that_fills_up_in_the_middle_leaves_nothing() {

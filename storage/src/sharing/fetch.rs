@@ -73,7 +73,7 @@ impl Sharing {
                 }
                 Ok(false) => {}
                 Err(ReceiveError::Blob(error)) => return Err(error.into()),
-                Err(error) => reasons.push(format!("node {member}: {error}")),
+                Err(error) => reasons.push(self.complain(member, error).await),
             }
         }
         Err(nowhere(hash, &reasons))
@@ -105,10 +105,21 @@ impl Sharing {
             match read.await {
                 Ok(Some(piece)) => return Ok(piece),
                 Ok(None) => {}
-                Err(error) => reasons.push(format!("node {member}: {error}")),
+                Err(error) => reasons.push(self.complain(member, error).await),
             }
         }
         Err(nowhere(*hash, &reasons))
+    }
+
+    /// Tells a member whose bytes were wrong, so that it examines its copy; returns what to say of it.
+    async fn complain(&self, member: NodeId, error: ReceiveError) -> String {
+        if let ReceiveError::WrongBytes(hash) = error {
+            let question = Question::Doubt(hash);
+            if let Err(error) = self.0.peer.call::<_, bool>(member, Protocol::Blobs, &question, ASK_WITHIN).await {
+                tracing::warn!(%hash, member, %error, "a node that sent wrong bytes could not be told");
+            }
+        }
+        format!("node {member}: {error}")
     }
 
     async fn manifest_at(&self, member: NodeId, hash: Hash) -> Result<Option<Manifest>, ReceiveError> {

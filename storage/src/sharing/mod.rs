@@ -22,7 +22,7 @@ use crate::NodeId;
 use crate::blobs::{BlobError, Blobs, Hash, Manifest, blocking};
 use crate::peer::{Peer, PeerError, Protocol};
 pub use protocol::ReceiveError;
-use protocol::{BlobService, PushAnswer, Question, STALLED, write_pieces};
+use protocol::{BlobService, PushAnswer, Question, STALLED, doubt, write_pieces};
 
 /// How long a member may take to say whether it holds a blob.
 const ASK_WITHIN: Duration = Duration::from_millis(1500);
@@ -225,6 +225,10 @@ impl Sharing {
             PushAnswer::Stored => Ok(Pushed::Stored),
             PushAnswer::Full => Ok(Pushed::Full),
             PushAnswer::Refused(reason) => Err(PeerError::Refused(reason)),
+            PushAnswer::WrongBytes => {
+                doubt(&self.0.blobs, hash, member).await;
+                Err(PeerError::Refused(ReceiveError::WrongBytes(hash).to_string()))
+            }
             PushAnswer::Wanted => Err(PeerError::Protocol("the file is wanted twice".into())),
         }
     }
@@ -353,7 +357,39 @@ mod tests {
         nodes[2].sharing.blobs().remove(&hash).unwrap();
         assert!(nodes[2].sharing.fetch(&hash).await.is_err());
         assert!(nodes[2].sharing.blobs().names().unwrap().is_empty());
-        assert!(!nodes[0].sharing.blobs().contains(&hash));
+        is_set_aside(&nodes[0], &hash).await;
+    }
+
+    /// Waits until the node has examined its copy.
+    async fn is_set_aside(node: &Node, hash: &Hash) {
+        let mut damaged = node.sharing.blobs().damaged();
+        let aside = damaged.wait_for(|count| *count > 0);
+        tokio::time::timeout(Duration::from_secs(10), aside).await.unwrap().unwrap();
+        assert!(!node.sharing.blobs().contains(hash));
+    }
+
+    #[tokio::test]
+    async fn who_pushes_a_damaged_copy_hears_of_it() {
+        let nodes = nodes(3);
+        let hash = put(&nodes[0], &vec![5; 2_000_000]).await;
+        flip_last(&nodes[0], &hash);
+        let error = nodes[0].sharing.spread(&[hash]).await.unwrap_err();
+        assert!(matches!(error, ShareError::NoMajority { stored: 1, needed: 2, .. }), "{error}");
+        is_set_aside(&nodes[0], &hash).await;
+        for node in &nodes[1..] {
+            assert!(node.sharing.blobs().names().unwrap().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_told_wrongly_that_a_copy_is_damaged_keeps_it() {
+        let nodes = nodes(2);
+        let hash = put(&nodes[0], b"song").await;
+        let question = Question::Doubt(hash);
+        assert!(nodes[1].peer.call::<_, bool>(0, Protocol::Blobs, &question, ASK_WITHIN).await.unwrap());
+        doubt(nodes[0].sharing.blobs(), hash, 1).await;
+        nodes[1].sharing.fetch(&hash).await.unwrap();
+        assert_eq!(*nodes[0].sharing.blobs().damaged().borrow(), 0);
     }
 
     #[tokio::test]

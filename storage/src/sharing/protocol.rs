@@ -4,16 +4,20 @@
 //! | --- | --- | --- |
 //! | `Manifest` | the manifest, or none | |
 //! | `Pieces` | whether they come | the pieces from `first` on, as bare bytes |
-//! | `Push` | whether it is wanted | the sender's bytes; then `Stored`, `Full` or `Refused` |
+//! | `Push` | whether it is wanted | the sender's bytes; then `Stored`, `Full`, `WrongBytes` or `Refused` |
 //! | `Holds` | which of these are here | |
+//! | `Doubt` | that it was heard | whoever was asked examines its copy |
 //!
 //! A node of an earlier version breaks off at a question that it does not know, which is no answer.
 //!
-//! Bytes are verified piece by piece by whoever receives them, and before they are sent by whoever holds them.
+//! Bytes are verified by whoever receives them, piece by piece as they come and as a whole in the end, and by nobody else:
+//! who sends them could only say what they were before they left. A sender whose bytes were found wrong is told so, and
+//! examines its copy then.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
@@ -33,6 +37,8 @@ pub(super) enum Question {
     Push { hash: Hash, manifest: Manifest },
     /// Which of these blobs are there? Asking keeps none of them.
     Holds(Vec<Hash>),
+    /// What came of this blob was wrong: is the copy there right?
+    Doubt(Hash),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +51,8 @@ pub(super) enum PushAnswer {
     Refused(String),
     /// There is no room for it here.
     Full,
+    /// What came was not what the manifest or the name says.
+    WrongBytes,
 }
 
 pub(super) struct BlobService(pub(super) Blobs);
@@ -63,6 +71,7 @@ impl Service for BlobService {
                     let answer = match receive(&blobs, &mut stream, hash, &manifest).await {
                         Ok(()) => PushAnswer::Stored,
                         Err(ReceiveError::Blob(BlobError::Full)) => PushAnswer::Full,
+                        Err(ReceiveError::WrongBytes(_)) => PushAnswer::WrongBytes,
                         Err(error) => {
                             tracing::warn!(%hash, from, %error, "a file was not taken");
                             PushAnswer::Refused(error.to_string())
@@ -74,6 +83,10 @@ impl Service for BlobService {
                     let held = blocking(move || Ok(hashes.iter().map(|hash| blobs.contains(hash)).collect::<Vec<_>>()));
                     let held = held.await.map_err(|error| PeerError::Refused(error.to_string()))?;
                     stream.write_frame(&held).await?;
+                }
+                Question::Doubt(hash) => {
+                    stream.write_frame(&true).await?;
+                    doubt(&blobs, hash, from).await;
                 }
             }
             stream.finish()
@@ -87,6 +100,17 @@ async fn held(blobs: &Blobs, hash: Hash) -> Result<Manifest, BlobError> {
     blocking(move || if blobs.confirm(&hash) { blobs.manifest(&hash) } else { Err(BlobError::Missing(hash)) }).await
 }
 
+/// Examines the copy that is here, since what came of it at another node was wrong. A damaged one is set aside.
+pub(super) async fn doubt(blobs: &Blobs, hash: Hash, at: NodeId) {
+    match blobs.verify(&hash).await {
+        Ok(_) => tracing::warn!(%hash, at, "what was sent of a file arrived wrong, though it is right here"),
+        Err(BlobError::Missing(_) | BlobError::Corrupt(_)) => {}
+        Err(error) => {
+            tracing::warn!(%hash, at, %error, "what was sent of a file arrived wrong, and it cannot be examined")
+        }
+    }
+}
+
 async fn send_pieces(blobs: &Blobs, stream: &mut Stream, hash: Hash, first: usize) -> Result<(), PeerError> {
     let Ok(manifest) = held(blobs, hash).await else {
         return stream.write_frame(&false).await;
@@ -95,8 +119,8 @@ async fn send_pieces(blobs: &Blobs, stream: &mut Stream, hash: Hash, first: usiz
     write_pieces(blobs, stream, hash, &manifest, first).await
 }
 
-/// Writes verified pieces; on a damaged one the stream breaks off, and the other side goes on elsewhere. While one is on
-/// its way, the next one is read and verified.
+/// Writes pieces as they lie on the disk; on one that cannot be read the stream breaks off, and the other side goes on
+/// elsewhere. While one is on its way, the next one is read.
 pub(super) async fn write_pieces(
     blobs: &Blobs,
     stream: &mut Stream,
@@ -105,18 +129,18 @@ pub(super) async fn write_pieces(
     first: usize,
 ) -> Result<(), PeerError> {
     let manifest = Arc::new(manifest.clone());
-    let verified = async |index| {
+    let read = async |index| {
         if index >= manifest.pieces.len() {
-            return Ok(Vec::new());
+            return Ok(Bytes::new());
         }
         let (blobs, known) = (blobs.clone(), Arc::clone(&manifest));
-        let piece = blocking(move || blobs.piece(&hash, &known, index)).await;
-        piece.map_err(|error| PeerError::Refused(error.to_string()))
+        let piece = blocking(move || blobs.piece_on_disk(&hash, &known, index)).await;
+        piece.map(Bytes::from).map_err(|error| PeerError::Refused(error.to_string()))
     };
-    let mut piece = verified(first).await?;
+    let mut piece = read(first).await?;
     for index in first..manifest.pieces.len() {
-        let sent = tokio::time::timeout(STALLED, stream.send.write_all(&piece));
-        let (sent, next) = tokio::join!(sent, verified(index + 1));
+        let sent = tokio::time::timeout(STALLED, stream.send.write_chunk(piece));
+        let (sent, next) = tokio::join!(sent, read(index + 1));
         sent.map_err(|_| PeerError::Protocol("the receiver stalled".into()))??;
         piece = next?;
     }
