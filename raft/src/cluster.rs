@@ -111,8 +111,25 @@ struct Inner {
     peer: Peer,
     writes: mpsc::Sender<Waiting>,
     left: watch::Receiver<bool>,
+    standing: watch::Receiver<Standing>,
     /// When this node last knew a leader, or began.
     led: Mutex<Instant>,
+}
+
+/// What seldom changes of what openraft tells with every entry. Whoever waits for it on another thread is woken seldom.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Standing {
+    /// Who leads, as far as this node knows.
+    leader: Option<NodeId>,
+    /// Why consensus has ended, when it has.
+    ended: Option<String>,
+}
+
+impl Standing {
+    fn of(metrics: &Metrics) -> Self {
+        let ended = metrics.running_state.as_ref().err().map(ToString::to_string);
+        Self { leader: metrics.current_leader, ended }
+    }
 }
 
 /// The cluster, as one node reaches it. Cheap to clone.
@@ -125,8 +142,9 @@ impl Cluster {
         let (writes, waiting) = mpsc::channel(4 * BATCH);
         tokio::spawn(write_batches(raft.clone(), waiting));
         let led = Mutex::new(Instant::now());
-        let cluster = Self(Arc::new(Inner { id, raft, machine, peer, writes, left, led }));
-        tokio::spawn(note_leaders(cluster.clone()));
+        let (noted, standing) = watch::channel(Standing::of(&raft.metrics().borrow()));
+        let cluster = Self(Arc::new(Inner { id, raft, machine, peer, writes, left, standing, led }));
+        tokio::spawn(note_standing(cluster.clone(), noted));
         cluster
     }
 
@@ -174,16 +192,9 @@ impl Cluster {
 
     /// Returns why consensus has ended without being asked to, when it has: the disk failed, or the state is damaged.
     pub async fn broken(&self) -> String {
-        let mut metrics = self.0.raft.metrics();
-        let fatal = |metrics: &Metrics| metrics.running_state.as_ref().err().map(ToString::to_string);
-        loop {
-            if let Some(reason) = fatal(&metrics.borrow_and_update()) {
-                return reason;
-            }
-            if metrics.changed().await.is_err() {
-                return "it is gone".into();
-            }
-        }
+        let mut standing = self.0.standing.clone();
+        let ended = standing.wait_for(|standing| standing.ended.is_some()).await;
+        ended.ok().and_then(|standing| standing.ended.clone()).unwrap_or_else(|| "it is gone".into())
     }
 
     /// The state as this node knows it, which may be older than what another node has answered.
@@ -281,13 +292,10 @@ impl Cluster {
     {
         let began = Instant::now();
         let mut last = Miss::NotLeader;
-        let mut metrics = self.0.raft.metrics();
+        let mut standing = self.0.standing.clone();
         while began.elapsed() < DEADLINE {
-            let (leader, running) = {
-                let metrics = metrics.borrow_and_update();
-                (metrics.current_leader, metrics.running_state.is_ok())
-            };
-            if !running {
+            let Standing { leader, ended } = standing.borrow_and_update().clone();
+            if ended.is_some() {
                 return Err(ClusterError::Stopped);
             }
             if let Some(leader) = leader {
@@ -296,7 +304,7 @@ impl Cluster {
                 };
                 let answered = tokio::select! {
                     answered = tokio::time::timeout(STEP, step) => answered.unwrap_or(Err(Miss::Timeout)),
-                    () = leads_no_more(&mut metrics, leader) => Err(Miss::NotLeader),
+                    () = leads_no_more(&mut standing, leader) => Err(Miss::NotLeader),
                 };
                 match answered {
                     Ok(value) => return Ok(value),
@@ -366,14 +374,19 @@ fn lag(metrics: &Metrics, node: NodeId) -> Option<u64> {
 }
 
 /// Notes who leads and when somebody did, for as long as consensus runs.
-async fn note_leaders(cluster: Cluster) {
+async fn note_standing(cluster: Cluster, noted: watch::Sender<Standing>) {
     let mut metrics = cluster.0.raft.metrics();
     let mut last = None;
     loop {
-        let (leader, term) = {
+        let (leader, term, standing) = {
             let metrics = metrics.borrow_and_update();
-            (metrics.current_leader, metrics.current_term)
+            (metrics.current_leader, metrics.current_term, Standing::of(&metrics))
         };
+        noted.send_if_modified(|before| {
+            let changes = *before != standing;
+            *before = standing;
+            changes
+        });
         if let Some(leader) = leader {
             *cluster.0.led.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             if last.replace((leader, term)) != Some((leader, term)) {
@@ -389,9 +402,9 @@ async fn note_leaders(cluster: Cluster) {
 }
 
 /// Returns when this node sees somebody else lead than `leader`.
-async fn leads_no_more(metrics: &mut watch::Receiver<Metrics>, leader: NodeId) {
-    let other = |metrics: &Metrics| metrics.current_leader.is_some_and(|now| now != leader);
-    if metrics.wait_for(other).await.is_err() {
+async fn leads_no_more(standing: &mut watch::Receiver<Standing>, leader: NodeId) {
+    let other = |standing: &Standing| standing.leader.is_some_and(|now| now != leader);
+    if standing.wait_for(other).await.is_err() {
         // Consensus has ended; the step will say so.
         std::future::pending::<()>().await;
     }
