@@ -58,10 +58,14 @@ pub(crate) fn newcomer_counts(client: &Client) -> [Count; 1] {
     [counted(&["register", &client.name()], NEWCOMERS)]
 }
 
-/// What a play is counted as: a user's, or of an address.
+/// What a play is counted as.
 pub(crate) fn play_count(client: &Client, user: Option<u64>) -> Count {
-    let who = user.map_or_else(|| client.name(), |user| format!("user:{user}"));
-    counted(&["play", &who], PLAYS)
+    counted(&["play", &owner_of(client, user)], PLAYS)
+}
+
+/// Whose a job or a play is, as limits count: the user's, or that of the address of who has no account.
+pub(crate) fn owner_of(client: &Client, user: Option<u64>) -> String {
+    user.map_or_else(|| client.name(), |user| format!("user:{user}"))
 }
 
 fn counted(what: &[&str], (most, within): (u32, u64)) -> Count {

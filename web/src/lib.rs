@@ -26,6 +26,7 @@ pub mod facts;
 mod fields;
 mod guard;
 pub mod hooks;
+mod incoming;
 pub mod outside;
 mod passwords;
 pub mod ranges;

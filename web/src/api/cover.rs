@@ -11,11 +11,11 @@ use raft::command::Command;
 use raft::state::{Cover, Edit, SongEdit};
 
 use super::songs::{SongData, shown, song_to_change};
-use super::upload::Incoming;
 use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
+use crate::incoming::Incoming;
 
 /// Bytes of a picture that say what it is.
 const BEGINNING: usize = 12;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Freshness;
+use super::job_wishes::priority_of;
 use super::search::Search;
-use super::upload::priority_of;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;

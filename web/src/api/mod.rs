@@ -6,17 +6,20 @@
 pub mod auth;
 pub mod cluster;
 pub mod cover;
+mod credits;
 mod description;
 pub mod files;
 pub mod groups;
 pub mod health;
 pub mod hooks;
+mod job_wishes;
 pub mod jobs;
 pub mod lines;
 pub mod links;
 pub mod listening;
 pub mod mix;
 pub mod models;
+mod once;
 pub mod playlists;
 pub mod result;
 mod search;
@@ -28,6 +31,7 @@ pub mod songs;
 pub mod stems;
 pub mod tokens;
 pub mod upload;
+mod upload_form;
 pub mod users;
 
 use axum::Json;

@@ -76,3 +76,19 @@ pub(crate) fn shape_of(view: &View, name: &str) -> Result<Option<(Vec<String>, G
     };
     Ok(view.model(name)?.map(shape))
 }
+
+/// How the model that was asked for cuts a song.
+pub(crate) fn geometry_of(view: &View, name: &str, default: &str) -> Result<Geometry, ApiError> {
+    if let Some((_, geometry)) = shape_of(view, name)? {
+        return Ok(geometry);
+    }
+    let models = view.models()?.into_iter().map(|model| model.name);
+    let known: Vec<String> = [DEFAULT_MODEL.to_owned()].into_iter().chain(models).collect();
+    let name: String = name.chars().take(64).collect();
+    let which = if name == default { "The model that this node uses" } else { "The model" };
+    Err(ApiError::Malformed(format!(
+        "{which}, {name:?}, is not in the cluster; here are {}. `node model fetch {name}` or `node model import FILE`, \
+         with the node's --id and --cluster, adds one.",
+        known.join(", ")
+    )))
+}

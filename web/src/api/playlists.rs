@@ -14,12 +14,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::shares::{ShareWish, SharesData};
 use super::songs::{Person, RATE, SongView, song_of};
-use super::upload::tidy;
 use super::{Freshness, number_of};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
-use crate::fields::{Faults, Fields};
+use crate::fields::{Faults, Fields, tidy};
 use crate::search::bad_cursor;
 use crate::{State, now};
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request};
-use axum::http::header;
 use futures_util::StreamExt;
 use inference::RATE;
 use inference::analysis::{Peaks, analyse, outline};
@@ -26,12 +25,12 @@ use utoipa::IntoParams;
 
 use super::jobs::{JobData, JobView, no_job};
 use super::models::shape_of;
-use super::upload::Incoming;
 use crate::answer::{Answer, Empty};
 use crate::archive::receive;
 use crate::caller::bearer;
 use crate::error::ApiError;
 use crate::facts::facts_of;
+use crate::incoming::Incoming;
 use crate::{State, now};
 
 /// The most bytes of an MP3 for each second: 320 kbit/s.
@@ -100,7 +99,6 @@ pub(crate) async fn upload_result(
     delivered: Result<Query<Delivered>, QueryRejection>,
     request: Request,
 ) -> Result<Answer<JobData>, ApiError> {
-    let waits = request.headers().contains_key(header::EXPECT);
     let admitted = match &state.app.outside {
         Some(outside) => outside.admit(request.headers()),
         None if bearer(request.headers()).is_none() => Err(ApiError::NoToken),
@@ -114,9 +112,7 @@ pub(crate) async fn upload_result(
     let wanted = match found {
         Ok(wanted) => wanted,
         Err(refused) => {
-            if !waits {
-                Incoming::new(request, 0).drain().await;
-            }
+            Incoming::new(request, 0).drain().await;
             return Err(refused);
         }
     };

@@ -10,10 +10,11 @@ use raft::state::{ACCOUNTS, Job, Plan, Selection, Song};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::job_wishes::{formats_of, priority_of};
 use super::jobs::{JobData, JobView, job_id, no_job};
-use super::models::shape_of;
+use super::models::{geometry_of, shape_of};
 use super::songs::{links, song_of, song_to_change};
-use super::upload::{formats_of, geometry_of, owner, priority_of};
+use crate::accounts::owner_of;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
@@ -158,7 +159,7 @@ pub(crate) async fn make(
     Path(id): Path<String>,
     wish: Result<Fields<SeparationWish>, ApiError>,
 ) -> Result<Answer<JobData>, ApiError> {
-    let (named, default, asking) = (id, state.app.model.clone(), visitor.clone());
+    let (named, default, client) = (id, state.app.model.clone(), visitor.client.clone());
     let (limits, max_attempts) = (state.app.limits, state.app.max_attempts);
     let segments_per_task = state.app.segments_per_task;
     let look = move |view: &View, caller: &Caller| {
@@ -184,7 +185,7 @@ pub(crate) async fn make(
             selection,
             max_attempts,
             priority: priority.unwrap_or_default(),
-            owner: owner(&asking, caller),
+            owner: owner_of(&client, caller.user()),
             jobs_per_owner: limits.jobs_per_user,
             at: now(),
         })

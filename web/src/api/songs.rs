@@ -12,11 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Freshness;
-use super::upload::tidy;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
-use crate::fields::{Faults, Fields};
+use crate::fields::{Faults, Fields, tidy};
 use crate::search::{self, Sort, Wanted};
 use crate::{State, now};
 

@@ -1,0 +1,322 @@
+//! The form that an upload is, read field by field in whatever order they come; its file goes to the disk as it arrives.
+
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart};
+use raft::state::Priority;
+use storage::blobs::{Blobs, Staged};
+use utoipa::ToSchema;
+
+use super::job_wishes::{Workers, formats_of, priority_of, workers_of};
+use super::songs::TEXT_CHARACTERS;
+use crate::error::ApiError;
+use crate::fields::tidy;
+use crate::incoming::Incoming;
+
+/// Bytes that are gathered before they go to the disk.
+const GATHERED: usize = 256 << 10;
+
+/// The form that an upload is. Only for its description; it is never whole in memory.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes a form that is read field by field")]
+pub(crate) struct UploadForm {
+    /// At most 200 characters; if it is not given, the title in the file, or the file's name without its extension.
+    #[schema(max_length = 200)]
+    title: Option<String>,
+    /// The model to separate with; the node's own choice if it is not given.
+    model: Option<String>,
+    /// The formats of the stems, with commas between them, no two of the same kind: `mp3:320`, `flac:16`, `flac:24`,
+    /// `wav:int16`, `wav:int24`, `wav:float32`. MP3 and 16-bit WAV if it is not given.
+    #[schema(example = "mp3:256,flac:24")]
+    formats: Option<String>,
+    /// How urgent its job is: `high`, `normal` or `low`; normal if it is not given.
+    #[schema(pattern = "^(high|normal|low)$")]
+    priority: Option<String>,
+    /// Who separates it: `outside` for workers that are not of the cluster, or `cluster`. What cluster.toml says if it is
+    /// not given. Songs that nobody outside takes are separated by the cluster.
+    #[schema(pattern = "^(cluster|outside)$")]
+    workers: Option<String>,
+    /// The song: mp3, wav, flac, ogg (Vorbis), m4a or aac.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// An upload that arrived whole.
+pub(super) struct Received {
+    pub(super) title: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) formats: Vec<String>,
+    /// Whether the form named them.
+    pub(super) named: bool,
+    pub(super) priority: Priority,
+    pub(super) workers: Option<Workers>,
+    pub(super) file_name: Option<String>,
+    pub(super) staged: Staged,
+}
+
+impl Received {
+    /// All that was asked for beside the file, written so that no two forms are written alike.
+    pub(super) fn words(&self) -> String {
+        let Self { title, model, formats, named, priority, workers, file_name, staged: _ } = self;
+        format!("{title:?} {model:?} {formats:?} {named} {priority} {workers:?} {file_name:?}")
+    }
+}
+
+/// Reads the form. Whatever it refuses has left nothing on the disk.
+pub(super) async fn receive(incoming: Incoming, blobs: &Blobs) -> Result<Received, ApiError> {
+    let read = match incoming.expect_room(blobs).await {
+        Ok(()) => read(&incoming, blobs).await,
+        Err(refused) => Err(refused),
+    };
+    if read.is_err() {
+        incoming.drain().await;
+    }
+    read
+}
+
+async fn read(incoming: &Incoming, blobs: &Blobs) -> Result<Received, ApiError> {
+    let mut form = Multipart::from_request(incoming.request(), &()).await.map_err(|_| {
+        ApiError::Malformed("This is no form. Send multipart/form-data with the fields \"title\" and \"file\".".into())
+    })?;
+    let (mut title, mut model, mut formats, mut priority, mut file) = (None, None, None, None, None);
+    let mut workers = None;
+    while let Some(mut field) = form.next_field().await.map_err(|error| broken(incoming, &error))? {
+        match field.name() {
+            Some("title") => title = Some(title_in(incoming, &mut field).await?),
+            Some("model") => model = Some(text_in(incoming, &mut field, "model").await?),
+            Some("formats") => formats = Some(text_in(incoming, &mut field, "formats").await?),
+            Some("priority") => priority = Some(text_in(incoming, &mut field, "priority").await?),
+            Some("workers") => workers = Some(text_in(incoming, &mut field, "workers").await?),
+            Some("file") if file.is_some() => {
+                return Err(ApiError::Malformed("The form has two files. Send one song at a time.".into()));
+            }
+            Some("file") => {
+                let name = field.file_name().map(str::to_owned);
+                file = Some((name, file_in(incoming, &mut field, blobs).await?));
+            }
+            // What a later version or another program adds is none of our business.
+            _ => while field.chunk().await.map_err(|error| broken(incoming, &error))?.is_some() {},
+        }
+    }
+    let Some((file_name, staged)) = file else {
+        return Err(ApiError::NoFile);
+    };
+    if staged.is_empty() {
+        // A browser sends an unnamed empty file when none was chosen.
+        return Err(if file_name.as_deref().unwrap_or("").is_empty() { ApiError::NoFile } else { ApiError::EmptyFile });
+    }
+    let title = title.filter(|title| !title.is_empty());
+    let model = model.filter(|model| !model.is_empty());
+    let named = formats.as_deref().is_some_and(|formats| !formats.trim().is_empty());
+    let formats = formats_of(formats.as_deref().unwrap_or_default())?;
+    let priority = match priority.as_deref().map(str::trim) {
+        None | Some("") => Priority::default(),
+        Some(word) => priority_of(word)?,
+    };
+    let workers = match workers.as_deref().map(str::trim) {
+        None | Some("") => None,
+        Some(word) => Some(workers_of(word)?),
+    };
+    Ok(Received { title, model, formats, named, priority, workers, file_name, staged })
+}
+
+async fn title_in(incoming: &Incoming, field: &mut Field<'_>) -> Result<String, ApiError> {
+    let title = tidy(&text_in(incoming, field, "title").await?);
+    if title.chars().count() > TEXT_CHARACTERS {
+        return Err(ApiError::TitleTooLong(TEXT_CHARACTERS));
+    }
+    Ok(title)
+}
+
+/// A short field's text.
+async fn text_in(incoming: &Incoming, field: &mut Field<'_>, name: &'static str) -> Result<String, ApiError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|error| broken(incoming, &error))? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > 4 * TEXT_CHARACTERS {
+            return Err(match name {
+                "title" => ApiError::TitleTooLong(TEXT_CHARACTERS),
+                _ => ApiError::Malformed(format!("The field \"{name}\" is too long.")),
+            });
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| ApiError::Malformed(format!("The field \"{name}\" is not UTF-8 text.")))
+}
+
+async fn file_in(incoming: &Incoming, field: &mut Field<'_>, blobs: &Blobs) -> Result<Staged, ApiError> {
+    let mut staged = blobs.stage(0).await?;
+    let mut gathered = Vec::with_capacity(GATHERED);
+    while let Some(chunk) = field.chunk().await.map_err(|error| broken(incoming, &error))? {
+        if staged.len() + (gathered.len() + chunk.len()) as u64 > incoming.limit() {
+            return Err(incoming.too_large());
+        }
+        gathered.extend_from_slice(&chunk);
+        if gathered.len() >= GATHERED {
+            staged.write(&gathered).await?;
+            gathered.clear();
+        }
+    }
+    if !gathered.is_empty() {
+        staged.write(&gathered).await?;
+    }
+    Ok(staged)
+}
+
+/// Why the form could not be read on: what befell the body, or else what the parser says.
+fn broken(incoming: &Incoming, error: &MultipartError) -> ApiError {
+    let unread = || ApiError::Broken(error.body_text().trim_end_matches('.').to_lowercase());
+    incoming.failure().unwrap_or_else(unread)
+}
+
+/// The file name's extension in lower case, if it looks like one.
+pub(super) fn extension(file_name: Option<&str>) -> Option<String> {
+    let (_, extension) = file_name?.rsplit_once('.')?;
+    let plain = (1..=8).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    plain.then(|| extension.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use axum::body::{Body, Bytes};
+    use axum::extract::Request;
+    use axum::http::{StatusCode, header};
+    use futures_util::{StreamExt, stream};
+    use storage::blobs::Allowance;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::api::credits::title_of;
+    use crate::incoming::BESIDE_BYTES;
+
+    const LIMIT: u64 = 5_000_000;
+
+    fn form(fields: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (name, file_name, content) in fields {
+            body.extend(format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"").bytes());
+            if let Some(file_name) = file_name {
+                body.extend(format!("; filename=\"{file_name}\"").bytes());
+            }
+            body.extend(b"\r\n\r\n");
+            body.extend(*content);
+            body.extend(b"\r\n");
+        }
+        body.extend(b"--b--\r\n");
+        body
+    }
+
+    fn request(body: impl Into<Body>) -> Request {
+        Request::post("/songs/upload")
+            .header("content-type", "multipart/form-data; boundary=b")
+            .body(body.into())
+            .unwrap()
+    }
+
+    async fn receive(folder: &TempDir, request: Request) -> Result<Received, ApiError> {
+        let blobs = Blobs::open(folder.path(), Allowance::default()).unwrap();
+        super::receive(Incoming::new(request, LIMIT), &blobs).await
+    }
+
+    /// The status and code of a refusal, after a look at the disk.
+    async fn refused(request: Request) -> (StatusCode, &'static str) {
+        let folder = tempfile::tempdir().unwrap();
+        let Err(error) = receive(&folder, request).await else { panic!("it was taken") };
+        for left in ["staging", "blobs"] {
+            assert_eq!(std::fs::read_dir(folder.path().join(left)).unwrap().count(), 0, "something is in {left}");
+        }
+        assert!(error.to_string().len() > 20);
+        error.kind()
+    }
+
+    #[tokio::test]
+    async fn a_form_is_read_whatever_its_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let body = form(&[
+            ("file", Some("a.MP3"), b"music"),
+            ("colour", None, b"blue"),
+            ("priority", None, b"high"),
+            ("workers", None, b" outside "),
+            ("title", None, " Ne\nw ".as_bytes()),
+        ]);
+        let received = receive(&folder, request(body)).await.unwrap();
+        assert_eq!(received.title.as_deref(), Some("Ne w"));
+        assert_eq!(received.priority, Priority::High);
+        assert_eq!(received.workers, Some(Workers::Outside));
+        assert_eq!(extension(received.file_name.as_deref()).as_deref(), Some("mp3"));
+        assert_eq!(std::fs::read(received.staged.path()).unwrap(), b"music");
+        let (_, length) = received.staged.commit().await.unwrap();
+        assert_eq!(length, 5);
+
+        let received = receive(&folder, request(form(&[("file", Some("a"), &vec![7; LIMIT as usize])]))).await.unwrap();
+        assert_eq!(received.staged.len(), LIMIT);
+        assert_eq!(received.priority, Priority::Normal);
+
+        let received =
+            receive(&folder, request(form(&[("file", Some("C:\\songs\\Blue.in.Green.flac"), b"x")]))).await.unwrap();
+        assert_eq!(received.title, None);
+        assert_eq!(title_of(received.file_name.as_deref()), "Blue.in.Green");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_form_is_told_and_leaves_nothing() {
+        let large = vec![0; LIMIT as usize + 1];
+        let long = "x".repeat(10_000);
+        for (body, expected) in [
+            (form(&[("title", None, b"t")]), (StatusCode::BAD_REQUEST, "no_file")),
+            (form(&[("file", Some(""), b"")]), (StatusCode::BAD_REQUEST, "no_file")),
+            (form(&[("file", Some("a.mp3"), b"")]), (StatusCode::UNPROCESSABLE_ENTITY, "empty_file")),
+            (form(&[("file", Some("a.mp3"), &large)]), (StatusCode::PAYLOAD_TOO_LARGE, "too_large")),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("title", None, long.as_bytes())]),
+                (StatusCode::UNPROCESSABLE_ENTITY, "title_too_long"),
+            ),
+            (
+                form(&[("title", None, "ü".repeat(201).as_bytes()), ("file", Some("a.mp3"), b"x")]),
+                (StatusCode::UNPROCESSABLE_ENTITY, "title_too_long"),
+            ),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("file", Some("b.mp3"), b"y")]),
+                (StatusCode::BAD_REQUEST, "malformed"),
+            ),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("title", None, &[0xff, 0xfe])]),
+                (StatusCode::BAD_REQUEST, "malformed"),
+            ),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("priority", None, b"now")]),
+                (StatusCode::BAD_REQUEST, "malformed"),
+            ),
+            (
+                form(&[("file", Some("a.mp3"), b"x"), ("workers", None, b"mine")]),
+                (StatusCode::BAD_REQUEST, "malformed"),
+            ),
+            (form(&[("file", Some("a.mp3"), &[1; 5000])])[..3000].to_vec(), (StatusCode::BAD_REQUEST, "broken_upload")),
+            (Vec::new(), (StatusCode::BAD_REQUEST, "broken_upload")),
+        ] {
+            assert_eq!(refused(request(body)).await, expected);
+        }
+        let no_form = Request::post("/songs/upload").body(Body::from("music")).unwrap();
+        assert_eq!(refused(no_form).await, (StatusCode::BAD_REQUEST, "malformed"));
+        let mut announced = request("");
+        announced.headers_mut().insert(header::CONTENT_LENGTH, (LIMIT + BESIDE_BYTES + 1).into());
+        assert_eq!(refused(announced).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_or_rests_is_told_from_one_that_ends() {
+        let beginning = Bytes::from(form(&[("file", Some("a.mp3"), &[1; 100])])[..100].to_vec());
+        let broken = stream::iter([Ok(beginning.clone()), Err(std::io::Error::other("reset"))]);
+        assert_eq!(refused(request(Body::from_stream(broken))).await.1, "broken_upload");
+
+        tokio::time::pause();
+        let resting = stream::iter([Ok::<_, std::io::Error>(beginning)]).chain(stream::pending());
+        assert_eq!(refused(request(Body::from_stream(resting))).await, (StatusCode::REQUEST_TIMEOUT, "idle"));
+    }
+
+    #[test]
+    fn an_extension_is_short_and_plain() {
+        assert_eq!(extension(Some("a.b/c")), None);
+        assert_eq!(extension(Some("a.")), None);
+    }
+}
