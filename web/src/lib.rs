@@ -29,6 +29,7 @@ pub mod hooks;
 mod incoming;
 pub mod outside;
 mod passwords;
+mod query;
 pub mod ranges;
 mod remembered;
 mod search;

@@ -11,8 +11,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
@@ -34,6 +33,7 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
+use crate::query::Query;
 use crate::ranges::{Selection, if_range_holds, match_hits, none_match_hits, select};
 use crate::secret::Secret;
 
@@ -128,7 +128,7 @@ pub(crate) async fn file(
     state: State,
     visitor: Visitor,
     Path((id, file)): Path<(String, String)>,
-    offer: Result<Query<Offer>, QueryRejection>,
+    offer: Result<Query<Offer>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -154,7 +154,7 @@ pub(crate) async fn file(
 pub(crate) async fn file_by_link(
     state: State,
     Path((secret, file)): Path<(String, String)>,
-    offer: Result<Query<Offer>, QueryRejection>,
+    offer: Result<Query<Offer>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -165,7 +165,7 @@ pub(crate) async fn given(
     state: State,
     way: Way,
     file: String,
-    offer: Result<Query<Offer>, QueryRejection>,
+    offer: Result<Query<Offer>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -173,7 +173,7 @@ pub(crate) async fn given(
     // Whose the song is not, hears nothing of what is wrong with the rest.
     let (song, found, offer) = way
         .look(&state, move |view, song| {
-            let Query(offer) = offer.map_err(|error| ApiError::Malformed(error.body_text()))?;
+            let Query(offer) = offer?;
             let found = find(view, &song, offer.job, &named)?;
             Ok((song, found, offer))
         })

@@ -1,7 +1,5 @@
 //! Whose songs there are, on which albums, and of which kinds.
 
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
 use raft::View;
 use raft::state::{Order, Song};
 use serde::{Deserialize, Serialize};
@@ -11,6 +9,7 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
+use crate::query::Query;
 use crate::search::{bad_cursor, beginnings, groups};
 
 /// An artist, an album or a genre.
@@ -68,8 +67,6 @@ pub(crate) struct GroupsWish {
     stale: bool,
 }
 
-type Wish = Result<Query<GroupsWish>, QueryRejection>;
-
 /// Lists the artists of the caller's songs, with how many there are of each.
 ///
 /// Whoever is let in may call this. Names that differ in case, accents or punctuation alone are one.
@@ -79,7 +76,11 @@ type Wish = Result<Query<GroupsWish>, QueryRejection>;
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn artists(state: State, visitor: Visitor, wish: Wish) -> Result<Answer<ArtistsData>, ApiError> {
+pub(crate) async fn artists(
+    state: State,
+    visitor: Visitor,
+    Query(wish): Query<GroupsWish>,
+) -> Result<Answer<ArtistsData>, ApiError> {
     let (artists, next) = list(&state, &visitor, wish, Order::Artist, |song| song.credits.artist).await?;
     Ok(Answer::with(ArtistsData { artists, next }))
 }
@@ -93,7 +94,11 @@ pub(crate) async fn artists(state: State, visitor: Visitor, wish: Wish) -> Resul
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn albums(state: State, visitor: Visitor, wish: Wish) -> Result<Answer<AlbumsData>, ApiError> {
+pub(crate) async fn albums(
+    state: State,
+    visitor: Visitor,
+    Query(wish): Query<GroupsWish>,
+) -> Result<Answer<AlbumsData>, ApiError> {
     let (albums, next) = list(&state, &visitor, wish, Order::Album, |song| song.credits.album).await?;
     Ok(Answer::with(AlbumsData { albums, next }))
 }
@@ -107,7 +112,11 @@ pub(crate) async fn albums(state: State, visitor: Visitor, wish: Wish) -> Result
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn genres(state: State, visitor: Visitor, wish: Wish) -> Result<Answer<GenresData>, ApiError> {
+pub(crate) async fn genres(
+    state: State,
+    visitor: Visitor,
+    Query(wish): Query<GroupsWish>,
+) -> Result<Answer<GenresData>, ApiError> {
     let (genres, next) = list(&state, &visitor, wish, Order::Genre, |song| song.credits.genre).await?;
     Ok(Answer::with(GenresData { genres, next }))
 }
@@ -115,11 +124,10 @@ pub(crate) async fn genres(state: State, visitor: Visitor, wish: Wish) -> Result
 async fn list(
     state: &State,
     visitor: &Visitor,
-    wish: Wish,
+    wish: GroupsWish,
     order: Order,
     name: fn(Song) -> Option<String>,
 ) -> Result<(Vec<GroupView>, Option<String>), ApiError> {
-    let Query(wish) = wish.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let after = wish.cursor.as_deref().map(hex::decode).transpose().map_err(|_| bad_cursor())?;
     let limit = wish.limit.unwrap_or(50).clamp(1, 200);
     state

@@ -1,7 +1,6 @@
 //! Jobs: how far they are, which node works on what, stopping them and trying again.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use raft::View;
 use raft::command::{Answer as Applied, Command, Refusal};
 use raft::state::{Attempt, Ending, JOBS, Job, JobState, Passage, Selection, Task, TaskKind, TaskState};
@@ -15,6 +14,7 @@ use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::fields::Fields;
+use crate::query::Query;
 use crate::{State, now};
 
 /// One try at a task.
@@ -331,9 +331,8 @@ pub(crate) struct JobsPage {
 pub(crate) async fn list(
     state: State,
     visitor: Visitor,
-    page: Result<Query<JobsPage>, QueryRejection>,
+    Query(page): Query<JobsPage>,
 ) -> Result<Answer<JobsData>, ApiError> {
-    let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let search = Search::parse(page.q.as_deref().unwrap_or_default())?;
     let limit = page.limit.unwrap_or(50).clamp(1, 200);
     let look = move |view: &View, caller: &Caller| {
@@ -357,9 +356,8 @@ pub(crate) async fn one(
     state: State,
     visitor: Visitor,
     Path(id): Path<String>,
-    fresh: Result<Query<Freshness>, QueryRejection>,
+    Query(fresh): Query<Freshness>,
 ) -> Result<Answer<JobData>, ApiError> {
-    let Query(fresh) = fresh.map_err(|error| ApiError::Malformed(error.body_text()))?;
     shown(state, &visitor, id, fresh.stale).await
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
-use axum::extract::{Path, Query, rejection::QueryRejection};
+use axum::extract::Path;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use sha2::{Digest, Sha256};
@@ -15,6 +15,7 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
+use crate::query::Query;
 
 /// The largest weight, and the smallest one is as far below zero.
 const MAX_WEIGHT: f32 = 10.0;
@@ -71,7 +72,7 @@ pub(crate) async fn mix(
     state: State,
     visitor: Visitor,
     Path(id): Path<String>,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    Query(query): Query<Vec<(String, String)>>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -97,7 +98,7 @@ pub(crate) async fn mix(
 pub(crate) async fn mix_by_link(
     state: State,
     Path(secret): Path<String>,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    Query(query): Query<Vec<(String, String)>>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -107,11 +108,10 @@ pub(crate) async fn mix_by_link(
 async fn mixed(
     state: State,
     way: Way,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    query: Vec<(String, String)>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let Asked { weights, download, job } = parse(&query)?;
     let (title, mut inputs) = way
         .look(&state, move |view, song| {

@@ -3,8 +3,7 @@
 //! Who a playlist is shared with sees it and hears those of its songs that are its owner's, or that they may hear anyway.
 //! Of the others they learn how many there are.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use raft::View;
 use raft::command::{Answer as Applied, Command};
@@ -19,6 +18,7 @@ use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields, tidy};
+use crate::query::Query;
 use crate::search::bad_cursor;
 use crate::{State, now};
 
@@ -162,9 +162,8 @@ async fn shown(state: &State, caller: Caller, id: u64) -> Result<Answer<Playlist
 pub(crate) async fn list(
     state: State,
     visitor: Visitor,
-    fresh: Result<Query<Freshness>, QueryRejection>,
+    Query(fresh): Query<Freshness>,
 ) -> Result<Answer<PlaylistsData>, ApiError> {
-    let Query(fresh) = fresh.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let look = |view: &View, caller: &Caller| {
         let playlists = visible(view, caller)?.into_iter().map(|playlist| PlaylistView::of(view, caller, playlist));
         Ok(Answer::with(PlaylistsData { playlists: playlists.collect::<Result<_, _>>()? }))
@@ -291,9 +290,8 @@ pub(crate) async fn one(
     state: State,
     visitor: Visitor,
     Path(id): Path<String>,
-    wish: Result<Query<EntriesWish>, QueryRejection>,
+    Query(wish): Query<EntriesWish>,
 ) -> Result<Answer<PlaylistData>, ApiError> {
-    let Query(wish) = wish.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let after = wish.cursor.map(|cursor| cursor.parse::<u64>()).transpose().map_err(|_| bad_cursor())?;
     let limit = wish.limit.unwrap_or(PAGE).clamp(1, PAGE);
     let look = move |view: &View, caller: &Caller| {

@@ -8,8 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request};
+use axum::extract::{Path, Request};
 use futures_util::StreamExt;
 use inference::RATE;
 use inference::analysis::{Peaks, analyse, outline};
@@ -31,6 +30,7 @@ use crate::caller::bearer;
 use crate::error::ApiError;
 use crate::facts::facts_of;
 use crate::incoming::Incoming;
+use crate::query::Query;
 use crate::{State, now};
 
 /// The most bytes of an MP3 for each second: 320 kbit/s.
@@ -96,7 +96,7 @@ impl Wanted {
 pub(crate) async fn upload_result(
     state: State,
     Path(hash): Path<String>,
-    delivered: Result<Query<Delivered>, QueryRejection>,
+    delivered: Result<Query<Delivered>, ApiError>,
     request: Request,
 ) -> Result<Answer<JobData>, ApiError> {
     let admitted = match &state.app.outside {
@@ -105,8 +105,7 @@ pub(crate) async fn upload_result(
         None => Err(ApiError::NoOutside),
     };
     let found = match (admitted, delivered) {
-        (Err(refused), _) => Err(refused),
-        (_, Err(error)) => Err(ApiError::Malformed(error.body_text())),
+        (Err(refused), _) | (_, Err(refused)) => Err(refused),
         (Ok(()), Ok(Query(Delivered { job }))) => find(&state, hash, job).await,
     };
     let wanted = match found {

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
 use raft::View;
 use raft::state::{Job, JobState, Task};
 use serde::{Deserialize, Serialize};
@@ -14,6 +12,7 @@ use super::jobs::passages;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
+use crate::query::Query;
 use crate::{State, now};
 
 /// The longest time that is looked at, in seconds: 31 days.
@@ -123,10 +122,10 @@ struct Gathered {
 pub(crate) async fn series(
     state: State,
     visitor: Visitor,
-    span: Result<Query<Span>, QueryRejection>,
+    span: Result<Query<Span>, ApiError>,
 ) -> Result<Answer<SeriesData>, ApiError> {
     let look = move |view: &View, caller: &Caller| {
-        let Query(Span { span, step }) = span.map_err(|error| ApiError::Malformed(error.body_text()))?;
+        let Query(Span { span, step }) = span?;
         let span = span.unwrap_or(3600);
         let step = step.unwrap_or_else(|| (span / 60).max(1));
         let fits = |seconds| (1..=LONGEST).contains(&seconds);

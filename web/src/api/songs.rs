@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, rejection::QueryRejection};
+use axum::extract::Path;
 use inference::analysis::Key;
 use inference::tags::hundredths;
 use raft::View;
@@ -16,6 +16,7 @@ use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields, tidy};
+use crate::query::Query;
 use crate::search::{self, Sort, Wanted};
 use crate::{State, now};
 
@@ -355,9 +356,8 @@ fn status_of(word: &str) -> Result<SongStatus, ApiError> {
 pub(crate) async fn list(
     state: State,
     visitor: Visitor,
-    wish: Result<Query<SongsWish>, QueryRejection>,
+    Query(wish): Query<SongsWish>,
 ) -> Result<Answer<SongsData>, ApiError> {
-    let Query(wish) = wish.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let wanted = wish.wanted()?;
     state
         .read_or_stale(&visitor, wish.stale, move |view, caller| {
@@ -384,9 +384,8 @@ pub(crate) async fn one(
     state: State,
     visitor: Visitor,
     Path(id): Path<String>,
-    fresh: Result<Query<Freshness>, QueryRejection>,
+    Query(fresh): Query<Freshness>,
 ) -> Result<Answer<SongData>, ApiError> {
-    let Query(fresh) = fresh.map_err(|error| ApiError::Malformed(error.body_text()))?;
     state
         .read_or_stale(&visitor, fresh.stale, move |view, caller| {
             let song = song_of(view, caller, &id)?;

@@ -1,8 +1,7 @@
 //! All stems of a song as one archive, streamed.
 
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -17,6 +16,7 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
+use crate::query::Query;
 use crate::ranges::none_match_hits;
 use crate::zip::Archive;
 
@@ -47,7 +47,7 @@ pub(crate) async fn all(
     state: State,
     visitor: Visitor,
     Path(id): Path<String>,
-    packing: Result<Query<Packing>, QueryRejection>,
+    packing: Result<Query<Packing>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -70,7 +70,7 @@ pub(crate) async fn all(
 pub(crate) async fn all_by_link(
     state: State,
     Path(secret): Path<String>,
-    packing: Result<Query<Packing>, QueryRejection>,
+    packing: Result<Query<Packing>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -80,14 +80,14 @@ pub(crate) async fn all_by_link(
 async fn packed(
     state: State,
     way: Way,
-    packing: Result<Query<Packing>, QueryRejection>,
+    packing: Result<Query<Packing>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     // Whose the song is not, hears nothing of what is wrong with the rest.
     let (song, stems, format) = way
         .look(&state, move |view, song| {
-            let Query(Packing { format, job }) = packing.map_err(|error| ApiError::Malformed(error.body_text()))?;
+            let Query(Packing { format, job }) = packing?;
             let format = match format.as_deref() {
                 None | Some("") => "mp3",
                 Some("mp3") => "mp3",

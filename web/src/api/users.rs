@@ -1,7 +1,6 @@
 //! Users: looking, changing, removing. Each looks after themselves, and administrators after all.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use raft::View;
 use raft::command::Command;
 use raft::state::{Legacy, User};
@@ -16,6 +15,7 @@ use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, How, Visitor};
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields};
+use crate::query::Query;
 use crate::secret::Secret;
 
 /// A user as they themselves and administrators see them.
@@ -85,9 +85,8 @@ pub(crate) fn managed(view: &View, caller: &Caller, id: &str) -> Result<User, Ap
 pub(crate) async fn list(
     state: State,
     visitor: Visitor,
-    page: Result<Query<Page>, QueryRejection>,
+    Query(page): Query<Page>,
 ) -> Result<Answer<UsersData>, ApiError> {
-    let Query(page) = page.map_err(|error| ApiError::Malformed(error.body_text()))?;
     let limit = page.limit();
     state
         .read_or_stale(&visitor, page.stale, move |view, caller| {
@@ -246,11 +245,11 @@ pub(crate) async fn remove(
     state: State,
     visitor: Visitor,
     Path(id): Path<String>,
-    leaving: Result<Query<Leaving>, QueryRejection>,
+    leaving: Result<Query<Leaving>, ApiError>,
 ) -> Result<Answer<Empty>, ApiError> {
     let look = move |view: &View, caller: &Caller| managed(view, caller, &id);
     let user = state.read_for(&visitor, look).await?.id;
-    let Query(leaving) = leaving.map_err(|error| ApiError::Malformed(error.body_text()))?;
+    let Query(leaving) = leaving?;
     let songs = leaving.songs.map(|songs| match songs {
         Songs::Delete => Legacy::Delete,
         Songs::HandOver => Legacy::HandOver,

@@ -5,7 +5,6 @@
 //! loss comes as MP3 then, and nothing is compressed anew. So the files are those of the rest of the interface, with their
 //! ranges and conditions.
 
-use axum::extract::Query;
 use axum::http::Method;
 use axum::response::Response;
 use raft::state::Song;
@@ -17,6 +16,7 @@ use super::ids::{Id, NoId};
 use super::library::Look;
 use super::playlists::pictured;
 use crate::api::files::{Offer, Way, given, picture};
+use crate::query::Query;
 
 /// The song, and the name that the file has in it.
 fn file(look: Look<'_>, id: &Id, wanted: Option<&str>, limited: bool) -> Result<(u64, String), Failure> {
