@@ -7,10 +7,11 @@ use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::FIELDS_BYTES;
 use crate::answer::Problem;
 use crate::error::ApiError;
 
+/// The most bytes of what people fill in. Uploads and deliveries have limits of their own.
+pub(crate) const FIELDS_BYTES: usize = 64 << 10;
 /// Up to here each whole number is one of its own as a 64-bit float.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 

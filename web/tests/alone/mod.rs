@@ -264,7 +264,7 @@ pub(crate) async fn work(node: &Node, job: u64, stems: &[&str], file: &[u8], at:
 
 /// The routes that the router has, read from its source.
 pub(crate) fn routes() -> BTreeSet<(String, String)> {
-    let source = include_str!("../../src/lib.rs");
+    let source = include_str!("../../src/router.rs");
     let mut found = BTreeSet::new();
     for route in source.split(".route(").skip(1) {
         let end = route.find("\n        .").unwrap_or(route.len());
