@@ -1,5 +1,8 @@
 //! Days and dates of the Gregorian calendar, in UTC.
 
+/// Milliseconds of a day.
+pub(crate) const DAY: u64 = 24 * 3600 * 1000;
+
 /// The year, month and day that lie so many days after the first of January 1970.
 pub(crate) fn date_of(mut days: u64) -> (u64, u64, u64) {
     let mut year = 1970;

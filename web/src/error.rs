@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use inference::decode::DecodeError;
 use inference::encode::EncodeError;
 use inference::thread::Panicked;
-use raft::command::Refusal;
+use raft::command::{Answer as Applied, Refusal};
 use raft::{ClusterError, ViewError};
 use storage::blobs::BlobError;
 use storage::request::RequestId;
@@ -201,6 +201,12 @@ impl ApiError {
             source = cause.source();
         }
         tracing::error!(error = causes, "failed while {doing}");
+        Self::Internal(doing.into())
+    }
+
+    /// An answer of the state that is none to what was proposed, which is logged here.
+    pub fn unexpected(doing: &str, answer: &Applied) -> Self {
+        tracing::error!(?answer, "failed while {doing}: the state answers something else");
         Self::Internal(doing.into())
     }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use raft::View;
+use raft::command::{Answer as Applied, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::cache::Cache;
@@ -107,6 +108,14 @@ impl Shared {
         let (shared, visitor) = (Arc::clone(self), visitor.clone());
         let look = move |view: &View, certain| look(view, &visitor.admit(view, &shared.app.accounts, certain)?);
         self.read_or_peek(look).await
+    }
+
+    /// Proposes to make something, and gives its number.
+    pub(crate) async fn make(&self, doing: &str, command: Command) -> Result<u64, ApiError> {
+        match self.app.cluster.propose(command).await?? {
+            Applied::Made(id) => Ok(id),
+            other => Err(ApiError::unexpected(doing, &other)),
+        }
     }
 
     fn admitting<T>(

@@ -2,7 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use raft::command::{Answer as Applied, Command};
+use raft::command::{Command, Refusal};
 use raft::state::{Count, NAME_LENGTH, User, folded};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -107,11 +107,11 @@ pub(crate) async fn register(
         .read(move |view| {
             let closed = !shared.app.accounts.open && !who.recognise(view, true)?.is_administrator();
             if closed && view.has_users()? {
-                return Err(raft::command::Refusal::Closed.into());
+                return Err(Refusal::Closed.into());
             }
             let taken = folded(&name).map_or(Ok(None), |folded| view.user_named(&folded))?;
             match taken {
-                Some(_) => Err(raft::command::Refusal::NameTaken(name).into()),
+                Some(_) => Err(Refusal::NameTaken(name).into()),
                 None => Ok(closed),
             }
         })
@@ -120,9 +120,7 @@ pub(crate) async fn register(
     let password = state.passwords.verifier(asked.password1).await?;
     let email = asked.email.filter(|email| !email.is_empty());
     let command = Command::Register { name: asked.username, email, password, closed, at: now() };
-    let Applied::Made(user) = state.app.cluster.propose(command).await?? else {
-        return Err(ApiError::Internal("making an account".into()));
-    };
+    let user = state.make("making an account", command).await?;
     tracing::info!(user, "a user has registered");
     let user = state.read(move |view| UserView::by_id(view, user)).await?;
     Ok((StatusCode::CREATED, Answer::with(UserData { user })))
@@ -212,7 +210,7 @@ pub(crate) async fn logout(state: State, visitor: Visitor) -> Result<Response, A
     if let (Some(user), How::Session(session)) = (caller.user(), caller.how) {
         match state.app.cluster.propose(Command::EndSession { user, session }).await? {
             // Somebody else was quicker, which is as good.
-            Ok(_) | Err(raft::command::Refusal::NoSuchSession(_)) => {}
+            Ok(_) | Err(Refusal::NoSuchSession(_)) => {}
             Err(refusal) => return Err(refusal.into()),
         }
     }

@@ -83,7 +83,7 @@ pub(crate) async fn remove(
 async fn change(state: &State, song: u64, caller: Caller, cover: Edit<Cover>) -> Result<Answer<SongData>, ApiError> {
     let edit = Box::new(SongEdit { cover, ..SongEdit::default() });
     state.app.cluster.propose(Command::ChangeSong { song, asker: caller.asker(), edit }).await??;
-    state.read(move |view| Ok(Answer::with(shown(view, &caller, song)?))).await
+    shown(state, caller, song).await
 }
 
 /// Writes the body down as it comes; none if it is no picture. What is refused has left nothing on the disk.

@@ -5,6 +5,7 @@ use raft::state::{Order, Song};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::page_limit;
 use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
@@ -129,7 +130,7 @@ async fn list(
     name: fn(Song) -> Option<String>,
 ) -> Result<(Vec<GroupView>, Option<String>), ApiError> {
     let after = wish.cursor.as_deref().map(hex::decode).transpose().map_err(|_| bad_cursor())?;
-    let limit = wish.limit.unwrap_or(50).clamp(1, 200);
+    let limit = page_limit(wish.limit);
     state
         .read_or_stale(visitor, wish.stale, move |view: &View, caller| {
             let (found, next) = groups(view, caller, order, &beginnings(wish.q.as_deref()), after, limit)?;

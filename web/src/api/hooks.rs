@@ -7,14 +7,15 @@
 use axum::extract::Path;
 use axum::http::StatusCode;
 use raft::View;
-use raft::command::{Answer as Applied, Command};
+use raft::command::Command;
 use raft::state::{Delivery, Fate, Hook, JobState, Sealed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::users::{managed, no_user};
+use super::users::{managed, oneself};
+use super::{no_such, number_of};
 use crate::answer::{Answer, Empty};
-use crate::caller::{Caller, How, Visitor};
+use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields};
 use crate::hooks::fault;
@@ -185,20 +186,6 @@ fn ends_of(words: &[String], faults: &mut Faults) -> Vec<JobState> {
     ends
 }
 
-/// The user whose hooks a path names, and the caller may change; and not with a token, for one that leaked must not have
-/// everything that happens sent away for ever.
-fn changing(view: &View, caller: &Caller, id: &str) -> Result<u64, ApiError> {
-    let user = managed(view, caller, id)?;
-    if caller.user() != Some(user.id) {
-        return Err(no_user(id));
-    }
-    if caller.how == How::Token { Err(ApiError::NeedsSession) } else { Ok(user.id) }
-}
-
-fn no_hook(id: &str) -> ApiError {
-    ApiError::NoSuch { what: "web hook", id: id.chars().take(20).collect() }
-}
-
 /// Lists a user's web hooks.
 ///
 /// The user and administrators may call this.
@@ -245,7 +232,7 @@ pub(crate) async fn make(
     Path(id): Path<String>,
     Fields(asked): Fields<HookWish>,
 ) -> Result<(StatusCode, Answer<NewHookData>), ApiError> {
-    let user = state.read_for(&visitor, move |view, caller| changing(view, caller, &id)).await?;
+    let user = state.read_for(&visitor, move |view, caller| oneself(view, caller, &id)).await?;
     let mut faults = Faults::default();
     let events = match &asked.events {
         None => vec![JobState::Done, JobState::Failed, JobState::Cancelled],
@@ -258,9 +245,7 @@ pub(crate) async fn make(
     let (secret, at) = (Secret::new(PREFIX)?, now());
     let sealed = Sealed(state.app.hooks.seal.seal(secret.plain().as_bytes())?);
     let command = Command::MakeHook { user, url: asked.url.clone(), events: events.clone(), sealed, at };
-    let Applied::Made(id) = state.app.cluster.propose(command).await?? else {
-        return Err(ApiError::Internal("making a web hook".into()));
-    };
+    let id = state.make("making a web hook", command).await?;
     let events = events.into_iter().map(event_of).collect();
     let webhook = HookView { id, url: asked.url, events, active: true, created_at: at };
     Ok((StatusCode::CREATED, Answer::with(NewHookData { webhook, secret: secret.plain().to_owned() })))
@@ -287,8 +272,8 @@ pub(crate) async fn change(
     Path((id, hook)): Path<(String, String)>,
     Fields(asked): Fields<HookChange>,
 ) -> Result<Answer<HookData>, ApiError> {
-    let user = state.read_for(&visitor, move |view, caller| changing(view, caller, &id)).await?;
-    let number = super::number_of("web hook", &hook)?;
+    let user = state.read_for(&visitor, move |view, caller| oneself(view, caller, &id)).await?;
+    let number = number_of("web hook", &hook)?;
     let mut faults = Faults::default();
     let events = asked.events.as_ref().map(|words| ends_of(words, &mut faults));
     if let Some(fault) = asked.url.as_ref().and_then(|url| fault(url, state.app.hooks.allow_private)) {
@@ -298,7 +283,7 @@ pub(crate) async fn change(
     let command = Command::ChangeHook { user, hook: number, url: asked.url, events, active: asked.active };
     state.app.cluster.propose(command).await??;
     let look = move |view: &View| {
-        let found = view.hook(user, number)?.ok_or_else(|| no_hook(&hook))?;
+        let found = view.hook(user, number)?.ok_or_else(|| no_such("web hook", &hook))?;
         Ok(Answer::with(HookData { webhook: found.into() }))
     };
     state.read(look).await
@@ -321,8 +306,8 @@ pub(crate) async fn remove(
     visitor: Visitor,
     Path((id, hook)): Path<(String, String)>,
 ) -> Result<Answer<Empty>, ApiError> {
-    let user = state.read_for(&visitor, move |view, caller| Ok(managed(view, caller, &id)?.id)).await?;
-    let hook = super::number_of("web hook", &hook)?;
+    let user = state.read_for(&visitor, move |view, caller| managed(view, caller, &id)).await?.id;
+    let hook = number_of("web hook", &hook)?;
     state.app.cluster.propose(Command::RemoveHook { user, hook }).await??;
     Ok(Answer::with(Empty {}))
 }
@@ -346,7 +331,7 @@ pub(crate) async fn deliveries(
 ) -> Result<Answer<DeliveriesData>, ApiError> {
     let look = move |view: &View, caller: &Caller| {
         let user = managed(view, caller, &id)?.id;
-        let found = view.hook(user, super::number_of("web hook", &hook)?)?.ok_or_else(|| no_hook(&hook))?;
+        let found = view.hook(user, number_of("web hook", &hook)?)?.ok_or_else(|| no_such("web hook", &hook))?;
         let deliveries = view.deliveries_of(found.id)?.into_iter().rev().map(DeliveryView::from).collect();
         Ok(Answer::with(DeliveriesData { deliveries }))
     };

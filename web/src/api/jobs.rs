@@ -7,9 +7,9 @@ use raft::state::{Attempt, Ending, JOBS, Job, JobState, Passage, Selection, Task
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Freshness;
 use super::job_wishes::priority_of;
 use super::search::Search;
+use super::{Freshness, page_limit};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
@@ -334,7 +334,7 @@ pub(crate) async fn list(
     Query(page): Query<JobsPage>,
 ) -> Result<Answer<JobsData>, ApiError> {
     let search = Search::parse(page.q.as_deref().unwrap_or_default())?;
-    let limit = page.limit.unwrap_or(50).clamp(1, 200);
+    let limit = page_limit(page.limit);
     let look = move |view: &View, caller: &Caller| {
         let (jobs, next) = search.page(view, caller, page.cursor, limit)?;
         Ok(Answer::with(JobsData { jobs, next: next.map(|job| job.to_string()) }))
@@ -361,7 +361,13 @@ pub(crate) async fn one(
     shown(state, &visitor, id, fresh.stale).await
 }
 
-async fn shown(state: State, visitor: &Visitor, id: String, stale: bool) -> Result<Answer<JobData>, ApiError> {
+/// A job as its caller sees it now.
+pub(crate) async fn shown(
+    state: State,
+    visitor: &Visitor,
+    id: String,
+    stale: bool,
+) -> Result<Answer<JobData>, ApiError> {
     let number = job_id(&id)?;
     state
         .read_or_stale(visitor, stale, move |view, caller| {

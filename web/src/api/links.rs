@@ -7,15 +7,17 @@
 use axum::extract::Path;
 use axum::http::StatusCode;
 use raft::View;
-use raft::command::{Answer as Applied, Command};
+use raft::command::Command;
 use raft::state::{Link, Song};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::number_of;
 use super::shares::owned;
 use super::songs::{SongData, SongView};
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
+use crate::dates::DAY;
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields};
 use crate::secret::Secret;
@@ -25,8 +27,6 @@ use crate::{State, now};
 const DAYS: u64 = 7;
 /// The most days.
 const MOST_DAYS: u64 = 365;
-/// Milliseconds of a day.
-const DAY: u64 = 24 * 3600 * 1000;
 
 /// A link, without its secret.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -146,9 +146,7 @@ pub(crate) async fn make(
     let (secret, at) = (Secret::new("")?, now());
     let expires_at = at + days * DAY;
     let command = Command::MakeLink { secret: secret.hash(), song, expires_at, at };
-    let Applied::Made(id) = state.app.cluster.propose(command).await?? else {
-        return Err(ApiError::Internal("making a link".into()));
-    };
+    let id = state.make("making a link", command).await?;
     let link = LinkView { id, created_at: at, expires_at };
     Ok((StatusCode::CREATED, Answer::with(NewLinkData { link, address: format!("/shared/{}", secret.plain()) })))
 }
@@ -171,7 +169,7 @@ pub(crate) async fn remove(
     Path((id, link)): Path<(String, String)>,
 ) -> Result<Answer<Empty>, ApiError> {
     let song = state.read_for(&visitor, move |view, caller| owned(view, caller, &id)).await?.id;
-    let link = super::number_of("link", &link)?;
+    let link = number_of("link", &link)?;
     state.app.cluster.propose(Command::RemoveLink { song, link }).await??;
     Ok(Answer::with(Empty {}))
 }

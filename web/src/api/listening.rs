@@ -50,7 +50,7 @@ async fn set(state: State, visitor: Visitor, id: String, favourite: bool) -> Res
     let look = move |view: &View, caller: &Caller| Ok((caller.known()?.id, song_of(view, caller, &id)?.id, *caller));
     let (user, song, caller) = state.read_for(&visitor, look).await?;
     state.app.cluster.propose(Command::SetFavourite { user, song, favourite }).await??;
-    state.read(move |view| Ok(Answer::with(shown(view, &caller, song)?))).await
+    shown(&state, caller, song).await
 }
 
 /// Counts that a song was played: once for each call, and for a user among what they have played.
@@ -71,5 +71,5 @@ pub(crate) async fn play(state: State, visitor: Visitor, Path(id): Path<String>)
     let count = play_count(&visitor.client, user);
     state.expect_room_for_tries(&[count], at).await?;
     state.app.cluster.propose(Command::CountPlay { song, user, count, at }).await??;
-    state.read(move |view| Ok(Answer::with(shown(view, &caller, song)?))).await
+    shown(&state, caller, song).await
 }

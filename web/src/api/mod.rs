@@ -69,15 +69,25 @@ pub struct Freshness {
     pub stale: bool,
 }
 
-/// A number in a path; what is none names nothing.
-pub(crate) fn number_of(what: &'static str, text: &str) -> Result<u64, ApiError> {
-    text.parse().map_err(|_| ApiError::NoSuch { what, id: text.chars().take(20).collect() })
-}
-
 impl Page {
     fn limit(self) -> usize {
-        self.limit.unwrap_or(50).clamp(1, 200)
+        page_limit(self.limit)
     }
+}
+
+/// How many entries a page has that was asked to have so many.
+fn page_limit(asked: Option<usize>) -> usize {
+    asked.unwrap_or(50).clamp(1, 200)
+}
+
+/// What is said where nothing of this kind has the number that a path names, or nothing of the caller's.
+fn no_such(what: &'static str, id: &str) -> ApiError {
+    ApiError::NoSuch { what, id: id.chars().take(20).collect() }
+}
+
+/// A number in a path; what is none names nothing.
+fn number_of(what: &'static str, text: &str) -> Result<u64, ApiError> {
+    text.parse().map_err(|_| no_such(what, text))
 }
 
 /// The description of the interface.

@@ -8,6 +8,7 @@ use storage::blobs::Hash;
 use super::songs::{SongData, SongView};
 use crate::answer::Answer;
 use crate::caller::Caller;
+use crate::dates::DAY;
 use crate::error::ApiError;
 use crate::{State, now};
 
@@ -15,8 +16,8 @@ use crate::{State, now};
 const KEY: &str = "idempotency-key";
 /// The longest such name.
 const KEY_BYTES: usize = 255;
-/// For how many milliseconds it is remembered: a day.
-const KEPT_FOR: u64 = 24 * 3600 * 1000;
+/// For how many milliseconds it is remembered.
+const KEPT_FOR: u64 = DAY;
 
 /// The client's own name for the upload, if it gave one.
 pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {

@@ -6,14 +6,14 @@
 use axum::extract::Path;
 use axum::http::StatusCode;
 use raft::View;
-use raft::command::{Answer as Applied, Command};
+use raft::command::Command;
 use raft::state::{Audience, Playlist};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::shares::{ShareWish, SharesData};
 use super::songs::{Person, RATE, SongView, song_of};
-use super::{Freshness, number_of};
+use super::{Freshness, no_such, number_of};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
@@ -104,25 +104,21 @@ impl PlaylistView {
     }
 }
 
-fn no_playlist(id: &str) -> ApiError {
-    ApiError::NoSuch { what: "playlist", id: id.chars().take(20).collect() }
-}
-
 /// The playlist that a path names, if it is the caller's to see.
 pub(crate) fn playlist_of(view: &View, caller: &Caller, id: &str) -> Result<Playlist, ApiError> {
-    let playlist = view.playlist(number_of("playlist", id)?)?.ok_or_else(|| no_playlist(id))?;
+    let playlist = view.playlist(number_of("playlist", id)?)?.ok_or_else(|| no_such("playlist", id))?;
     let shared = match caller.audiences() {
         Some(audiences) => view.is_playlist_for(playlist.id, &audiences)?,
         None => true,
     };
-    if shared || caller.may_manage(playlist.owner) { Ok(playlist) } else { Err(no_playlist(id)) }
+    if shared || caller.may_manage(playlist.owner) { Ok(playlist) } else { Err(no_such("playlist", id)) }
 }
 
 /// The playlist that a path names, if it is the caller's to change.
 pub(crate) fn owned(view: &View, caller: &Caller, id: &str) -> Result<Playlist, ApiError> {
     caller.known()?;
     let playlist = view.playlist(number_of("playlist", id)?)?.filter(|playlist| caller.may_manage(playlist.owner));
-    playlist.ok_or_else(|| no_playlist(id))
+    playlist.ok_or_else(|| no_such("playlist", id))
 }
 
 /// Does what a command says to a playlist of the caller's, and shows it then.
@@ -143,7 +139,7 @@ pub(crate) async fn change_owned(
 
 async fn shown(state: &State, caller: Caller, id: u64) -> Result<Answer<PlaylistData>, ApiError> {
     let look = move |view: &View| {
-        let playlist = view.playlist(id)?.ok_or_else(|| no_playlist(&id.to_string()))?;
+        let playlist = view.playlist(id)?.ok_or_else(|| no_such("playlist", &id.to_string()))?;
         Ok(Answer::with(PlaylistData { playlist: PlaylistView::of(view, &caller, playlist)?, next: None }))
     };
     state.read(look).await
@@ -254,9 +250,8 @@ pub(crate) async fn made(state: &State, visitor: &Visitor, new: NewPlaylist) -> 
     let (caller, owner) = state.read_for(visitor, |_, caller| Ok((*caller, caller.known()?.id))).await?;
     let fields = PlaylistFields { name: Some(new.name), description: new.description }.checked()?;
     let (name, description) = (fields.name.unwrap_or_default(), fields.description.unwrap_or_default());
-    let made = state.app.cluster.propose(Command::MakePlaylist { owner, name, description, at: now() }).await??;
-    let Applied::Made(id) = made else { return Err(ApiError::Internal("making a playlist".into())) };
-    Ok((caller, id))
+    let command = Command::MakePlaylist { owner, name, description, at: now() };
+    Ok((caller, state.make("making a playlist", command).await?))
 }
 
 /// Which of a playlist's entries are asked for.

@@ -8,7 +8,7 @@ use raft::state::{Job, JobState, folded};
 
 use super::jobs::JobView;
 use crate::caller::Caller;
-use crate::dates::days_until;
+use crate::dates::{DAY, days_until};
 use crate::error::ApiError;
 
 /// How many jobs are looked at for a page of a list.
@@ -17,8 +17,6 @@ const LOOKED_AT: usize = 4000;
 const AT_A_TIME: usize = 200;
 /// The longest query, in bytes.
 const LONGEST: usize = 1000;
-/// Milliseconds of a day.
-const DAY: u64 = 24 * 3600 * 1000;
 
 /// What jobs are looked for. All of it must hold.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

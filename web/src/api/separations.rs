@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::job_wishes::{formats_of, priority_of};
-use super::jobs::{JobData, JobView, job_id, no_job};
+use super::jobs::{JobData, JobView, job_id, no_job, shown};
 use super::models::{geometry_of, shape_of};
 use super::songs::{links, song_of, song_to_change};
 use crate::accounts::owner_of;
@@ -120,13 +120,13 @@ pub(crate) async fn list(
     let look = move |view: &View, caller: &Caller| {
         let song = song_of(view, caller, &id)?;
         let jobs = view.jobs_of(&song)?.into_iter();
-        let separations = jobs.map(|job| shown(view, caller, &song, job)).collect::<Result<_, _>>()?;
+        let separations = jobs.map(|job| described(view, caller, &song, job)).collect::<Result<_, _>>()?;
         Ok(Answer::with(SeparationsData { separations }))
     };
     state.read_for(&visitor, look).await
 }
 
-fn shown(view: &View, caller: &Caller, song: &Song, job: Job) -> Result<SeparationView, ApiError> {
+fn described(view: &View, caller: &Caller, song: &Song, job: Job) -> Result<SeparationView, ApiError> {
     let own = job.id == song.job;
     let (address, query) =
         (format!("/songs/{}", song.id), if own { String::new() } else { format!("?job={}", job.id) });
@@ -191,14 +191,10 @@ pub(crate) async fn make(
         })
     };
     let command = state.read_for(&visitor, look).await?;
-    let Applied::Job(job) = state.app.cluster.propose(command).await?? else {
-        return Err(ApiError::Internal("separating a song".into()));
-    };
-    let look = move |view: &View, caller: &Caller| {
-        let job = JobView::with_tasks(view, caller, job)?.ok_or_else(|| no_job(&job.to_string()))?;
-        Ok(Answer::with(JobData { job }))
-    };
-    state.read_for(&visitor, look).await
+    match state.app.cluster.propose(command).await?? {
+        Applied::Job(job) => shown(state, &visitor, job.to_string(), false).await,
+        other => Err(ApiError::unexpected("separating a song", &other)),
+    }
 }
 
 /// Removes one of a song's separations, with its files, unless another song has it too. The song's own stays.

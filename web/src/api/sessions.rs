@@ -6,6 +6,7 @@ use raft::command::Command;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::number_of;
 use super::users::managed;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, How, Visitor};
@@ -73,8 +74,7 @@ pub(crate) async fn list(
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn end_all(state: State, visitor: Visitor, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
-    let look = move |view: &View, caller: &Caller| managed(view, caller, &id);
-    let user = state.read_for(&visitor, look).await?.id;
+    let user = state.read_for(&visitor, move |view, caller| managed(view, caller, &id)).await?.id;
     state.app.cluster.propose(Command::EndSessionsOf { user, keep: None }).await??;
     Ok(Answer::with(Empty {}))
 }
@@ -96,9 +96,8 @@ pub(crate) async fn end(
     visitor: Visitor,
     Path((id, session)): Path<(String, String)>,
 ) -> Result<Answer<Empty>, ApiError> {
-    let look = move |view: &View, caller: &Caller| managed(view, caller, &id);
-    let user = state.read_for(&visitor, look).await?.id;
-    let session = super::number_of("session", &session)?;
+    let user = state.read_for(&visitor, move |view, caller| managed(view, caller, &id)).await?.id;
+    let session = number_of("session", &session)?;
     state.app.cluster.propose(Command::EndSession { user, session }).await??;
     Ok(Answer::with(Empty {}))
 }

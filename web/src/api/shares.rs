@@ -7,6 +7,7 @@ use raft::state::{Audience, Song, folded};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::number_of;
 use super::songs::song_to_change;
 use crate::State;
 use crate::answer::{Answer, Empty};
@@ -114,7 +115,7 @@ impl ShareWish {
 pub(crate) fn audience_in_path(with: &str) -> Result<Audience, ApiError> {
     match with {
         "everybody" => Ok(Audience::Everybody),
-        user => Ok(Audience::User(super::number_of("share with the user", user)?)),
+        user => Ok(Audience::User(number_of("share with the user", user)?)),
     }
 }
 

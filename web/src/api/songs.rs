@@ -11,7 +11,7 @@ use raft::state::{Edit, Facts, Job, JobState, Order, Song, SongEdit, SongStatus}
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Freshness;
+use super::{Freshness, page_limit};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
@@ -325,7 +325,7 @@ impl SongsWish {
             sort,
             backwards,
             after: self.cursor.as_deref().map(|cursor| sort.place(cursor)).transpose()?,
-            limit: self.limit.unwrap_or(50).clamp(1, 200),
+            limit: page_limit(self.limit),
         })
     }
 }
@@ -537,13 +537,16 @@ pub(crate) async fn change(
     let (song, caller) = state.read_for(&visitor, look).await?;
     let edit = Box::new(fields.edit()?);
     state.app.cluster.propose(Command::ChangeSong { song, asker: caller.asker(), edit }).await??;
-    state.read(move |view| Ok(Answer::with(shown(view, &caller, song)?))).await
+    shown(&state, caller, song).await
 }
 
 /// A song as its caller sees it after a change.
-pub(crate) fn shown(view: &View, caller: &Caller, id: u64) -> Result<SongData, ApiError> {
-    let song = view.song(id)?.ok_or_else(|| no_song(&id.to_string()))?;
-    Ok(SongData { song: SongView::of(view, caller, song)? })
+pub(crate) async fn shown(state: &State, caller: Caller, id: u64) -> Result<Answer<SongData>, ApiError> {
+    let look = move |view: &View| {
+        let song = view.song(id)?.ok_or_else(|| no_song(&id.to_string()))?;
+        Ok(Answer::with(SongData { song: SongView::of(view, &caller, song)? }))
+    };
+    state.read(look).await
 }
 
 /// Deletes a song.

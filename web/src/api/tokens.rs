@@ -3,14 +3,16 @@
 use axum::extract::Path;
 use axum::http::StatusCode;
 use raft::View;
-use raft::command::{Answer as Applied, Command};
+use raft::command::Command;
 use raft::state::{Sealed, Token};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::users::{managed, no_user};
+use super::number_of;
+use super::users::{managed, oneself};
 use crate::answer::{Answer, Empty};
-use crate::caller::{Caller, How, TOKEN_PREFIX, Visitor};
+use crate::caller::{Caller, TOKEN_PREFIX, Visitor};
+use crate::dates::DAY;
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields};
 use crate::secret::Secret;
@@ -20,8 +22,6 @@ use crate::{State, now};
 const NAME_CHARACTERS: usize = 100;
 /// The most days that a token lasts, where it does not last for ever.
 const MOST_DAYS: u64 = 3650;
-/// Milliseconds of a day.
-const DAY: u64 = 24 * 3600 * 1000;
 
 /// A token, without its secret.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -117,19 +117,7 @@ pub(crate) async fn make(
     Path(id): Path<String>,
     Fields(asked): Fields<TokenWish>,
 ) -> Result<(StatusCode, Answer<NewTokenData>), ApiError> {
-    let look = move |view: &View, caller: &Caller| {
-        let user = managed(view, caller, &id)?;
-        // An administrator looks after others, and does not act as them.
-        if caller.user() != Some(user.id) {
-            return Err(no_user(&id));
-        }
-        Ok((user.id, caller.how))
-    };
-    let (user, how) = state.read_for(&visitor, look).await?;
-    // One that leaked must not live on in others.
-    if how == How::Token {
-        return Err(ApiError::NeedsSession);
-    }
+    let user = state.read_for(&visitor, move |view, caller| oneself(view, caller, &id)).await?;
     let name: String = asked.name.trim().chars().filter(|c| !c.is_control()).collect();
     let mut faults = Faults::default();
     if name.is_empty() || name.chars().count() > NAME_CHARACTERS {
@@ -146,9 +134,7 @@ pub(crate) async fn make(
     let expires_at = asked.days.map(|days| at + days * DAY);
     let sealed = Sealed(state.app.accounts.seal.seal(secret.plain().as_bytes())?);
     let command = Command::MakeToken { secret: secret.hash(), sealed, user, name: name.clone(), expires_at, at };
-    let Applied::Made(id) = state.app.cluster.propose(command).await?? else {
-        return Err(ApiError::Internal("making a token".into()));
-    };
+    let id = state.make("making a token", command).await?;
     let token = TokenView { id, name, created_at: at, expires_at };
     Ok((StatusCode::CREATED, Answer::with(NewTokenData { token, secret: secret.plain().to_owned() })))
 }
@@ -170,9 +156,8 @@ pub(crate) async fn revoke(
     visitor: Visitor,
     Path((id, token)): Path<(String, String)>,
 ) -> Result<Answer<Empty>, ApiError> {
-    let look = move |view: &View, caller: &Caller| managed(view, caller, &id);
-    let user = state.read_for(&visitor, look).await?.id;
-    let token = super::number_of("token", &token)?;
+    let user = state.read_for(&visitor, move |view, caller| managed(view, caller, &id)).await?.id;
+    let token = number_of("token", &token)?;
     state.app.cluster.propose(Command::RevokeToken { user, token }).await??;
     Ok(Answer::with(Empty {}))
 }

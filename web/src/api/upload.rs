@@ -129,10 +129,7 @@ async fn add(
     };
     let song = match app.cluster.propose(command).await?? {
         Applied::Song(song) => song,
-        other => {
-            tracing::error!(?other, "a song was added and something else came back");
-            return Err(ApiError::Internal("adding the song".into()));
-        }
+        other => return Err(ApiError::unexpected("adding the song", &other)),
     };
     storage::failpoint!("upload.committed");
     metrics::counter!("quartet_uploads_total").increment(1);

@@ -60,7 +60,7 @@ pub struct UsersData {
     pub next: Option<String>,
 }
 
-pub(crate) fn no_user(id: &str) -> ApiError {
+fn no_user(id: &str) -> ApiError {
     ApiError::NoUser(id.chars().take(20).collect())
 }
 
@@ -70,6 +70,17 @@ pub(crate) fn managed(view: &View, caller: &Caller, id: &str) -> Result<User, Ap
     let number = id.parse().map_err(|_| no_user(id))?;
     let user = view.user(number)?.filter(|user| caller.may_manage(user.id));
     user.ok_or_else(|| no_user(id))
+}
+
+/// The user that a path names, if the caller is that user and comes with more than a token. So is made what lasts, as
+/// tokens and web hooks do: a token that leaked must not live on in them. And an administrator looks after others, and
+/// does not act as them.
+pub(crate) fn oneself(view: &View, caller: &Caller, id: &str) -> Result<u64, ApiError> {
+    let user = managed(view, caller, id)?;
+    if caller.user() != Some(user.id) {
+        return Err(no_user(id));
+    }
+    if caller.how == How::Token { Err(ApiError::NeedsSession) } else { Ok(user.id) }
 }
 
 /// Lists users, newest first.
@@ -247,8 +258,7 @@ pub(crate) async fn remove(
     Path(id): Path<String>,
     leaving: Result<Query<Leaving>, ApiError>,
 ) -> Result<Answer<Empty>, ApiError> {
-    let look = move |view: &View, caller: &Caller| managed(view, caller, &id);
-    let user = state.read_for(&visitor, look).await?.id;
+    let user = state.read_for(&visitor, move |view, caller| managed(view, caller, &id)).await?.id;
     let Query(leaving) = leaving?;
     let songs = leaving.songs.map(|songs| match songs {
         Songs::Delete => Legacy::Delete,

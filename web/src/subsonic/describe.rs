@@ -11,11 +11,11 @@ use super::ids::{Album, Id};
 use super::library::{Artist, Look, Tracks, UNKNOWN_ARTIST, artist_id};
 use crate::api::files::{best_of, content_type};
 use crate::api::songs::RATE;
-use crate::dates::date_of;
+use crate::dates::{DAY, date_of};
 
 /// A time as the protocol writes it.
 pub(super) fn moment(ms: u64) -> String {
-    let (day, rest) = (ms / 86_400_000, ms % 86_400_000);
+    let (day, rest) = (ms / DAY, ms % DAY);
     let (year, month, day) = date_of(day);
     let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", rest % 1000)
