@@ -61,15 +61,15 @@ pub fn router(app: App) -> Router {
         .route("/playlists/{id}", get(api::playlists::one).patch(api::playlists::change).delete(api::playlists::remove))
         .route(
             "/playlists/{id}/songs",
-            post(api::playlists::add).layer(DefaultBodyLimit::max(api::playlists::ENTRIES_BYTES)),
+            post(api::entries::add).layer(DefaultBodyLimit::max(api::entries::ENTRIES_BYTES)),
         )
-        .route("/playlists/{id}/songs/{entry}", delete(api::playlists::take))
+        .route("/playlists/{id}/songs/{entry}", delete(api::entries::take))
         .route(
             "/playlists/{id}/order",
-            put(api::playlists::order).layer(DefaultBodyLimit::max(api::playlists::ENTRIES_BYTES)),
+            put(api::entries::order).layer(DefaultBodyLimit::max(api::entries::ENTRIES_BYTES)),
         )
-        .route("/playlists/{id}/shares", get(api::playlists::shares).post(api::playlists::share))
-        .route("/playlists/{id}/shares/{with}", delete(api::playlists::unshare))
+        .route("/playlists/{id}/shares", get(api::shares::list_of_playlist).post(api::shares::share_playlist))
+        .route("/playlists/{id}/shares/{with}", delete(api::shares::unshare_playlist))
         .route("/jobs", get(api::jobs::list))
         .route("/jobs/", get(api::jobs::list))
         .route("/jobs/{id}", get(api::jobs::one).patch(api::jobs::change))
@@ -87,7 +87,7 @@ pub fn router(app: App) -> Router {
         .route("/api/openapi.json", get(api::openapi))
         .route(
             "/rest/{method}",
-            get(subsonic::answer).post(subsonic::answer).layer(DefaultBodyLimit::max(api::playlists::ENTRIES_BYTES)),
+            get(subsonic::answer).post(subsonic::answer).layer(DefaultBodyLimit::max(api::entries::ENTRIES_BYTES)),
         )
         .fallback(ui::serve)
         .method_not_allowed_fallback(async |method: Method| ApiError::Method(method.to_string()))

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod cover;
 mod credits;
 mod description;
+pub mod entries;
 pub mod files;
 pub mod groups;
 pub mod health;
@@ -161,12 +162,12 @@ fn number_of(what: &'static str, text: &str) -> Result<u64, ApiError> {
         playlists::one,
         playlists::change,
         playlists::remove,
-        playlists::add,
-        playlists::take,
-        playlists::order,
-        playlists::shares,
-        playlists::share,
-        playlists::unshare,
+        entries::add,
+        entries::take,
+        entries::order,
+        shares::list_of_playlist,
+        shares::share_playlist,
+        shares::unshare_playlist,
         upload::upload,
         result::upload_result,
         separations::list,

@@ -11,8 +11,7 @@ use raft::state::{Audience, Playlist};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::shares::{ShareWish, SharesData};
-use super::songs::{Person, RATE, SongView, song_of};
+use super::songs::{Person, RATE, SongView};
 use super::{Freshness, no_such, number_of};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
@@ -22,8 +21,6 @@ use crate::query::Query;
 use crate::search::bad_cursor;
 use crate::{State, now};
 
-/// The most bytes of a request that names a playlist's entries or songs.
-pub(crate) const ENTRIES_BYTES: usize = 256 << 10;
 /// The longest name, in characters.
 const NAME_CHARACTERS: usize = 200;
 /// The longest description, in characters.
@@ -356,174 +353,4 @@ pub(crate) async fn remove(state: State, visitor: Visitor, Path(id): Path<String
     let playlist = state.read_for(&visitor, move |view, caller| Ok(owned(view, caller, &id)?.id)).await?;
     state.app.cluster.propose(Command::RemovePlaylist { playlist }).await??;
     Ok(Answer::with(Empty {}))
-}
-
-/// Songs for a playlist.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewEntries {
-    /// The songs, in their order. A song may be there several times.
-    songs: Vec<u64>,
-    /// Before which place they come, counted from 0; at the end if it is not given.
-    at: Option<u64>,
-}
-
-/// Adds songs to a playlist.
-///
-/// Whose it is and administrators may call this, with songs that they may hear. All are added, or none.
-#[utoipa::path(post, path = "/playlists/{id}/songs", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)),
-    request_body = NewEntries,
-    responses(
-        (status = 200, body = Answer<PlaylistData>),
-        (status = 400, description = "No JSON, or fields that are not known", body = Answer<Empty>),
-        (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-        (status = 404, description = "No such playlist or song, or none of the caller's", body = Answer<Empty>),
-        (status = 409, description = "The playlist has no room for so many", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
-    )
-)]
-pub(crate) async fn add(
-    state: State,
-    visitor: Visitor,
-    Path(id): Path<String>,
-    Fields(new): Fields<NewEntries>,
-) -> Result<Answer<PlaylistData>, ApiError> {
-    let command = move |view: &View, caller: &Caller, playlist| {
-        for song in &new.songs {
-            song_of(view, caller, &song.to_string())?;
-        }
-        Ok(Command::AddToPlaylist { playlist, songs: new.songs, place: new.at, without: Vec::new(), at: now() })
-    };
-    change_owned(&state, &visitor, id, command).await
-}
-
-/// Takes an entry out of a playlist.
-///
-/// Whose it is and administrators may call this.
-#[utoipa::path(delete, path = "/playlists/{id}/songs/{entry}", tag = "playlists", security(("session" = []), ("token" = [])),
-    params(("id" = u64, Path), ("entry" = u64, Path)),
-    responses(
-        (status = 200, body = Answer<PlaylistData>),
-        (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-        (status = 404, description = "No such playlist or entry, or somebody else's", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
-    )
-)]
-pub(crate) async fn take(
-    state: State,
-    visitor: Visitor,
-    Path((id, entry)): Path<(String, String)>,
-) -> Result<Answer<PlaylistData>, ApiError> {
-    let command = move |_: &View, _: &Caller, playlist| {
-        let entry = number_of("entry of the playlist", &entry)?;
-        Ok(Command::TakeFromPlaylist { playlist, entry, at: now() })
-    };
-    change_owned(&state, &visitor, id, command).await
-}
-
-/// A playlist's new order.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewOrder {
-    /// The numbers of all its entries, in their order.
-    entries: Vec<u64>,
-}
-
-/// Gives a playlist's entries another order.
-///
-/// Whose it is and administrators may call this.
-#[utoipa::path(put, path = "/playlists/{id}/order", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)),
-    request_body = NewOrder,
-    responses(
-        (status = 200, body = Answer<PlaylistData>),
-        (status = 400, description = "No JSON, or fields that are not known", body = Answer<Empty>),
-        (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-        (status = 404, description = "No such playlist, or somebody else's", body = Answer<Empty>),
-        (status = 409, description = "These are not its entries, each once; it may have changed", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
-    )
-)]
-pub(crate) async fn order(
-    state: State,
-    visitor: Visitor,
-    Path(id): Path<String>,
-    Fields(new): Fields<NewOrder>,
-) -> Result<Answer<PlaylistData>, ApiError> {
-    let command =
-        move |_: &View, _: &Caller, playlist| Ok(Command::OrderPlaylist { playlist, entries: new.entries, at: now() });
-    change_owned(&state, &visitor, id, command).await
-}
-
-/// Tells with whom a playlist is shared.
-///
-/// Whose it is and administrators may call this.
-#[utoipa::path(get, path = "/playlists/{id}/shares", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
-    (status = 200, body = Answer<SharesData>),
-    (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-    (status = 404, description = "No such playlist, or somebody else's", body = Answer<Empty>),
-    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
-))]
-pub(crate) async fn shares(
-    state: State,
-    visitor: Visitor,
-    Path(id): Path<String>,
-) -> Result<Answer<SharesData>, ApiError> {
-    let look = move |view: &View, caller: &Caller| {
-        let playlist = owned(view, caller, &id)?;
-        Ok(Answer::with(SharesData::of(view, view.playlist_shares(playlist.id)?)?))
-    };
-    state.read_for(&visitor, look).await
-}
-
-/// Shares a playlist, with a user or with everybody, who may then listen to its owner's songs in it.
-///
-/// Whose it is and administrators may call this. Form or JSON.
-#[utoipa::path(post, path = "/playlists/{id}/shares", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)),
-    request_body = ShareWish,
-    responses(
-        (status = 200, body = Answer<SharesData>),
-        (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
-        (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-        (status = 404, description = "No such playlist, or somebody else's", body = Answer<Empty>),
-        (status = 409, description = "It is shared too often", body = Answer<Empty>),
-        (status = 422, description = "No such user, or neither field or both", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
-    )
-)]
-pub(crate) async fn share(
-    state: State,
-    visitor: Visitor,
-    Path(id): Path<String>,
-    Fields(asked): Fields<ShareWish>,
-) -> Result<Answer<SharesData>, ApiError> {
-    let look = move |view: &View, caller: &Caller| {
-        let playlist = owned(view, caller, &id)?.id;
-        Ok((playlist, asked.audience(view)?))
-    };
-    let (playlist, audience) = state.read_for(&visitor, look).await?;
-    state.app.cluster.propose(Command::SharePlaylist { playlist, audience }).await??;
-    state.read(move |view| Ok(Answer::with(SharesData::of(view, view.playlist_shares(playlist)?)?))).await
-}
-
-/// Ends the sharing of a playlist, with the user of this number or with `everybody`.
-///
-/// Whose it is and administrators may call this.
-#[utoipa::path(delete, path = "/playlists/{id}/shares/{with}", tag = "playlists", security(("session" = []), ("token" = [])),
-    params(("id" = u64, Path), ("with" = String, Path, example = "everybody")),
-    responses(
-        (status = 200, body = Answer<SharesData>),
-        (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-        (status = 404, description = "No such playlist or share, or somebody else's", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
-    )
-)]
-pub(crate) async fn unshare(
-    state: State,
-    visitor: Visitor,
-    Path((id, with)): Path<(String, String)>,
-) -> Result<Answer<SharesData>, ApiError> {
-    let playlist = state.read_for(&visitor, move |view, caller| Ok(owned(view, caller, &id)?.id)).await?;
-    let audience = super::shares::audience_in_path(&with)?;
-    state.app.cluster.propose(Command::UnsharePlaylist { playlist, audience }).await??;
-    state.read(move |view| Ok(Answer::with(SharesData::of(view, view.playlist_shares(playlist)?)?))).await
 }

@@ -10,7 +10,7 @@ use axum::http::{Method, StatusCode, header};
 use super::answer::Form as AnswerForm;
 use super::failure::Failure;
 use super::ids::Id;
-use crate::api::playlists::ENTRIES_BYTES;
+use crate::api::entries::ENTRIES_BYTES;
 use crate::error::ApiError;
 
 /// The parameters, in their order.
