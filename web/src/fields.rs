@@ -2,7 +2,7 @@
 
 use axum::Form;
 use axum::Json;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -10,24 +10,25 @@ use serde_json::Value;
 use crate::answer::Problem;
 use crate::error::ApiError;
 
-/// The most bytes of what people fill in. Uploads and deliveries have limits of their own.
-pub(crate) const FIELDS_BYTES: usize = 64 << 10;
+/// The most bytes of what people fill in, where nothing else is said.
+const FIELDS_BYTES: usize = 64 << 10;
 /// Up to here each whole number is one of its own as a 64-bit float.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The fields of a form or of JSON.
-pub(crate) struct Fields<T>(pub(crate) T);
+/// The fields of a form or of JSON, of at most so many bytes.
+pub(crate) struct Fields<T, const MOST: usize = FIELDS_BYTES>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Fields<T> {
+impl<T: DeserializeOwned, S: Send + Sync, const MOST: usize> FromRequest<S> for Fields<T, MOST> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, ApiError> {
+        DefaultBodyLimit::max(MOST).apply(&mut request);
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         // What is behind the semicolon are parameters, as the alphabet.
         let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         // The library's own words would repeat what was sent, passwords among it.
         let refused = |status: StatusCode| match status {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooManyBytes { limit: FIELDS_BYTES },
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooManyBytes { limit: MOST },
             _ => ApiError::Malformed(
                 "The fields could not be read. Send application/json or application/x-www-form-urlencoded with the \
                  fields that /api/openapi.json describes, and no others."
@@ -111,7 +112,7 @@ mod tests {
 
     async fn read(kind: &str, body: &str) -> Result<Wish, StatusCode> {
         let request = Asked::post("/").header(header::CONTENT_TYPE, kind).body(Body::from(body.to_owned())).unwrap();
-        Fields::from_request(request, &()).await.map(|fields| fields.0).map_err(|error| error.kind().0)
+        Fields::<Wish>::from_request(request, &()).await.map(|fields| fields.0).map_err(|error| error.kind().0)
     }
 
     #[tokio::test]
@@ -128,6 +129,15 @@ mod tests {
         }
         for other in ["", "text/plain", "application/jsonp", "multipart/form-data; boundary=b"] {
             assert_eq!(read(other, "{}").await, Err(StatusCode::UNSUPPORTED_MEDIA_TYPE), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_sends_too_much_is_told_how_much_is_taken() {
+        for kind in ["application/json", "application/x-www-form-urlencoded"] {
+            let request = Asked::post("/").header(header::CONTENT_TYPE, kind).body(Body::from("days=1")).unwrap();
+            let refused = Fields::<Wish, 5>::from_request(request, &()).await.err().unwrap();
+            assert!(matches!(refused, ApiError::TooManyBytes { limit: 5 }), "{kind}: {refused}");
         }
     }
 }

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch, post, put};
 
 use crate::error::ApiError;
-use crate::fields::FIELDS_BYTES;
 use crate::{App, Shared, api, conditional, events, guard, subsonic, ui};
 
 /// The whole interface.
@@ -59,15 +57,9 @@ pub fn router(app: App) -> Router {
         .route("/playlists", get(api::playlists::list).post(api::playlists::make))
         .route("/playlists/", get(api::playlists::list).post(api::playlists::make))
         .route("/playlists/{id}", get(api::playlists::one).patch(api::playlists::change).delete(api::playlists::remove))
-        .route(
-            "/playlists/{id}/songs",
-            post(api::entries::add).layer(DefaultBodyLimit::max(api::entries::ENTRIES_BYTES)),
-        )
+        .route("/playlists/{id}/songs", post(api::entries::add))
         .route("/playlists/{id}/songs/{entry}", delete(api::entries::take))
-        .route(
-            "/playlists/{id}/order",
-            put(api::entries::order).layer(DefaultBodyLimit::max(api::entries::ENTRIES_BYTES)),
-        )
+        .route("/playlists/{id}/order", put(api::entries::order))
         .route("/playlists/{id}/shares", get(api::shares::list_of_playlist).post(api::shares::share_playlist))
         .route("/playlists/{id}/shares/{with}", delete(api::shares::unshare_playlist))
         .route("/jobs", get(api::jobs::list))
@@ -85,13 +77,9 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(api::health::ready))
         .route("/metrics", get(api::health::metrics))
         .route("/api/openapi.json", get(api::openapi))
-        .route(
-            "/rest/{method}",
-            get(subsonic::answer).post(subsonic::answer).layer(DefaultBodyLimit::max(api::entries::ENTRIES_BYTES)),
-        )
+        .route("/rest/{method}", get(subsonic::answer).post(subsonic::answer))
         .fallback(ui::serve)
         .method_not_allowed_fallback(async |method: Method| ApiError::Method(method.to_string()))
-        .layer(DefaultBodyLimit::max(FIELDS_BYTES))
         .layer(from_fn(conditional::tag))
         .layer(from_fn_with_state(Arc::clone(&shared), guard::guard))
         .with_state(shared)

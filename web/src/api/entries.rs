@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::{State, now};
 
-/// The most bytes of a request that names a playlist's entries or songs.
+/// The most bytes of a request that names a playlist's entries or songs, of which there may be many.
 pub(crate) const ENTRIES_BYTES: usize = 256 << 10;
 
 /// Songs for a playlist.
@@ -46,7 +46,7 @@ pub(crate) async fn add(
     state: State,
     visitor: Visitor,
     Path(id): Path<String>,
-    Fields(new): Fields<NewEntries>,
+    Fields(new): Fields<NewEntries, ENTRIES_BYTES>,
 ) -> Result<Answer<PlaylistData>, ApiError> {
     let command = move |view: &View, caller: &Caller, playlist| {
         for song in &new.songs {
@@ -107,7 +107,7 @@ pub(crate) async fn order(
     state: State,
     visitor: Visitor,
     Path(id): Path<String>,
-    Fields(new): Fields<NewOrder>,
+    Fields(new): Fields<NewOrder, ENTRIES_BYTES>,
 ) -> Result<Answer<PlaylistData>, ApiError> {
     let command =
         move |_: &View, _: &Caller, playlist| Ok(Command::OrderPlaylist { playlist, entries: new.entries, at: now() });

@@ -4,7 +4,7 @@
 //! failure repeats a value of it.
 
 use axum::Form;
-use axum::extract::{FromRequest, Query, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request};
 use axum::http::{Method, StatusCode, header};
 
 use super::answer::Form as AnswerForm;
@@ -19,7 +19,7 @@ pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
     /// Reads the address and, where the client posts a form, the form.
-    pub(super) async fn of(request: Request) -> (Self, Result<(), Failure>) {
+    pub(super) async fn of(mut request: Request) -> (Self, Result<(), Failure>) {
         let unreadable = || Failure::Unreadable("The parameters could not be read. They are text in UTF-8.".into());
         let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
         let (mut params, mut result) = match query {
@@ -28,6 +28,7 @@ impl Params {
         };
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if *request.method() == Method::POST && kind.starts_with("application/x-www-form-urlencoded") {
+            DefaultBodyLimit::max(ENTRIES_BYTES).apply(&mut request);
             match Form::<Vec<(String, String)>>::from_request(request, &()).await {
                 Ok(Form(pairs)) => params.0.extend(pairs),
                 Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
