@@ -7,7 +7,7 @@ use raft::state::{Count, NAME_LENGTH, User, folded};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::users::{UserData, UserView};
+use super::users::{LONGEST_PASSWORD, UserData, UserView, check_email, check_name, check_passwords};
 use crate::accounts::{login_counts, newcomer_counts};
 use crate::answer::{Answer, Empty};
 use crate::caller::{How, SESSION_SECONDS, Visitor};
@@ -17,12 +17,6 @@ use crate::fields::{Faults, Fields};
 use crate::secret::Secret;
 use crate::{State, now};
 
-/// The shortest password, in characters.
-const SHORTEST_PASSWORD: usize = 8;
-/// The longest password, in bytes.
-const LONGEST_PASSWORD: usize = 1024;
-/// The longest address, in bytes (RFC 5321).
-const LONGEST_EMAIL: usize = 254;
 /// How much is kept of what a browser calls itself, in characters.
 const SEEN_CHARACTERS: usize = 200;
 
@@ -45,37 +39,6 @@ pub(crate) struct Registration {
     /// Where to write to.
     #[schema(example = "ada@example.org")]
     email: Option<String>,
-}
-
-/// Notes what is wrong with a name.
-pub(crate) fn check_name(faults: &mut Faults, name: &str) {
-    if let Err(fault) = folded(name) {
-        faults.add("username", "bad_username", format!("This cannot be a name: {fault}."));
-    }
-}
-
-/// Notes what is wrong with a new password.
-pub(crate) fn check_passwords(faults: &mut Faults, one: &Secret, two: &Secret) {
-    let plain = one.plain();
-    if plain.chars().count() < SHORTEST_PASSWORD || plain.len() > LONGEST_PASSWORD {
-        let message =
-            format!("A password has at least {SHORTEST_PASSWORD} characters, and at most {LONGEST_PASSWORD} bytes.");
-        faults.add("password1", "bad_password", message);
-    }
-    if one != two {
-        faults.add("password2", "passwords_differ", "This is not the same password again. Type both anew.");
-    }
-}
-
-/// Notes what is wrong with an address.
-pub(crate) fn check_email(faults: &mut Faults, email: Option<&str>) {
-    let fits = |email: &str| {
-        let parts = email.rsplit_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
-        parts && email.len() <= LONGEST_EMAIL && !email.chars().any(|c| c.is_whitespace() || c.is_control())
-    };
-    if email.is_some_and(|email| !email.is_empty() && !fits(email)) {
-        faults.add("email", "bad_email", "This is no e-mail address. Correct it, or leave it out.");
-    }
 }
 
 /// Makes an account. The first one is an administrator's.

@@ -3,12 +3,11 @@
 use axum::extract::Path;
 use raft::View;
 use raft::command::Command;
-use raft::state::{Legacy, User};
+use raft::state::{Legacy, User, folded};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Page;
-use super::auth::{check_email, check_name, check_passwords};
 use crate::State;
 use crate::accounts::login_counts;
 use crate::answer::{Answer, Empty};
@@ -17,6 +16,13 @@ use crate::error::ApiError;
 use crate::fields::{Faults, Fields};
 use crate::query::Query;
 use crate::secret::Secret;
+
+/// The shortest password, in characters.
+const SHORTEST_PASSWORD: usize = 8;
+/// The longest password, in bytes.
+pub(crate) const LONGEST_PASSWORD: usize = 1024;
+/// The longest address, in bytes (RFC 5321).
+const LONGEST_EMAIL: usize = 254;
 
 /// A user as they themselves and administrators see them.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -125,6 +131,37 @@ pub(crate) async fn one(state: State, visitor: Visitor, Path(id): Path<String>) 
         Ok(Answer::with(UserData { user: UserView::of(managed(view, caller, &id)?) }))
     };
     state.read_for(&visitor, look).await
+}
+
+/// Notes what is wrong with a name.
+pub(crate) fn check_name(faults: &mut Faults, name: &str) {
+    if let Err(fault) = folded(name) {
+        faults.add("username", "bad_username", format!("This cannot be a name: {fault}."));
+    }
+}
+
+/// Notes what is wrong with a new password.
+pub(crate) fn check_passwords(faults: &mut Faults, one: &Secret, two: &Secret) {
+    let plain = one.plain();
+    if plain.chars().count() < SHORTEST_PASSWORD || plain.len() > LONGEST_PASSWORD {
+        let message =
+            format!("A password has at least {SHORTEST_PASSWORD} characters, and at most {LONGEST_PASSWORD} bytes.");
+        faults.add("password1", "bad_password", message);
+    }
+    if one != two {
+        faults.add("password2", "passwords_differ", "This is not the same password again. Type both anew.");
+    }
+}
+
+/// Notes what is wrong with an address.
+pub(crate) fn check_email(faults: &mut Faults, email: Option<&str>) {
+    let fits = |email: &str| {
+        let parts = email.rsplit_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
+        parts && email.len() <= LONGEST_EMAIL && !email.chars().any(|c| c.is_whitespace() || c.is_control())
+    };
+    if email.is_some_and(|email| !email.is_empty() && !fits(email)) {
+        faults.add("email", "bad_email", "This is no e-mail address. Correct it, or leave it out.");
+    }
 }
 
 /// What can be changed of a user. What is not given stays as it is.
