@@ -7,8 +7,8 @@ use raft::state::{Attempt, Ending, JOBS, Job, JobState, Passage, Selection, Task
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::job_search::Search;
 use super::job_wishes::priority_of;
-use super::search::Search;
 use super::{Freshness, page_limit};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
@@ -337,6 +337,7 @@ pub(crate) async fn list(
     let limit = page_limit(page.limit);
     let look = move |view: &View, caller: &Caller| {
         let (jobs, next) = search.page(view, caller, page.cursor, limit)?;
+        let jobs = jobs.into_iter().map(|job| JobView::listed(view, caller, job)).collect::<Result<_, _>>()?;
         Ok(Answer::with(JobsData { jobs, next: next.map(|job| job.to_string()) }))
     };
     state.read_or_stale(&visitor, page.stale, look).await

@@ -6,7 +6,6 @@
 use raft::View;
 use raft::state::{Job, JobState, folded};
 
-use super::jobs::JobView;
 use crate::caller::Caller;
 use crate::dates::{DAY, days_until};
 use crate::error::ApiError;
@@ -92,7 +91,7 @@ impl Search {
         caller: &Caller,
         mut cursor: Option<u64>,
         limit: usize,
-    ) -> Result<(Vec<JobView>, Option<u64>), ApiError> {
+    ) -> Result<(Vec<Job>, Option<u64>), ApiError> {
         let user = match &self.user {
             None => None,
             Some(Whose::Number(number)) => Some(*number),
@@ -117,7 +116,7 @@ impl Search {
                 }
                 let id = job.id;
                 if self.holds(view, caller, &job, user)? {
-                    found.push(JobView::listed(view, caller, job)?);
+                    found.push(job);
                 }
                 cursor = Some(id);
                 if found.len() == limit {
