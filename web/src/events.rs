@@ -25,7 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::api::jobs::{JobView, job_id, no_job};
-use crate::api::songs::SongView;
+use crate::api::song_view::SongView;
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 

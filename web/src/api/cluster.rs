@@ -186,7 +186,7 @@ pub(crate) async fn cluster(state: State, visitor: Visitor) -> Result<Answer<Clu
                 upload_bytes: shared.app.limits.max_upload_bytes,
                 song_seconds: shared.app.limits.max_seconds,
                 jobs_per_user: shared.app.limits.jobs_per_user,
-                title_characters: super::songs::TEXT_CHARACTERS,
+                title_characters: super::song_fields::TEXT_CHARACTERS,
             },
         })
     })

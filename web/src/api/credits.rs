@@ -5,7 +5,7 @@ use std::path::Path;
 use inference::tags::Tags;
 use raft::state::{Cover, Credits};
 
-use super::songs::TEXT_CHARACTERS;
+use super::song_fields::TEXT_CHARACTERS;
 use crate::fields::tidy;
 
 /// A text as songs have it: tidy, and cut to the longest; none if nothing is left.

@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 
 use super::number_of;
 use super::shares::owned;
-use super::songs::{SongData, SongView};
+use super::song_view::SongView;
+use super::songs::SongData;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::dates::DAY;

@@ -28,6 +28,8 @@ pub mod separations;
 pub mod series;
 pub mod sessions;
 pub mod shares;
+mod song_fields;
+pub mod song_view;
 pub mod songs;
 pub mod stems;
 pub mod tokens;

@@ -5,7 +5,8 @@ use raft::command::{Command, Refusal};
 use raft::state::ACCOUNTS;
 use storage::blobs::Hash;
 
-use super::songs::{SongData, SongView};
+use super::song_view::SongView;
+use super::songs::SongData;
 use crate::answer::Answer;
 use crate::caller::Caller;
 use crate::dates::DAY;

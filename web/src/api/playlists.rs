@@ -11,7 +11,7 @@ use raft::state::{Audience, Playlist};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::songs::{Person, RATE, SongView};
+use super::song_view::{Person, RATE, SongView};
 use super::{Freshness, no_such, number_of};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};

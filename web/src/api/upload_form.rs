@@ -7,7 +7,7 @@ use storage::blobs::{Blobs, Staged};
 use utoipa::ToSchema;
 
 use super::job_wishes::{Workers, formats_of, priority_of, workers_of};
-use super::songs::TEXT_CHARACTERS;
+use super::song_fields::TEXT_CHARACTERS;
 use crate::error::ApiError;
 use crate::fields::tidy;
 use crate::incoming::Incoming;

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::ids::{Album, Id};
 use super::library::{Artist, Look, Tracks, UNKNOWN_ARTIST, artist_id};
 use crate::api::files::{best_of, content_type};
-use crate::api::songs::RATE;
+use crate::api::song_view::RATE;
 use crate::dates::{DAY, date_of};
 
 /// A time as the protocol writes it.
