@@ -1,9 +1,11 @@
-//! The picture on a song's front: another one, or none.
+//! The picture on a song's front: giving it, and putting another one there, or none.
 //!
 //! A picture lies on a majority of the nodes before the song has it. The one that it had goes with the next collection,
 //! unless another song has it too. What a picture is, its first bytes say, as of those that come in songs' files.
 
 use axum::extract::{Path, Request};
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
 use futures_util::StreamExt;
 use inference::tags::{Cover as Picture, MAX_COVER};
 use raft::View;
@@ -11,14 +13,73 @@ use raft::command::Command;
 use raft::state::{Cover, Edit, SongEdit};
 
 use super::songs::{SongData, shown, song_to_change};
+use super::way::Way;
 use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::incoming::Incoming;
+use crate::sending::{Served, serve};
+use crate::stored::Source;
 
 /// Bytes of a picture that say what it is.
 const BEGINNING: usize = 12;
+
+/// Gives the picture on a song's front: the one that came in its file, or that somebody has put there.
+///
+/// Ranges, conditions and HEAD as for other files. Whoever the song is for may call this.
+#[utoipa::path(get, path = "/songs/{id}/cover", tag = "files", params(("id" = u64, Path)), responses(
+    (status = 200, description = "The picture", content_type = "image/*"),
+    (status = 206, description = "The range of it", content_type = "image/*"),
+    (status = 304, description = "If-None-Match names it"),
+    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
+    (status = 404, description = "No such song, or no picture in it", body = Answer<Empty>),
+    (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
+    (status = 416, description = "The range is past the end; Content-Range says where that is"),
+))]
+pub(crate) async fn get(
+    state: State,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    picture(state, Way::Id(visitor, id), method, headers).await
+}
+
+/// Gives the picture of the song that a link opens, as `/songs/{id}/cover` does.
+///
+/// Whoever has the link may call this.
+#[utoipa::path(get, path = "/shared/{secret}/cover", tag = "sharing", security(()), params(("secret" = String, Path)), responses(
+    (status = 200, description = "The picture", content_type = "image/*"),
+    (status = 206, description = "The range of it", content_type = "image/*"),
+    (status = 304, description = "If-None-Match names it"),
+    (status = 404, description = "The link opens nothing, or no picture in the song", body = Answer<Empty>),
+    (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
+    (status = 416, description = "The range is past the end; Content-Range says where that is"),
+))]
+pub(crate) async fn get_by_link(
+    state: State,
+    Path(secret): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    picture(state, Way::link(&secret), method, headers).await
+}
+
+pub(crate) async fn picture(state: State, way: Way, method: Method, headers: HeaderMap) -> Result<Response, ApiError> {
+    let (name, cover) = way
+        .look(&state, move |_, song| {
+            let none = || ApiError::NoPart(format!("The song {} has no picture.", song.id));
+            let cover = song.credits.cover.clone().ok_or_else(none)?;
+            Ok((song.title, cover))
+        })
+        .await?;
+    let format = cover.mime.trim_start_matches("image/").to_owned();
+    let served =
+        Served { source: Source::Blob(cover.hash), tag: cover.hash.to_string(), format, name, download: false };
+    serve(&state.app.sharing, served, &method, &headers).await
+}
 
 /// Gives a song another picture.
 ///

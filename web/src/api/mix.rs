@@ -10,12 +10,15 @@ use sha2::{Digest, Sha256};
 use storage::blobs::Hash;
 use utoipa::IntoParams;
 
-use super::files::{Served, Source, Way, best_of, serve, stems_of};
+use super::parts::{best_of, stems_of};
+use super::way::Way;
 use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
 use crate::query::Query;
+use crate::sending::{Served, serve};
+use crate::stored::Source;
 
 /// The largest weight, and the smallest one is as far below zero.
 const MAX_WEIGHT: f32 = 10.0;

@@ -22,6 +22,7 @@ pub mod listening;
 pub mod mix;
 pub mod models;
 mod once;
+pub mod parts;
 pub mod playlists;
 pub mod result;
 pub mod separations;
@@ -36,6 +37,7 @@ pub mod tokens;
 pub mod upload;
 mod upload_form;
 pub mod users;
+pub mod way;
 
 use axum::Json;
 use serde::Deserialize;
@@ -147,7 +149,7 @@ fn number_of(what: &'static str, text: &str) -> Result<u64, ApiError> {
         links::remove,
         links::song,
         files::file_by_link,
-        files::cover_by_link,
+        cover::get_by_link,
         mix::mix_by_link,
         songs::list,
         songs::one,
@@ -178,7 +180,7 @@ fn number_of(what: &'static str, text: &str) -> Result<u64, ApiError> {
         stems::all,
         stems::all_by_link,
         files::file,
-        files::cover,
+        cover::get,
         cover::put,
         cover::remove,
         mix::mix,

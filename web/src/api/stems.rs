@@ -11,13 +11,16 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use super::files::{Found, Opened, Way, disposition, open, safe_name, set, stems_of};
+use super::parts::{Found, stems_of};
+use super::way::Way;
 use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::ranges::none_match_hits;
+use crate::sending::{disposition, safe_name, set};
+use crate::stored::{Opened, open};
 use crate::zip::Archive;
 
 /// Which stems, and as what.

@@ -9,9 +9,10 @@ use super::answer::Element;
 use super::failure::Failure;
 use super::ids::{Album, Id};
 use super::library::{Artist, Look, Tracks, UNKNOWN_ARTIST, artist_id};
-use crate::api::files::{best_of, content_type};
+use crate::api::parts::best_of;
 use crate::api::song_view::RATE;
 use crate::dates::{DAY, date_of};
+use crate::sending::content_type;
 
 /// A time as the protocol writes it.
 pub(super) fn moment(ms: u64) -> String {

@@ -15,7 +15,9 @@ use super::failure::Failure;
 use super::ids::{Id, NoId};
 use super::library::Look;
 use super::playlists::pictured;
-use crate::api::files::{Offer, Way, given, picture};
+use crate::api::cover::picture;
+use crate::api::files::{Offer, given};
+use crate::api::way::Way;
 use crate::query::Query;
 
 /// The song, and the name that the file has in it.

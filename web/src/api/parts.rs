@@ -1,0 +1,151 @@
+//! The parts of a song (the song itself, its stems, their outlines), and the files in which they come.
+
+use std::collections::BTreeMap;
+use std::path::{Path as FilePath, PathBuf};
+
+use inference::encode::{Format, encode};
+use inference::tags::tags_of;
+use raft::View;
+use raft::state::{JobState, Song, Stems};
+use storage::blobs::Hash;
+
+use super::models::shape_of;
+use crate::State;
+use crate::error::ApiError;
+use crate::stored::Source;
+
+/// Bytes that a frame takes while a file is converted: two decoded samples, and what is made of them.
+const BYTES_A_FRAME: u64 = 12;
+
+/// Where a song's file comes from.
+pub(crate) enum Found {
+    Blob(Hash),
+    /// From a file in another format, whose extension this is.
+    Converted {
+        from: Hash,
+        extension: String,
+    },
+}
+
+impl Found {
+    /// A stem's file of a format, of those that there are.
+    pub(crate) fn of(files: &BTreeMap<String, Hash>, format: &str) -> Option<Self> {
+        match (files.get(format), best_of(files)) {
+            (Some(hash), _) => Some(Self::Blob(*hash)),
+            (None, Some((extension, from))) => Some(Self::Converted { from, extension }),
+            (None, None) => None,
+        }
+    }
+
+    /// Where the file is, once it is made, and a tag for its bytes. The song has so many frames.
+    pub(crate) async fn source(self, state: &State, format: &str, frames: u64) -> Result<(Source, String), ApiError> {
+        match self {
+            Self::Blob(hash) => Ok((Source::Blob(hash), hash.to_string())),
+            Self::Converted { from, extension } => {
+                let made = convert(state, from, extension, format, frames).await?;
+                Ok((Source::Made(made), format!("{from}-{format}")))
+            }
+        }
+    }
+}
+
+/// The file of this name among a song's.
+pub(super) fn find(view: &View, song: &Song, job: Option<u64>, file: &str) -> Result<Found, ApiError> {
+    let known = file.rsplit_once('.');
+    if let Some(("song", format)) = known {
+        return match format {
+            _ if format == song.format => Ok(Found::Blob(song.hash)),
+            "mp3" | "wav" | "flac" => Ok(Found::Converted { from: song.hash, extension: song.format.clone() }),
+            _ => Err(no_part(song, None, file)),
+        };
+    }
+    if let Some(("peaks", "json")) = known {
+        // A song that was split by an older version has none.
+        let peaks = stems_of(view, song, job, &[])?.peaks;
+        return peaks.map(Found::Blob).ok_or_else(|| no_part(song, None, file));
+    }
+    let Some((part, format @ ("mp3" | "wav" | "flac"))) = known else {
+        return Err(no_part(song, None, file));
+    };
+    let stems = stems_of(view, song, job, &[part])?;
+    let found = stems.files.get(part).and_then(|files| Found::of(files, format));
+    found.ok_or_else(|| no_part(song, Some(&stems), file))
+}
+
+/// The file of a stem that lost least, with its extension.
+pub(crate) fn best_of(files: &BTreeMap<String, Hash>) -> Option<(String, Hash)> {
+    let of = |format: &str| Some((format.to_owned(), *files.get(format)?));
+    of("wav").or_else(|| of("flac")).or_else(|| of("mp3"))
+}
+
+/// The stems of the song's own separation, or of the one that is this job. If they are not made, those in `wanted` that
+/// it would not make either are no parts at all.
+pub(crate) fn stems_of(view: &View, song: &Song, job: Option<u64>, wanted: &[&str]) -> Result<Stems, ApiError> {
+    let found = view.job_of(song, job)?;
+    let job = found.ok_or_else(|| ApiError::NoJob(job.unwrap_or(song.job).to_string()))?;
+    if let Some(stems) = job.stems {
+        return Ok(stems);
+    }
+    if let Some((sources, _)) = shape_of(view, &job.model)?
+        && let sources = job.selection.of(&sources)
+        && let Some(unknown) = wanted.iter().find(|part| !sources.iter().any(|source| source == *part))
+    {
+        return Err(ApiError::NoPart(format!(
+            "A song has no part {unknown:?}. This one will have: song, {}.",
+            sources.join(", ")
+        )));
+    }
+    Err(ApiError::NotSplit(match job.state {
+        JobState::Failed | JobState::Cancelled => format!(
+            "The song {} has no stems, because its job was {}. POST /jobs/{}/retry tries again.",
+            song.id,
+            if job.state == JobState::Failed { "a failure" } else { "cancelled" },
+            job.id
+        ),
+        _ => format!(
+            "The song {} is not split yet: {} of {} tasks are done. GET /jobs/{} says how it is going.",
+            song.id, job.done, job.tasks, job.id
+        ),
+    }))
+}
+
+fn no_part(song: &Song, stems: Option<&Stems>, file: &str) -> ApiError {
+    let asked: String = file.chars().take(40).collect();
+    let parts: Vec<&str> = stems.map_or_else(
+        || vec!["vocals", "drums", "bass", "other"],
+        |stems| stems.files.keys().map(String::as_str).collect(),
+    );
+    ApiError::NoPart(format!(
+        "The song {} has no file {asked:?}. Ask for one of song, {}, with the ending .mp3, .wav or .flac.",
+        song.id,
+        parts.join(", ")
+    ))
+}
+
+/// A file in another format, made once, of a song this long.
+async fn convert(state: &State, from: Hash, extension: String, format: &str, frames: u64) -> Result<PathBuf, ApiError> {
+    let name = format!("made-{from}.{format}");
+    if let Some(made) = state.cache.kept(&name).await {
+        return Ok(made);
+    }
+    let sharing = &state.app.sharing;
+    let (path, to, blobs) = (sharing.whole(&from).await?, format.to_owned(), sharing.blobs().clone());
+    let make = move |half: &FilePath| {
+        blobs.expect_room(frames.saturating_mul(BYTES_A_FRAME))?;
+        convert_here(&path, &extension, half, &to)
+    };
+    state.cache.get(&name, make).await
+}
+
+fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Result<(), ApiError> {
+    let mut samples = half.as_os_str().to_owned();
+    samples.push(".samples");
+    let pcm = inference::decode::decode_to(from, Some(hint), FilePath::new(&samples))?;
+    let format = match to {
+        "wav" => Format::WORKING,
+        "flac" => Format::Flac { bits: 16 },
+        _ => Format::LISTENING,
+    };
+    let (tags, _) = tags_of(from, Some(hint))?;
+    Ok(encode(&pcm, half, format, &tags)?)
+}

@@ -1,0 +1,152 @@
+//! A file as an answer: whole or in ranges, under conditions, and with a name (RFC 9110, RFC 6266).
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use storage::sharing::Sharing;
+
+use crate::error::ApiError;
+use crate::ranges::{Selection, if_range_holds, match_hits, none_match_hits, select};
+use crate::stored::{Source, open};
+
+/// A file to be served.
+pub(crate) struct Served {
+    pub(crate) source: Source,
+    /// Without quotes; the bytes follow from it.
+    pub(crate) tag: String,
+    /// The extension.
+    pub(crate) format: String,
+    /// What the file should be called where it is saved, without extension.
+    pub(crate) name: String,
+    pub(crate) download: bool,
+}
+
+/// Answers with a file, or the part of it that is asked for.
+pub(crate) async fn serve(
+    sharing: &Sharing,
+    served: Served,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let tag = format!("\"{}\"", served.tag);
+    let field = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if field(header::IF_MATCH).is_some_and(|tags| !match_hits(tags, &tag)) {
+        return Err(ApiError::Precondition);
+    }
+    if field(header::IF_NONE_MATCH).is_some_and(|tags| none_match_hits(tags, &tag)) {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        describe(response.headers_mut(), &served, &tag);
+        return Ok(response);
+    }
+
+    let opened = open(sharing, &served.source).await?;
+    let length = opened.length();
+    let range = field(header::RANGE)
+        .filter(|_| *method == Method::GET)
+        .filter(|_| field(header::IF_RANGE).is_none_or(|condition| if_range_holds(condition, &tag)));
+    let (status, first, end) = match range.map_or(Selection::Whole, |range| select(range, length)) {
+        Selection::Whole => (StatusCode::OK, 0, length),
+        Selection::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last + 1),
+        Selection::Unsatisfiable => {
+            let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+            describe(response.headers_mut(), &served, &tag);
+            response.headers_mut().remove(header::CONTENT_DISPOSITION);
+            set(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{length}"));
+            return Ok(response);
+        }
+    };
+    let body = if *method == Method::HEAD { Body::empty() } else { opened.body(first, end).await? };
+    let mut response = (status, body).into_response();
+    describe(response.headers_mut(), &served, &tag);
+    set(response.headers_mut(), header::CONTENT_TYPE, content_type(&served.format));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(end - first));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {first}-{}/{length}", end - 1);
+        set(response.headers_mut(), header::CONTENT_RANGE, &range);
+    }
+    Ok(response)
+}
+
+pub(crate) fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn describe(headers: &mut HeaderMap, served: &Served, tag: &str) {
+    set(headers, header::ETAG, tag);
+    set(headers, header::ACCEPT_RANGES, "bytes");
+    // It may be kept, but a song that was deleted must be gone at the next request.
+    set(headers, header::CACHE_CONTROL, "private, no-cache");
+    let disposition = disposition(&served.name, &served.format, served.download);
+    set(headers, header::CONTENT_DISPOSITION, &disposition);
+}
+
+/// What a file can be called: without what file systems and shells cannot bear.
+pub(crate) fn safe_name(name: &str, format: &str) -> String {
+    let name: String = name
+        .chars()
+        .map(|character| match character {
+            '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => '_',
+            character if character.is_control() => '_',
+            character => character,
+        })
+        .collect();
+    format!("{}.{format}", name.trim_matches(['.', ' ']))
+}
+
+/// RFC 6266: a plain name for old programs, and the real one percent-encoded (RFC 8187).
+pub(crate) fn disposition(name: &str, format: &str, download: bool) -> String {
+    let kind = if download { "attachment" } else { "inline" };
+    let name = safe_name(name, format);
+    let plain: String = name.chars().map(|character| if character.is_ascii() { character } else { '_' }).collect();
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
+}
+
+pub(crate) fn content_type(format: &str) -> &'static str {
+    match format {
+        "mp3" => "audio/mpeg",
+        "json" => "application/json",
+        "jpeg" => "image/jpeg",
+        "png" => "image/png",
+        "webp" => "image/webp",
+        "gif" => "image/gif",
+        "wav" => "audio/wav",
+        "flac" => "audio/flac",
+        "ogg" | "oga" => "audio/ogg",
+        "m4a" | "mp4" => "audio/mp4",
+        "aac" => "audio/aac",
+        "aif" | "aiff" => "audio/aiff",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn titles_become_safe_file_names() {
+        assert_eq!(
+            disposition("So What - drums", "mp3", false),
+            "inline; filename=\"So What - drums.mp3\"; filename*=UTF-8''So%20What%20-%20drums.mp3"
+        );
+        assert_eq!(
+            disposition("Für \"Elise\"\r\nX: y/../z", "wav", true),
+            "attachment; filename=\"F_r _Elise___X_ y_.._z.wav\"; \
+             filename*=UTF-8''F%C3%BCr%20_Elise___X_%20y_.._z.wav"
+        );
+        for title in ["", "...", "\u{0}", "音楽", &"x".repeat(200)] {
+            assert!(HeaderValue::from_str(&disposition(title, "mp3", true)).is_ok());
+        }
+    }
+}
