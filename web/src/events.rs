@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use axum::extract::Path;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
-use futures_util::Stream;
 use raft::View;
 use raft::state::{Audience, Event};
 use serde::Serialize;
@@ -21,6 +20,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::State;
 use crate::answer::{Answer, Empty};
@@ -111,7 +111,22 @@ async fn send(to: &Sender, name: &str, data: &impl Serialize) -> bool {
     }
 }
 
-fn answer(receiver: mpsc::Receiver<Result<Sent, Infallible>>) -> Events {
+/// A stream of what is told into it, until that is all, nobody listens any more, or the node stops.
+fn stream<F>(stopping: CancellationToken, tell: impl FnOnce(Sender) -> F) -> Events
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(16);
+    let listener = sender.clone();
+    let telling = tell(sender);
+    tokio::spawn(async move {
+        let _ = listener.send(Ok(Sent::default().retry(RETRY))).await;
+        tokio::select! {
+            () = telling => {}
+            () = listener.closed() => {}
+            () = stopping.cancelled() => {}
+        }
+    });
     Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("still here"))
 }
 
@@ -125,34 +140,20 @@ fn answer(receiver: mpsc::Receiver<Result<Sent, Infallible>>) -> Events {
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn all(
-    state: State,
-    visitor: Visitor,
-) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
+pub(crate) async fn all(state: State, visitor: Visitor) -> Result<Events, ApiError> {
     let listener = Listener::new(&state, visitor).await?;
     let mut events = state.app.cluster.events();
-    let (sender, receiver) = mpsc::channel(16);
-    let stopping = state.app.stopping.clone();
-    tokio::spawn(async move {
-        let telling = async {
-            let hello = Hello { id: state.app.cluster.status().id, version: env!("CARGO_PKG_VERSION") };
-            let _ = sender.send(Ok(Sent::default().retry(RETRY))).await;
-            if !send(&sender, "hello", &hello).await {
+    Ok(stream(state.app.stopping.clone(), move |sender| async move {
+        let hello = Hello { id: state.app.cluster.status().id, version: env!("CARGO_PKG_VERSION") };
+        if !send(&sender, "hello", &hello).await {
+            return;
+        }
+        while let Some(changed) = Changed::next(&mut events).await {
+            if !tell(&state, &listener, &sender, changed).await {
                 return;
             }
-            while let Some(changed) = Changed::next(&mut events).await {
-                if !tell(&state, &listener, &sender, changed).await {
-                    return;
-                }
-            }
-        };
-        tokio::select! {
-            () = telling => {}
-            () = sender.closed() => {}
-            () = stopping.cancelled() => {}
         }
-    });
-    Ok(answer(receiver))
+    }))
 }
 
 /// Who listens to a stream.
@@ -243,11 +244,7 @@ async fn tell(state: &State, listener: &Listener, sender: &Sender, changed: Chan
     (status = 404, description = "No such job", body = Answer<Empty>),
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn of_job(
-    state: State,
-    visitor: Visitor,
-    Path(id): Path<String>,
-) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
+pub(crate) async fn of_job(state: State, visitor: Visitor, Path(id): Path<String>) -> Result<Events, ApiError> {
     let number = job_id(&id)?;
     // Listening begins before looking, so no change falls between the two.
     let mut events = state.app.cluster.events();
@@ -257,40 +254,29 @@ pub(crate) async fn of_job(
     };
     let (mut job, caller) = state.read_for(&visitor, look).await?;
     let listener = Listener { visitor, caller };
-    let (sender, receiver) = mpsc::channel(16);
-    let stopping = state.app.stopping.clone();
-    tokio::spawn(async move {
-        let telling = async {
-            let _ = sender.send(Ok(Sent::default().retry(RETRY))).await;
+    Ok(stream(state.app.stopping.clone(), move |sender| async move {
+        loop {
+            if !send(&sender, "job", &job).await || job.has_ended() {
+                return;
+            }
             loop {
-                if !send(&sender, "job", &job).await || job.has_ended() {
+                let Some(changed) = Changed::next(&mut events).await else {
                     return;
-                }
-                loop {
-                    let Some(changed) = Changed::next(&mut events).await else {
-                        return;
-                    };
-                    if changed.missed || changed.jobs.contains(&number) {
-                        break;
-                    }
-                }
-                match listener.look(&state, move |view, caller| JobView::with_tasks(view, caller, number)).await {
-                    Ok(Some(now)) => job = now,
-                    Ok(None) => {
-                        send(&sender, "gone", &Id { id: number }).await;
-                        return;
-                    }
-                    Err(_) => return,
+                };
+                if changed.missed || changed.jobs.contains(&number) {
+                    break;
                 }
             }
-        };
-        tokio::select! {
-            () = telling => {}
-            () = sender.closed() => {}
-            () = stopping.cancelled() => {}
+            match listener.look(&state, move |view, caller| JobView::with_tasks(view, caller, number)).await {
+                Ok(Some(now)) => job = now,
+                Ok(None) => {
+                    send(&sender, "gone", &Id { id: number }).await;
+                    return;
+                }
+                Err(_) => return,
+            }
         }
-    });
-    Ok(answer(receiver))
+    }))
 }
 
 #[cfg(test)]
