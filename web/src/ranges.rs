@@ -4,6 +4,8 @@
 //! range. A request for several is answered with the whole file, as section 14.2 allows: players ask for one, and
 //! `multipart/byteranges` would only be one more way to be wrong. There are no dates, so a date never matches.
 
+use axum::http::{HeaderMap, header};
+
 /// What a `Range` field asks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
@@ -74,6 +76,12 @@ fn number(digits: &str) -> Option<u64> {
 /// Whether one of an `If-None-Match` field's tags is `tag`, compared weakly.
 pub fn none_match_hits(field: &str, tag: &str) -> bool {
     field.trim() == "*" || tags(field).any(|candidate| candidate.strip_prefix("W/").unwrap_or(candidate) == tag)
+}
+
+/// Whether who sends these fields says with `If-None-Match` that they have what has this tag.
+pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
+    known.is_some_and(|tags| none_match_hits(tags, tag))
 }
 
 /// Whether one of an `If-Match` field's tags is `tag`, compared strongly.

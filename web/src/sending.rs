@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use storage::sharing::Sharing;
 
 use crate::error::ApiError;
-use crate::ranges::{Selection, if_range_holds, match_hits, none_match_hits, select};
+use crate::ranges::{Selection, if_range_holds, is_known, match_hits, select};
 use crate::stored::{Source, open};
 
 /// A file to be served.
@@ -33,7 +33,7 @@ pub(crate) async fn serve(
     if field(header::IF_MATCH).is_some_and(|tags| !match_hits(tags, &tag)) {
         return Err(ApiError::Precondition);
     }
-    if field(header::IF_NONE_MATCH).is_some_and(|tags| none_match_hits(tags, &tag)) {
+    if is_known(headers, &tag) {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
         describe(response.headers_mut(), &served, &tag);
         return Ok(response);

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
 use crate::error::ApiError;
-use crate::ranges::none_match_hits;
+use crate::ranges::is_known;
 
 #[derive(RustEmbed)]
 #[folder = "ui/"]
@@ -26,11 +26,7 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         return ApiError::Method(method.to_string()).into_response();
     }
     let tag = format!("\"{}\"", hex::encode(file.metadata.sha256_hash()));
-    let hit = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|field| field.to_str().ok())
-        .is_some_and(|field| none_match_hits(field, &tag));
-    let mut response = if hit {
+    let mut response = if is_known(&headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let kind = HeaderValue::from_str(content_type(name)).ok();

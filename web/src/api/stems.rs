@@ -18,7 +18,7 @@ use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
 use crate::query::Query;
-use crate::ranges::none_match_hits;
+use crate::ranges::is_known;
 use crate::sending::{disposition, safe_name, set};
 use crate::stored::{Opened, open};
 use crate::zip::Archive;
@@ -111,8 +111,7 @@ async fn packed(
         sources.push((safe_name(&format!("{} - {stem}", song.title), format), source));
     }
     let tag = format!("\"{}\"", hex::encode(hasher.finalize()));
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
-    let (status, body, length) = if known.is_some_and(|tags| none_match_hits(tags, &tag)) {
+    let (status, body, length) = if is_known(&headers, &tag) {
         (StatusCode::NOT_MODIFIED, Body::empty(), None)
     } else {
         let (mut names, mut files) = (Vec::new(), Vec::new());
