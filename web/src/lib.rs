@@ -39,6 +39,7 @@ mod sending;
 mod shared;
 mod stored;
 mod subsonic;
+mod tries;
 mod ui;
 mod zip;
 

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::users::{LONGEST_PASSWORD, UserData, UserView, check_email, check_name, check_passwords};
-use crate::accounts::{login_counts, newcomer_counts};
 use crate::answer::{Answer, Empty};
 use crate::caller::{How, SESSION_SECONDS, Visitor};
 use crate::client::Client;
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields};
 use crate::secret::Secret;
+use crate::tries::{login_counts, newcomer_counts};
 use crate::{State, now};
 
 /// How much is kept of what a browser calls itself, in characters.

@@ -5,10 +5,10 @@ use raft::View;
 use raft::command::Command;
 
 use super::songs::{SongData, shown, song_of};
-use crate::accounts::play_count;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
+use crate::tries::play_count;
 use crate::{State, now};
 
 /// Makes a song the caller's favourite.

@@ -9,13 +9,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Page;
 use crate::State;
-use crate::accounts::login_counts;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, How, Visitor};
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields};
 use crate::query::Query;
 use crate::secret::Secret;
+use crate::tries::login_counts;
 
 /// The shortest password, in characters.
 const SHORTEST_PASSWORD: usize = 8;

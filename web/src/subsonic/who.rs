@@ -16,12 +16,12 @@ use storage::blobs::Hash;
 
 use super::failure::Failure;
 use super::params::Params;
-use crate::accounts::proof_counts;
 use crate::api::auth::known_by_password;
 use crate::caller::Visitor;
 use crate::client::Client;
 use crate::error::ApiError;
 use crate::secret::Secret;
+use crate::tries::proof_counts;
 use crate::{State, now};
 
 /// The longest salt, in bytes.
