@@ -5,16 +5,16 @@
 //! is over its size, what was used least recently goes. Everything here can be made again, so nothing is synced and
 //! the folder may be emptied at any start.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use inference::thread::at_low_priority;
 use tokio::sync::Semaphore;
 
 use crate::error::ApiError;
-use inference::thread::at_low_priority;
+use crate::turns::Turns;
 
 /// How many files are made at a time; each takes a core.
 const MAKERS: usize = 2;
@@ -29,13 +29,13 @@ pub struct Cache {
     folder: Arc<PathBuf>,
     limit: u64,
     makers: Arc<Semaphore>,
-    flights: Arc<Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>>,
+    turns: Arc<Turns<String>>,
 }
 
 impl Cache {
     /// A cache of at most `limit` bytes in `folder`, which must exist.
     pub fn new(folder: PathBuf, limit: u64) -> Self {
-        Self { folder: Arc::new(folder), limit, makers: Arc::new(Semaphore::new(MAKERS)), flights: Arc::default() }
+        Self { folder: Arc::new(folder), limit, makers: Arc::new(Semaphore::new(MAKERS)), turns: Arc::default() }
     }
 
     /// The file `name` if it is there; it then counts as used now.
@@ -55,10 +55,10 @@ impl Cache {
         if let Some(kept) = self.kept(name).await {
             return Ok(kept);
         }
-        let flight = self.flight(name);
+        let turn = self.turns.of(name.to_owned());
         let (cache, name) = (self.clone(), name.to_owned());
         let making = tokio::spawn(async move {
-            let _turn = flight.lock().await;
+            let _turn = turn.lock().await;
             if used(&path).await {
                 return Ok(path);
             }
@@ -82,17 +82,6 @@ impl Cache {
             .await?
         });
         making.await.unwrap_or_else(|error| Err(ApiError::internal("making a file", &error)))
-    }
-
-    fn flight(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        flights.retain(|_, flight| flight.strong_count() > 0);
-        if let Some(flight) = flights.get(name).and_then(Weak::upgrade) {
-            return flight;
-        }
-        let flight = Arc::new(tokio::sync::Mutex::new(()));
-        flights.insert(name.to_owned(), Arc::downgrade(&flight));
-        flight
     }
 }
 

@@ -40,6 +40,7 @@ mod shared;
 mod stored;
 mod subsonic;
 mod tries;
+mod turns;
 mod ui;
 mod zip;
 

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use raft::state::User;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::secret::Secret;
+use crate::turns::Turns;
 
 /// For how long a password need not be compared again.
 const LASTS: Duration = Duration::from_secs(3600);
@@ -31,7 +32,7 @@ type Print = [u8; 32];
 pub(crate) struct Remembered {
     key: OnceCell<[u8; 32]>,
     right: Mutex<HashMap<Print, Instant>>,
-    comparing: Mutex<HashMap<Print, Weak<tokio::sync::Mutex<()>>>>,
+    comparing: Turns<Print>,
 }
 
 impl Remembered {
@@ -48,7 +49,7 @@ impl Remembered {
         if self.is_right(&print) {
             return Ok(());
         }
-        let turn = self.turn(print);
+        let turn = self.comparing.of(print);
         let _turn = turn.lock().await;
         if self.is_right(&print) {
             return Ok(());
@@ -73,18 +74,6 @@ impl Remembered {
             }
             None => false,
         }
-    }
-
-    /// Whoever has it compares this password.
-    fn turn(&self, print: Print) -> Arc<tokio::sync::Mutex<()>> {
-        let mut comparing = self.comparing.lock().unwrap_or_else(PoisonError::into_inner);
-        comparing.retain(|_, turn| turn.strong_count() > 0);
-        if let Some(turn) = comparing.get(&print).and_then(Weak::upgrade) {
-            return turn;
-        }
-        let turn = Arc::new(tokio::sync::Mutex::new(()));
-        comparing.insert(print, Arc::downgrade(&turn));
-        turn
     }
 }
 
