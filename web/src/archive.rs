@@ -5,6 +5,7 @@
 //! keep times and owners (pax) are skipped; those that give a file another name are refused with all else.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use storage::blobs::{BlobError, Blobs, Staged};
 use tar::{EntryType, Header};
@@ -13,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// The unit of a tar file.
 const BLOCK: usize = 512;
 /// Where a header's checksum stands, which is summed up as if it were spaces.
-const CHECKSUM: std::ops::Range<usize> = 148..156;
+const CHECKSUM: Range<usize> = 148..156;
 /// The most bytes of a record that is skipped.
 const RECORD_BYTES: u64 = 64 << 10;
 /// The most such records.

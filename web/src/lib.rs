@@ -2,7 +2,8 @@
 //!
 //! Every node serves all of it, and it does not matter which one is asked: what a request changes is committed in the
 //! cluster before the answer, and what it reads is as new as the newest committed change, whoever made that. Only
-//! what says so in its description (`/cluster`, the event streams) may be a moment old.
+//! what says so in its description (`/cluster`, the event streams, and whatever is asked for with `stale`) may be a moment
+//! old; and while there is no majority, files and models are given as this node last knew of them.
 //!
 //! Invariants: an upload is acknowledged after its file lies on a majority and its song is committed, never before. A
 //! request that fails or breaks off leaves nothing on the disk. No upload, file or mix is ever whole in memory.

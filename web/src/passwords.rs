@@ -3,10 +3,12 @@
 //! Argon2id with 19 MiB, two passes and one lane, the least that OWASP's password storage cheat sheet recommends. Two at
 //! a time, on threads that may be busy, so that logins neither stop the node nor fill its memory.
 
+use std::sync::Arc;
+
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use raft::state::Verifier;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::blocking;
 use crate::error::ApiError;
@@ -21,18 +23,18 @@ const WAITING: usize = 64;
 
 /// This node's part in dealing with passwords.
 pub(crate) struct Passwords {
-    turns: std::sync::Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     queue: Semaphore,
     /// What is compared with where there is no user, so that it takes as long.
-    nobody: tokio::sync::OnceCell<Verifier>,
+    nobody: OnceCell<Verifier>,
 }
 
 impl Passwords {
     pub(crate) fn new() -> Self {
         Self {
-            turns: std::sync::Arc::new(Semaphore::new(AT_A_TIME)),
+            turns: Arc::new(Semaphore::new(AT_A_TIME)),
             queue: Semaphore::new(AT_A_TIME + WAITING),
-            nobody: tokio::sync::OnceCell::new(),
+            nobody: OnceCell::new(),
         }
     }
 
@@ -66,7 +68,7 @@ impl Passwords {
         work: impl FnOnce() -> Result<T, argon2::password_hash::Error> + Send + 'static,
     ) -> Result<T, ApiError> {
         let _queued = self.queue.try_acquire().map_err(|_| ApiError::Busy("with other people's passwords".into()))?;
-        let turn = std::sync::Arc::clone(&self.turns).acquire_owned().await.map_err(|_| ApiError::Stopping)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| ApiError::Stopping)?;
         let done = blocking(doing, move || {
             let _turn = turn;
             work()

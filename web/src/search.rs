@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft::View;
+use raft::command::Refusal;
 use raft::state::card::{place_of, plain, words};
 use raft::state::{ACCOUNTS, Card, Order, Song, SongStatus};
 use storage::blobs::Hash;
@@ -131,7 +132,7 @@ pub(crate) fn find(view: &View, caller: &Caller, wanted: &Wanted) -> Result<Foun
     let searcher = Searcher { view, caller, wanted };
     let needs_cards = searcher.needs_card() || wanted.sort != Sort::By(Order::Added) || wanted.favourite;
     if needs_cards && !view.has_level(ACCOUNTS)? {
-        return Err(raft::command::Refusal::NoAccounts.into());
+        return Err(Refusal::NoAccounts.into());
     }
     if wanted.favourite || wanted.sort == Sort::Played {
         caller.known()?;
@@ -302,7 +303,7 @@ pub(crate) fn groups(
     limit: usize,
 ) -> Result<(Vec<Group>, Option<Vec<u8>>), ApiError> {
     if !view.has_level(ACCOUNTS)? {
-        return Err(raft::command::Refusal::NoAccounts.into());
+        return Err(Refusal::NoAccounts.into());
     }
     let few = match caller.audiences() {
         Some(audiences) => view.listed(&audiences, FEW)?,

@@ -7,6 +7,8 @@
 
 use crc32fast::Hasher;
 
+use crate::dates::date_of;
+
 /// Names are UTF-8, and the checksum follows the file.
 const FLAGS: u16 = (1 << 11) | (1 << 3);
 /// The version of the format that knows Zip64.
@@ -176,7 +178,7 @@ fn push_with_extra(out: &mut Vec<u8>, name: &str, numbers: &[u64], between: &[u8
 /// A time as MS-DOS had it: from 1980 on, to two seconds.
 fn stamp(at: u64) -> [u8; 4] {
     let seconds = at / 1000;
-    let (year, month, day) = crate::dates::date_of(seconds / 86_400);
+    let (year, month, day) = date_of(seconds / 86_400);
     let within = seconds % 86_400;
     let time = ((within / 3600) << 11) | ((within / 60 % 60) << 5) | ((within % 60) / 2);
     let date = if (1980..2108).contains(&year) { ((year - 1980) << 9) | (month << 5) | day } else { (1 << 5) | 1 };

@@ -1,5 +1,7 @@
 //! Registering, logging in and out, and who one is.
 
+use std::sync::Arc;
+
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use raft::command::{Command, Refusal};
@@ -64,7 +66,7 @@ pub(crate) async fn register(
     check_passwords(&mut faults, &asked.password1, &asked.password2);
     check_email(&mut faults, asked.email.as_deref());
     faults.none()?;
-    let (who, shared, name) = (visitor.clone(), std::sync::Arc::clone(&state), asked.username.clone());
+    let (who, shared, name) = (visitor.clone(), Arc::clone(&state), asked.username.clone());
     // What is certain to be refused need not cost a hash; applying decides.
     let closed = state
         .read(move |view| {
@@ -208,7 +210,7 @@ pub struct MeData {
     (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn me(state: State, visitor: Visitor) -> Result<Answer<MeData>, ApiError> {
-    let shared = std::sync::Arc::clone(&state);
+    let shared = Arc::clone(&state);
     state
         .read(move |view| {
             let caller = visitor.recognise(view, true)?;

@@ -1,6 +1,7 @@
 //! The cluster: who its members are, who leads, who is up, and who works on what.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -163,7 +164,7 @@ pub struct ClusterData {
 pub(crate) async fn cluster(state: State, visitor: Visitor) -> Result<Answer<ClusterData>, ApiError> {
     state.read_or_stale(&visitor, true, |_, _| Ok(())).await?;
     // The reports count the open tasks, which asks the disk.
-    let shared = std::sync::Arc::clone(&state);
+    let shared = Arc::clone(&state);
     crate::blocking("looking at the cluster", move || {
         let status = shared.app.cluster.status();
         let nodes = shared.app.nodes.overview();

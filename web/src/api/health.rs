@@ -1,5 +1,6 @@
 //! What watches a node from outside: is it alive, is it ready, and its numbers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header;
@@ -66,7 +67,7 @@ pub(crate) async fn ready(state: State) -> Result<Answer<Alive>, ApiError> {
     (status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain"),
 ))]
 pub(crate) async fn metrics(state: State) -> impl IntoResponse {
-    let gather = std::sync::Arc::clone(&state.app.metrics);
+    let gather = Arc::clone(&state.app.metrics);
     let text = crate::blocking("counting", move || gather()).await;
     text.map(|text| ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

@@ -4,7 +4,7 @@
 //! them and no more, and says where the next one goes on.
 
 use raft::View;
-use raft::state::{Job, JobState, folded};
+use raft::state::{ACCOUNTS, Job, JobState, folded};
 
 use crate::caller::Caller;
 use crate::dates::{DAY, days_until};
@@ -101,7 +101,7 @@ impl Search {
                 None => return Ok((Vec::new(), None)),
             },
         };
-        let listed = view.has_level(raft::state::ACCOUNTS)? && !self.states.is_empty();
+        let listed = view.has_level(ACCOUNTS)? && !self.states.is_empty();
         let mut found = Vec::new();
         for _ in 0..LOOKED_AT / AT_A_TIME {
             let some = match listed {

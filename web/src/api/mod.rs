@@ -1,4 +1,7 @@
-//! The interface's resources, one file each, and its description for programs.
+//! The interface's resources, and its description for programs.
+//!
+//! A resource is a file with its handlers. Beside them lies what a resource needs that is an idea of its own (an upload's
+//! form, how a song is shown), or that several of them share (the ways to a song, what can be asked of a separation).
 //!
 //! Each says in its description who may call it. "Whoever is let in" is everybody who reaches the port, or, where
 //! anonymous use is off, whoever has an account.

@@ -2,6 +2,7 @@
 
 use inference::{DEFAULT_MODEL, Geometry, built_in};
 use raft::View;
+use raft::state::Model;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -70,7 +71,7 @@ pub(crate) fn shape_of(view: &View, name: &str) -> Result<Option<(Vec<String>, G
     if let Some(separator) = built_in(name) {
         return Ok(Some((separator.sources().to_vec(), separator.geometry())));
     }
-    let shape = |model: raft::state::Model| {
+    let shape = |model: Model| {
         let frames = |count: u64| usize::try_from(count).unwrap_or(usize::MAX).max(1);
         (model.sources, Geometry { segment: frames(model.segment), stride: frames(model.stride) })
     };

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
 use axum::extract::{Path, Request};
@@ -206,7 +206,7 @@ async fn examine(state: &State, wanted: Wanted, stems: BTreeMap<String, Staged>)
 /// Decodes all of it: the outlines of song and stems, and what was found in the song.
 fn look(
     wanted: &Wanted,
-    song: &std::path::Path,
+    song: &FilePath,
     stems: BTreeMap<String, PathBuf>,
     scratch: &StagedFile,
 ) -> Result<(Vec<u8>, Box<Facts>), ApiError> {

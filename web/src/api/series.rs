@@ -2,6 +2,7 @@
 //! restart, and say nothing of jobs that were removed.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use raft::View;
 use raft::state::{Job, JobState, Task};
@@ -91,7 +92,7 @@ impl Grid {
     }
 
     /// The points that a time from `begin` to `end` touches.
-    fn touched(&self, begin: u64, end: u64) -> std::ops::Range<usize> {
+    fn touched(&self, begin: u64, end: u64) -> Range<usize> {
         let (begin, end) = (begin.max(self.from), end.min(self.to));
         match (begin < end, self.index(begin)) {
             (true, Some(first)) => first..usize::try_from((end - self.from).div_ceil(self.step)).unwrap_or(usize::MAX),

@@ -1,13 +1,15 @@
 //! Walking down from all artists to one song.
 
+use std::collections::HashSet;
+
 use raft::state::card::plain;
 use raft::state::{Order, Song};
 
 use super::answer::Element;
 use super::describe::artist_element;
 use super::failure::Failure;
-use super::ids::{Album, Id};
-use super::library::{Artist, Look, MOST_OF_ONE, Tracks, UNKNOWN_ARTIST};
+use super::ids::{Album, Id, NoId};
+use super::library::{Artist, Look, MOST_OF_ONE, Tracks, UNKNOWN_ARTIST, artist_id};
 use crate::error::ApiError;
 use crate::now;
 use crate::search::groups;
@@ -60,7 +62,7 @@ fn one_artist(look: Look<'_>, id: &Option<String>) -> Result<(Artist, Vec<Tracks
 }
 
 pub(super) fn artist(look: Look<'_>) -> Result<Element, Failure> {
-    let Id::Artist(id) = look.params.id()? else { return Err(super::ids::NoId.into()) };
+    let Id::Artist(id) = look.params.id()? else { return Err(NoId.into()) };
     let (artist, albums) = one_artist(look, &id)?;
     let albums = look.albums_elements(&albums)?;
     Ok(Element::new().one("artist", artist_element(&artist).many("album", albums)))
@@ -72,7 +74,7 @@ fn one_album(look: Look<'_>, id: &Album) -> Result<Tracks, Failure> {
 }
 
 pub(super) fn album(look: Look<'_>) -> Result<Element, Failure> {
-    let Id::Album(id) = look.params.id()? else { return Err(super::ids::NoId.into()) };
+    let Id::Album(id) = look.params.id()? else { return Err(NoId.into()) };
     let album = one_album(look, &id)?;
     let tracks = look.tracks_elements(&album)?;
     Ok(Element::new().one("album", look.album_element(&album)?.many("song", tracks)))
@@ -82,7 +84,7 @@ pub(super) fn song(look: Look<'_>) -> Result<Element, Failure> {
     let song = match look.params.id()? {
         Id::Song(id) => look.song_element(&look.song(id)?)?,
         Id::Stem(id, stem) => look.stem(&look.song(id)?, &stem)?,
-        _ => return Err(super::ids::NoId.into()),
+        _ => return Err(NoId.into()),
     };
     Ok(Element::new().one("song", song))
 }
@@ -98,7 +100,7 @@ pub(super) fn directory(look: Look<'_>) -> Result<Element, Failure> {
         }
         Ok(Id::Album(id)) => {
             let album = one_album(look, &id)?;
-            let parent = super::library::artist_id(album.artist.as_deref()).to_string();
+            let parent = artist_id(album.artist.as_deref()).to_string();
             folder(Id::Album(id).to_string(), &album.name, look.tracks_elements(&album)?).text("parent", parent)
         }
         Err(_) if look.params.need("id")? == FOLDER.to_string() => {
@@ -107,7 +109,7 @@ pub(super) fn directory(look: Look<'_>) -> Result<Element, Failure> {
             };
             folder(FOLDER.to_string(), "Quartet", look.artists(&[])?.into_iter().map(child).collect())
         }
-        _ => return Err(super::ids::NoId.into()),
+        _ => return Err(NoId.into()),
     };
     Ok(Element::new().one("directory", directory))
 }
@@ -119,7 +121,7 @@ pub(super) fn genres(look: Look<'_>) -> Result<Element, Failure> {
         let Some(name) = look.view.song(group.song)?.and_then(|song| song.credits.genre) else { continue };
         let songs: Vec<Song> =
             look.songs_with(Order::Genre, &plain(&name)).take(MOST_OF_ONE).collect::<Result<_, ApiError>>()?;
-        let albums: std::collections::HashSet<Album> = songs.iter().map(Album::of).collect();
+        let albums: HashSet<Album> = songs.iter().map(Album::of).collect();
         let genre = Element::new().number("songCount", group.songs as u64).number("albumCount", albums.len() as u64);
         genres.push(genre.text("value", name));
     }

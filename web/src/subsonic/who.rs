@@ -9,6 +9,8 @@
 //! Wrong passwords count as those at the log-in do; wrong proofs are counted by themselves, so a player that knows no token
 //! cannot lock its user out of the page. What was shown goes into no log and into no answer.
 
+use std::sync::Arc;
+
 use md5::{Digest, Md5};
 use raft::View;
 use raft::state::{User, folded};
@@ -84,8 +86,8 @@ async fn by_proof(
     let (Ok(known), true) = (folded(name), salt.len() <= LONGEST_SALT) else { return Err(Failure::WrongSecret) };
     let counts = proof_counts(client, &known);
     state.expect_room_for_tries(&counts, now()).await?;
-    let (shared, digest, salt) = (std::sync::Arc::clone(state), digest.into_bytes(), salt.into_bytes());
-    let look = std::sync::Arc::new(move |view: &View| {
+    let (shared, digest, salt) = (Arc::clone(state), digest.into_bytes(), salt.into_bytes());
+    let look = Arc::new(move |view: &View| {
         let Some(user) = view.user_named(&known)? else { return Ok(None) };
         for token in view.tokens_of(user.id)? {
             if token.expires_at.is_some_and(|end| end <= now()) {
@@ -106,7 +108,7 @@ async fn by_proof(
         Ok::<_, ApiError>(None)
     });
     // What this node knows suffices for one that fits, for the token is looked up again with what is asked for.
-    let here = std::sync::Arc::clone(&look);
+    let here = Arc::clone(&look);
     let mut found = state.peek(move |view| here(view)).await?;
     if found.is_none() {
         found = state.read(move |view| look(view)).await?;
