@@ -112,7 +112,7 @@ pub enum ApiError {
     #[error("This token opens nothing. It may have been revoked or have ended; make another one.")]
     UnknownToken,
     /// Name and password do not go together, or there is no such name; which, is not told.
-    #[error("The name or the password is wrong.")]
+    #[error("The name or the password is wrong. Look how both are written; a name's case makes no difference.")]
     WrongPassword,
     /// It takes the password to do this.
     #[error("This takes a browser in which you are logged in; a token does not suffice.")]
@@ -149,7 +149,9 @@ pub enum ApiError {
     #[error("This link opens nothing. It may have ended; ask whoever gave it to you for another one.")]
     NoLink,
     /// Another site's page sent this.
-    #[error("This was sent by the page of another site, so it was not done.")]
+    #[error(
+        "This was sent by the page of another site, so it was not done. Do it on this node's own page, or with a token."
+    )]
     CrossSite,
     /// The user has as many open jobs as one may have.
     #[error("{0}")]
@@ -161,7 +163,7 @@ pub enum ApiError {
     #[error("{0}")]
     Conflict(String),
     /// A condition of the request does not hold.
-    #[error("The file is not the one that If-Match names.")]
+    #[error("The file is not the one that If-Match names. Ask for it anew, without the condition.")]
     Precondition,
     /// Too few nodes are up.
     #[error(

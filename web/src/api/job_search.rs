@@ -47,7 +47,7 @@ impl Search {
     /// Reads a query.
     pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
         if query.len() > LONGEST {
-            return Err(ApiError::Malformed(format!("A search has at most {LONGEST} bytes.")));
+            return Err(ApiError::Malformed(format!("A search has at most {LONGEST} bytes. Look for less at once.")));
         }
         let mut search = Self::default();
         for (key, value) in terms(query) {

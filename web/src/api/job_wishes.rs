@@ -7,8 +7,14 @@ use crate::State;
 use crate::error::ApiError;
 use crate::outside::{DELIVERED, delivers};
 
+/// The most bytes in which formats are asked for, of which there is one of a kind.
+const LONGEST_FORMATS: usize = 800;
+
 /// The formats that a form asks for, as the state keeps them.
 pub(super) fn formats_of(text: &str) -> Result<Vec<String>, ApiError> {
+    if text.len() > LONGEST_FORMATS {
+        return Err(ApiError::Malformed("There are too many formats. Ask for one of each kind.".into()));
+    }
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     let asked = words.map(str::parse).collect::<Result<Vec<Format>, _>>();
     let mut formats = asked.map_err(|error| ApiError::Malformed(format!("The formats cannot be made: {error}.")))?;
@@ -86,5 +92,21 @@ pub(super) async fn road(
         (true, _) => Ok(Road::Outside),
         (false, None) => Ok(Road::Inside),
         (false, Some(_)) => Err(ApiError::Busy("upgrading: songs go outside when all nodes run this version".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_formats_is_told_in_few_words() {
+        assert_eq!(formats_of("flac:24, ,mp3:256").unwrap().len(), 2);
+        for wrong in ["mp3:7".to_owned(), "mp3:320,mp3:256".into(), "x".repeat(10_000)] {
+            let told = formats_of(&wrong).unwrap_err().to_string();
+            assert!(told.len() < 200, "{told}");
+        }
     }
 }

@@ -12,6 +12,8 @@ use crate::error::ApiError;
 use crate::fields::tidy;
 use crate::incoming::Incoming;
 
+/// The most bytes of any field but the file: those of the longest title in UTF-8.
+const TEXT_BYTES: usize = 4 * TEXT_CHARACTERS;
 /// Bytes that are gathered before they go to the disk.
 const GATHERED: usize = 256 << 10;
 
@@ -132,14 +134,15 @@ async fn text_in(incoming: &Incoming, field: &mut Field<'_>, name: &'static str)
     let mut bytes = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|error| broken(incoming, &error))? {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() > 4 * TEXT_CHARACTERS {
+        if bytes.len() > TEXT_BYTES {
             return Err(match name {
                 "title" => ApiError::TitleTooLong(TEXT_CHARACTERS),
-                _ => ApiError::Malformed(format!("The field \"{name}\" is too long.")),
+                _ => ApiError::Malformed(format!("The field \"{name}\" is too long. Use at most {TEXT_BYTES} bytes.")),
             });
         }
     }
-    String::from_utf8(bytes).map_err(|_| ApiError::Malformed(format!("The field \"{name}\" is not UTF-8 text.")))
+    String::from_utf8(bytes)
+        .map_err(|_| ApiError::Malformed(format!("The field \"{name}\" is not text. Send it in UTF-8.")))
 }
 
 async fn file_in(incoming: &Incoming, field: &mut Field<'_>, blobs: &Blobs) -> Result<Staged, ApiError> {

@@ -8,6 +8,18 @@ use super::failure::Failure;
 use super::ids::{Id, NoId};
 use crate::api::listening::{favour, forget, play};
 
+/// How many songs a request may name: each is a change of its own.
+const MOST_AT_ONCE: usize = 500;
+
+/// As many songs as are changed at once, or a refusal.
+fn few(songs: Vec<u64>) -> Result<Vec<u64>, Failure> {
+    match songs.len() {
+        0 => Err(Failure::Missing("id")),
+        1..=MOST_AT_ONCE => Ok(songs),
+        _ => Err(Failure::Unreadable(format!("Name at most {MOST_AT_ONCE} songs at once."))),
+    }
+}
+
 /// The songs that a request names as what it likes. A stem, its album and a song that is an album of its own stand for
 /// their song.
 fn songs(asked: &Asked) -> Result<Vec<u64>, Failure> {
@@ -19,7 +31,7 @@ fn songs(asked: &Asked) -> Result<Vec<u64>, Failure> {
     };
     let names = ["id", "albumId", "artistId"];
     let songs = names.iter().flat_map(|name| asked.params.all(name)).map(song).collect::<Result<Vec<_>, Failure>>()?;
-    if songs.is_empty() { Err(Failure::Missing("id")) } else { Ok(songs) }
+    few(songs)
 }
 
 pub(super) async fn star(asked: Asked) -> Result<Element, Failure> {
@@ -51,10 +63,7 @@ pub(super) async fn rate(asked: Asked) -> Result<Element, Failure> {
 /// begins to play is not kept.
 pub(super) async fn scrobble(asked: Asked) -> Result<Element, Failure> {
     let song = |id: &str| Id::parse(id)?.song().ok_or_else(|| Failure::from(NoId));
-    let songs = asked.params.all("id").map(song).collect::<Result<Vec<_>, _>>()?;
-    if songs.is_empty() {
-        return Err(Failure::Missing("id"));
-    }
+    let songs = few(asked.params.all("id").map(song).collect::<Result<Vec<_>, _>>()?)?;
     let played = asked.params.flag("submission")?.unwrap_or(true);
     for song in songs {
         match played {
@@ -65,4 +74,16 @@ pub(super) async fn scrobble(asked: Asked) -> Result<Element, Failure> {
         }
     }
     Ok(Element::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_changes_one_song_or_some_and_not_any_number() {
+        for (songs, taken) in [(0, false), (1, true), (MOST_AT_ONCE, true), (MOST_AT_ONCE + 1, false)] {
+            assert_eq!(few(vec![7; songs]).is_ok(), taken, "{songs}");
+        }
+    }
 }
