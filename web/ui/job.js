@@ -2,7 +2,7 @@
 
 import { heard as noteHeard } from "./bar.js";
 import { el, nowAndAgain, say, settled, span } from "./dom.js";
-import { WORDS, change, hasEnded, nameOf } from "./jobs.js";
+import { WORDS, change, hasEnded, nameOf, wordOf } from "./jobs.js";
 import { ask, askOrStale, tell } from "./net.js";
 import { formatName, stemsOf } from "./parts.js";
 import { heard, separationBy } from "./separations.js";
@@ -102,11 +102,11 @@ class Page {
     if (!this.job) this.build();
     this.job = job = { ...this.job, ...job };
     say(this.name, nameOf(job));
-    const where = job.workers === "outside" ? "done by an outside worker" : null;
+    const where = job.workers === "outside" ? outside(job) : null;
     say(this.about, [`Job ${job.id}`, job.model, stemsOf(job), ...job.formats.map(formatName),
       `at most ${job.max_attempts} failures a task`, where].filter(Boolean).join(" · "));
     this.state.className = `status ${job.state}`;
-    say(this.state, WORDS[job.state] ?? job.state);
+    say(this.state, wordOf(job));
     this.cancel.hidden = hasEnded(job);
     this.again.hidden = job.state !== "failed" && job.state !== "cancelled";
     this.hurry.hidden = hasEnded(job);
@@ -186,6 +186,12 @@ class Page {
     this.stopLooking();
     this.panel?.close();
   }
+}
+
+/** What is known of a job whose whole song goes to a worker that is none of the cluster's. */
+function outside(job) {
+  if (job.state === "done") return "done by an outside worker";
+  return hasEnded(job) ? "was for an outside worker" : "waits for an outside worker or is with one: the queue does not tell which";
 }
 
 /** How long a job was in a state, once it is in another. */

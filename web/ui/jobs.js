@@ -15,6 +15,10 @@ const STATES = [
 ];
 export const WORDS = { pending: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
 
+/** A job's state in a word. The queue does not tell a song that waits for an outside worker from one that has been taken. */
+export const wordOf = (job) =>
+  job.state === "pending" && job.workers === "outside" ? "outside" : WORDS[job.state] ?? job.state;
+
 export const hasEnded = (job) => job.state !== "pending" && job.state !== "running";
 
 /** What people know a job by: the song that it is for, or the first of several. */
@@ -212,7 +216,7 @@ class Item {
       : `${job.tasks_done} of ${job.tasks_total} tasks done`;
     say(this.about, [`job ${job.id}`, job.model, stemsOf(job) === ALL ? null : stemsOf(job), when(job.created_at), took].filter(Boolean).join(" · "));
     this.state.className = `status ${job.state}`;
-    say(this.state, WORDS[job.state] ?? job.state);
+    say(this.state, wordOf(job));
     this.progress.hidden = hasEnded(job);
     this.progress.max = Math.max(job.tasks_total, 1);
     this.progress.value = job.tasks_done;
