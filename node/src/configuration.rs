@@ -13,6 +13,8 @@ use storage::NodeId;
 use storage::blobs::{Allowance, Hash};
 use web::client::Network;
 
+use crate::amqp;
+
 /// The longest scrub. A disk that is read more seldom might as well not be read.
 const MOST_SCRUB_DAYS: f64 = 3650.0;
 
@@ -99,8 +101,11 @@ pub(crate) struct Member {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Broker {
-    /// An `amqp://` address; it may hold a password, so it is never logged.
+    /// An `amqp://` or `amqps://` address; it may hold a password, so it is never logged.
     pub url: String,
+    /// A PEM file with the authorities that may have signed the broker's certificate, instead of the public ones.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// What the names of its queues begin with.
     #[serde(default = "default_prefix")]
     pub prefix: String,
@@ -459,6 +464,9 @@ impl Configuration {
                 "consensus: election_min_ms must be at least twice heartbeat_ms, and election_max_ms above it".into(),
             ));
         }
+        if let Some(Err(error)) = file.broker.as_ref().map(|broker| amqp::check(&broker.url)) {
+            return Err(invalid(format!("broker.url: {error}")));
+        }
         if let Some(fault) = file.outside.as_ref().and_then(|outside| outside.fault(file.broker.is_some())) {
             return Err(invalid(format!("outside: {fault}")));
         }
@@ -471,7 +479,7 @@ impl Configuration {
             secret_file: folder.join(file.secret_file),
             make_secret: false,
             own_models: None,
-            broker: file.broker,
+            broker: file.broker.map(|broker| Broker { ca: broker.ca.map(|ca| folder.join(ca)), ..broker }),
             outside: file.outside,
             workers: file.workers,
             limits: file.limits,
@@ -638,6 +646,13 @@ mod tests {
     }
 
     #[test]
+    fn the_brokers_authority_lies_beside_the_cluster_file() {
+        assert_eq!(parse(EXAMPLE, 0).unwrap().broker.unwrap().ca, None);
+        let broker = parse(&EXAMPLE.replace("# ca =", "ca ="), 0).unwrap().broker.unwrap();
+        assert_eq!(broker.ca.unwrap(), Path::new("/etc/quartet/tls/authority.pem"));
+    }
+
+    #[test]
     fn clusters_that_share_a_broker_do_not_reset_each_other() {
         let mut broker = parse(EXAMPLE, 0).unwrap().broker.unwrap();
         assert_eq!(broker.reset_exchange(), "reset");
@@ -660,6 +675,7 @@ mod tests {
             ("model = \"spectral\"", "model = \"../magic\"", "magic"),
             ("registration = \"open\"", "registration = \"sometimes\"", "sometimes"),
             ("trusted_proxies = []", "trusted_proxies = [\"proxy\"]", "10.0.0.0/8"),
+            ("amqp://guest:guest@127.0.0.1:5672/%2f", "rabbit:5672", "broker.url: that is no address of RabbitMQ"),
             ("election_max_ms = 350", "election_max_ms = 100", "election_max_ms above it"),
         ] {
             let error = parse(&EXAMPLE.replace(from, to), 0).unwrap_err();

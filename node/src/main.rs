@@ -1,6 +1,7 @@
 //! The Quartet node: reads what it is told, and runs it.
 
 mod alone;
+mod amqp;
 mod command_line;
 mod configuration;
 mod hooks;
@@ -13,6 +14,7 @@ mod operator;
 mod outside;
 mod process;
 mod reports;
+mod trust;
 mod upkeep;
 mod work;
 

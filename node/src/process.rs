@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::amqp::Address;
 use crate::configuration::{Configuration, Registration};
 use crate::hooks::Messenger;
 use crate::https;
@@ -69,6 +70,10 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     };
     let allow_private = configuration.hooks.allow_private;
     let hooks = web::hooks::Hooks { seal: Seal::new(&secret, HOOKS)?, allow_private };
+    let broker_address = configuration.broker.as_ref().map(|broker| {
+        Address::new(&broker.url, broker.ca.as_deref(), "ca under [broker]").context("the broker's address")
+    });
+    let broker_address = broker_address.transpose()?;
     let hook_seal = Seal::new(&secret, HOOKS)?;
     let database = Database::open(&me.data.join("database"))?;
     let blobs = Blobs::open(&me.data, configuration.allowance())?;
@@ -122,10 +127,10 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let reset = Arc::new(Reset::new());
     let (deliveries, delivered) = mpsc::channel(1 + 4 * slots as usize);
     let broker_stop = CancellationToken::new();
-    let broker = configuration.broker.clone().map(|settings| {
+    let broker = configuration.broker.clone().zip(broker_address.clone()).map(|(settings, address)| {
         let slots = u16::try_from(slots).unwrap_or(u16::MAX);
         let (broker, running) =
-            Broker::start(settings, slots, deliveries.clone(), Arc::clone(&reset), broker_stop.clone());
+            Broker::start(address, settings, slots, deliveries.clone(), Arc::clone(&reset), broker_stop.clone());
         loops.spawn(running);
         broker
     });
@@ -162,8 +167,8 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     peer.serve(Protocol::Operator, Arc::new(operator));
     loops.spawn(Arc::clone(&dispatcher).run(stopping.clone()));
     loops.spawn(Arc::new(Messenger::new(cluster.clone(), hook_seal, allow_private)).run(stopping.clone()));
-    if let (Some(outside), Some(broker)) = (&configuration.outside, &configuration.broker) {
-        let outbox = Outbox::new(cluster.clone(), sharing.clone(), broker.url.clone(), outside.clone());
+    if let (Some(outside), Some(address)) = (&configuration.outside, broker_address) {
+        let outbox = Outbox::new(cluster.clone(), sharing.clone(), address, outside.clone());
         loops.spawn(outbox.run(stopping.clone()));
     }
     loops.spawn(upkeep::report(Arc::clone(&reports), peer.clone(), stopping.clone()));

@@ -4,8 +4,7 @@
 
 mod harness;
 
-use harness::{Cluster, song, turn, wait_for};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use harness::{Cluster, certify, song, turn, wait_for};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -225,20 +224,6 @@ async fn a_user_goes_with_what_is_theirs_or_hands_it_over() {
     assert_eq!(ask(&cluster, 2, "", "POST /auth/login", &fields).await.0, StatusCode::UNAUTHORIZED);
 }
 
-/// Writes a certificate of an authority of its own for 127.0.0.1, and returns the authority's in PEM.
-fn certify(folder: &std::path::Path) -> String {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root = authority.self_signed(&authority_key).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let certificate = leaf.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
-    std::fs::write(folder.join("certificate.pem"), certificate.pem()).unwrap();
-    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
-    root.pem()
-}
-
 fn trusting(root: &str) -> Client {
     let root = reqwest::Certificate::from_pem(root.as_bytes()).unwrap();
     Client::builder().tls_certs_only([root]).build().unwrap()
@@ -249,7 +234,7 @@ async fn a_node_speaks_https_and_takes_a_new_certificate_while_it_runs() {
     let _turn = turn().await;
     let mut cluster = Cluster::start(1, None, IDLE).await;
     let folder = cluster.folder.path().to_owned();
-    let first = trusting(&certify(&folder));
+    let first = trusting(&certify(&folder, "127.0.0.1"));
     let log = cluster.log(0);
     cluster.kill(0);
     let file = folder.join("cluster.toml");
@@ -289,12 +274,12 @@ async fn a_node_speaks_https_and_takes_a_new_certificate_while_it_runs() {
     })
     .await;
     assert!(ready(&first).await.is_some());
-    let second = trusting(&certify(&folder));
+    let second = trusting(&certify(&folder, "127.0.0.1"));
     cluster.process(0).signal(rustix::process::Signal::HUP);
     wait_for("the new certificate", async || ready(&second).await).await;
     // A connection that is open goes on; a new one of who trusts the old authority alone does not come about.
     let elsewhere = tempfile::tempdir().unwrap();
-    let third = trusting(&certify(elsewhere.path()));
+    let third = trusting(&certify(elsewhere.path(), "127.0.0.1"));
     assert!(third.get(url("/healthz")).send().await.is_err());
     drop(mute);
     cluster.process(0).terminate();

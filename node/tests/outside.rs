@@ -59,7 +59,7 @@ impl Worker {
         let (url, nodes) = (broker.url(), [0, 1, 2].map(|id| cluster.url(id, "")));
         let mut args = vec!["worker", "--broker", &url, "--token-file", file.to_str().unwrap()];
         nodes.iter().for_each(|node| args.extend(["--backend", node]));
-        Self { process: Process::node(args, &log), log }
+        Self { process: Process::node(args, "", &log), log }
     }
 
     fn said(&self) -> String {

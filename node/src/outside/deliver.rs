@@ -13,7 +13,11 @@ use storage::blobs::Hash;
 use tar::Header;
 use tokio_util::sync::CancellationToken;
 use ureq::http::StatusCode;
+use ureq::http::uri::{Scheme, Uri};
 use ureq::{Agent, SendBody};
+
+use crate::amqp::is_here;
+use crate::trust::Trust;
 
 /// The pause before all nodes are asked again, which doubles each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -53,6 +57,7 @@ pub(crate) struct Backends {
     urls: Vec<String>,
     token: Token,
     agent: Agent,
+    trust: Trust,
     /// Which one answered last.
     at: AtomicUsize,
 }
@@ -80,25 +85,34 @@ struct Job {
 }
 
 impl Backends {
-    /// The nodes at these addresses.
-    pub(crate) fn new(urls: &[String], token: Token) -> Self {
+    /// The nodes at these addresses, whose certificates are believed as `trust` says.
+    pub(crate) fn new(urls: &[String], token: Token, trust: Trust) -> Self {
         let agent = Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_global(Some(DELIVER_WITHIN))
             // Or the token might go to whoever is named.
             .max_redirects(0)
             .http_status_as_error(false)
+            .tls_config(trust.for_http())
             .user_agent(concat!("quartet/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
         let urls = urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
-        Self { urls, token, agent, at: AtomicUsize::new(0) }
+        Self { urls, token, agent, trust, at: AtomicUsize::new(0) }
     }
 
     /// The nodes, the one that answered last at the beginning.
     fn in_turn(&self) -> impl Iterator<Item = (usize, &String)> {
         let (count, first) = (self.urls.len(), self.at.load(Ordering::Relaxed));
         (0..count).map(move |step| (first + step) % count).map(|at| (at, &self.urls[at]))
+    }
+
+    fn explain(&self, url: &str, error: ureq::Error) -> String {
+        let advice = match &error {
+            ureq::Error::Io(error) => self.trust.explain(error, url),
+            _ => None,
+        };
+        advice.unwrap_or_else(|| format!("{url}: {error}"))
     }
 
     /// Whether a job is known to have ended. If nobody says so, it has not.
@@ -168,7 +182,7 @@ impl Backends {
             let mut answer = match sent {
                 Ok(answer) => answer,
                 Err(error) => {
-                    reason = format!("{url}: {error}");
+                    reason = self.explain(url, error);
                     continue;
                 }
             };
@@ -185,6 +199,25 @@ impl Backends {
         }
         Err(reason)
     }
+}
+
+/// Where a node is reached.
+pub(crate) fn address(url: &str) -> Result<Uri, String> {
+    let uri: Option<Uri> = url.parse().ok();
+    let uri = uri.filter(|uri| uri.scheme().is_some_and(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme)));
+    match uri.as_ref().and_then(Uri::authority) {
+        // It would stand in the log.
+        Some(authority) if authority.as_str().contains('@') => {
+            Err("a node's address holds no user and no password; the token lets a worker in".into())
+        }
+        Some(_) => uri.ok_or_else(String::new),
+        None => Err(format!("{url:?} is no address; write http://HOST:PORT or https://HOST:PORT")),
+    }
+}
+
+/// Whether what goes to a node can be read on the way.
+pub(crate) fn is_in_the_clear(address: &Uri) -> bool {
+    address.scheme() == Some(&Scheme::HTTP) && !address.host().is_some_and(is_here)
 }
 
 /// What an answer means; an error is one that may pass.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use futures_util::StreamExt;
 use inference::models::Library;
 use inference::thread::at_low_priority;
@@ -26,29 +26,37 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, Bas
 use lapin::types::FieldTable;
 use storage::blobs::Hash;
 use tokio_util::sync::CancellationToken;
+use ureq::http::uri::Scheme;
 
-use crate::work::broker::{BrokerError, patiently};
-use deliver::{Backends, Token, Told};
+use crate::amqp::{Address, BrokerError, Complaint, patiently};
+use crate::trust::Trust;
+use deliver::{Backends, Token, Told, address, is_in_the_clear};
 use queue::Errand;
 use scratch::Scratch;
 use song::separate;
 
 /// The variable that may hold the token, so that it does not stand in the list of processes.
 const TOKEN_VARIABLE: &str = "QUARTET_WORKER_TOKEN";
+/// What names a file of authorities.
+const CA: &str = "--ca FILE";
 /// The pause before connecting again, and before a song that could not be done here is handed back.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// How `node worker` works.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// RabbitMQ, as amqp://USER:PASSWORD@HOST:PORT/%2f.
-    #[arg(long, value_name = "URL")]
+    /// RabbitMQ, as amqps://USER:PASSWORD@HOST:PORT/%2f, or amqp:// without TLS. Others on this machine see what stands on a
+    /// command line; they do not see the variable.
+    #[arg(long, value_name = "URL", env = "QUARTET_WORKER_BROKER", hide_env_values = true)]
     pub broker: String,
-    /// A node of the cluster, as http://HOST:PORT. Given several times, the next is asked when one fails.
+    /// A node of the cluster, as https://HOST:PORT, or http:// without TLS. Given several times, the next is asked when one fails.
     #[arg(long, value_name = "URL", required = true)]
     pub backend: Vec<String>,
-    /// The worker's token. It is better kept in a file or in QUARTET_WORKER_TOKEN: others on this machine see what stands
-    /// on a command line.
+    /// A PEM file with the authorities that may have signed the certificates of RabbitMQ and the nodes, instead of the public
+    /// ones.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The worker's token. It is better kept in a file or in QUARTET_WORKER_TOKEN.
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file", value_parser = |text: &str| Ok::<_, String>(Token(text.into())))]
     pub token: Option<Token>,
     /// A file with the token.
@@ -100,6 +108,7 @@ enum Verdict {
 /// A worker.
 struct Worker {
     options: Options,
+    broker: Address,
     backends: Arc<Backends>,
     library: Library,
     /// The model used last.
@@ -111,10 +120,18 @@ struct Worker {
 /// Works until it is told to stop, or turned away.
 pub(crate) async fn run(options: Options, library: Library) -> Result<()> {
     let token = options.token()?;
-    for url in &options.backend {
-        ensure!(
-            url.starts_with("http://") || url.starts_with("https://"),
-            "{url:?} is no address; write http://HOST:PORT"
+    let over_tls = options.broker.starts_with("amqps:");
+    let broker = Address::new(&options.broker, options.ca.as_deref().filter(|_| over_tls), CA).context("--broker")?;
+    let nodes: Vec<_> = options.backend.iter().map(|url| address(url).map_err(Error::msg)).collect::<Result<_>>()?;
+    ensure!(
+        options.ca.is_none() || over_tls || nodes.iter().any(|node| node.scheme() == Some(&Scheme::HTTPS)),
+        "--ca names authorities, and no address goes over TLS; write amqps:// and https://"
+    );
+    let trust = Trust::new(options.ca.as_deref(), CA)?;
+    if broker.is_in_the_clear() || nodes.iter().any(is_in_the_clear) {
+        tracing::warn!(
+            "songs, the broker's password or this worker's token can be read on the way; write amqps:// and https:// unless \
+             the line is your own"
         );
     }
     // Threads inherit the priority of those that start them.
@@ -130,7 +147,8 @@ pub(crate) async fn run(options: Options, library: Library) -> Result<()> {
         signalled.cancel();
     });
     let worker = Worker {
-        backends: Arc::new(Backends::new(&options.backend, token)),
+        broker,
+        backends: Arc::new(Backends::new(&options.backend, token, trust)),
         library,
         model: tokio::sync::Mutex::new(model),
         scratch: Scratch::open(&std::env::temp_dir()).context("the folder for songs")?,
@@ -142,18 +160,17 @@ pub(crate) async fn run(options: Options, library: Library) -> Result<()> {
 
 impl Worker {
     async fn run(&self) -> Result<()> {
-        let mut complained = false;
+        let mut complaint = Complaint::default();
         loop {
             let ended = tokio::select! {
-                ended = self.session(&mut complained) => ended,
+                ended = self.session(&mut complaint) => ended,
                 // A session watches for this itself wherever it would leave something undone.
                 () = self.stopped_for(PAUSE) => return Ok(()),
             };
             match ended {
                 Ok(None) => return Ok(()),
                 Ok(Some(reason)) => bail!("the cluster turns this worker away: {reason}"),
-                Err(error) if !complained => {
-                    complained = true;
+                Err(error) if complaint.is_new(&error) => {
                     tracing::warn!(%error, "the broker does not answer; trying on");
                 }
                 Err(_) => {}
@@ -172,14 +189,14 @@ impl Worker {
     }
 
     /// One session with the broker: without an error when this worker stops, with the reason if it was turned away.
-    async fn session(&self, complained: &mut bool) -> Result<Option<String>, BrokerError> {
-        let connection = queue::connect(&self.options.broker, "quartet worker").await?;
+    async fn session(&self, complaint: &mut Complaint) -> Result<Option<String>, BrokerError> {
+        let connection = self.broker.connect("quartet worker").await?;
         queue::declare(&connection, &self.options.queue).await?;
         let channel = patiently(connection.create_channel()).await?;
         patiently(channel.basic_qos(1, BasicQosOptions::default())).await?;
         let (name, consume) = (self.options.queue.as_str().into(), BasicConsumeOptions::default());
         let mut songs = patiently(channel.basic_consume(name, "".into(), consume, FieldTable::default())).await?;
-        *complained = false;
+        complaint.is_over();
         tracing::info!(queue = self.options.queue, "waiting for songs");
         loop {
             let mut message = tokio::select! {

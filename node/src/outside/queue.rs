@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Queue};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Queue};
 use storage::blobs::Hash;
 
-use crate::work::broker::{BrokerError, PERSISTENT, patiently, quorum};
+use crate::amqp::{BrokerError, PERSISTENT, patiently, quorum};
 
 /// The header that names the model.
 const MODEL: &str = "model";
@@ -36,12 +36,6 @@ pub(crate) struct Errand {
     pub model: Option<String>,
     /// The job, if the message names one.
     pub job: Option<u64>,
-}
-
-/// Connects as `name`.
-pub(crate) async fn connect(url: &str, name: &str) -> Result<Connection, BrokerError> {
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    patiently(Connection::connect(url, properties)).await
 }
 
 /// Looks at the queue, or fails if it is not there.

@@ -22,44 +22,21 @@ use lapin::options::{
     ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer, ExchangeKind};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::reset::Reset;
 use super::{Delivery, Hint, Outcome};
+use crate::amqp::{Address, BrokerError, Complaint, PATIENCE, PERSISTENT, patiently, quorum};
 use crate::configuration::Broker as Settings;
 
-/// How long any single question to the broker may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause before connecting again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Deliveries of one message before it goes to the dead-letter queue.
 const DELIVERY_LIMIT: i64 = 50;
-/// AMQP's delivery mode of messages that should outlive the broker's restart.
-pub(crate) const PERSISTENT: u8 = 2;
 const KINDS: [&str; 2] = ["separate", "merge"];
-
-/// The broker could not be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BrokerError {
-    /// The client's library says why.
-    #[error("{0}")]
-    Client(#[from] lapin::Error),
-    /// It does not answer.
-    #[error("no answer within {} s", PATIENCE.as_secs())]
-    Silent,
-    /// The connection or a consumer ended.
-    #[error("the connection ended")]
-    Ended,
-    /// A message was not taken.
-    #[error("no queue took the message")]
-    Unroutable,
-    /// A hint has no written form.
-    #[error("the hint could not be written: {0}")]
-    Encode(#[from] serde_json::Error),
-}
 
 /// What is known of the broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,6 +71,7 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts the task; deliveries go to `deliveries`, at most `slots` of each kind at a time.
     pub(crate) fn start(
+        address: Address,
         settings: Settings,
         slots: u16,
         deliveries: mpsc::Sender<Delivery>,
@@ -103,7 +81,8 @@ impl Broker {
         let (state_out, state) = watch::channel(State::default());
         let (publications, publications_in) = mpsc::channel(256);
         let prefix: Arc<str> = settings.prefix.as_str().into();
-        let link = Link { settings, slots, deliveries, reset, state: state_out, publications: publications_in, stop };
+        let link =
+            Link { address, settings, slots, deliveries, reset, state: state_out, publications: publications_in, stop };
         (Self { state, publications, prefix }, tokio::spawn(link.run()))
     }
 
@@ -142,6 +121,7 @@ impl Broker {
 }
 
 struct Link {
+    address: Address,
     settings: Settings,
     slots: u16,
     deliveries: mpsc::Sender<Delivery>,
@@ -162,7 +142,7 @@ struct Session {
 
 impl Link {
     async fn run(mut self) {
-        let mut complained = false;
+        let mut complaint = Complaint::default();
         while !self.stop.is_cancelled() {
             let connected = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -170,7 +150,7 @@ impl Link {
             };
             let error = match connected {
                 Ok(session) => {
-                    complained = false;
+                    complaint.is_over();
                     metrics::counter!("quartet_queue_sessions_total").increment(1);
                     tracing::info!(prefix = %self.settings.prefix, "the broker answers; tasks go through it");
                     self.state.send_modify(|state| {
@@ -194,8 +174,7 @@ impl Link {
             while let Ok(publication) = self.publications.try_recv() {
                 let _ = publication.confirmed.send(false);
             }
-            if !complained {
-                complained = true;
+            if complaint.is_new(&error) {
                 tracing::warn!(%error, "the broker does not answer; workers ask the leader for tasks until it does");
             }
             tokio::select! {
@@ -214,8 +193,7 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Session, BrokerError> {
-        let properties = ConnectionProperties::default().with_connection_name("quartet".into());
-        let connection = patiently(Connection::connect(&self.settings.url, properties)).await?;
+        let connection = self.address.connect("quartet").await?;
         let channel = patiently(connection.create_channel()).await?;
         patiently(channel.confirm_select(ConfirmSelectOptions::default())).await?;
 
@@ -402,20 +380,5 @@ async fn next_of(consumer: &mut Option<Consumer>) -> Option<lapin::Result<Messag
     match consumer {
         Some(consumer) => consumer.next().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The arguments that make a queue a quorum queue.
-pub(crate) fn quorum() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    arguments
-}
-
-/// Waits for the answer to a question, but not for ever.
-pub(crate) async fn patiently<T>(question: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
-    match tokio::time::timeout(PATIENCE, question).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(BrokerError::Silent),
     }
 }

@@ -18,7 +18,7 @@ use storage::blobs::Hash;
 use storage::sharing::Sharing;
 use tokio_util::sync::CancellationToken;
 
-use super::broker::{BrokerError, patiently};
+use crate::amqp::{Address, BrokerError, patiently};
 use crate::configuration::Outside;
 use crate::outside::queue::{self, Errand};
 
@@ -48,8 +48,7 @@ enum SendError {
 pub(crate) struct Outbox {
     cluster: Cluster,
     sharing: Sharing,
-    /// RabbitMQ's address.
-    url: String,
+    broker: Address,
     settings: Outside,
 }
 
@@ -71,8 +70,8 @@ struct Term {
 
 impl Outbox {
     /// An outbox that does nothing until it runs.
-    pub(crate) fn new(cluster: Cluster, sharing: Sharing, url: String, settings: Outside) -> Self {
-        Self { cluster, sharing, url, settings }
+    pub(crate) fn new(cluster: Cluster, sharing: Sharing, broker: Address, settings: Outside) -> Self {
+        Self { cluster, sharing, broker, settings }
     }
 
     /// Runs until `stop`.
@@ -160,7 +159,7 @@ impl Outbox {
 
     async fn connect(&self) -> Result<Session, BrokerError> {
         // Apart from the one for hints, which a song of many megabytes would hold up.
-        let connection = queue::connect(&self.url, "quartet outbox").await?;
+        let connection = self.broker.connect("quartet outbox").await?;
         queue::declare(&connection, &self.settings.queue).await?;
         let channel = patiently(connection.create_channel()).await?;
         patiently(channel.confirm_select(ConfirmSelectOptions::default())).await?;

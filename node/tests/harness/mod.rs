@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
@@ -46,9 +47,25 @@ pub(crate) fn tls_ready() {
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Writes a certificate for `name`, its key, and the certificate of the authority that signed it: a new one each time.
+/// Returns the authority's in PEM.
+pub(crate) fn certify(folder: &Path, name: &str) -> String {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&authority_key).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let certificate = leaf.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
+    std::fs::write(folder.join("certificate.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("authority.pem"), root.pem()).unwrap();
+    root.pem()
+}
+
 /// A port that nobody uses, below those that the system gives to whoever connects, so that it stays free while a node is
 /// down. No two calls give the same.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FROM: u32 = 20_000;
     const COUNT: u32 = 12_000;
     static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -83,12 +100,20 @@ pub(crate) fn song(seconds: u32, seed: u32) -> PathBuf {
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts `node` with these arguments; what it says goes to `log`.
-    pub(crate) fn node<'a>(args: impl IntoIterator<Item = &'a str>, log: &Path) -> Self {
+    /// Starts `node` with these arguments, and this in QUARTET_LOG; what it says goes to `log`.
+    pub(crate) fn node<'a>(args: impl IntoIterator<Item = &'a str>, more: &str, log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
-        command.args(args).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.args(args).env("QUARTET_LOG", more).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         Self(command.spawn().unwrap())
+    }
+
+    /// Starts a program that scripts/test installs; what it says goes to `log`.
+    pub(crate) fn program<'a>(name: &str, args: impl IntoIterator<Item = &'a str>, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let mut command = Command::new(name);
+        command.args(args).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Self(command.spawn().unwrap_or_else(|error| panic!("{name}: {error}; scripts/test installs it")))
     }
 
     pub(crate) fn kill(&mut self) {
@@ -122,10 +147,14 @@ impl Drop for Process {
     }
 }
 
-/// A private RabbitMQ on the loopback.
+/// The password of a broker's only user.
+pub(crate) const BROKER_PASSWORD: &str = "word-of-the-broker";
+
+/// A private RabbitMQ on the loopback, which listens with TLS as well: as "localhost", for no other name.
 pub(crate) struct Broker {
-    folder: TempDir,
+    pub folder: TempDir,
     port: u16,
+    tls: u16,
     distribution: u16,
     epmd: u16,
     server: Option<Process>,
@@ -134,13 +163,31 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) async fn start() -> Self {
         let folder = TempDir::with_prefix("quartet-rabbit").unwrap();
-        let mut broker = Self { folder, port: free_port(), distribution: free_port(), epmd: free_port(), server: None };
+        certify(folder.path(), "localhost");
+        let (port, tls, distribution, epmd) = (free_port(), free_port(), free_port(), free_port());
+        let mut broker = Self { folder, port, tls, distribution, epmd, server: None };
         broker.run().await;
         broker
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+        self.url_of("amqp", "127.0.0.1", self.port)
+    }
+
+    /// The address over TLS, of which the certificate knows the name.
+    pub(crate) fn tls_url(&self) -> String {
+        self.url_of("amqps", "localhost", self.tls)
+    }
+
+    /// Addresses that lead to TLS and do not come about: a name that is not in the certificate, the port for the other
+    /// kind of line, and the port for TLS without TLS.
+    pub(crate) fn wrong_urls(&self) -> [String; 3] {
+        [("amqps", "127.0.0.1", self.tls), ("amqps", "localhost", self.port), ("amqp", "localhost", self.tls)]
+            .map(|(scheme, host, port)| self.url_of(scheme, host, port))
+    }
+
+    fn url_of(&self, scheme: &str, host: &str, port: u16) -> String {
+        format!("{scheme}://guest:{BROKER_PASSWORD}@{host}:{port}/%2f")
     }
 
     /// Starts the server over an empty data folder.
@@ -150,7 +197,14 @@ impl Broker {
         for folder in ["mnesia", "log"] {
             std::fs::create_dir_all(at.join(folder)).unwrap();
         }
-        std::fs::write(at.join("rabbitmq.conf"), format!("listeners.tcp.1 = 127.0.0.1:{}\n", self.port)).unwrap();
+        let settings = format!(
+            "listeners.tcp.1 = 127.0.0.1:{}\nlisteners.ssl.1 = 127.0.0.1:{}\nssl_options.certfile = {2}/certificate.pem\n\
+             ssl_options.keyfile = {2}/key.pem\ndefault_pass = {BROKER_PASSWORD}\n",
+            self.port,
+            self.tls,
+            at.display()
+        );
+        std::fs::write(at.join("rabbitmq.conf"), settings).unwrap();
         std::fs::write(at.join("plugins"), "[].\n").unwrap();
         let cookie = at.join(".erlang.cookie");
         if !cookie.exists() {
@@ -176,8 +230,9 @@ impl Broker {
             .spawn()
             .expect("rabbitmq-server is not installed; scripts/test installs it");
         self.server = Some(Process(server));
-        let port = self.port;
-        wait_for("RabbitMQ", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
+        for port in [self.port, self.tls] {
+            wait_for("RabbitMQ", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
+        }
     }
 
     /// Ends the server the hard way: the launcher and the machine it runs.
