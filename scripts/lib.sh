@@ -46,7 +46,7 @@ wait_for() {
 
 build_packages=(build-essential pkg-config libclang1-14 libclang-common-14-dev curl ca-certificates)
 demo_packages=(rabbitmq-server jq)
-test_packages=(ffmpeg shellcheck)
+test_packages=(ffmpeg shellcheck prometheus)
 
 as_root() {
     if ((EUID == 0)); then

@@ -5,13 +5,18 @@
 mod harness;
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
-use harness::{Broker, Cluster, song, turn, wait_for};
+use harness::{Broker, Cluster, Process, free_port, song, turn, wait_for};
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// Small tasks, so that every node gets some.
 const SMALL_TASKS: &str = "[workers]\nsegments_per_task = 1\n";
+
+const DASHBOARD: &str = include_str!("../../scripts/grafana/quartet.json");
 
 /// A node's log, every line of which must be an object.
 fn lines(cluster: &Cluster, node: u64) -> Vec<Value> {
@@ -113,23 +118,101 @@ fn families(numbers: &str) -> BTreeSet<String> {
     samples.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()
 }
 
-/// The names of numbers in the queries of a dashboard.
-fn queried(dashboard: &Value, found: &mut BTreeSet<String>) {
+/// What a dashboard asks Prometheus: the queries of its panels, and those of its variables.
+fn queries(dashboard: &Value, found: &mut BTreeSet<String>) {
     match dashboard {
         Value::Object(fields) => {
             for (key, value) in fields {
                 match value {
                     Value::String(query) if ["expr", "definition"].contains(&key.as_str()) => {
-                        let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-                        let names = words.filter(|word| word.starts_with("quartet_") || word.starts_with("process_"));
-                        found.extend(names.map(str::to_owned));
+                        found.insert(query.clone());
                     }
-                    value => queried(value, found),
+                    value => queries(value, found),
                 }
             }
         }
-        Value::Array(values) => values.iter().for_each(|value| queried(value, found)),
+        Value::Array(values) => values.iter().for_each(|value| queries(value, found)),
         _ => {}
+    }
+}
+
+/// The names of numbers in a query.
+fn names(query: &str) -> impl Iterator<Item = String> {
+    let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("quartet_") || word.starts_with("process_")).map(str::to_owned)
+}
+
+/// Has Prometheus' own tool look at something, which comes through its standard input.
+fn promtool(what: &str, input: &str) {
+    let mut tool = Command::new("promtool");
+    tool.args(["check", what]).args((what == "config").then_some("/dev/stdin"));
+    let tool = tool.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut tool = tool.expect("promtool comes with the package prometheus; scripts/test installs it");
+    tool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let said = tool.wait_with_output().unwrap();
+    let complaint = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.status.success() && complaint.is_empty(), "{what}: {complaint}");
+}
+
+/// Prometheus with the configuration in scripts/grafana, whose nodes are these; its address.
+async fn prometheus(cluster: &Cluster, folder: &TempDir) -> (Process, String) {
+    let mut settings = include_str!("../../scripts/grafana/prometheus.yml").to_owned();
+    let nodes = cluster.http.values().enumerate().map(|(at, address)| (format!("127.0.0.1:{}", 8080 + at), address));
+    for (from, to) in nodes.chain([("5s".to_owned(), &"1s".to_owned())]) {
+        assert_eq!(settings.matches(&from).count(), 1, "{from} in {settings}");
+        settings = settings.replace(&from, to);
+    }
+    promtool("config", &settings);
+    let (file, log) = (folder.path().join("prometheus.yml"), folder.path().join("log"));
+    std::fs::write(&file, settings).unwrap();
+    let address = format!("127.0.0.1:{}", free_port());
+    let args = [
+        format!("--config.file={}", file.display()),
+        format!("--storage.tsdb.path={}", folder.path().join("data").display()),
+        format!("--web.listen-address={address}"),
+    ];
+    (Process::program("prometheus", args.iter().map(String::as_str), &log), format!("http://{address}/api/v1"))
+}
+
+#[tokio::test]
+async fn prometheus_answers_every_query_of_the_dashboard() {
+    let _turn = turn().await;
+    let broker = Broker::start().await;
+    let cluster = Cluster::start(3, Some(&broker), SMALL_TASKS).await;
+    let folder = TempDir::new().unwrap();
+    let (_prometheus, api) = prometheus(&cluster, &folder).await;
+    let ask = async |path: &str, key: &str, value: &str| {
+        let asked = cluster.client.get(format!("{api}/{path}")).query(&[(key, value)]);
+        asked.send().await.ok()?.json::<Value>().await.ok()
+    };
+    let nodes = async || {
+        ask("query", "query", "count(quartet_node_info)").await?["data"]["result"][0]["value"][1]
+            .as_str()
+            .map(str::to_owned)
+    };
+    wait_for("a look at all nodes", async || (nodes().await? == "3").then_some(())).await;
+    let uploaded = cluster.upload(0, "Watched", &song(20, 141)).await;
+    cluster.split(0, &uploaded).await;
+
+    let labels =
+        wait_for("the variable", async || ask("label/node/values", "match[]", "quartet_node_info").await).await;
+    assert_eq!(labels["data"], serde_json::json!(["0", "1", "2"]));
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let mut wanted = BTreeSet::new();
+    queries(&dashboard, &mut wanted);
+    for query in wanted.iter().filter(|query| !query.starts_with("label_values(")) {
+        let filled = query.replace("$__rate_interval", "1m").replace("$node", "0|1|2");
+        assert!(!filled.contains('$'), "a variable of {query} is not known");
+        // An empty panel is one whose numbers come too late for a rate; NaN is the quantile of nothing.
+        wait_for(&format!("an answer to {filled}"), async || {
+            let answer = ask("query", "query", &filled).await?;
+            assert_eq!(answer["status"], "success", "{query}: {answer}");
+            (!answer["data"]["result"].as_array()?.is_empty()).then_some(())
+        })
+        .await;
+    }
+    for node in 0..3 {
+        promtool("metrics", &cluster.get(node, "/metrics").await.unwrap().text().await.unwrap());
     }
 }
 
@@ -164,10 +247,10 @@ async fn every_number_on_the_dashboard_is_exported_and_every_number_is_described
     let job = cluster.job(0, &uploaded).await.unwrap();
     assert_eq!(finished, job["tasks"].as_array().unwrap().len() as u64);
 
-    let dashboard = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/grafana/quartet.json");
-    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(dashboard).unwrap()).unwrap();
-    let mut wanted = BTreeSet::new();
-    queried(&dashboard, &mut wanted);
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let mut asked = BTreeSet::new();
+    queries(&dashboard, &mut asked);
+    let wanted: BTreeSet<String> = asked.iter().flat_map(|query| names(query)).collect();
     assert!(wanted.len() > 50, "the dashboard shows {} numbers", wanted.len());
     let missing: Vec<_> = wanted.difference(&exported).collect();
     assert!(missing.is_empty(), "the dashboard shows what no node exports: {missing:?}");

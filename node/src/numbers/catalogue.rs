@@ -9,6 +9,8 @@ use metrics::Unit;
 /// What a number is.
 pub(super) enum Kind {
     Counter,
+    /// A counter of parts as well as of wholes, which the library counts as a gauge.
+    Sum,
     Gauge,
     /// With the upper bounds of its buckets.
     Histogram(&'static [f64]),
@@ -169,7 +171,13 @@ pub(super) const NUMBERS: &[Number] = &[
     counter("quartet_outside_results_total", Count, ONE, "jobs whose stems came from a worker outside of the cluster"),
     // The process.
     gauge("process_start_time_seconds", Seconds, "when the process began, since 1970"),
-    gauge("process_cpu_seconds_total", Seconds, "processor time that it took"),
+    Number {
+        name: "process_cpu_seconds_total",
+        kind: Kind::Sum,
+        unit: Seconds,
+        meaning: "processor time that it took",
+        begins: LATER,
+    },
     gauge("process_resident_memory_bytes", Bytes, "memory that it holds"),
     gauge("process_threads", Count, "its threads"),
     gauge("process_open_fds", Count, "its open files and sockets"),
