@@ -1,19 +1,27 @@
 //! Everything that can be asked of the cluster, and what it answers.
 //!
 //! A command carries all that applying it needs, the time included, since applying reads no clock. Commands and
-//! answers are written to the log and to peers; a field added later carries `#[serde(default)]`.
+//! answers are written to the log and to peers, by the names of their variants and fields: those never change, and a
+//! field added later carries `#[serde(default)]`.
+
+mod answer;
 
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::blobs::Hash;
 use uuid::Uuid;
 
+pub use answer::{Answer, Refusal};
+
 use crate::state::{
     Asker, Audience, Count, Credits, JobState, Legacy, Line, Model, Output, Plan, Priority, Road, Sealed, Selection,
-    Song, SongEdit, Stems, Task, TaskId, Tried, Try, Verifier,
+    SongEdit, Stems, TaskId, Tried, Try, Verifier,
 };
 
 /// A change of the cluster's state. Times are milliseconds since 1970.
+///
+/// In their order: songs, separations, jobs, tasks, models, the cluster itself, accounts, sharing, web hooks, playlists,
+/// listening.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// A song whose file a majority holds. The same file, model and formats share one job.
@@ -54,10 +62,126 @@ pub enum Command {
         /// When.
         at: u64,
     },
+    /// A song is to be added that the same client may ask for again, not knowing whether it was added. With a key that
+    /// stands for a song, the answer is that one, and nothing is added.
+    Once {
+        /// A hash of the client's key and of who the client is.
+        key: Hash,
+        /// A hash of who the client is. Each has so many keys; the oldest gives way.
+        owner: Hash,
+        /// A hash of all that is asked for, so that the key is not taken for another song.
+        content: Hash,
+        /// When the key is forgotten.
+        until: u64,
+        /// The [`Command::AddSong`].
+        add: Box<Command>,
+        /// When.
+        at: u64,
+    },
+    /// A song is called something else, or is by somebody else.
+    ChangeSong {
+        /// Which.
+        song: u64,
+        /// Who asks.
+        asker: Asker,
+        /// What is to be different.
+        edit: Box<SongEdit>,
+    },
     /// The song goes; with the last song of a file go the file's jobs.
     RemoveSong {
         /// Which.
         song: u64,
+        /// When.
+        at: u64,
+    },
+    /// A song is to be separated once more: with another model, into other files, or into other stems.
+    Separate {
+        /// Which.
+        song: u64,
+        /// Who asks; the song must be theirs to change.
+        #[serde(default)]
+        asker: Asker,
+        /// How the job is cut.
+        plan: Plan,
+        /// The model.
+        model: String,
+        /// The formats of the stems, as `inference` writes them.
+        formats: Vec<String>,
+        /// Which stems.
+        #[serde(default)]
+        selection: Selection,
+        /// How often each task may fail.
+        max_attempts: u32,
+        /// How urgent it is.
+        #[serde(default)]
+        priority: Priority,
+        /// Who asks, as a name that stays the same between requests; empty when nobody can tell.
+        #[serde(default)]
+        owner: String,
+        /// How many open jobs an owner may have; 0 is any number.
+        #[serde(default)]
+        jobs_per_owner: u32,
+        /// When.
+        at: u64,
+    },
+    /// A song does without one of its separations.
+    DropSeparation {
+        /// Which song.
+        song: u64,
+        /// Who asks; the song must be theirs to change.
+        #[serde(default)]
+        asker: Asker,
+        /// Which separation.
+        job: u64,
+    },
+    /// The job is not wanted any more.
+    CancelJob {
+        /// Which.
+        job: u64,
+        /// Who asks. If songs that are not theirs have the job too, theirs leave it, and it goes on.
+        #[serde(default)]
+        asker: Asker,
+        /// When.
+        at: u64,
+    },
+    /// A job that failed or was cancelled is to be tried again; what it has done stays done. If another job has come
+    /// to do the same since, its songs go over to that one, for a file is never separated twice alike.
+    RetryJob {
+        /// Which.
+        job: u64,
+        /// How many open jobs an owner may have; 0 is any number.
+        #[serde(default)]
+        jobs_per_owner: u32,
+        /// When.
+        at: u64,
+    },
+    /// A job that has not ended is to be more urgent, or less.
+    SetPriority {
+        /// Which.
+        job: u64,
+        /// How urgent it is from now on.
+        priority: Priority,
+        /// Who asks. If songs that are not theirs have the job too, it becomes no less urgent.
+        #[serde(default)]
+        asker: Asker,
+    },
+    /// A job's song is in the queue for workers outside.
+    SendOutside {
+        /// Which.
+        job: u64,
+    },
+    /// Nobody outside took the job: the cluster's own workers do it.
+    TakeInside {
+        /// Which.
+        job: u64,
+    },
+    /// A worker outside has delivered the stems of a job, and a majority holds them. It counts whoever is at the job
+    /// now, as long as the job once was outside and has not ended.
+    FinishOutside {
+        /// Which.
+        job: u64,
+        /// Its result.
+        stems: Box<Stems>,
         /// When.
         at: u64,
     },
@@ -139,57 +263,6 @@ pub enum Command {
         /// When.
         at: u64,
     },
-    /// The job is not wanted any more.
-    CancelJob {
-        /// Which.
-        job: u64,
-        /// Who asks. If songs that are not theirs have the job too, theirs leave it, and it goes on.
-        #[serde(default)]
-        asker: Asker,
-        /// When.
-        at: u64,
-    },
-    /// A job that failed or was cancelled is to be tried again; what it has done stays done. If another job has come
-    /// to do the same since, its songs go over to that one, for a file is never separated twice alike.
-    RetryJob {
-        /// Which.
-        job: u64,
-        /// How many open jobs an owner may have; 0 is any number.
-        #[serde(default)]
-        jobs_per_owner: u32,
-        /// When.
-        at: u64,
-    },
-    /// A job that has not ended is to be more urgent, or less.
-    SetPriority {
-        /// Which.
-        job: u64,
-        /// How urgent it is from now on.
-        priority: Priority,
-        /// Who asks. If songs that are not theirs have the job too, it becomes no less urgent.
-        #[serde(default)]
-        asker: Asker,
-    },
-    /// A job's song is in the queue for workers outside.
-    SendOutside {
-        /// Which.
-        job: u64,
-    },
-    /// Nobody outside took the job: the cluster's own workers do it.
-    TakeInside {
-        /// Which.
-        job: u64,
-    },
-    /// A worker outside has delivered the stems of a job, and a majority holds them. It counts whoever is at the job
-    /// now, as long as the job once was outside and has not ended.
-    FinishOutside {
-        /// Which.
-        job: u64,
-        /// Its result.
-        stems: Box<Stems>,
-        /// When.
-        at: u64,
-    },
     /// A model whose files a majority holds.
     AddModel {
         /// All of it.
@@ -208,6 +281,11 @@ pub enum Command {
         /// The name for a cluster that has none.
         cluster: Uuid,
     },
+    /// The node is to leave: it gets no more files, and its number is never used again.
+    RetireNode {
+        /// Which.
+        node: NodeId,
+    },
     /// Somebody wants an account. The first one's is an administrator's, whatever `closed` says.
     Register {
         /// What they want to be called.
@@ -220,6 +298,30 @@ pub enum Command {
         closed: bool,
         /// When.
         at: u64,
+    },
+    /// A user is to be another one; what is none stays as it is.
+    ChangeUser {
+        /// Who.
+        user: u64,
+        /// The new name.
+        name: Option<String>,
+        /// The new address; an empty one is none from now on.
+        email: Option<String>,
+        /// The new password's verifier. All sessions end with the old one but for `keep`.
+        password: Option<Verifier>,
+        /// What the old password was compared with, where it had to be shown.
+        old_password: Option<Verifier>,
+        /// Whether everybody's things are open to the user from now on.
+        administrator: Option<bool>,
+        /// The session that stays.
+        keep: Option<u64>,
+    },
+    /// The user goes, with everything that is theirs.
+    RemoveUser {
+        /// Who.
+        user: u64,
+        /// What becomes of their songs; it must be said if there are any.
+        songs: Option<Legacy>,
     },
     /// Something is tried that may not be tried too often; it counts before it is known how it ends.
     CountTry {
@@ -281,30 +383,6 @@ pub enum Command {
         /// Its number.
         token: u64,
     },
-    /// A user is to be another one; what is none stays as it is.
-    ChangeUser {
-        /// Who.
-        user: u64,
-        /// The new name.
-        name: Option<String>,
-        /// The new address; an empty one is none from now on.
-        email: Option<String>,
-        /// The new password's verifier. All sessions end with the old one but for `keep`.
-        password: Option<Verifier>,
-        /// What the old password was compared with, where it had to be shown.
-        old_password: Option<Verifier>,
-        /// Whether everybody's things are open to the user from now on.
-        administrator: Option<bool>,
-        /// The session that stays.
-        keep: Option<u64>,
-    },
-    /// The user goes, with everything that is theirs.
-    RemoveUser {
-        /// Who.
-        user: u64,
-        /// What becomes of their songs; it must be said if there are any.
-        songs: Option<Legacy>,
-    },
     /// A user's song is for somebody else too.
     ShareSong {
         /// Which.
@@ -338,46 +416,6 @@ pub enum Command {
         song: u64,
         /// Its number.
         link: u64,
-    },
-    /// A song is to be separated once more: with another model, into other files, or into other stems.
-    Separate {
-        /// Which.
-        song: u64,
-        /// Who asks; the song must be theirs to change.
-        #[serde(default)]
-        asker: Asker,
-        /// How the job is cut.
-        plan: Plan,
-        /// The model.
-        model: String,
-        /// The formats of the stems, as `inference` writes them.
-        formats: Vec<String>,
-        /// Which stems.
-        #[serde(default)]
-        selection: Selection,
-        /// How often each task may fail.
-        max_attempts: u32,
-        /// How urgent it is.
-        #[serde(default)]
-        priority: Priority,
-        /// Who asks, as a name that stays the same between requests; empty when nobody can tell.
-        #[serde(default)]
-        owner: String,
-        /// How many open jobs an owner may have; 0 is any number.
-        #[serde(default)]
-        jobs_per_owner: u32,
-        /// When.
-        at: u64,
-    },
-    /// A song does without one of its separations.
-    DropSeparation {
-        /// Which song.
-        song: u64,
-        /// Who asks; the song must be theirs to change.
-        #[serde(default)]
-        asker: Asker,
-        /// Which separation.
-        job: u64,
     },
     /// A user wants to be told of the ends of jobs.
     MakeHook {
@@ -424,31 +462,6 @@ pub enum Command {
         tried: Tried,
         /// The try itself.
         made: Try,
-    },
-    /// A song is to be added that the same client may ask for again, not knowing whether it was added. With a key that
-    /// stands for a song, the answer is that one, and nothing is added.
-    Once {
-        /// A hash of the client's key and of who the client is.
-        key: Hash,
-        /// A hash of who the client is. Each has so many keys; the oldest gives way.
-        owner: Hash,
-        /// A hash of all that is asked for, so that the key is not taken for another song.
-        content: Hash,
-        /// When the key is forgotten.
-        until: u64,
-        /// The [`Command::AddSong`].
-        add: Box<Command>,
-        /// When.
-        at: u64,
-    },
-    /// A song is called something else, or is by somebody else.
-    ChangeSong {
-        /// Which.
-        song: u64,
-        /// Who asks.
-        asker: Asker,
-        /// What is to be different.
-        edit: Box<SongEdit>,
     },
     /// A user makes a playlist, without songs so far.
     MakePlaylist {
@@ -543,161 +556,4 @@ pub enum Command {
         /// When.
         at: u64,
     },
-    /// The node is to leave: it gets no more files, and its number is never used again.
-    RetireNode {
-        /// Which.
-        node: NodeId,
-    },
-}
-
-/// What a command came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Answer {
-    /// It is so.
-    Done,
-    /// The new song.
-    Song(Song),
-    /// The task, now the asker's.
-    Claimed(Task),
-    /// The job that does what was asked for.
-    Job(u64),
-    /// The number of the new user, session, token, link or hook.
-    Made(u64),
-}
-
-/// Why a command changed nothing. Every replica comes to the same refusal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    /// No such song.
-    #[error("there is no song {0}")]
-    NoSuchSong(u64),
-    /// No such job.
-    #[error("there is no job {0}")]
-    NoSuchJob(u64),
-    /// Somebody else has the task, or it needs no work any more.
-    #[error("the task is not this worker's")]
-    ClaimLost,
-    /// The job is in a state in which this cannot be done.
-    #[error("job {job} is {state}; it cannot be {wish}")]
-    WrongState {
-        /// Which.
-        job: u64,
-        /// What it is.
-        state: String,
-        /// What was wanted.
-        wish: String,
-    },
-    /// The owner has as many open jobs as one may have.
-    #[error("there may be {limit} open jobs for one user; wait until one of them has ended, or cancel one")]
-    TooManyJobs {
-        /// How many there may be.
-        limit: u32,
-    },
-    /// Another model has this name.
-    #[error("there is another model {0} already; remove it first")]
-    ModelTaken(String),
-    /// No such model.
-    #[error("there is no model {0}")]
-    NoSuchModel(String),
-    /// The plan has no segments, or tasks without any.
-    #[error("a song needs at least one segment, and a task too")]
-    EmptyPlan,
-    /// What cannot be a name.
-    #[error("{0}", crate::state::NoName)]
-    NoName,
-    /// Another user has this name.
-    #[error("the name {0} is taken; choose another one")]
-    NameTaken(String),
-    /// Nobody may register.
-    #[error("this cluster takes no new users; ask an administrator for an account")]
-    Closed,
-    /// No such user.
-    #[error("there is no user {0}")]
-    NoSuchUser(u64),
-    /// The password was changed in the meantime.
-    #[error("the password has just been changed; use the new one")]
-    PasswordChanged,
-    /// No such session.
-    #[error("there is no session {0}")]
-    NoSuchSession(u64),
-    /// No such token.
-    #[error("there is no token {0}")]
-    NoSuchToken(u64),
-    /// As many tokens as one may have.
-    #[error("there may be {0} tokens for one user; revoke one first")]
-    TooManyTokens(usize),
-    /// No such link.
-    #[error("there is no link {0}")]
-    NoSuchLink(u64),
-    /// As many links or shares as one song may have.
-    #[error("a song may be shared in {0} ways; end one of them first")]
-    TooManyShares(usize),
-    /// The song is not shared so.
-    #[error("the song {0} is not shared so")]
-    NotShared(u64),
-    /// It was tried too often.
-    #[error("that was tried too often; try again in {} seconds", .wait_ms.div_ceil(1000))]
-    TooManyTries {
-        /// For how long nothing more is tried.
-        wait_ms: u64,
-    },
-    /// Somebody must be able to put things right.
-    #[error("this is the last administrator; make somebody else one first")]
-    LastAdministrator,
-    /// What becomes of the songs was not said.
-    #[error("the user has {0} songs; say what becomes of them")]
-    HasSongs(u64),
-    /// As many separations as one song may have.
-    #[error("a song may have {0} separations besides its first one; remove one of them first")]
-    TooManySeparations(usize),
-    /// The job is the song's own.
-    #[error("job {job} is the song {song}'s own; it goes with the song")]
-    OwnJob {
-        /// Which song.
-        song: u64,
-        /// Which job.
-        job: u64,
-    },
-    /// As many hooks as one may have.
-    #[error("there may be {0} web hooks for one user; remove one first")]
-    TooManyHooks(usize),
-    /// No such hook.
-    #[error("there is no web hook {0}")]
-    NoSuchHook(u64),
-    /// No such delivery that is still to be made, or another try came first.
-    #[error("the delivery {0} is not to be made")]
-    NoSuchDelivery(u64),
-    /// The client's key stands for something else.
-    #[error("this key was used for another upload; take a new one for each song, and the same only to send it again")]
-    KeyTaken,
-    /// The song that the key stands for is deleted.
-    #[error("the song {0} was uploaded with this key and has been deleted since; take a new key to upload it again")]
-    SongOfKeyGone(u64),
-    /// No such playlist.
-    #[error("there is no playlist {0}")]
-    NoSuchPlaylist(u64),
-    /// No such entry of a playlist.
-    #[error("the playlist has no entry {0}")]
-    NoSuchEntry(u64),
-    /// As many playlists as a user may have.
-    #[error("there may be {0} playlists for one user; delete one first")]
-    TooManyPlaylists(usize),
-    /// The playlist is full.
-    #[error("a playlist may have {0} songs; begin another one")]
-    PlaylistFull(usize),
-    /// As many shares as one playlist may have.
-    #[error("a playlist may be shared in {0} ways; end one of them first")]
-    PlaylistSharedTooOften(usize),
-    /// The playlist is not shared so.
-    #[error("the playlist {0} is not shared so")]
-    PlaylistNotShared(u64),
-    /// The order does not name each entry once.
-    #[error("these are not the playlist's entries, each once; read it again, it may have changed")]
-    OtherEntries,
-    /// As many favourites as a user may have.
-    #[error("there may be {0} favourites for one user; make a playlist of them")]
-    TooManyFavourites(usize),
-    /// Not all members understand accounts.
-    #[error("a member still runs a version without accounts; upgrade it first")]
-    NoAccounts,
 }
