@@ -1,23 +1,19 @@
-//! Applying what has to do with users: registering, sessions, tokens, and how often something was tried.
+//! Applying what has to do with users: registering, sessions and tokens.
 //!
-//! Times come with the commands, and no clock is read. What has ended is refused by readers; here it is only swept away,
-//! a day later, a little with everything new that will end too, so what has ended never piles up.
+//! Invariants: among users there is an administrator; a session, a token or anything else of a user's goes with the user.
 
 use storage::blobs::Hash;
 
-use super::once;
-use super::sharing::{self, GRACE};
-use super::transaction::{Applied, refuse};
+use super::passing::{self, GRACE, Passing};
+use super::transaction::{Applied, granted, refuse};
 use super::{
-    Count, Passing, Read, Sealed, Session, Token, Transaction, Tries, User, Verifier, ViewError, folded, keys,
-    listening, playlist,
+    Audience, Legacy, Read, Sealed, Session, Token, Transaction, User, Verifier, ViewError, folded, hook, keys,
+    listening, playlist, sharing, song, tries,
 };
 use crate::command::{Answer, Refusal};
 
 /// How many sessions and tokens a user may have. Of sessions the oldest gives way.
 const MOST: usize = 100;
-/// How much of what has ended goes with something new.
-const SWEPT: usize = 8;
 
 /// Who wants to be a user.
 pub(super) struct Newcomer<'a> {
@@ -64,43 +60,6 @@ fn is_last(state: &Transaction, user: &User) -> Result<bool, ViewError> {
     Ok(user.administrator && state.scan_some(keys::administrators(), 2)?.len() < 2)
 }
 
-/// Counts a try with each of these counters, or with none if one of them is full.
-pub(super) fn count(state: &mut Transaction, counts: &[Count], at: u64) -> Applied<Answer> {
-    sweep(state, at)?;
-    let mut counted = Vec::new();
-    for count in counts {
-        let before = state.value::<Tries>(&keys::tries(&count.of))?;
-        // Tries arrive in another order than they were made, and clocks differ: what another clock counted still counts,
-        // and nobody waits longer than one clock alone would have them wait.
-        let end = at.saturating_add(count.within);
-        let counted_so_far = before.filter(|tries| tries.until > at);
-        let tries = match counted_so_far.map(|tries| Tries { until: tries.until.min(end), ..tries }) {
-            Some(tries) if tries.count >= count.most => {
-                refuse!(Refusal::TooManyTries { wait_ms: tries.until - at });
-            }
-            Some(tries) => Tries { count: tries.count + 1, ..tries },
-            None => Tries { count: 1, until: end },
-        };
-        counted.push((count.of, before, tries));
-    }
-    for (of, before, tries) in counted {
-        if let Some(before) = before {
-            state.delete(keys::passing(before.until, &of));
-        }
-        state.put(keys::tries(&of), &tries)?;
-        state.put(keys::passing(tries.until, &of), &Passing::Tries(of))?;
-    }
-    Ok(Ok(Answer::Done))
-}
-
-fn clear(state: &mut Transaction, of: &Hash) -> Result<(), ViewError> {
-    if let Some(tries) = state.value::<Tries>(&keys::tries(of))? {
-        state.delete(keys::tries(of));
-        state.delete(keys::passing(tries.until, of));
-    }
-    Ok(())
-}
-
 /// A session that is to begin.
 pub(super) struct Opening<'a> {
     pub(super) secret: &'a Hash,
@@ -112,13 +71,13 @@ pub(super) struct Opening<'a> {
 }
 
 pub(super) fn open(state: &mut Transaction, opening: &Opening<'_>, at: u64) -> Applied<Answer> {
-    sweep(state, at)?;
+    passing::sweep(state, at)?;
     let Some(user) = state.user(opening.user)? else { refuse!(Refusal::NoSuchUser(opening.user)) };
     if user.password != *opening.password {
         refuse!(Refusal::PasswordChanged);
     }
     for of in opening.clears {
-        clear(state, of)?;
+        tries::clear(state, of)?;
     }
     let sessions = state.values::<Hash>(keys::sessions_of(user.id))?;
     for oldest in sessions.iter().take((sessions.len() + 1).saturating_sub(MOST)) {
@@ -159,7 +118,7 @@ pub(super) fn end_all(state: &mut Transaction, user: u64, keep: Option<u64>) -> 
     Ok(())
 }
 
-fn remove_session(state: &mut Transaction, secret: &Hash) -> Result<(), ViewError> {
+pub(super) fn remove_session(state: &mut Transaction, secret: &Hash) -> Result<(), ViewError> {
     if let Some(session) = state.value::<Session>(&keys::session(secret))? {
         state.delete(keys::session(secret));
         state.delete(keys::session_of(session.user, session.id));
@@ -178,7 +137,7 @@ pub(super) struct NewToken<'a> {
 }
 
 pub(super) fn make_token(state: &mut Transaction, new: &NewToken<'_>, at: u64) -> Applied<Answer> {
-    sweep(state, at)?;
+    passing::sweep(state, at)?;
     if state.user(new.user)?.is_none() {
         refuse!(Refusal::NoSuchUser(new.user));
     }
@@ -207,7 +166,7 @@ pub(super) fn revoke(state: &mut Transaction, user: u64, token: u64) -> Applied<
     Ok(Ok(Answer::Done))
 }
 
-fn remove_token(state: &mut Transaction, secret: &Hash) -> Result<(), ViewError> {
+pub(super) fn remove_token(state: &mut Transaction, secret: &Hash) -> Result<(), ViewError> {
     if let Some(token) = state.value::<Token>(&keys::token(secret))? {
         state.delete(keys::token(secret));
         state.delete(keys::token_of(token.user, token.id));
@@ -261,43 +220,38 @@ pub(super) fn change(state: &mut Transaction, id: u64, changed: &Changed<'_>) ->
     Ok(Ok(Answer::Done))
 }
 
-/// The user who is to go, if that may be.
-pub(super) fn leaving(state: &Transaction, id: u64) -> Applied<User> {
+/// Removes a user and what is theirs.
+pub(super) fn remove(state: &mut Transaction, id: u64, legacy: Option<Legacy>) -> Applied<Answer> {
     let Some(user) = state.user(id)? else { refuse!(Refusal::NoSuchUser(id)) };
     if is_last(state, &user)? {
         refuse!(Refusal::LastAdministrator);
     }
-    Ok(Ok(user))
-}
-
-/// Removes a user whose songs are gone.
-pub(super) fn remove(state: &mut Transaction, user: &User) -> Result<(), ViewError> {
-    end_all(state, user.id, None)?;
-    for secret in state.values::<Hash>(keys::tokens_of(user.id))? {
+    let mut songs = Vec::new();
+    for song in state.values::<u64>(keys::all_visible(Audience::User(id), None))? {
+        songs.extend(state.song(song)?.filter(|song| song.uploader_id == Some(id)));
+    }
+    if legacy.is_none() && !songs.is_empty() {
+        refuse!(Refusal::HasSongs(songs.len() as u64));
+    }
+    for song in songs {
+        let number = song.id;
+        let stays = legacy == Some(Legacy::HandOver) && sharing::hand_over(state, song)?;
+        if !stays {
+            granted!(song::remove(state, number)?);
+        }
+    }
+    end_all(state, id, None)?;
+    for secret in state.values::<Hash>(keys::tokens_of(id))? {
         remove_token(state, &secret)?;
     }
-    sharing::forget_user(state, user.id)?;
-    playlist::forget_user(state, user.id)?;
-    listening::forget_user(state, user.id)?;
+    hook::forget_user(state, id)?;
+    sharing::forget_user(state, id)?;
+    playlist::forget_user(state, id)?;
+    listening::forget_user(state, id)?;
     if let Ok(folded) = folded(&user.name) {
         state.delete(keys::user_named(&folded));
     }
-    state.delete(keys::administrator(user.id));
-    state.delete(keys::user(user.id));
-    Ok(())
-}
-
-/// Sweeps away some of what ended before `at`.
-pub(super) fn sweep(state: &mut Transaction, at: u64) -> Result<(), ViewError> {
-    for (mark, value) in state.scan_some(keys::passed(at), SWEPT)? {
-        match storage::wire::decode(&value)? {
-            Passing::Session(secret) => remove_session(state, &secret)?,
-            Passing::Token(secret) => remove_token(state, &secret)?,
-            Passing::Link(secret) => sharing::remove_link(state, &secret)?,
-            Passing::Tries(of) => clear(state, &of)?,
-            Passing::Key(key) => once::forget(state, &key)?,
-        }
-        state.delete(mark);
-    }
-    Ok(())
+    state.delete(keys::administrator(id));
+    state.delete(keys::user(id));
+    Ok(Ok(Answer::Done))
 }

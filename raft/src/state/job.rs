@@ -1,60 +1,21 @@
-//! Jobs and their tasks.
+//! Jobs: what users asked for.
 //!
-//! ```text
-//! Waiting --(all parts made; merge only)--> Pending --claim--> Running --finish--> Done
-//!                                              ^                  |                  |
-//!                                              +--fail, release, expire; reopen------+
-//! ```
-//!
-//! A task's attempt number grows each time it returns to Pending, so that whoever holds an older number has lost.
-//!
-//! All tasks of a job that is outside wait: they are there for the case that nobody takes the job.
+//! Invariants: of the jobs that do the same, one at most is open or done; it is the one that is found by what it does. A
+//! job belongs to a song at least, and goes with the last one that has it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
 use storage::blobs::Hash;
 
-/// Frames per second of a [`Plan`].
-const RATE: u64 = 44_100;
-
-/// How a song is cut into segments and tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// The song's length in frames at 44.1 kHz.
-    pub frames: u64,
-    /// How many segments of the model it has.
-    pub segments: u32,
-    /// How many of them make a task.
-    pub segments_per_task: u32,
-}
-
-impl Plan {
-    /// The tasks: segments apart, then the merge.
-    pub(super) fn kinds(&self) -> impl Iterator<Item = TaskKind> {
-        let (segments, size) = (self.segments, self.segments_per_task);
-        (0..segments.div_ceil(size))
-            .map(move |index| {
-                let first = index * size;
-                TaskKind::Separate { first, count: size.min(segments - first) }
-            })
-            .chain([TaskKind::Merge])
-    }
-
-    /// How many seconds of music a task is about, rounded up.
-    pub fn seconds(&self, kind: TaskKind) -> u64 {
-        let frames = match kind {
-            TaskKind::Separate { count, .. } => {
-                self.frames.saturating_mul(u64::from(count)).div_ceil(u64::from(self.segments.max(1)))
-            }
-            TaskKind::Merge => self.frames,
-        };
-        frames.div_ceil(RATE)
-    }
-}
+use super::mark::JOBS;
+use super::transaction::{Applied, granted, refuse};
+use super::{
+    Asker, Event, Plan, Read, Road, Selection, Stems, Task, TaskId, TaskKind, TaskState, Transaction, ViewError,
+    history, hook, index, keys, line, separation, task,
+};
+use crate::command::{Answer, Refusal};
 
 /// How urgent a job is. What each is worth, the dispatcher says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -79,19 +40,6 @@ impl fmt::Display for Priority {
     }
 }
 
-impl FromStr for JobState {
-    type Err = NoState;
-
-    fn from_str(word: &str) -> Result<Self, NoState> {
-        Self::EVERY.into_iter().find(|state| state.to_string() == word).ok_or(NoState)
-    }
-}
-
-/// The word is no job's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a job is pending, running, done, failed or cancelled")]
-pub struct NoState;
-
 /// The word is no priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a priority is high, normal or low")]
@@ -105,28 +53,6 @@ impl FromStr for Priority {
             .into_iter()
             .find(|priority| priority.to_string() == word)
             .ok_or(NoPriority)
-    }
-}
-
-/// Who does a job: the cluster's own workers task by task, or a worker outside of it that takes the whole song.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Road {
-    /// The cluster's own workers.
-    #[default]
-    Inside,
-    /// A worker outside, who is still to be told.
-    Outside,
-    /// A worker outside; the song is in the queue, or was there.
-    Sent,
-    /// The cluster's own workers, since nobody outside took it. A result from there still counts if it comes first.
-    Returned,
-}
-
-impl Road {
-    /// Whether the cluster's own workers have nothing to do with the job.
-    pub fn is_outside(self) -> bool {
-        matches!(self, Self::Outside | Self::Sent)
     }
 }
 
@@ -187,40 +113,6 @@ pub struct Passage {
     pub at: u64,
 }
 
-/// Which stems a job makes of those that its model finds.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Selection {
-    /// Each of them.
-    #[default]
-    All,
-    /// Some, in the order of their names, each once.
-    Only(Vec<String>),
-    /// One, and the sum of all others as `no_` and its name.
-    Two(String),
-}
-
-impl Selection {
-    /// The names of the stems that it makes of a model's.
-    pub fn of(&self, sources: &[String]) -> Vec<String> {
-        match self {
-            Self::All => sources.to_vec(),
-            Self::Only(names) => names.clone(),
-            Self::Two(name) => vec![name.clone(), format!("no_{name}")],
-        }
-    }
-}
-
-impl fmt::Display for Selection {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => formatter.write_str("all"),
-            Self::Only(stems) => write!(formatter, "only {}", stems.join(",")),
-            Self::Two(stem) => write!(formatter, "two {stem}"),
-        }
-    }
-}
-
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -259,147 +151,277 @@ impl fmt::Display for JobState {
     }
 }
 
-/// The separated sources.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Stems {
-    /// By the stem's name, and then by the file's extension.
-    pub files: BTreeMap<String, BTreeMap<String, Hash>>,
-    /// What was found in the song on the way.
-    #[serde(default)]
-    pub facts: Option<Box<Facts>>,
-    /// The waveforms of the song and its stems, to draw: a JSON file.
-    #[serde(default)]
-    pub peaks: Option<Hash>,
-}
+impl FromStr for JobState {
+    type Err = NoState;
 
-/// What musicians look for in a song.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Facts {
-    /// Integrated loudness in LUFS (EBU R128); none for silence.
-    pub loudness: Option<f64>,
-    /// Loudness range in LU (EBU Tech 3342).
-    pub loudness_range: Option<f64>,
-    /// The highest level in dBTP (ITU-R BS.1770).
-    pub true_peak: Option<f64>,
-    /// The tempo in beats per minute, and how sure it is, from 0 to 1; none where there is no beat.
-    pub tempo: Option<(f64, f64)>,
-    /// The key, as "F# minor", and how sure it is, from 0 to 1; none where there is none.
-    pub key: Option<(String, f64)>,
-}
-
-/// Which task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TaskId {
-    /// Its job.
-    pub job: u64,
-    /// Its place in the job; the merge is last.
-    pub index: u32,
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}", self.job, self.index)
+    fn from_str(word: &str) -> Result<Self, NoState> {
+        Self::EVERY.into_iter().find(|state| state.to_string() == word).ok_or(NoState)
     }
 }
 
-/// What one worker does in one go.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Task {
-    /// Which.
-    pub id: TaskId,
-    /// What there is to do.
-    pub kind: TaskKind,
-    /// How far it is.
-    pub state: TaskState,
-    /// The number of the attempt that runs or comes next.
-    pub attempt: u32,
-    /// How often it has failed.
-    pub failures: u32,
-    /// Its attempts, oldest first; of very many the latest.
-    pub attempts: Vec<Attempt>,
-    /// Its result.
-    pub output: Option<Output>,
+/// The word is no job's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a job is pending, running, done, failed or cancelled")]
+pub struct NoState;
+
+/// A separation of some file that somebody asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) plan: Plan,
+    pub(super) model: &'a str,
+    pub(super) formats: &'a [String],
+    pub(super) selection: &'a Selection,
+    pub(super) max_attempts: u32,
+    pub(super) priority: Priority,
+    pub(super) owner: &'a str,
+    pub(super) jobs_per_owner: u32,
+    pub(super) road: Road,
 }
 
-/// What there is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskKind {
-    /// Separate some segments.
-    Separate {
-        /// The first one.
-        first: u32,
-        /// How many.
-        count: u32,
-    },
-    /// Make the stems of all parts.
-    Merge,
+impl Job {
+    /// Its last task.
+    pub(super) fn merge(&self) -> TaskId {
+        TaskId { job: self.id, index: self.tasks - 1 }
+    }
 }
 
-/// How far a task is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskState {
-    /// A merge whose parts are not all made, or any task of a job that is outside or has ended without it.
-    Waiting,
-    /// Waiting for a worker.
-    Pending,
-    /// A worker has it.
-    Running {
-        /// Whose.
-        node: NodeId,
-        /// Since when, in milliseconds since 1970.
-        since: u64,
-    },
-    /// Its result is on a disk.
-    Done {
-        /// Whose.
-        node: NodeId,
-    },
-    /// It failed too often.
-    Failed,
+/// The job that does what is wanted for a file: the one that does it already, or else a new one.
+pub(super) fn find_or_add(
+    state: &mut Transaction,
+    hash: &Hash,
+    format: &str,
+    wanted: &Wanted<'_>,
+    at: u64,
+) -> Applied<u64> {
+    if let Some(job) = state.job_for(hash, wanted.model, wanted.formats, wanted.selection)? {
+        return Ok(Ok(join(state, job, wanted.owner, wanted.priority)?));
+    }
+    granted!(state.admits(wanted.owner, wanted.jobs_per_owner)?);
+    let mut job = Job {
+        id: state.next("job")?,
+        hash: *hash,
+        model: wanted.model.into(),
+        formats: wanted.formats.to_vec(),
+        plan: wanted.plan,
+        format: format.into(),
+        priority: wanted.priority,
+        owner: wanted.owner.into(),
+        road: wanted.road,
+        state: JobState::Pending,
+        tasks: 0,
+        done: 0,
+        max_attempts: wanted.max_attempts,
+        error: None,
+        created_at: at,
+        finished_at: None,
+        stems: None,
+        selection: wanted.selection.clone(),
+        history: Vec::new(),
+    };
+    history::enter(state, &mut job, JobState::Pending, at)?;
+    let begins = if job.road.is_outside() { TaskState::Waiting } else { TaskState::Pending };
+    add_tasks(state, &mut job, begins)?;
+    state.put(keys::job(job.id), &job)?;
+    history::list(state, None, &job)?;
+    mark(state, &job)?;
+    // A job that failed or was cancelled before stays with the songs that have it.
+    state.put(key_of(&job), &job.id)?;
+    state.tell(Event::Job { id: job.id });
+    Ok(Ok(job.id))
 }
 
-/// One try at a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Its number.
-    pub number: u32,
-    /// Who tried.
-    pub node: NodeId,
-    /// When it began, in milliseconds since 1970.
-    pub started: u64,
-    /// When it ended.
-    pub ended: Option<u64>,
-    /// Why it failed, or why its result does not count any more.
-    pub error: Option<String>,
-    /// How it ended.
-    #[serde(default)]
-    pub ending: Option<Ending>,
+/// Makes the tasks of a job's plan, of which those that separate begin so.
+fn add_tasks(state: &mut Transaction, job: &mut Job, begins: TaskState) -> Result<(), ViewError> {
+    for kind in job.plan.kinds() {
+        let begins = if kind == TaskKind::Merge { TaskState::Waiting } else { begins };
+        task::put(state, &Task::new(TaskId { job: job.id, index: job.tasks }, kind, begins))?;
+        job.tasks += 1;
+    }
+    Ok(())
 }
 
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// With a result.
-    Done,
-    /// The worker could not do it, and said why.
-    Failed,
-    /// The worker died, forgot it or took too long; the leader said so.
-    Expired,
-    /// The worker handed it back, which is no failure.
-    HandedBack,
-    /// Its result was not wanted any more, or is lost.
-    Withdrawn,
+/// One more asks for a job: it becomes as urgent as any of them wants it, and belongs to whoever has fewer open jobs, so
+/// that nobody waits longer for it because somebody else asked as well.
+fn join(state: &mut Transaction, mut job: Job, owner: &str, priority: Priority) -> Result<u64, ViewError> {
+    let id = job.id;
+    if !job.state.is_open() {
+        return Ok(id);
+    }
+    let yields = !owner.is_empty()
+        && !job.owner.is_empty()
+        && state.open_jobs_of(owner)? < state.open_jobs_of(&job.owner)?.saturating_sub(1);
+    if yields {
+        state.delete(keys::open_job_of(&job.owner, id));
+        job.owner = owner.into();
+    }
+    if yields || priority > job.priority {
+        job.priority = job.priority.max(priority);
+        put(state, &job)?;
+    }
+    Ok(id)
 }
 
-/// A task's result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Output {
-    /// Some segments' share of every stem.
-    Part(Hash),
-    /// The stems.
-    Stems(Stems),
+pub(super) fn cancel(state: &mut Transaction, id: u64, asker: Asker, at: u64) -> Applied<Answer> {
+    let mut job = granted!(that_can_be(state, id, "cancelled", |job| job.state.is_open())?);
+    if is_for_others(state, &job, asker)? {
+        return leave(state, &job, asker, at);
+    }
+    task::close_all(state, id, at)?;
+    history::enter(state, &mut job, JobState::Cancelled, at)?;
+    job.finished_at = Some(at);
+    put(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
+/// The asker's songs leave a job that is done for others as well, for one of their own, which is cancelled. Tried again,
+/// it finds the other one.
+fn leave(state: &mut Transaction, job: &Job, asker: Asker, at: u64) -> Applied<Answer> {
+    let mut songs = state.songs_with(job)?;
+    songs.retain(|song| asker.may_change(song));
+    if songs.is_empty() {
+        refuse!(Refusal::NoSuchJob(job.id));
+    }
+    let mut left =
+        Job { id: state.next("job")?, tasks: 0, done: 0, finished_at: Some(at), history: Vec::new(), ..job.clone() };
+    history::enter(state, &mut left, JobState::Cancelled, at)?;
+    add_tasks(state, &mut left, TaskState::Waiting)?;
+    separation::hand_on(state, songs, job.id, left.id)?;
+    put(state, &left)?;
+    Ok(Ok(Answer::Job(left.id)))
+}
+
+pub(super) fn set_priority(state: &mut Transaction, id: u64, priority: Priority, asker: Asker) -> Applied<Answer> {
+    let wish = format!("given {priority} priority");
+    let mut job = granted!(that_can_be(state, id, &wish, |job| job.state.is_open())?);
+    job.priority = if is_for_others(state, &job, asker)? { priority.max(job.priority) } else { priority };
+    put(state, &job)?;
+    Ok(Ok(Answer::Done))
+}
+
+/// Tries a job again that came to nothing, or gives its songs to another one that does the same by now.
+pub(super) fn retry(state: &mut Transaction, id: u64, jobs_per_owner: u32, at: u64) -> Applied<Answer> {
+    let came_to_nothing = |job: &Job| matches!(job.state, JobState::Failed | JobState::Cancelled);
+    let mut job = granted!(that_can_be(state, id, "tried again", came_to_nothing)?);
+    let whole = state.has_level(JOBS)?;
+    if let Some(other) = state.job_for(&job.hash, &job.model, &job.formats, &job.selection)?.filter(|_| whole) {
+        let songs = state.songs_with(&job)?;
+        separation::hand_on(state, songs, id, other.id)?;
+        remove(state, id)?;
+        return Ok(Ok(Answer::Job(other.id)));
+    }
+    granted!(state.admits(&job.owner, jobs_per_owner)?);
+    let parts_made = job.done + 1 == job.tasks;
+    for mut task in state.tasks(id)? {
+        let open = matches!(task.state, TaskState::Waiting | TaskState::Failed);
+        if open || whole {
+            task.failures = 0;
+        }
+        if open {
+            task.state = match task.kind {
+                TaskKind::Merge if !parts_made => TaskState::Waiting,
+                _ => TaskState::Pending,
+            };
+            task.attempt += 1;
+        }
+        task::put(state, &task)?;
+    }
+    if job.road.is_outside() {
+        job.road = Road::Returned;
+    }
+    history::enter(state, &mut job, JobState::Pending, at)?;
+    job.error = None;
+    job.finished_at = None;
+    state.put(key_of(&job), &id)?;
+    put(state, &job)?;
+    Ok(Ok(if whole { Answer::Job(id) } else { Answer::Done }))
+}
+
+/// The job is done; its parts are not needed any more.
+pub(super) fn end_with(state: &mut Transaction, job: &mut Job, stems: &Stems, at: u64) -> Result<(), ViewError> {
+    history::enter(state, job, JobState::Done, at)?;
+    job.stems = Some(stems.clone());
+    job.finished_at = Some(at);
+    for mut task in state.tasks(job.id)? {
+        task.output = None;
+        task::put(state, &task)?;
+    }
+    Ok(())
+}
+
+/// Removes a job that no song has any more. A worker that is still at it loses its claim.
+pub(super) fn remove(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
+    let Some(job) = state.job(id)? else {
+        return Ok(());
+    };
+    for task in state.tasks(id)? {
+        state.delete(keys::task(task.id));
+        state.delete(keys::open(task.id));
+    }
+    state.delete(keys::job(id));
+    state.delete(keys::open_job_of(&job.owner, id));
+    state.delete(keys::outside(id));
+    history::unlist(state, &job);
+    line::forget(state, id)?;
+    let of = key_of(&job);
+    if state.value::<u64>(&of)? == Some(id) {
+        state.delete(of);
+    }
+    state.tell(Event::Job { id });
+    Ok(())
+}
+
+/// Stores a job, and tells of the songs whose status it decides when that has changed. Hooks are told when it has ended.
+pub(super) fn put(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
+    let before = state.job(job.id)?;
+    state.put(keys::job(job.id), job)?;
+    history::list(state, before.as_ref(), job)?;
+    mark(state, job)?;
+    state.tell(Event::Job { id: job.id });
+    if before.map(|job| job.state) != Some(job.state) {
+        hook::announce(state, job)?;
+        for song in state.values::<u64>(keys::songs_of(&job.hash))? {
+            state.tell(Event::Song { id: song });
+        }
+        // What was found in the songs is known.
+        if job.state == JobState::Done {
+            for song in state.songs_with(job)? {
+                index::put(state, &song)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the marks of each owner's open jobs and of those outside true.
+fn mark(state: &mut Transaction, job: &Job) -> Result<(), ViewError> {
+    if job.state.is_open() && job.road.is_outside() {
+        state.put(keys::outside(job.id), &job.id)?;
+    } else {
+        state.delete(keys::outside(job.id));
+    }
+    let mark = keys::open_job_of(&job.owner, job.id);
+    if job.state.is_open() && !job.owner.is_empty() {
+        return state.put(mark, &job.id);
+    }
+    state.delete(mark);
+    Ok(())
+}
+
+/// Where the job is found by what it does.
+fn key_of(job: &Job) -> Vec<u8> {
+    keys::job_of(&job.hash, &job.model, &job.formats, &job.selection)
+}
+
+/// A job, if it is one of those of which the wish can come true.
+pub(super) fn that_can_be(state: &Transaction, id: u64, wish: &str, can: impl FnOnce(&Job) -> bool) -> Applied<Job> {
+    let Some(job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
+    if !can(&job) {
+        refuse!(Refusal::WrongState { job: id, state: job.state.to_string(), wish: wish.into() });
+    }
+    Ok(Ok(job))
+}
+
+/// Whether a job is done for songs, too, that are not the asker's to change.
+fn is_for_others(state: &Transaction, job: &Job, asker: Asker) -> Result<bool, ViewError> {
+    Ok(asker != Asker::Anybody && state.songs_with(job)?.iter().any(|song| !asker.may_change(song)))
 }

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::transaction::{Applied, refuse};
-use super::{Count, Event, Read, Transaction, ViewError, accounts, index, keys};
+use super::transaction::{Applied, granted, refuse};
+use super::{Count, Event, Read, Transaction, ViewError, index, keys, tries};
 use crate::command::{Answer, Refusal};
 
 /// The most favourites of a user.
@@ -55,9 +55,7 @@ pub(super) fn play(state: &mut Transaction, id: u64, user: Option<u64>, count: &
     {
         refuse!(Refusal::NoSuchUser(user));
     }
-    if let Err(refusal) = accounts::count(state, std::slice::from_ref(count), at)? {
-        refuse!(refusal);
-    }
+    granted!(tries::count(state, std::slice::from_ref(count), at)?);
     let plays = state.plays(id)? + 1;
     state.put(keys::plays(id), &plays)?;
     index::put(state, &song)?;

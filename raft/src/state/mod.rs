@@ -1,61 +1,71 @@
 //! What the cluster knows: pure functions from a state and a command to a state, events and an answer.
 //!
 //! Invariants, on which the replicas' equality rests: applying reads no clock, no random number and no map in hash
-//! order; a refusal changes nothing; an error that is not a refusal stops the node.
+//! order; a refusal changes nothing, but that what has ended may be swept away before it; an error that is not a refusal
+//! stops the node.
 //!
-//! The state lives in the database. [`Transaction`] lays a command's changes over it, and the caller writes them in
-//! one batch together with the log's position.
+//! The state lives in the database. [`Transaction`] lays the changes of a log entry's commands over it, and the caller
+//! writes them in one batch together with the log's position.
+//!
+//! [`apply`] says which file's step a command is. A file has what its things are, and below that the steps that make and
+//! change them; [`view`] is for readers.
 
 mod accounts;
 mod apply;
 pub mod card;
 mod history;
-pub mod hook;
+mod hook;
 mod index;
 #[cfg(test)]
 mod invariants;
-pub mod job;
-pub mod keys;
-pub mod line;
-pub mod listening;
+mod job;
+pub(crate) mod keys;
+mod line;
+mod listening;
 mod mark;
-pub mod model;
+mod model;
 mod once;
-pub mod playlist;
+mod outside;
+mod passing;
+mod playlist;
 mod raise;
+mod remembered;
 #[cfg(test)]
 mod scripted;
 mod separation;
-pub mod session;
-pub mod share;
+mod session;
+mod share;
 mod sharing;
-pub mod song;
+mod song;
+mod stems;
+mod task;
 mod transaction;
-pub mod user;
+mod tries;
+mod user;
 mod view;
 
 use serde::{Deserialize, Serialize};
 use storage::database::DatabaseError;
 use storage::wire::WireError;
 
-pub use apply::apply;
+pub(crate) use apply::apply;
 pub use card::{Card, Order};
 pub use hook::{Delivery, Due, Fate, Hook, MOST_HOOKS, Tried, Try};
-pub use job::{
-    Attempt, Ending, Facts, Job, JobState, NoPriority, NoState, Output, Passage, Plan, Priority, Road, Selection,
-    Stems, Task, TaskId, TaskKind, TaskState,
-};
+pub use job::{Job, JobState, NoPriority, NoState, Passage, Priority};
 pub use line::{LINES_BYTES, LINES_KEPT, Level, Line};
 pub use listening::{MOST_FAVOURITES, Played};
 pub use mark::{ACCOUNTS, JOBS, LEVEL, Mark, OUTSIDE};
 pub use model::{Model, ModelFile};
 pub use once::Done;
+pub use outside::Road;
 pub use playlist::{Entry, MOST_ENTRIES, MOST_PLAYLISTS, Playlist};
-pub(crate) use session::Passing;
-pub use session::{Count, Sealed, Session, Token, Tries};
+pub use session::{Sealed, Session, Token};
 pub use share::{Audience, Legacy, Link};
 pub use song::{Cover, Credits, Edit, Song, SongEdit, SongStatus};
-pub use transaction::{Changes, Transaction};
+pub use stems::{Facts, Selection, Stems};
+pub use task::{Attempt, Ending, Output, Plan, Task, TaskId, TaskKind, TaskState};
+pub(crate) use transaction::Transaction;
+pub use tries::{Count, Tries};
 pub use user::{Asker, NAME_LENGTH, NoName, User, Verifier, folded};
 pub use view::View;
 pub(crate) use view::{Read, within};

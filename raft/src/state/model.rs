@@ -4,6 +4,10 @@
 use serde::{Deserialize, Serialize};
 use storage::blobs::Hash;
 
+use super::transaction::{Applied, refuse};
+use super::{Read, Transaction, keys};
+use crate::command::{Answer, Refusal};
+
 /// A model and what planning a job with it needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
@@ -32,4 +36,22 @@ pub struct ModelFile {
     pub hash: Hash,
     /// Its length in bytes.
     pub size: u64,
+}
+
+/// Adds a model. The same one again, from another node perhaps, is no mistake.
+pub(super) fn add(state: &mut Transaction, model: &Model) -> Applied<Answer> {
+    if let Some(known) = state.value::<Model>(&keys::model(&model.name))? {
+        let same = Model { added_at: known.added_at, ..model.clone() } == known;
+        return Ok(if same { Ok(Answer::Done) } else { Err(Refusal::ModelTaken(model.name.clone())) });
+    }
+    state.put(keys::model(&model.name), model)?;
+    Ok(Ok(Answer::Done))
+}
+
+pub(super) fn remove(state: &mut Transaction, name: &str) -> Applied<Answer> {
+    if state.get(&keys::model(name))?.is_none() {
+        refuse!(Refusal::NoSuchModel(name.into()));
+    }
+    state.delete(keys::model(name));
+    Ok(Ok(Answer::Done))
 }

@@ -8,8 +8,9 @@
 use serde::{Deserialize, Serialize};
 use storage::blobs::Hash;
 
+use super::passing::{self, Passing};
 use super::transaction::{Applied, refuse};
-use super::{Passing, Read, Transaction, ViewError, accounts, keys};
+use super::{Read, Transaction, ViewError, keys};
 use crate::command::{Answer, Refusal};
 
 /// How many keys are remembered for one owner. The oldest gives way.
@@ -55,7 +56,7 @@ pub(super) fn once(
     at: u64,
     add: impl FnOnce(&mut Transaction) -> Applied<Answer>,
 ) -> Applied<Answer> {
-    accounts::sweep(state, at)?;
+    passing::sweep(state, at)?;
     if let Some(done) = state.value::<Done>(&keys::done(wish.key))? {
         match done.again(wish.content, at) {
             Ok(Some(song)) => {

@@ -1,13 +1,11 @@
-//! What opens an account for a while: sessions of browsers, tokens of programs, and counted tries.
+//! What opens an account for a while: sessions of browsers and tokens of programs.
 //!
 //! Each is kept under the SHA-256 of its secret, which is random and long, so the state, and a stolen backup of it, opens
-//! nothing. What has expired is refused by whoever reads, with its own clock; it is swept out of the state when something
-//! new comes that expires too.
+//! nothing. What has expired is refused by whoever reads, with its own clock, and swept away later ([`super::passing`]).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use storage::blobs::Hash;
 
 /// A browser in which somebody is logged in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,34 +49,4 @@ impl fmt::Debug for Sealed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("(sealed)")
     }
-}
-
-/// How often something was tried of late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tries {
-    /// How often.
-    pub count: u32,
-    /// When counting begins anew.
-    pub until: u64,
-}
-
-/// A counter and what it may come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Count {
-    /// A hash of what is counted, so that the state does not hold what people type where names belong.
-    pub of: Hash,
-    /// How many tries there may be.
-    pub most: u32,
-    /// For how many milliseconds from the first.
-    pub within: u64,
-}
-
-/// What is swept out of the state when its time has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Passing {
-    Session(Hash),
-    Token(Hash),
-    Link(Hash),
-    Tries(Hash),
-    Key(Hash),
 }

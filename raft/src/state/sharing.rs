@@ -5,14 +5,13 @@
 
 use storage::blobs::Hash;
 
+use super::passing::{self, GRACE, Passing};
 use super::transaction::{Applied, refuse};
-use super::{Audience, Event, Link, Passing, Read, Song, Transaction, ViewError, index, keys};
+use super::{Audience, Event, Link, Read, Song, Transaction, ViewError, index, keys};
 use crate::command::{Answer, Refusal};
 
 /// How many shares and links a song may have.
 const MOST: usize = 200;
-/// How long after its end something that ended is swept away, in milliseconds: the clocks of nodes differ.
-pub(super) const GRACE: u64 = 24 * 3600 * 1000;
 
 /// Puts a new song into the lists where it belongs.
 pub(super) fn show(state: &mut Transaction, song: &Song) -> Result<(), ViewError> {
@@ -99,6 +98,7 @@ pub(super) fn make_link(
     expires_at: u64,
     at: u64,
 ) -> Applied<Answer> {
+    passing::sweep(state, at)?;
     if state.song(song)?.is_none() {
         refuse!(Refusal::NoSuchSong(song));
     }

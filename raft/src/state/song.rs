@@ -1,9 +1,19 @@
 //! Songs: files with a title.
+//!
+//! Invariants: a song has a job of its own, and maybe others. It stands in the list of its file, and from the level
+//! [`ACCOUNTS`] on in the lists of those it is for and in the rows of its card. All of that goes with it.
 
 use serde::{Deserialize, Serialize};
 use storage::blobs::Hash;
 
-use super::{Facts, JobState};
+use super::job::{self, Wanted};
+use super::mark::{ACCOUNTS, JOBS, OUTSIDE};
+use super::transaction::{Applied, granted, refuse};
+use super::{
+    Asker, Event, Facts, JobState, Priority, Read, Road, Transaction, ViewError, index, keys, listening, playlist,
+    separation, sharing,
+};
+use crate::command::{Answer, Refusal};
 
 /// An uploaded file with a title. Two people who upload the same file have two songs with one hash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -169,4 +179,81 @@ impl From<JobState> for SongStatus {
             JobState::Cancelled => Self::Cancelled,
         }
     }
+}
+
+/// A song that is to be added.
+pub(super) struct NewSong<'a> {
+    pub(super) title: &'a str,
+    pub(super) hash: Hash,
+    pub(super) size: u64,
+    pub(super) format: &'a str,
+    pub(super) uploader_id: Option<u64>,
+    pub(super) credits: &'a Credits,
+    /// Its own job.
+    pub(super) job: Wanted<'a>,
+}
+
+pub(super) fn add(state: &mut Transaction, new: &NewSong<'_>, at: u64) -> Applied<Answer> {
+    if new.job.plan.is_empty() {
+        refuse!(Refusal::EmptyPlan);
+    }
+    let accounts = state.has_level(ACCOUNTS)?;
+    if let Some(user) = new.uploader_id
+        && accounts
+        && state.user(user)?.is_none()
+    {
+        refuse!(Refusal::NoSuchUser(user));
+    }
+    let job = granted!(job::find_or_add(state, &new.hash, new.format, &understood(state, new.job)?, at)?);
+    let song = Song {
+        id: state.next("song")?,
+        title: new.title.into(),
+        hash: new.hash,
+        size: new.size,
+        format: new.format.into(),
+        frames: new.job.plan.frames,
+        uploader_id: new.uploader_id,
+        credits: new.credits.clone(),
+        job,
+        added_at: at,
+    };
+    index::put_song(state, &song)?;
+    state.put(keys::song_of(&song.hash, song.id), &song.id)?;
+    if accounts {
+        sharing::show(state, &song)?;
+    }
+    state.tell(Event::Song { id: song.id });
+    Ok(Ok(Answer::Song(song)))
+}
+
+/// What is wanted, as far as all members understand it.
+fn understood<'a>(state: &Transaction, mut wanted: Wanted<'a>) -> Result<Wanted<'a>, ViewError> {
+    if !state.has_level(JOBS)? {
+        wanted = Wanted { priority: Priority::Normal, owner: "", jobs_per_owner: 0, ..wanted };
+    }
+    // How far it is on its road is not for whoever asks to say.
+    let outside = wanted.road != Road::Inside && state.has_level(OUTSIDE)?;
+    Ok(Wanted { road: if outside { Road::Outside } else { Road::Inside }, ..wanted })
+}
+
+pub(super) fn change(state: &mut Transaction, id: u64, asker: Asker, edit: &SongEdit) -> Applied<Answer> {
+    let Some(mut song) = state.song(id)?.filter(|song| asker.may_change(song)) else {
+        refuse!(Refusal::NoSuchSong(id));
+    };
+    edit.apply(&mut song);
+    index::put_song(state, &song)?;
+    state.tell(Event::Song { id });
+    Ok(Ok(Answer::Done))
+}
+
+pub(super) fn remove(state: &mut Transaction, id: u64) -> Applied<Answer> {
+    let Some(song) = state.song(id)? else { refuse!(Refusal::NoSuchSong(id)) };
+    state.delete(keys::song(id));
+    state.delete(keys::song_of(&song.hash, id));
+    sharing::hide(state, &song)?;
+    separation::forget_song(state, &song)?;
+    index::remove(state, id)?;
+    playlist::forget_song(state, &song)?;
+    listening::forget_song(state, id)?;
+    Ok(Ok(Answer::Done))
 }

@@ -22,17 +22,28 @@ macro_rules! refuse {
 }
 pub(super) use refuse;
 
+/// What was granted, or leaves the function with the refusal.
+macro_rules! granted {
+    ($granted:expr) => {
+        match $granted {
+            Ok(granted) => granted,
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    };
+}
+pub(super) use granted;
+
 /// What a transaction comes to.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub(crate) struct Changes {
     values: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// What readers should look at again.
-    pub events: BTreeSet<Event>,
+    pub(crate) events: BTreeSet<Event>,
 }
 
 impl Changes {
     /// Adds the changes to a batch, for this generation of the state.
-    pub fn write(self, generation: u8, batch: &mut Batch) -> BTreeSet<Event> {
+    pub(crate) fn write(self, generation: u8, batch: &mut Batch) -> BTreeSet<Event> {
         for (mut key, value) in self.values {
             key.insert(0, generation);
             match value {
@@ -45,7 +56,7 @@ impl Changes {
 }
 
 /// A state with changes that only the transaction sees.
-pub struct Transaction {
+pub(crate) struct Transaction {
     below: View,
     changes: Changes,
 }
@@ -85,7 +96,7 @@ impl Read for Transaction {
 
 impl Transaction {
     /// Begins with no changes.
-    pub fn over(below: View) -> Self {
+    pub(crate) fn over(below: View) -> Self {
         Self { below, changes: Changes::default() }
     }
 
@@ -110,7 +121,7 @@ impl Transaction {
     }
 
     /// Ends with the changes.
-    pub fn finish(self) -> Changes {
+    pub(crate) fn finish(self) -> Changes {
         self.changes
     }
 }
