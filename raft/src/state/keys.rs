@@ -91,6 +91,9 @@ pub(crate) fn song(id: u64) -> Vec<u8> {
     key(SONG, &[&id.to_be_bytes()])
 }
 
+/// How many bytes of a song's key come before its number.
+pub(crate) const SONG_HEAD: usize = 1;
+
 /// All songs, or those with a lower number.
 pub(crate) fn songs(before: Option<u64>) -> Range {
     (vec![SONG], before.map_or_else(|| vec![SONG + 1], song))

@@ -4,11 +4,11 @@
 //! order; a refusal changes nothing, but that what has ended may be swept away before it; an error that is not a refusal
 //! stops the node.
 //!
-//! The state lives in the database. [`Transaction`] lays the changes of a log entry's commands over it, and the caller
+//! The state lives in the database. A `Transaction` lays the changes of a log entry's commands over it, and the caller
 //! writes them in one batch together with the log's position.
 //!
-//! [`apply`] says which file's step a command is. A file has what its things are, and below that the steps that make and
-//! change them; [`view`] is for readers.
+//! `apply` says which file's step a command is. A file says what its things are, and below that how they are made and
+//! changed; `view` is for readers.
 
 mod accounts;
 mod apply;
@@ -29,6 +29,7 @@ mod outside;
 mod passing;
 mod playlist;
 mod raise;
+mod read;
 mod remembered;
 #[cfg(test)]
 mod scripted;
@@ -59,6 +60,7 @@ pub use model::{Model, ModelFile};
 pub use once::Done;
 pub use outside::Road;
 pub use playlist::{Entry, MOST_ENTRIES, MOST_PLAYLISTS, Playlist};
+pub(crate) use read::Read;
 pub use session::{Sealed, Session, Token};
 pub use share::{Audience, Legacy, Link};
 pub use song::{Cover, Credits, Edit, Song, SongEdit, SongStatus};
@@ -68,7 +70,7 @@ pub(crate) use transaction::Transaction;
 pub use tries::{Count, Tries};
 pub use user::{Asker, NAME_LENGTH, NoName, User, Verifier, folded};
 pub use view::View;
-pub(crate) use view::{Read, within};
+pub(crate) use view::within;
 
 /// The state could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use storage::database::{Batch, Pair, Table};
 use storage::wire;
 
 use super::keys::{self, Range};
-use super::view::Read;
+use super::read::Read;
 use super::{Event, View, ViewError};
 use crate::command::Refusal;
 
