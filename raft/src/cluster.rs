@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use storage::peer::{Peer, Protocol};
+use storage::wire;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -20,7 +21,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::call::{Call, Miss};
 use crate::command::{Answer, Command, Refusal};
 use crate::consensus::machine::Machine;
-use crate::consensus::{Metrics, Raft, Request, Requests};
+use crate::consensus::{Metrics, Raft, Request, Requests, fitting};
 use crate::state::{Event, View};
 
 /// How long a proposal or a read may take before it fails.
@@ -102,7 +103,14 @@ pub struct Status {
 }
 
 pub(crate) type Outcome = Result<Answer, Refusal>;
-type Waiting = (Request, oneshot::Sender<Result<Outcome, Miss>>);
+
+/// A request that is to be written.
+struct Waiting {
+    request: Request,
+    /// How many bytes it has.
+    bytes: usize,
+    answer: oneshot::Sender<Result<Outcome, Miss>>,
+}
 
 struct Inner {
     id: NodeId,
@@ -353,7 +361,9 @@ impl Cluster {
     pub(crate) async fn write(&self, request: Request) -> Result<Outcome, Miss> {
         self.refuse_without_majority()?;
         let (answer, answered) = oneshot::channel();
-        self.0.writes.send((request, answer)).await.map_err(|_| Miss::NotLeader)?;
+        // What has no form is refused by the log.
+        let bytes = wire::encode(&request).map_or(0, |encoded| encoded.len());
+        self.0.writes.send(Waiting { request, bytes, answer }).await.map_err(|_| Miss::NotLeader)?;
         answered.await.unwrap_or(Err(Miss::NotLeader))
     }
 
@@ -410,14 +420,18 @@ async fn leads_no_more(standing: &mut watch::Receiver<Standing>, leader: NodeId)
     }
 }
 
-/// Writes what waits, as one log entry each time: what arrives while [`UNDER_WAY`] of them are written goes into the next.
+/// Writes what waits, as one log entry each time: what arrives while [`UNDER_WAY`] of them are written goes into the
+/// next, as far as it fits.
 async fn write_batches(raft: Raft, mut waiting: mpsc::Receiver<Waiting>) {
     let turns = Arc::new(Semaphore::new(UNDER_WAY));
-    let mut gathered = Vec::new();
+    let mut gathered: Vec<Waiting> = Vec::new();
     while let Ok(turn) = Arc::clone(&turns).acquire_owned().await
-        && waiting.recv_many(&mut gathered, BATCH).await > 0
+        && (!gathered.is_empty() || waiting.recv_many(&mut gathered, BATCH).await > 0)
     {
-        let (requests, askers): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
+        let mut fits = fitting();
+        let count = gathered.iter().take_while(|waiting| fits(waiting.bytes)).count();
+        let (requests, askers): (Vec<_>, Vec<_>) =
+            gathered.drain(..count).map(|waiting| (waiting.request, waiting.answer)).unzip();
         metrics::histogram!("quartet_raft_batch_requests").record(requests.len() as f64);
         let written = raft.client_write_ff(Requests(Arc::new(requests))).await;
         tokio::spawn(async move {

@@ -4,8 +4,9 @@
 
 mod nodes;
 
-use nodes::{add, add_song, free_ports, start, start_all, titles};
+use nodes::{add, add_song, free_ports, start, start_all, titles, wait_until};
 use raft::command::{Command, Refusal};
+use raft::state::LEVEL;
 use raft::{ClusterError, StartError};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,4 +91,24 @@ async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
     assert_eq!(songs.len(), 8001);
     assert_eq!(songs.last().unwrap(), "first");
     assert!(std::fs::read_dir(root.path().join("2/snapshots")).unwrap().count() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_large_changes_at_once_hold_up_neither_the_cluster_nor_a_node_that_was_away() {
+    let root = tempfile::tempdir().unwrap();
+    let members = free_ports(3);
+    let mut nodes = start_all(&members, &root).await;
+    add_song(&nodes[0], "before").await;
+    wait_until("the level", async || nodes[0].cluster.peek().has_level(LEVEL).unwrap()).await;
+    nodes.pop().unwrap().stop().await;
+    // More than a frame holds, whether as one entry or as the entries of one message.
+    let description = Some("long ".repeat(20_000));
+    let change = || Command::ChangePlaylist { playlist: 7, name: None, description: description.clone(), at: 0 };
+    let changes = (0..200).map(|n| nodes[n % 2].cluster.propose(change()));
+    for changed in futures_util::future::join_all(changes).await {
+        assert_eq!(changed.unwrap(), Err(Refusal::NoSuchPlaylist(7)));
+    }
+    add_song(&nodes[1], "after").await;
+    let back = start(2, &members, root.path()).await.unwrap();
+    assert_eq!(titles(&back).await, ["after", "before"]);
 }

@@ -20,7 +20,7 @@ use storage::database::{Batch, Database, DatabaseError, Table};
 use storage::wire::{self, WireError};
 
 use super::flushed::Flushed;
-use super::{LogId, StorageError, Types, on_disk};
+use super::{LogId, StorageError, Types, fitting, on_disk};
 
 const VOTE: &[u8] = b"raft/vote";
 const PURGED: &[u8] = b"raft/purged";
@@ -36,13 +36,25 @@ pub(crate) enum LogError {
 /// Entries that are kept in memory.
 const RECENT: usize = 64;
 
+/// An entry in memory, and how many bytes it has on the disk.
+struct Recent {
+    entry: Entry<Types>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn index(&self) -> u64 {
+        self.entry.log_id.index
+    }
+}
+
 /// The log. Clones read the same one.
 #[derive(Clone)]
 pub(crate) struct Log {
     database: Database,
     flushed: Flushed,
     /// The last entries, without gaps.
-    recent: Arc<Mutex<VecDeque<Entry<Types>>>>,
+    recent: Arc<Mutex<VecDeque<Recent>>>,
     /// Bytes of entries that were appended since this process began.
     appended: Arc<AtomicU64>,
 }
@@ -67,17 +79,43 @@ impl Log {
         &self.flushed
     }
 
-    fn recent(&self) -> MutexGuard<'_, VecDeque<Entry<Types>>> {
+    fn recent(&self) -> MutexGuard<'_, VecDeque<Recent>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The entries from `from` up to and without `to`, if all of them are in memory.
-    fn remembered(&self, from: u64, to: u64) -> Option<Vec<Entry<Types>>> {
+    /// The entries from `from` up to and without `to`, as long as they fit, if all of them are in memory.
+    fn remembered(&self, from: u64, to: u64, mut fits: impl FnMut(usize) -> bool) -> Option<Vec<Entry<Types>>> {
         let recent = self.recent();
-        let (first, last) = (recent.front()?.log_id.index, recent.back()?.log_id.index);
+        let (first, last) = (recent.front()?.index(), recent.back()?.index());
         let skip = usize::try_from(from.checked_sub(first)?).ok()?;
         let count = usize::try_from(to.checked_sub(from)?).ok()?;
-        (to <= last + 1).then(|| recent.iter().skip(skip).take(count).cloned().collect())
+        let wanted = recent.iter().skip(skip).take(count).take_while(|recent| fits(recent.bytes));
+        (to <= last + 1).then(|| wanted.map(|recent| recent.entry.clone()).collect())
+    }
+
+    /// The entries from `from` up to and without `to`, as long as they fit.
+    async fn entries(
+        &self,
+        from: u64,
+        to: u64,
+        mut fits: impl FnMut(usize) -> bool + Send + 'static,
+    ) -> Result<Vec<Entry<Types>>, StorageError> {
+        if let Some(entries) = self.remembered(from, to, &mut fits) {
+            return Ok(entries);
+        }
+        let database = self.database.clone();
+        on_disk(ErrorSubject::Logs, ErrorVerb::Read, move || {
+            let mut entries = Vec::new();
+            for pair in database.scan(Table::Log, &index(from), &index(to))? {
+                let (_, value) = pair?;
+                if !fits(value.len()) {
+                    break;
+                }
+                entries.push(wire::decode(&value)?);
+            }
+            Ok::<_, LogError>(entries)
+        })
+        .await
     }
 
     fn mark<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, LogError> {
@@ -138,15 +176,12 @@ impl RaftLogReader<Types> for Log {
             Bound::Excluded(to) => *to,
             Bound::Unbounded => u64::MAX,
         };
-        if let Some(entries) = self.remembered(from, to) {
-            return Ok(entries);
-        }
-        let database = self.database.clone();
-        on_disk(ErrorSubject::Logs, ErrorVerb::Read, move || {
-            let pairs = database.scan(Table::Log, &index(from), &index(to))?;
-            pairs.map(|pair| Ok(wire::decode(&pair?.1)?)).collect::<Result<_, LogError>>()
-        })
-        .await
+        self.entries(from, to, |_| true).await
+    }
+
+    /// The entries of a message to a follower.
+    async fn limited_get_log_entries(&mut self, from: u64, to: u64) -> Result<Vec<Entry<Types>>, StorageError> {
+        self.entries(from, to, fitting()).await
     }
 }
 
@@ -192,23 +227,25 @@ impl RaftLogStorage<Types> for Log {
     {
         let failed =
             |error| StorageError::from(openraft::StorageIOError::new(ErrorSubject::Logs, ErrorVerb::Write, error));
-        let entries: Vec<Entry<Types>> = entries.into_iter().collect();
+        let mut appended: Vec<Recent> = Vec::new();
         let mut batch = Batch::new();
-        for entry in &entries {
-            let bytes = wire::encode(entry).map_err(|error| failed(openraft::AnyError::new(&error)))?;
-            self.appended.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            batch.put(Table::Log, index(entry.log_id.index), bytes);
+        for entry in entries {
+            let encoded = wire::encode(&entry).map_err(|error| failed(openraft::AnyError::new(&error)))?;
+            let bytes = encoded.len();
+            self.appended.fetch_add(bytes as u64, Ordering::Relaxed);
+            batch.put(Table::Log, index(entry.log_id.index), encoded);
+            appended.push(Recent { entry, bytes });
         }
         // This does not wait for the disk, and handing it to another thread would take longer than doing it.
         self.database.write_behind(batch).map_err(|error| failed(openraft::AnyError::new(&error)))?;
         storage::failpoint!("log.appended");
-        if let Some(last) = entries.last().map(|entry| entry.log_id.index) {
+        if let Some(last) = appended.last().map(Recent::index) {
             let mut recent = self.recent();
             // After a snapshot the log may go on further up.
-            if recent.back().map(|entry| entry.log_id.index + 1) != entries.first().map(|entry| entry.log_id.index) {
+            if recent.back().map(|before| before.index() + 1) != appended.first().map(Recent::index) {
                 recent.clear();
             }
-            recent.extend(entries);
+            recent.extend(appended);
             let excess = recent.len().saturating_sub(RECENT);
             recent.drain(..excess);
             drop(recent);
@@ -220,7 +257,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn truncate(&mut self, from: LogId) -> Result<(), StorageError> {
         let database = self.database.clone();
-        self.recent().retain(|entry| entry.log_id.index < from.index);
+        self.recent().retain(|recent| recent.index() < from.index);
         on_disk(ErrorSubject::Logs, ErrorVerb::Delete, move || {
             let mut batch = Batch::new();
             batch.delete_range(Table::Log, index(from.index), index(u64::MAX));
@@ -233,7 +270,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
         let (database, mark) = (self.database.clone(), wire::encode(&upto));
-        self.recent().retain(|entry| entry.log_id.index > upto.index);
+        self.recent().retain(|recent| recent.index() > upto.index);
         on_disk(ErrorSubject::Logs, ErrorVerb::Delete, move || {
             let mut batch = Batch::new();
             batch.put(Table::Meta, PURGED, mark?);

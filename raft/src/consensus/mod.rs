@@ -1,7 +1,8 @@
 //! openraft on this node's disk and network. No openraft type leaves this crate.
 //!
 //! The log's entries are batches of [`Request`]s, since openraft fsyncs once for each entry: the leader gathers what
-//! arrives while a write is under way ([`crate::cluster`]).
+//! arrives while a write is under way ([`crate::cluster`]). What goes to a follower in one message is bounded in bytes
+//! ([`fitting`]), and so is an entry, which is never parted.
 
 pub(crate) mod compaction;
 #[cfg(test)]
@@ -69,6 +70,21 @@ pub(crate) type Raft = openraft::Raft<Types>;
 pub(crate) type Metrics = openraft::RaftMetrics<NodeId, Member>;
 pub(crate) type LogId = openraft::LogId<NodeId>;
 pub(crate) type StorageError = openraft::StorageError<NodeId>;
+
+/// The most bytes of a log entry of several requests, and of a message of several entries. openraft gives a message up
+/// that has not arrived within a heartbeat's interval, and sends it again, so what is larger might never arrive.
+const MESSAGE: usize = 256 << 10;
+
+/// Says of one thing after the other, by its bytes, whether it goes into the same message. The first one does, however
+/// large it is.
+pub(crate) fn fitting() -> impl FnMut(usize) -> bool {
+    let mut taken = 0;
+    move |bytes| {
+        let fits = taken == 0 || taken + bytes <= MESSAGE;
+        taken += bytes;
+        fits
+    }
+}
 
 /// Runs disk work where it may block, and tells openraft of failures as of failures to `verb` `subject`.
 pub(crate) async fn on_disk<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
