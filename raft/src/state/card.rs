@@ -21,25 +21,25 @@ const WORD: usize = 32;
 /// The most bytes of a text by which songs are ordered; songs that agree in so many lie in the order of their numbers.
 const TEXT: usize = 64;
 
-/// An order of songs.
+/// An order of songs. The numbers are in keys and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// As they came.
-    Added,
+    Added = 0,
     /// By title.
-    Title,
+    Title = 1,
     /// By artist; those without come last.
-    Artist,
+    Artist = 2,
     /// By album; those without come last.
-    Album,
+    Album = 3,
     /// By genre; those without come last.
-    Genre,
+    Genre = 4,
     /// By length.
-    Duration,
+    Duration = 5,
     /// By tempo; those of which none is known come first.
-    Tempo,
+    Tempo = 6,
     /// By how often they were played.
-    Plays,
+    Plays = 7,
 }
 
 /// The orders that have rows. The order of arrival needs none: the songs' own keys have it.

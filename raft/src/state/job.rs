@@ -113,20 +113,20 @@ pub struct Passage {
     pub at: u64,
 }
 
-/// How far a job is.
+/// How far a job is. The numbers are in keys and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// No task was taken yet.
-    Pending,
+    Pending = 0,
     /// Workers are at it.
-    Running,
+    Running = 1,
     /// The stems are there.
-    Done,
+    Done = 2,
     /// A task failed too often.
-    Failed,
+    Failed = 3,
     /// It is not wanted any more.
-    Cancelled,
+    Cancelled = 4,
 }
 
 impl JobState {
