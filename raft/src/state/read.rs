@@ -80,6 +80,18 @@ pub(crate) trait Read {
         Ok(found)
     }
 
+    /// Whether there is a song that a job is done for. One file may have very many songs, and the first will do.
+    fn is_wanted(&self, job: &Job) -> Result<bool, ViewError> {
+        for song in self.values::<u64>(keys::songs_of(&job.hash))? {
+            if let Some(song) = self.song(song)?
+                && self.has_job(&song, job.id)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a job separates a song.
     fn has_job(&self, song: &Song, job: u64) -> Result<bool, ViewError> {
         Ok(song.job == job || self.get(&keys::separation(song.id, job))?.is_some())

@@ -76,7 +76,7 @@ pub(super) fn forget_song(state: &mut Transaction, song: &Song) -> Result<(), Vi
 /// Removes a job that no song has any more.
 fn end_if_unwanted(state: &mut Transaction, id: u64) -> Result<(), ViewError> {
     let Some(job) = state.job(id)? else { return Ok(()) };
-    if state.songs_with(&job)?.is_empty() {
+    if !state.is_wanted(&job)? {
         job::remove(state, id)?;
     }
     Ok(())
