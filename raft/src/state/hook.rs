@@ -14,7 +14,7 @@ use super::{ACCOUNTS, Job, JobState, Read, Sealed, Transaction, ViewError, keys}
 use crate::command::{Answer, Refusal};
 
 /// How many hooks a user may have.
-pub const MOST_HOOKS: usize = 20;
+const MOST_HOOKS: usize = 20;
 /// How many deliveries of a hook are kept. Of more, the oldest go, told or not.
 const DELIVERIES_KEPT: usize = 100;
 /// How many tries of a delivery are kept.

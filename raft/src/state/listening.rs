@@ -10,7 +10,7 @@ use super::{Count, Event, Read, Transaction, ViewError, index, keys, tries};
 use crate::command::{Answer, Refusal};
 
 /// The most favourites of a user.
-pub const MOST_FAVOURITES: usize = 10_000;
+const MOST_FAVOURITES: usize = 10_000;
 
 /// How a user has played a song.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

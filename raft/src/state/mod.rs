@@ -51,15 +51,15 @@ use storage::wire::WireError;
 
 pub(crate) use apply::apply;
 pub use card::{Card, Order};
-pub use hook::{Delivery, Due, Fate, Hook, MOST_HOOKS, Tried, Try};
+pub use hook::{Delivery, Due, Fate, Hook, Tried, Try};
 pub use job::{Job, JobState, NoPriority, NoState, Passage, Priority};
 pub use line::{LINES_BYTES, LINES_KEPT, Level, Line};
-pub use listening::{MOST_FAVOURITES, Played};
+pub use listening::Played;
 pub use mark::{ACCOUNTS, JOBS, LEVEL, Mark, OUTSIDE};
 pub use model::{Model, ModelFile};
 pub use once::Done;
 pub use outside::Road;
-pub use playlist::{Entry, MOST_ENTRIES, MOST_PLAYLISTS, Playlist};
+pub use playlist::{Entry, MOST_PLAYLISTS, Playlist};
 pub(crate) use read::Read;
 pub use session::{Sealed, Session, Token};
 pub use share::{Audience, Legacy, Link};

@@ -15,7 +15,7 @@ use crate::command::{Answer, Refusal};
 /// The most playlists of a user.
 pub const MOST_PLAYLISTS: usize = 1000;
 /// The most entries of a playlist.
-pub const MOST_ENTRIES: usize = 10_000;
+const MOST_ENTRIES: usize = 10_000;
 /// How many shares a playlist may have.
 const MOST_SHARES: usize = 200;
 

@@ -457,8 +457,8 @@ fn accounts_shown(view: &View, out: &mut String) {
         return;
     }
     let list = |audience| {
-        let songs = view.songs_for(&[audience], None, 100).unwrap();
-        songs.iter().map(|song| song.id.to_string()).collect::<Vec<_>>().join(" ")
+        let songs = view.in_lists(&[audience], None, true, 100).unwrap();
+        songs.iter().map(|(_, song)| song.to_string()).collect::<Vec<_>>().join(" ")
     };
     for user in users.iter().rev() {
         let administrator = if user.administrator { ", administrator" } else { "" };

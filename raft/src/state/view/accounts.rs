@@ -10,7 +10,7 @@ impl View {
         Read::user(self, id)
     }
 
-    /// The user with this name, as [`super::folded`] gives it.
+    /// The user with this name, as [`crate::state::folded`] gives it.
     pub fn user_named(&self, folded: &str) -> Result<Option<User>, ViewError> {
         self.value::<u64>(&keys::user_named(folded))?.map_or(Ok(None), |id| self.user(id))
     }

@@ -1,12 +1,9 @@
 //! Songs, and for whom they are.
 
-use std::collections::BTreeSet;
-
 use storage::blobs::Hash;
 
-use super::there;
 use crate::command::Refusal;
-use crate::state::{ACCOUNTS, Audience, Done, Link, Read, Selection, Song, SongStatus, View, ViewError, keys};
+use crate::state::{Audience, Done, Link, Read, Selection, Song, SongStatus, View, ViewError, keys};
 
 impl View {
     /// A song.
@@ -17,20 +14,6 @@ impl View {
     /// At most `limit` songs, the newest first; `before` goes on where an earlier page ended.
     pub fn songs(&self, before: Option<u64>, limit: usize) -> Result<Vec<Song>, ViewError> {
         self.newest(keys::songs(before), limit)
-    }
-
-    /// At most `limit` of the songs that stand in the list of any of these audiences, the newest first; `before` goes on
-    /// where an earlier page ended.
-    pub fn songs_for(&self, audiences: &[Audience], before: Option<u64>, limit: usize) -> Result<Vec<Song>, ViewError> {
-        if !self.has_level(ACCOUNTS)? {
-            // There are no lists yet, nor songs that are not for everybody.
-            return self.songs(before, limit);
-        }
-        let mut ids = BTreeSet::new();
-        for audience in audiences {
-            ids.extend(self.newest::<u64>(keys::all_visible(*audience, before), limit)?);
-        }
-        there(ids.into_iter().rev().take(limit), |id| self.song(id))
     }
 
     /// At most `limit` songs with this file, the oldest first.
