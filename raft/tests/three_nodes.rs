@@ -87,6 +87,7 @@ async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
         nodes[0].cluster.propose(Command::RemoveSong { song: 1_000_000 + n, at: 0 }).await.unwrap().unwrap_err();
     }
     let back = start(2, &members, root.path()).await.unwrap();
+    wait_until("the node to catch up", async || back.cluster.read().await.is_ok()).await;
     let songs = titles(&back).await;
     assert_eq!(songs.len(), 8001);
     assert_eq!(songs.last().unwrap(), "first");
@@ -110,5 +111,6 @@ async fn many_large_changes_at_once_hold_up_neither_the_cluster_nor_a_node_that_
     }
     add_song(&nodes[1], "after").await;
     let back = start(2, &members, root.path()).await.unwrap();
+    wait_until("the node to catch up", async || back.cluster.read().await.is_ok()).await;
     assert_eq!(titles(&back).await, ["after", "before"]);
 }
