@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use axum::serve::ListenerExt;
 use raft::{Cluster, ClusterConfig};
 use storage::blobs::Blobs;
-use storage::database::Database;
+use storage::database::{Database, DatabaseError};
 use storage::peer::{Peer, PeerConfig, Protocol, Secret, Swift};
 use storage::seal::Seal;
 use storage::sharing::Sharing;
@@ -47,6 +47,17 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// What the secrets of web hooks are sealed for.
 const HOOKS: &str = "web hooks";
 
+/// What to do about a database that must not be used any more.
+fn damaged(id: u64, reason: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{}. A node that may have forgotten what it promised, its vote among it, must not go on. Give this \
+         machine a new id and an empty folder in cluster.toml, start it, and let it in with `node --id NEW --cluster \
+         cluster.toml join --replace {id}`: state and files come from the other nodes. If all nodes are damaged, or it \
+         is the only one, restore a backup",
+        reason.trim_end_matches('.')
+    )
+}
+
 /// Runs a node until it is told to stop.
 pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let configuration = Arc::new(configuration);
@@ -75,7 +86,10 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     });
     let broker_address = broker_address.transpose()?;
     let hook_seal = Seal::new(&secret, HOOKS)?;
-    let database = Database::open(&me.data.join("database"))?;
+    let database = Database::open(&me.data.join("database")).map_err(|error| match error {
+        DatabaseError::Damaged { .. } => damaged(me.id, &error.to_string()),
+        error => error.into(),
+    })?;
     let blobs = Blobs::open(&me.data, configuration.allowance())?;
     let swift = Swift::start().context("the thread for consensus cannot be started")?;
     let peer = Peer::bind(PeerConfig {
@@ -110,7 +124,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
             ..Duration::from_millis(configuration.consensus.election_max_ms),
     };
     let started = tokio::select! {
-        started = swift.handle().spawn(Cluster::start(raft, database, peer.clone())) => started?.map(Some),
+        started = swift.handle().spawn(Cluster::start(raft, database.clone(), peer.clone())) => started?.map(Some),
         () = stopping.cancelled() => Ok(None),
     };
     let cluster = match started {
@@ -118,6 +132,9 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         otherwise => {
             // Before the thread of the connections ends.
             peer.close().await;
+            if let Some(reason) = database.damage() {
+                return Err(damaged(me.id, &format!("the database is damaged: {reason}")));
+            }
             return Ok(otherwise.map(drop)?);
         }
     };
@@ -256,6 +273,10 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
             broken = Some(reason);
             None
         }
+        reason = database.damaged() => {
+            tracing::error!(reason, "the database is damaged; this node ends");
+            None
+        }
         () = cluster.left() => {
             tracing::info!("this node has left the cluster; its data folder can be removed");
             None
@@ -280,6 +301,9 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         tracing::warn!("not everything ended in time; nothing that was acknowledged is lost");
     }
     tracing::info!("stopped");
+    if let Some(reason) = database.damage() {
+        return Err(damaged(me.id, &format!("the database is damaged: {reason}")));
+    }
     if let Some(reason) = broken {
         // Whoever started it may start it again: what is on the disk is sound, and what is not was not acknowledged.
         anyhow::bail!("consensus cannot go on at this node: {reason}");

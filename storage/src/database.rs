@@ -5,6 +5,9 @@
 //! [`Database::write_behind`] returns earlier, and is for what can be made again from what is on the disk. One database
 //! for everything, because two could lose the order between them in a crash.
 //!
+//! A database that has lost something which was on the disk is not opened, and one in which damage shows later says so
+//! ([`Database::damaged`]): it may have forgotten what its node promised.
+//!
 //! Calls block on the disk; asynchronous callers wrap them in `spawn_blocking`.
 
 use std::path::{Path, PathBuf};
@@ -12,20 +15,44 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rocksdb::{
-    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, Direction, ErrorKind, IteratorMode, Options,
+    ReadOptions, WriteBatch, WriteOptions,
 };
+use tokio::sync::watch;
+
+use synced::Synced;
+
+mod synced;
 
 /// The database could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// It could not be opened.
-    #[error("the database {path} cannot be opened (is another node running on this folder?): {source}")]
+    #[error("the database {path} cannot be opened: {source}")]
     Open {
         /// Its folder.
         path: PathBuf,
         /// What RocksDB said.
         source: rocksdb::Error,
+    },
+    /// Another process has it open.
+    #[error("the database {0} is in use; is another node running on this folder?")]
+    InUse(PathBuf),
+    /// Something of it was changed or has gone that was on the disk.
+    #[error("the database {path} is damaged: {reason}")]
+    Damaged {
+        /// Its folder.
+        path: PathBuf,
+        /// What shows that.
+        reason: String,
+    },
+    /// How far it is on the disk cannot be noted.
+    #[error("the database {path} cannot have its note of what is on the disk: {source}")]
+    Note {
+        /// Its folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// It could not be read.
     #[error("the database cannot be read: {0}")]
@@ -112,14 +139,34 @@ impl Batch {
     }
 }
 
+struct Inner {
+    rocks: DB,
+    synced: Synced,
+    /// What shows that it is damaged, once something does.
+    damage: watch::Sender<Option<String>>,
+}
+
 /// The handle on the database. Cheap to clone.
 #[derive(Clone)]
-pub struct Database(Arc<DB>);
+pub struct Database(Arc<Inner>);
+
+/// Why RocksDB does not open what is in `folder`.
+fn unopened(folder: &Path, source: rocksdb::Error) -> DatabaseError {
+    let (path, reason) = (folder.to_owned(), source.to_string());
+    match source.kind() {
+        ErrorKind::IOError if reason.contains("lock file") || reason.contains("lock hold by") => {
+            DatabaseError::InUse(path)
+        }
+        // A file that others name is not there.
+        ErrorKind::IOError if reason.contains("No such file") => DatabaseError::Damaged { path, reason },
+        ErrorKind::Corruption => DatabaseError::Damaged { path, reason },
+        _ => DatabaseError::Open { path, source },
+    }
+}
 
 impl Database {
     /// Opens the database in `folder`, and makes it if there is none.
     pub fn open(folder: &Path) -> Result<Self, DatabaseError> {
-        let failed = |source| DatabaseError::Open { path: folder.into(), source };
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -144,16 +191,50 @@ impl Database {
             let _ = std::fs::create_dir_all(parent);
         }
         let tables = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), options.clone()));
-        Ok(Self(Arc::new(DB::open_cf_descriptors(&options, folder, tables).map_err(failed)?)))
+        let rocks = DB::open_cf_descriptors(&options, folder, tables).map_err(|source| unopened(folder, source))?;
+        let synced = Synced::open(folder).map_err(|source| DatabaseError::Note { path: folder.into(), source })?;
+        let (found, noted) = (rocks.latest_sequence_number(), synced.noted());
+        if found < noted {
+            let reason = format!("it ends with write {found}, and write {noted} was on the disk");
+            return Err(DatabaseError::Damaged { path: folder.into(), reason });
+        }
+        Ok(Self(Arc::new(Inner { rocks, synced, damage: watch::Sender::new(None) })))
     }
 
     fn table(&self, table: Table) -> Result<&ColumnFamily, DatabaseError> {
-        self.0.cf_handle(table.name()).ok_or(DatabaseError::MissingTable(table))
+        self.0.rocks.cf_handle(table.name()).ok_or(DatabaseError::MissingTable(table))
+    }
+
+    /// Returns what shows that the database is damaged, when something does.
+    pub async fn damaged(&self) -> String {
+        let mut damage = self.0.damage.subscribe();
+        match damage.wait_for(Option::is_some).await.map(|found| found.clone()) {
+            Ok(Some(found)) => found,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// What shows that the database is damaged, if something did.
+    pub fn damage(&self) -> Option<String> {
+        self.0.damage.borrow().clone()
+    }
+
+    /// Looks whether an error means damage.
+    fn noticed(&self, error: rocksdb::Error) -> rocksdb::Error {
+        if error.kind() == ErrorKind::Corruption {
+            self.0.damage.send_if_modified(|damage| {
+                let first = damage.is_none();
+                damage.get_or_insert_with(|| error.to_string());
+                first
+            });
+        }
+        error
     }
 
     /// The value of `key`.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
-        self.0.get_cf(self.table(table)?, key).map_err(DatabaseError::Read)
+        let read = self.0.rocks.get_cf(self.table(table)?, key);
+        read.map_err(|error| DatabaseError::Read(self.noticed(error)))
     }
 
     /// The pairs from `from` up to and without `to`, in the order of their keys, as of this moment.
@@ -186,8 +267,11 @@ impl Database {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(from);
         options.set_iterate_upper_bound(to);
-        let pairs = self.0.iterator_cf_opt(self.table(table)?, options, mode);
-        Ok(pairs.map(|pair| pair.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(DatabaseError::Read)))
+        let pairs = self.0.rocks.iterator_cf_opt(self.table(table)?, options, mode);
+        Ok(pairs.map(|pair| {
+            let pair = pair.map(|(key, value)| (key.into_vec(), value.into_vec()));
+            pair.map_err(|error| DatabaseError::Read(self.noticed(error)))
+        }))
     }
 
     /// The last pair from `from` up to and without `to`.
@@ -198,7 +282,10 @@ impl Database {
     /// Writes the batch; it is on the disk when this returns.
     pub fn write(&self, batch: Batch) -> Result<(), DatabaseError> {
         let began = Instant::now();
+        // Each change has a number, and this batch's come after those of all that was written before.
+        let number = self.0.rocks.latest_sequence_number() + batch.len() as u64;
         self.put_down(batch, true)?;
+        self.0.synced.note(number);
         metrics::histogram!("quartet_database_sync_seconds").record(began.elapsed().as_secs_f64());
         Ok(())
     }
@@ -212,7 +299,9 @@ impl Database {
     /// Returns when all that was written before is on the disk. Writes go on meanwhile.
     pub fn sync(&self) -> Result<(), DatabaseError> {
         let began = Instant::now();
-        self.0.flush_wal(true).map_err(DatabaseError::Write)?;
+        let number = self.0.rocks.latest_sequence_number();
+        self.0.rocks.flush_wal(true).map_err(|error| DatabaseError::Write(self.noticed(error)))?;
+        self.0.synced.note(number);
         metrics::histogram!("quartet_database_sync_seconds").record(began.elapsed().as_secs_f64());
         Ok(())
     }
@@ -230,13 +319,16 @@ impl Database {
         }
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        self.0.write_opt(writes, &options).map_err(DatabaseError::Write)
+        let written = self.0.rocks.write_opt(writes, &options);
+        written.map_err(|error| DatabaseError::Write(self.noticed(error)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::fs::File;
 
     use super::*;
 
@@ -289,6 +381,80 @@ mod tests {
         assert_eq!(recovered.get(Table::Meta, b"last").unwrap(), Some(b"written".to_vec()));
         let keys = recovered.scan(Table::Log, &[], &[255]).unwrap().filter(Result::is_ok).count() as u64;
         assert_eq!(keys, count);
+    }
+
+    /// The one file of this kind in the folder.
+    fn file(folder: &Path, extension: &str) -> PathBuf {
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let mut found: Vec<_> = files.filter(|file| file.extension().is_some_and(|found| found == extension)).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    }
+
+    fn put(database: &Database, key: u8) {
+        let mut batch = Batch::new();
+        batch.put(Table::Log, [key], vec![key; 1000]);
+        database.write_behind(batch).unwrap();
+    }
+
+    #[test]
+    fn what_was_synced_and_has_gone_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        (1..=9).for_each(|key| put(&database, key));
+        let mut vote = Batch::new();
+        vote.put(Table::Meta, b"vote", b"7");
+        database.write(vote).unwrap();
+        put(&database, 10);
+        drop(database);
+        let log = file(folder.path(), "log");
+        let bytes = std::fs::read(&log).unwrap();
+        let refused = || match Database::open(folder.path()).err() {
+            Some(DatabaseError::Damaged { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        };
+        // A bit in the middle, from which on RocksDB sees nothing.
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 1;
+        std::fs::write(&log, &flipped).unwrap();
+        assert!(refused().contains("write 10 was on the disk"));
+        // What it made of that is no better the next time.
+        refused();
+        // The last write alone was not synced, and may be torn by what ended the process.
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        put(&database, 1);
+        database.sync().unwrap();
+        put(&database, 2);
+        drop(database);
+        let log = file(folder.path(), "log");
+        let torn = File::options().write(true).open(&log).unwrap();
+        torn.set_len(torn.metadata().unwrap().len() - 1).unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        assert!(database.get(Table::Log, &[1]).unwrap().is_some());
+        assert_eq!(database.get(Table::Log, &[2]).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_table_that_is_damaged_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        (1..=9).for_each(|key| put(&database, key));
+        drop(database);
+        // What was in the log moves into a table.
+        drop(Database::open(folder.path()).unwrap());
+        let table = file(folder.path(), "sst");
+        let mut bytes = std::fs::read(&table).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(&table, &bytes).unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        assert_eq!(database.damage(), None);
+        assert!(matches!(database.get(Table::Log, &[1]), Err(DatabaseError::Read(_))));
+        assert!(database.damaged().await.contains("mismatch"));
+        drop(database);
+        // And one that is not there.
+        std::fs::remove_file(&table).unwrap();
+        assert!(matches!(Database::open(folder.path()), Err(DatabaseError::Damaged { .. })));
     }
 
     #[test]
