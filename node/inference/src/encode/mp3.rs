@@ -20,6 +20,9 @@ use crate::{RATE, Stereo};
 const LEAST_WITH_TAG: u32 = 64;
 /// What the last frames may take, in bytes (lame.h, `lame_encode_flush`).
 const FLUSH: usize = 7200;
+/// The loudest sample that LAME is given, 40 dB above full scale. MP3 has no coefficients for what is louder by far, and
+/// LAME ends the process there (quantize.c, `MAX_BITS_PER_CHANNEL`).
+const LOUDEST: f32 = 100.0;
 
 pub(super) struct Mp3Writer {
     encoder: Encoder,
@@ -53,7 +56,15 @@ impl Mp3Writer {
         Ok(Self { encoder, file, buffer: Vec::new(), info_at: tag.len() as u64, kbps, frames: 0 })
     }
 
-    pub(super) fn write(&mut self, [left, right]: &Stereo) -> Result<(), EncodeError> {
+    pub(super) fn write(&mut self, samples: &Stereo) -> Result<(), EncodeError> {
+        // NaN is in no range.
+        if !samples.iter().flatten().all(|sample| (-LOUDEST..=LOUDEST).contains(sample)) {
+            return self.encode(&samples.each_ref().map(|channel| channel.iter().copied().map(tame).collect()));
+        }
+        self.encode(samples)
+    }
+
+    fn encode(&mut self, [left, right]: &Stereo) -> Result<(), EncodeError> {
         self.buffer.clear();
         self.buffer.reserve(mp3lame_encoder::max_required_buffer_size(left.len()));
         self.encoder
@@ -86,6 +97,10 @@ impl Mp3Writer {
     }
 }
 
+fn tame(sample: f32) -> f32 {
+    if sample.is_nan() { 0.0 } else { sample.clamp(-LOUDEST, LOUDEST) }
+}
+
 fn bitrate(kbps: u32) -> Result<Bitrate, BuildError> {
     Ok(match kbps {
         32 => Bitrate::Kbps32,
@@ -115,4 +130,36 @@ fn quality(preset: u8) -> Result<Quality, BuildError> {
         7 => Quality::Ok,
         _ => return Err(BuildError::Generic),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// Noise and impulses, from a linear congruential generator.
+    fn noise(frames: usize, loudness: f32) -> Stereo {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let sample = if state >> 31 == 0 { loudness } else { -loudness };
+            if state & 0x3000_0000 == 0 { 0.0 } else { sample }
+        };
+        [0, 1].map(|_| (0..frames).map(|_| next()).collect())
+    }
+
+    #[test]
+    fn no_sample_is_too_loud_for_lame() {
+        let folder = tempfile::tempdir().unwrap();
+        for kbps in [32, 128, 320] {
+            for loudness in [1.0, 99.0, 1e4, 1e10, f32::MAX, f32::INFINITY, f32::NAN] {
+                let path = folder.path().join(format!("{kbps}-{loudness}.mp3"));
+                let mut writer = Mp3Writer::create(&path, kbps, 2, &Tags::default()).unwrap();
+                writer.write(&noise(44_100, loudness)).unwrap();
+                writer.finish().unwrap();
+                assert!(path.metadata().unwrap().len() > u64::from(kbps) * 100);
+            }
+        }
+    }
 }
