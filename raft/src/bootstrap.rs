@@ -3,6 +3,7 @@
 //! Each disk has a random name, made when it is first used, and the membership says which disk each member has.
 //! A fresh disk asks all other members who they are, and waits until it knows enough:
 //!
+//! - One has a past and is still starting: it does not know yet what it belongs to, and is asked again.
 //! - All are fresh too: the cluster begins, with one membership that every node composes alike from what all said, so
 //!   it does not matter who is first (openraft allows the same initialization on several nodes).
 //! - One belongs to a cluster in which this node has this disk: the others began a moment ago. It joins them.
@@ -116,6 +117,9 @@ pub(crate) struct Introduction {
     /// The highest level of commands that its program knows.
     #[serde(default = "first_level")]
     pub(crate) level: u32,
+    /// Whether it has a past, of which it cannot speak before it has started.
+    #[serde(default)]
+    pub(crate) starting: bool,
 }
 
 fn first_level() -> u32 {
@@ -133,20 +137,24 @@ impl Introduction {
 #[derive(Clone)]
 pub(crate) struct Introducer {
     pub(crate) disk: Uuid,
+    /// Whether the disk was fresh when the process began.
+    pub(crate) fresh: bool,
     pub(crate) raft: Arc<OnceLock<(Raft, Machine)>>,
 }
 
 impl Introducer {
     pub(crate) fn introduce(&self) -> Introduction {
-        let mut said = Introduction { disk: self.disk, members: None, retired: BTreeSet::new(), level: LEVEL };
-        if let Some((raft, machine)) = self.raft.get() {
-            let metrics = raft.metrics();
-            let membership = Arc::clone(&metrics.borrow().membership_config);
-            let members: BTreeMap<_, _> = membership.nodes().map(|(id, member)| (*id, member.clone())).collect();
-            said.members = (!members.is_empty()).then_some(members);
-            said.retired = machine.view().retired().unwrap_or_default();
-        }
-        said
+        let (members, retired) = match self.raft.get() {
+            Some((raft, machine)) => {
+                let metrics = raft.metrics();
+                let membership = Arc::clone(&metrics.borrow().membership_config);
+                let members: BTreeMap<_, _> = membership.nodes().map(|(id, member)| (*id, member.clone())).collect();
+                ((!members.is_empty()).then_some(members), machine.view().retired().unwrap_or_default())
+            }
+            None => Default::default(),
+        };
+        let starting = !self.fresh && members.is_none();
+        Introduction { disk: self.disk, members, retired, level: LEVEL, starting }
     }
 }
 
@@ -203,6 +211,7 @@ pub(crate) async fn find_cluster(
                     None if retired.contains(&me) => return Err(StartError::Used(me)),
                     None => outside = true,
                 },
+                Ok(Introduction { starting: true, .. }) => silent.push(format!("node {id} is still starting")),
                 Ok(Introduction { disk, .. }) => {
                     members.insert(*id, Member { disk, address: address.clone(), replaces: None });
                 }
@@ -226,5 +235,94 @@ pub(crate) async fn find_cluster(
             }
         }
         tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Mutex;
+
+    use storage::peer::{PeerConfig, PeerError, Secret, ServeFuture, Service, Stream};
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    /// Introduces a node as it is told to, and counts.
+    #[derive(Clone)]
+    struct Scripted {
+        says: Arc<Mutex<Introduction>>,
+        asked: watch::Sender<u32>,
+    }
+
+    impl Service for Scripted {
+        fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
+            let scripted = self.clone();
+            Box::pin(async move {
+                let _: Call = stream.read_frame().await?;
+                let says = scripted.says.lock().map_err(|error| PeerError::Refused(error.to_string()))?.clone();
+                scripted.asked.send_modify(|asked| *asked += 1);
+                stream.write_frame(&says).await?;
+                stream.finish()
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wiped_disk_waits_for_the_word_of_those_that_are_still_starting() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "a secret of more than thirty-two characters").unwrap();
+        let peer = |id| {
+            let (listen, members) = ("127.0.0.1:0".parse().unwrap(), BTreeMap::new());
+            let secret = Secret::read(&secret).unwrap();
+            Peer::bind(PeerConfig { id, listen, members, secret, swift: Handle::current() }).unwrap()
+        };
+        let peers = [0, 1, 2].map(peer);
+        let addresses: BTreeMap<_, _> =
+            peers.iter().map(|peer| (peer.id(), peer.local_addr().unwrap().to_string())).collect();
+        let told = |peer: &Peer, fresh| {
+            for (id, address) in &addresses {
+                peer.set_address(*id, address.clone());
+            }
+            // Its Raft does not run so far, whether it has a past or not.
+            let introducer = Introducer { disk: Uuid::new_v4(), fresh, raft: Arc::default() };
+            let says = Arc::new(Mutex::new(introducer.introduce()));
+            let scripted = Scripted { says, asked: watch::Sender::new(0) };
+            peer.serve(Protocol::Cluster, Arc::new(scripted.clone()));
+            scripted
+        };
+        let wiped = Uuid::new_v4();
+        let members = |disk| Member { disk, address: String::new(), replaces: None };
+
+        let (one, two) = (told(&peers[1], false), told(&peers[2], false));
+        told(&peers[0], true);
+        let mut finding = Box::pin(find_cluster(&peers[0], wiped, &addresses));
+        let mut asked = (one.asked.subscribe(), two.asked.subscribe());
+        let often = async {
+            (asked.0.wait_for(|asked| *asked > 2).await.is_ok(), asked.1.wait_for(|asked| *asked > 2).await.is_ok())
+        };
+        tokio::select! {
+            _ = &mut finding => panic!("it took members with a past for fresh ones"),
+            answered = often => assert_eq!(answered, (true, true)),
+        }
+        // The first that has started knows the disk that was there before.
+        let (known, before) = (one.says.lock().unwrap().disk, Uuid::new_v4());
+        let membership = BTreeMap::from([(0, members(before)), (1, members(known))]);
+        let said = one.says.lock().unwrap().clone();
+        *one.says.lock().unwrap() = Introduction { members: Some(membership), starting: false, ..said };
+        assert!(matches!(finding.as_mut().await, Err(StartError::WipedDisk(0))));
+
+        // Where all are fresh, the cluster begins.
+        let others = [told(&peers[1], true), told(&peers[2], true)].map(|other| other.says.lock().unwrap().disk);
+        let Ok(Finding::Begin(begun)) = find_cluster(&peers[0], wiped, &addresses).await else {
+            panic!("no cluster begins");
+        };
+        let disks: Vec<_> = begun.values().map(|member| member.disk).collect();
+        assert_eq!(disks, [wiped, others[0], others[1]]);
+        for peer in &peers {
+            peer.close().await;
+        }
     }
 }

@@ -46,7 +46,7 @@ impl Cluster {
         let log = Log::open(database.clone()).map_err(|error| told(&error))?;
         let flushed = log.flushed().clone();
         let fresh = log.is_fresh().map_err(|error| told(&error))?;
-        let introducer = Introducer { disk, raft: Arc::new(OnceLock::new()) };
+        let introducer = Introducer { disk, fresh, raft: Arc::new(OnceLock::new()) };
         peer.serve(Protocol::Cluster, Arc::new(Greeter(introducer.clone())));
         let finding = if fresh { Some(bootstrap::find_cluster(&peer, disk, &config.members).await?) } else { None };
 
