@@ -9,7 +9,7 @@ use storage::blobs::{Allowance, Blobs};
 use storage::sharing::Sharing;
 
 use super::client::Client;
-use super::protocol::Call;
+use super::protocol::{Call, Overview};
 use crate::configuration::Member;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -54,14 +54,16 @@ pub(crate) async fn leave(client: &Client, id: NodeId, force: bool) -> Result<()
     }
 }
 
-/// Waits until of every file that the state refers to as many of the other members have a copy as make a majority.
+/// Waits until of every file that the state refers to as many of the members that stay have a copy as make a majority of
+/// those. Others that leave just now get no more files, so waiting for these would never end.
 async fn files_elsewhere(client: &Client, id: NodeId) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let sharing = Sharing::start(Blobs::open(folder.path(), Allowance::default())?, client.peer().clone());
     let mut said = None;
     loop {
-        let status = client.overview().await?.status;
-        let others: Vec<NodeId> = status.members.into_iter().filter(|member| *member != id).collect();
+        let Overview { status, retired, .. } = client.overview().await?;
+        let stays = |member: &NodeId| *member != id && !retired.contains(member);
+        let others: Vec<NodeId> = status.members.into_iter().filter(stays).collect();
         let short = sharing.short_among(&others, &client.files(folder.path()).await?).await;
         if short == 0 {
             return Ok(());
