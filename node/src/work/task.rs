@@ -1,6 +1,8 @@
 //! One claimed task, from the files it needs to the file it makes.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -81,8 +83,15 @@ pub(crate) enum TaskError {
 }
 
 impl TaskError {
-    /// Whether nothing is wrong but that this node has no room.
+    /// Whether nothing is wrong but that this node has no room, be it that other programs have filled the disk meanwhile.
     pub(crate) fn no_room(&self) -> bool {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::StorageFull) {
+                return true;
+            }
+            cause = error.source();
+        }
         let shared = |error: &ShareError| matches!(error, ShareError::Full { .. } | ShareError::Blob(BlobError::Full));
         match self {
             Self::Store(error) => matches!(error, BlobError::Full),
@@ -256,6 +265,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn a_disk_that_fills_up_in_the_middle_is_no_fault_of_the_task() {
+        let failed = |kind: io::ErrorKind| {
+            let (path, encode) = (PathBuf::from("part"), EncodeError::Io(kind.into()));
+            [PartError::Io { path, source: kind.into() }.into(), MergeError::from(encode).into()]
+        };
+        assert!(failed(io::ErrorKind::StorageFull).iter().all(TaskError::no_room));
+        assert!(!failed(io::ErrorKind::PermissionDenied).iter().any(TaskError::no_room));
+    }
 
     #[test]
     fn two_stems_are_all_of_the_song() {
