@@ -329,13 +329,18 @@ async fn lead(cluster: &Cluster) -> Outcome {
         if cluster.lag(*learner).is_none_or(|lag| lag > CAUGHT_UP) {
             continue;
         }
-        let mut wanted = voters.clone();
-        wanted.insert(*learner);
-        if let Some(old) = member.replaces {
-            wanted.remove(&old);
-        }
-        cluster.commit(ChangeMembers::ReplaceAllVoters(wanted)).await?;
+        let change = match member.replaces {
+            // Says nothing of the other voters, so one that became a voter just now stays one.
+            None => ChangeMembers::AddVoterIds([*learner].into()),
+            Some(old) => {
+                let others = voters.iter().copied().filter(|voter| *voter != old);
+                ChangeMembers::ReplaceAllVoters(others.chain([*learner]).collect())
+            }
+        };
+        cluster.commit(change).await?;
         tracing::info!(node = learner, replaces = member.replaces, "a node has joined");
+        // The next one comes to a membership that is another one by then.
+        return Ok(());
     }
     Ok(())
 }

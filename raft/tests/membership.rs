@@ -92,6 +92,24 @@ async fn a_cluster_grows_to_five_and_shrinks_to_three_while_it_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_that_join_at_once_both_become_members() {
+    let root = tempfile::tempdir().unwrap();
+    let addresses = free_ports(5);
+    let mut nodes = start_all(&only(&addresses, 0..3), &root).await;
+    let (three, four) = tokio::join!(
+        let_in(&addresses, &nodes[0], 3, None, root.path()),
+        let_in(&addresses, &nodes[0], 4, None, root.path()),
+    );
+    nodes.extend([three, four]);
+    for node in &nodes {
+        wait_until("all five to vote", async || node.cluster.status().members == [0, 1, 2, 3, 4]).await;
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_node_is_replaced_under_a_new_number() {
     let root = tempfile::tempdir().unwrap();
     let addresses = free_ports(4);
