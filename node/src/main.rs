@@ -14,6 +14,7 @@ mod operator;
 mod outside;
 mod process;
 mod reports;
+mod serving;
 mod trust;
 mod upkeep;
 mod work;

@@ -4,13 +4,11 @@
 //! while the cluster still stands, then Raft, then the connections. A `kill -9` instead of all this loses nothing that
 //! was acknowledged; stopping in order only spares the others the wait.
 
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::serve::ListenerExt;
 use raft::{Cluster, ClusterConfig};
 use storage::blobs::Blobs;
 use storage::database::{Database, DatabaseError};
@@ -30,6 +28,7 @@ use crate::models::{letter_box, publish};
 use crate::numbers;
 use crate::operator::OperatorService;
 use crate::reports::{OwnWork, Reports};
+use crate::serving;
 use crate::upkeep::{self, Upkeep};
 use crate::work::broker::Broker;
 use crate::work::dispatcher::Dispatcher;
@@ -255,16 +254,14 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         stopping: stopping.clone(),
     };
     let address = listener.local_addr()?;
-    let service = web::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let stop = stopping.clone().cancelled_owned();
+    let (router, stop) = (web::router(app), stopping.clone());
     let mut serving = if let Some(tls) = &configuration.http.tls {
-        // The tap does nothing; with it, requests are told the address behind TLS too.
-        let listener = https::Listener::start(listener, tls, &stopping)?.tap_io(|_| {});
+        let listener = https::Listener::start(listener, tls, &stopping)?;
         tracing::info!("ready: open https://{address}/");
-        tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stop).into_future())
+        tokio::spawn(serving::serve(listener, router, stop))
     } else {
         tracing::info!("ready: open http://{address}/");
-        tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stop).into_future())
+        tokio::spawn(serving::serve(listener, router, stop))
     };
     let mut broken = None;
     let ended = tokio::select! {
@@ -310,7 +307,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     }
     match ended {
         None => Ok(()),
-        Some(ended) => ended?.context("the HTTP server ended"),
+        Some(ended) => ended.context("the HTTP server ended"),
     }
 }
 
