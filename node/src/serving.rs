@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
@@ -33,8 +34,16 @@ const MOST: u64 = 16_384;
 
 /// How many connections there may be at a time.
 fn connections() -> usize {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from((files / 2).clamp(1, MOST)).unwrap_or(usize::MAX)
+    usize::try_from((allow_open_files() / 2).clamp(1, MOST)).unwrap_or(usize::MAX)
+}
+
+/// Lets this process have as many files open as the system allows, and returns how many that is. At first they are few
+/// on most systems, for old programs that cannot count further; whoever asks gets more.
+fn allow_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let current = if raised.is_ok() { limit.maximum } else { limit.current };
+    current.unwrap_or(u64::MAX)
 }
 
 /// A connection that ends when its client never says anything.
