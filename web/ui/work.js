@@ -67,5 +67,6 @@ function doing(job, tasks) {
   const name = (task) => (task.kind === "merge" ? "puts the stems together" : `separates part ${task.index + 1}`);
   const said = [...nodes].sort(([a], [b]) => a - b).map(([node, running]) => `node ${node} ${running.map(name).join(" and ")}`);
   const urgent = job && job.priority !== "normal" ? `${job.priority} priority, ` : "";
-  return urgent + (said.length ? said.join(", ") : "waiting for a node to take a task");
+  const awaited = job?.workers === "outside" ? "an outside worker to deliver" : "a node to take a task";
+  return urgent + (said.length ? said.join(", ") : `waiting for ${awaited}`);
 }
