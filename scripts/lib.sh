@@ -44,7 +44,7 @@ wait_for() {
 
 # ---- What the machine needs ------------------------------------------------------------------------------------------
 
-build_packages=(build-essential pkg-config libclang1-14 libclang-common-14-dev curl ca-certificates)
+build_packages=(build-essential cmake pkg-config libclang1-14 libclang-common-14-dev curl ca-certificates)
 demo_packages=(rabbitmq-server jq)
 test_packages=(ffmpeg shellcheck prometheus)
 

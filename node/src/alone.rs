@@ -5,13 +5,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use audio::RATE;
+use audio::analysis::{Analysis, analyse};
+use audio::decode::decode_to;
+use audio::tags::tags_of;
 use indicatif::{ProgressBar, ProgressStyle};
-use inference::analysis::{Analysis, analyse};
-use inference::decode::decode_to;
 use inference::merge::{Export, MadeStem, Parts, Wanted, merge};
 use inference::part::{Cut, separate_part};
-use inference::tags::tags_of;
-use inference::{Geometry, RATE, Separator};
+use inference::{Geometry, Separator};
 
 use crate::command_line::{Other, Separate};
 
@@ -130,6 +131,6 @@ fn place(folder: &Path, pattern: &str, song: &Path, stem: &str, extension: &str)
 pub(crate) fn synthesize(out: &Path, seconds: f64, seed: u64) -> Result<()> {
     ensure!(seconds > 0.0 && seconds <= 36_000.0, "--seconds must be above 0 and at most 36000");
     std::fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
-    inference::synth::compose(seed, seconds).write(out)?;
+    audio::synth::compose(seed, seconds).write(out)?;
     Ok(())
 }

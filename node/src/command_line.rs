@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use audio::clip::ClipMode;
+use audio::encode::{DEFAULT_PRESET, Format, WavEncoding};
 use clap::{Parser, Subcommand};
-use inference::clip::ClipMode;
-use inference::encode::{DEFAULT_PRESET, Format, WavEncoding};
 use storage::NodeId;
 
 use crate::logs::LogFormat;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use inference::thread::at_low_priority;
+use audio::thread::at_low_priority;
 use tokio::sync::Semaphore;
 
 use crate::error::ApiError;

@@ -3,11 +3,11 @@
 //! What is the client's doing is told in full. What is this node's is logged in full, and the client is told no more
 //! than that it happened.
 
+use audio::decode::DecodeError;
+use audio::encode::EncodeError;
+use audio::thread::Panicked;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use inference::decode::DecodeError;
-use inference::encode::EncodeError;
-use inference::thread::Panicked;
 use raft::command::{Answer as Applied, Refusal};
 use raft::{ClusterError, ViewError};
 use storage::blobs::BlobError;

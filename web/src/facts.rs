@@ -1,6 +1,6 @@
 //! What the analysis of a song leaves in the state.
 
-use inference::analysis::Analysis;
+use audio::analysis::Analysis;
 use raft::state::Facts;
 
 /// What musicians look for in a song.

@@ -3,8 +3,8 @@
 //! A token is never kept or logged, only its SHA-256 is: the configuration can be read without learning one. Hashes are
 //! compared to their end whatever they are, so the time that it takes says nothing.
 
+use audio::encode::Format;
 use axum::http::HeaderMap;
-use inference::encode::Format;
 use storage::blobs::Hash;
 
 use crate::caller::bearer;

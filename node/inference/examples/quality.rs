@@ -8,10 +8,12 @@
 use std::error::Error;
 use std::time::Instant;
 
+use audio::RATE;
+use audio::pcm::SongStats;
+use audio::quality::si_sdr;
+use audio::synth::{STEMS, compose};
+use inference::DEFAULT_MODEL;
 use inference::models::Library;
-use inference::quality::si_sdr;
-use inference::synth::{STEMS, compose};
-use inference::{DEFAULT_MODEL, RATE, SongStats};
 
 const SONGS: u64 = 8;
 const SECONDS: f64 = 24.0;

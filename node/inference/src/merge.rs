@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::Stereo;
-use crate::analysis::{Peaks, PeaksBuilder};
-use crate::clip::ClipMode;
-use crate::encode::{EncodeError, Encoder, Format};
 use crate::part::{PartError, PartReader};
-use crate::pcm::Pcm;
 use crate::separator::Geometry;
-use crate::tags::Tags;
+use audio::Stereo;
+use audio::analysis::{Peaks, PeaksBuilder};
+use audio::clip::ClipMode;
+use audio::encode::{EncodeError, Encoder, Format};
+use audio::pcm::Pcm;
+use audio::tags::Tags;
 
 /// Frames that are merged at a time.
 const BLOCK: u64 = 1 << 15;
@@ -301,15 +301,17 @@ mod tests {
     use std::ops::Range;
     use std::sync::Mutex;
 
-    use crate::decode::decode_to;
-    use crate::encode::WavEncoding;
     use crate::part::{Cut, separate_part};
-    use crate::pcm::PcmWriter;
-    use crate::quality::si_sdr;
-    use crate::separator::{SeparateError, Separator, SongStats};
-    use crate::synth::{STEMS, compose};
-    use crate::tags::tags_of;
-    use crate::{DEFAULT_MODEL, Stereo, built_in};
+    use crate::separator::{SeparateError, Separator};
+    use crate::{DEFAULT_MODEL, built_in};
+    use audio::Stereo;
+    use audio::decode::decode_to;
+    use audio::encode::WavEncoding;
+    use audio::pcm::PcmWriter;
+    use audio::pcm::SongStats;
+    use audio::quality::si_sdr;
+    use audio::synth::{STEMS, compose};
+    use audio::tags::tags_of;
 
     use super::*;
 

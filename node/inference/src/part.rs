@@ -9,8 +9,8 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::pcm::Pcm;
 use crate::separator::{Geometry, SeparateError, Separator};
+use audio::pcm::Pcm;
 
 const MAGIC: &[u8; 8] = b"QTPART02";
 

@@ -3,20 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::Stereo;
 use crate::spectral::Spectral;
+use audio::Stereo;
+use audio::pcm::SongStats;
 
 /// The model for those who choose none: it needs no weights.
 pub const DEFAULT_MODEL: &str = "spectral";
-
-/// Statistics of a whole song, which models normalise by.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SongStats {
-    /// The mean of the mono sum.
-    pub mean: f32,
-    /// Its unbiased standard deviation.
-    pub std: f32,
-}
 
 /// How a model cuts a song: segments of `segment` frames, one every `stride` frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

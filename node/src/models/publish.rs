@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use audio::thread::at_low_priority;
 use inference::models::{Library, load};
-use inference::thread::at_low_priority;
 use raft::Cluster;
 use raft::command::Command;
 use raft::state::{Model, ModelFile};

@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use audio::thread::at_low_priority;
 use futures_util::StreamExt;
 use inference::models::Library;
-use inference::thread::at_low_priority;
 use inference::{DEFAULT_MODEL, Separator};
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use audio::decode::{DecodeError, decode_to};
+use audio::tags::tags_of;
 use inference::Separator;
-use inference::decode::{DecodeError, decode_to};
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
-use inference::tags::tags_of;
 use web::outside::DELIVERED;
 
 /// A song gave no stems.

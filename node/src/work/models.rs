@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use audio::thread::{Panicked, at_low_priority};
 use inference::models::{ModelsError, load};
-use inference::thread::{Panicked, at_low_priority};
 use inference::{Separator, built_in};
 use raft::state::Model;
 use raft::{Cluster, ViewError};

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use inference::decode::{DecodeError, Pcm, decode_to};
+use audio::decode::{DecodeError, Pcm, decode_to};
 use storage::blobs::Hash;
 use tokio::sync::{Mutex, OnceCell};
 
-use inference::thread::{Panicked, at_low_priority};
+use audio::thread::{Panicked, at_low_priority};
 
 /// How many decoded songs stay. Each takes 20 MB a minute.
 const KEPT: usize = 3;

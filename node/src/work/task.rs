@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use audio::analysis::{Peaks, analyse};
+use audio::encode::{EncodeError, Format};
+use audio::tags::tags_of;
 use inference::Separator;
-use inference::analysis::{Peaks, analyse};
-use inference::encode::{EncodeError, Format};
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
-use inference::tags::tags_of;
 use raft::state::{Job, Output, Selection, Stems, Task, TaskId, TaskKind, TaskState};
 use storage::NodeId;
 use storage::blobs::{BlobError, Hash};
@@ -21,7 +21,7 @@ use storage::sharing::{ShareError, Sharing};
 
 use super::models::{ModelError, Models};
 use super::samples::{Samples, SamplesError};
-use inference::thread::{Panicked, at_low_priority};
+use audio::thread::{Panicked, at_low_priority};
 use web::facts::facts_of;
 
 /// Bytes of a decoded frame: two channels of 32 bits.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use inference::thread::Panicked;
+use audio::thread::Panicked;
 use raft::command::{Answer, Command, Refusal};
 use raft::state::{Job, Output, Task, TaskKind, TaskState};
 use raft::{Cluster, ClusterError, ViewError};

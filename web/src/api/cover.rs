@@ -3,11 +3,11 @@
 //! A picture lies on a majority of the nodes before the song has it. The one that it had goes with the next collection,
 //! unless another song has it too. What a picture is, its first bytes say, as of those that come in songs' files.
 
+use audio::tags::{Cover as Picture, MAX_COVER};
 use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use futures_util::StreamExt;
-use inference::tags::{Cover as Picture, MAX_COVER};
 use raft::View;
 use raft::command::Command;
 use raft::state::{Cover, Edit, SongEdit};

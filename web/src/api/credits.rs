@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use inference::tags::Tags;
+use audio::tags::Tags;
 use raft::state::{Cover, Credits};
 
 use super::song_fields::TEXT_CHARACTERS;

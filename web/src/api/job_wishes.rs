@@ -1,6 +1,6 @@
 //! What can be asked of a separation, from words to what the state keeps: formats, priority, and who does it.
 
-use inference::encode::Format;
+use audio::encode::Format;
 use raft::state::{OUTSIDE, Priority, Road};
 
 use crate::State;

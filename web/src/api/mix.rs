@@ -164,7 +164,7 @@ async fn make(state: &State, name: &str, inputs: &[(String, Hash, f32)]) -> Resu
     let blobs = sharing.blobs().clone();
     let make = move |half: &FilePath| {
         blobs.expect_room(0)?;
-        Ok(inference::mix::mix_mp3(&files, half)?)
+        Ok(audio::mix::mix_mp3(&files, half)?)
     };
     state.cache.get(name, make).await
 }

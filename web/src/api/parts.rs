@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
-use inference::encode::{Format, encode};
-use inference::tags::tags_of;
+use audio::encode::{Format, encode};
+use audio::tags::tags_of;
 use raft::View;
 use raft::state::{JobState, Song, Stems};
 use storage::blobs::Hash;
@@ -140,7 +140,7 @@ async fn convert(state: &State, from: Hash, extension: String, format: &str, fra
 fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Result<(), ApiError> {
     let mut samples = half.as_os_str().to_owned();
     samples.push(".samples");
-    let pcm = inference::decode::decode_to(from, Some(hint), FilePath::new(&samples))?;
+    let pcm = audio::decode::decode_to(from, Some(hint), FilePath::new(&samples))?;
     let format = match to {
         "wav" => Format::WORKING,
         "flac" => Format::Flac { bits: 16 },

@@ -8,12 +8,12 @@ use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
+use audio::RATE;
+use audio::analysis::{Peaks, analyse, outline};
+use audio::decode::{self, DecodeError, decode_to};
+use audio::thread::at_low_priority;
 use axum::extract::{Path, Request};
 use futures_util::StreamExt;
-use inference::RATE;
-use inference::analysis::{Peaks, analyse, outline};
-use inference::decode::{self, DecodeError, decode_to};
-use inference::thread::at_low_priority;
 use raft::View;
 use raft::command::Command;
 use raft::state::{Facts, Job, Road, Stems};

@@ -1,7 +1,7 @@
 //! What people fill in to change a song.
 
-use inference::analysis::Key;
-use inference::tags::hundredths;
+use audio::analysis::Key;
+use audio::tags::hundredths;
 use raft::state::{Edit, SongEdit};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;

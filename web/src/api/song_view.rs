@@ -11,7 +11,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 
 /// Samples per second that the state counts frames in.
-pub(crate) const RATE: f64 = inference::RATE as f64;
+pub(crate) const RATE: f64 = audio::RATE as f64;
 /// Among how many songs with the same file the caller's are looked for.
 const MOST_DUPLICATES: usize = 50;
 

@@ -1,10 +1,10 @@
 //! Uploads: a form with a file, streamed to the disk while it is hashed, checked, shared with a majority, and only
 //! then made a song.
 
+use audio::decode::{self, DecodeError, Probe};
+use audio::tags::{Cover as Picture, Tags, tags_of};
+use audio::thread::at_low_priority;
 use axum::extract::Request;
-use inference::decode::{self, DecodeError, Probe};
-use inference::tags::{Cover as Picture, Tags, tags_of};
-use inference::thread::at_low_priority;
 use raft::command::{Answer as Applied, Command};
 use raft::state::{Cover, Plan};
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use super::ModelError;
-use crate::RATE;
+use audio::RATE;
 
 /// How long a segment may be, in frames.
 pub(super) const SEGMENTS: RangeInclusive<usize> = 1 << 12..=1 << 24;

@@ -30,10 +30,10 @@ use std::collections::HashMap;
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value};
 
-use crate::Stereo;
 use crate::kernels::op::read;
 use crate::kernels::pointwise;
 use crate::separator::SeparateError;
+use audio::Stereo;
 pub use checkpoint::CheckpointError;
 use spectrum::Spectrum;
 use weights::Weights;

@@ -4,9 +4,10 @@
 use std::ops::Range;
 
 use super::ModelsError;
-use crate::Stereo;
 use crate::demucs::Demucs;
-use crate::separator::{Geometry, SeparateError, Separator, SongStats};
+use crate::separator::{Geometry, SeparateError, Separator};
+use audio::Stereo;
+use audio::pcm::SongStats;
 
 /// Demucs' overlap of neighbouring segments.
 const OVERLAP: f64 = 0.25;

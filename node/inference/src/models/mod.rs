@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::RATE;
 use crate::demucs::{CheckpointError, Demucs};
 use crate::separator::Separator;
+use audio::RATE;
 use bag::Bag;
 pub use catalogue::{OFFICIAL, RELEASED, Released};
 pub use library::{Kept, Library, LibraryError, State, checksum_in, checksum_of};

@@ -21,8 +21,9 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use realfft::num_complex::Complex;
 
-use crate::Stereo;
-use crate::separator::{Geometry, SeparateError, Separator, SongStats};
+use crate::separator::{Geometry, SeparateError, Separator};
+use audio::Stereo;
+use audio::pcm::SongStats;
 use median::MedianAlong;
 use stft::{BINS, Spectrum, Stft};
 

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, FftError, RealFftPlanner, RealToComplex};
 
-use crate::RATE;
 use crate::separator::SeparateError;
+use audio::RATE;
 
 /// A window's samples.
 const WINDOW: usize = 4096;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use inference::Stereo;
+use audio::Stereo;
 use inference::demucs::Demucs;
 
 /// A tensor's name, shape and numbers in half precision.

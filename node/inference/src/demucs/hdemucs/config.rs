@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::RATE;
 use crate::demucs::ModelError;
 use crate::demucs::arguments::{Known, check_sources, segment};
 use crate::demucs::dconv::DConvShape;
 use crate::demucs::local::LocalState;
+use audio::RATE;
 
 /// How many frequencies are left where the branches meet.
 pub(crate) const LEFT: usize = 8;

@@ -5,10 +5,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::RATE;
 use crate::demucs::ModelError;
 use crate::demucs::arguments::{Known, check_sources, segment};
 use crate::demucs::dconv::DConvShape;
+use audio::RATE;
 
 /// What the layers are built from.
 #[derive(Debug, Clone, Deserialize)]

@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use inference::analysis::{Analyser, Key, Mode, PeaksBuilder};
-use inference::synth::{Groove, Plan, compose_as};
-use inference::{RATE, Stereo};
+use audio::analysis::{Analyser, Key, Mode, PeaksBuilder};
+use audio::synth::{Groove, Plan, compose_as};
+use audio::{RATE, Stereo};
 
 const SECONDS: f64 = 30.0;
 const SONGS: usize = 48;

@@ -6,12 +6,20 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::Stereo;
-use crate::separator::SongStats;
 
 const FRAME: u64 = 8;
 
+/// Statistics of a whole song, which models normalise by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SongStats {
+    /// The mean of the mono sum.
+    pub mean: f32,
+    /// Its unbiased standard deviation.
+    pub std: f32,
+}
+
 /// Writes a decoded song and gathers its statistics on the way.
-pub(crate) struct PcmWriter {
+pub struct PcmWriter {
     file: BufWriter<File>,
     frames: u64,
     sum: f64,
@@ -19,13 +27,14 @@ pub(crate) struct PcmWriter {
 }
 
 impl PcmWriter {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    /// Begins the file.
+    pub fn create(path: &Path) -> io::Result<Self> {
         let file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
         Ok(Self { file: BufWriter::with_capacity(1 << 18, file), frames: 0, sum: 0.0, squares: 0.0 })
     }
 
     /// Appends interleaved frames.
-    pub(crate) fn write(&mut self, interleaved: &[f32]) -> io::Result<()> {
+    pub fn write(&mut self, interleaved: &[f32]) -> io::Result<()> {
         for frame in interleaved.chunks_exact(2) {
             let mono = f64::from(frame[0] + frame[1]) / 2.0;
             self.sum += mono;
@@ -37,7 +46,8 @@ impl PcmWriter {
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> io::Result<Pcm> {
+    /// Ends the file.
+    pub fn finish(self) -> io::Result<Pcm> {
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let count = self.frames as f64;
         let mean = if self.frames > 0 { self.sum / count } else { 0.0 };

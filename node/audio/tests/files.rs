@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use inference::decode::{DecodeError, Limits, Pcm, Probe, decode_to, probe};
-use inference::encode::{Encoder, Format};
-use inference::quality::si_sdr;
-use inference::synth::compose;
-use inference::tags::{Tags, tags_of};
-use inference::{RATE, Stereo};
+use audio::decode::{DecodeError, Limits, Pcm, Probe, decode_to, probe};
+use audio::encode::{Encoder, Format};
+use audio::quality::si_sdr;
+use audio::synth::compose;
+use audio::tags::{Tags, tags_of};
+use audio::{RATE, Stereo};
 use tempfile::TempDir;
 
 const LIMITS: Limits = Limits { max_seconds: 600 };

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use inference::decode::decode_to;
-use inference::encode::{BITRATES, EncodeError, Encoder, Format, PRESETS};
-use inference::quality::si_sdr;
-use inference::synth::compose;
-use inference::tags::{Tags, tags_of};
-use inference::{RATE, Stereo};
+use audio::decode::decode_to;
+use audio::encode::{BITRATES, EncodeError, Encoder, Format, PRESETS};
+use audio::quality::si_sdr;
+use audio::synth::compose;
+use audio::tags::{Tags, tags_of};
+use audio::{RATE, Stereo};
 use tempfile::TempDir;
 
 fn write(folder: &Path, format: &str, tags: &Tags, samples: &Stereo) -> PathBuf {
