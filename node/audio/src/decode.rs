@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::audio::AudioDecoderOptions;
@@ -21,6 +20,7 @@ use crate::ending::is_cut_off;
 pub use crate::pcm::Pcm;
 use crate::pcm::PcmWriter;
 use crate::resample::{ToRate, resampled};
+use crate::source::Source;
 
 /// Sample rates that are taken, in Hz.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
@@ -97,9 +97,9 @@ pub enum DecodeError {
 }
 
 /// Reads the whole file and says what it holds. `extension` is the file name's, if known.
-pub fn probe(path: &Path, extension: Option<&str>, limits: &Limits) -> Result<Probe, DecodeError> {
+pub fn probe(file: &File, extension: Option<&str>, limits: &Limits) -> Result<Probe, DecodeError> {
     let limit = *limits;
-    let decoded = guarded(|| decode(path, extension, Some(limit), &mut |_| Ok(())))?;
+    let decoded = guarded(|| decode(file, extension, Some(limit), &mut |_| Ok(())))?;
     Ok(Probe {
         format: decoded.format,
         frames: resampled(decoded.frames, decoded.rate),
@@ -108,12 +108,12 @@ pub fn probe(path: &Path, extension: Option<&str>, limits: &Limits) -> Result<Pr
     })
 }
 
-/// Decodes the file to `out` at 44.1 kHz.
-pub fn decode_to(path: &Path, extension: Option<&str>, out: &Path) -> Result<Pcm, DecodeError> {
+/// Decodes the file to the empty file `out` at 44.1 kHz.
+pub fn decode_to(file: &File, extension: Option<&str>, out: File) -> Result<Pcm, DecodeError> {
     guarded(|| {
-        let mut writer = PcmWriter::create(out)?;
+        let mut writer = PcmWriter::new(out);
         let mut rate: Option<ToRate> = None;
-        decode(path, extension, None, &mut |block| {
+        decode(file, extension, None, &mut |block| {
             let converter = match &mut rate {
                 Some(converter) => converter,
                 None => rate.insert(ToRate::new(block.rate)?),
@@ -147,31 +147,30 @@ struct Decoded {
 }
 
 /// Opens a file of a known kind that has its end.
-pub(crate) fn open(path: &Path, extension: Option<&str>) -> Result<Box<dyn FormatReader>, DecodeError> {
-    let file = File::open(path)?;
+pub(crate) fn open(file: &File, extension: Option<&str>) -> Result<Box<dyn FormatReader>, DecodeError> {
     if file.metadata()?.len() == 0 {
         return Err(DecodeError::Empty);
     }
-    if is_cut_off(&file)? {
+    if is_cut_off(file)? {
         return Err(DecodeError::CutOff);
     }
     let mut hint = Hint::new();
     if let Some(extension) = extension {
         hint.with_extension(extension);
     }
-    let stream = MediaSourceStream::new(Box::new(file), Default::default());
+    let stream = MediaSourceStream::new(Box::new(Source::new(file)?), Default::default());
     symphonia::default::get_probe()
         .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
         .map_err(|_| DecodeError::NotAudio)
 }
 
 fn decode(
-    path: &Path,
+    file: &File,
     extension: Option<&str>,
     limits: Option<Limits>,
     sink: &mut dyn FnMut(Block<'_>) -> Result<(), DecodeError>,
 ) -> Result<Decoded, DecodeError> {
-    let mut format = open(path, extension)?;
+    let mut format = open(file, extension)?;
     let name = extension_of(format.format_info().short_name);
     let track = format.default_track(TrackType::Audio).ok_or(DecodeError::NotAudio)?;
     let (id, promised) = (track.id, track.num_frames);

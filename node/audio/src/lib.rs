@@ -20,6 +20,8 @@ pub mod mix;
 pub mod pcm;
 pub mod quality;
 mod resample;
+pub mod sandbox;
+pub mod source;
 pub mod synth;
 pub mod tags;
 pub mod thread;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::decode::decode_to;
 use crate::encode::{EncodeError, Encoder, Format};
 use crate::pcm::Pcm;
+use crate::sandbox::Sandbox;
 use crate::tags::Tags;
 
 /// Frames that are mixed at a time.
@@ -12,11 +12,11 @@ const BLOCK: usize = 1 << 15;
 
 /// Mixes the stems with their weights into `out`. Where the sum goes beyond full scale, it is clamped. Working files
 /// lie beside `out` meanwhile.
-pub fn mix_mp3(stems: &[(PathBuf, f32)], out: &Path) -> Result<(), EncodeError> {
+pub fn mix_mp3(sandbox: &Sandbox, stems: &[(PathBuf, f32)], out: &Path) -> Result<(), EncodeError> {
     let mut decoded = Vec::new();
     for (at, (stem, weight)) in stems.iter().enumerate() {
         let samples = Working(out.with_extension(format!("samples-{at}")));
-        decoded.push((decode_to(stem, None, &samples.0)?, *weight, samples));
+        decoded.push((sandbox.decode_to(stem, None, &samples.0)?, *weight, samples));
     }
     let frames = decoded.iter().map(|(pcm, ..): &(Pcm, _, _)| pcm.frames()).max().unwrap_or(0);
     let mut writer = Encoder::create(out, Format::LISTENING, &Tags::default())?;

@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use crate::Stereo;
 
 const FRAME: u64 = 8;
 
 /// Statistics of a whole song, which models normalise by.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SongStats {
     /// The mean of the mono sum.
     pub mean: f32,
@@ -27,10 +28,9 @@ pub struct PcmWriter {
 }
 
 impl PcmWriter {
-    /// Begins the file.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        let file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
-        Ok(Self { file: BufWriter::with_capacity(1 << 18, file), frames: 0, sum: 0.0, squares: 0.0 })
+    /// Writes to an empty file that can be read too.
+    pub fn new(file: File) -> Self {
+        Self { file: BufWriter::with_capacity(1 << 18, file), frames: 0, sum: 0.0, squares: 0.0 }
     }
 
     /// Appends interleaved frames.
@@ -67,6 +67,14 @@ pub struct Pcm {
 }
 
 impl Pcm {
+    /// A file that a [`PcmWriter`] wrote, of `frames` frames with these statistics; an error if it is shorter.
+    pub fn open(file: File, frames: u64, stats: SongStats) -> io::Result<Self> {
+        if file.metadata()?.len() < frames.saturating_mul(FRAME) {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the decoded song is shorter than its length"));
+        }
+        Ok(Self { file, frames, stats })
+    }
+
     /// How long it is.
     pub fn frames(&self) -> u64 {
         self.frames
@@ -96,4 +104,9 @@ impl Pcm {
         }
         Ok(window)
     }
+}
+
+/// Creates the file of a decoded song, empty, for writing and reading.
+pub fn create(path: &std::path::Path) -> io::Result<File> {
+    File::options().create(true).truncate(true).read(true).write(true).open(path)
 }

@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use audio::decode::{DecodeError, Limits, Pcm, Probe, decode_to, probe};
+use audio::decode::{DecodeError, Limits, Pcm, Probe};
 use audio::encode::{Encoder, Format};
 use audio::quality::si_sdr;
+use audio::sandbox::Sandbox;
 use audio::synth::compose;
-use audio::tags::{Tags, tags_of};
+use audio::tags::Tags;
 use audio::{RATE, Stereo};
 use tempfile::TempDir;
 
@@ -53,8 +54,8 @@ impl Files {
     /// What both ways of reading say of a file.
     fn read(&self, path: &Path) -> Result<(Probe, Pcm), DecodeError> {
         let extension = path.extension().and_then(|extension| extension.to_str());
-        let probe = probe(path, extension, &LIMITS)?;
-        Ok((probe, decode_to(path, extension, &self.at("samples"))?))
+        let probe = Sandbox::none().inspect(path, extension, &LIMITS)?.probe;
+        Ok((probe, Sandbox::none().decode_to(path, extension, &self.at("samples"))?))
     }
 }
 
@@ -281,7 +282,7 @@ fn tags_and_covers_are_read_from_every_container() {
         let options = if cover.is_empty() { options } else { &with_cover };
         let path = files.convert_with("song.wav", options, text, name);
         let extension = path.extension().and_then(|extension| extension.to_str());
-        let (tags, found) = tags_of(&path, extension).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (tags, found) = Sandbox::none().tags_of(&path, extension).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(tags, wanted, "{name}");
         match (found, cover) {
             (found, "") => assert_eq!(found, None, "{name}"),
@@ -303,17 +304,17 @@ fn tags_and_covers_are_read_from_every_container() {
     ] {
         let path = files.convert_with("song.wav", options, text, name);
         let extension = path.extension().and_then(|extension| extension.to_str());
-        let (tags, _) = tags_of(&path, extension).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (tags, _) = Sandbox::none().tags_of(&path, extension).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(tags.bpm, Some(bpm), "{name}");
         assert_eq!(tags.key, key.then(|| "F# minor".parse().unwrap()), "{name}");
     }
     let lies = "-metadata TBPM=0 -metadata TKEY=o";
     let path = files.convert_with("song.wav", "-b:a 128k -id3v2_version 4", lies, "lies.mp3");
-    assert_eq!(tags_of(&path, Some("mp3")).unwrap(), (Tags::default(), None));
+    assert_eq!(Sandbox::none().tags_of(&path, Some("mp3")).unwrap(), (Tags::default(), None));
     let bare = files.convert("song.wav", "-map_metadata -1 -fflags +bitexact -b:a 128k", "bare.mp3");
-    assert_eq!(tags_of(&bare, Some("mp3")).unwrap(), (Tags::default(), None));
+    assert_eq!(Sandbox::none().tags_of(&bare, Some("mp3")).unwrap(), (Tags::default(), None));
     let text = files.bytes("text.mp3", &b"Only words here. ".repeat(5000));
-    assert!(matches!(tags_of(&text, Some("mp3")), Err(DecodeError::NotAudio)));
+    assert!(matches!(Sandbox::none().tags_of(&text, Some("mp3")), Err(DecodeError::NotAudio)));
 }
 
 #[test]

@@ -10,13 +10,13 @@ mod riff;
 
 use std::fs::File;
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use symphonia::core::meta::{MetadataContainer, RawValue, StandardTag, StandardVisualKey, Tag, Visual};
 
 use crate::analysis::Key;
 use crate::decode::{DecodeError, guarded, open};
+use crate::source::Source;
 
 /// The longest text, in bytes.
 pub const MAX_TEXT: usize = 1024;
@@ -152,9 +152,9 @@ impl std::fmt::Debug for Cover {
 }
 
 /// Reads what the file says of its song. `extension` is the file name's, if known.
-pub fn tags_of(path: &Path, extension: Option<&str>) -> Result<(Tags, Option<Cover>), DecodeError> {
+pub fn tags_of(file: &File, extension: Option<&str>) -> Result<(Tags, Option<Cover>), DecodeError> {
     guarded(|| {
-        let mut format = open(path, extension)?;
+        let mut format = open(file, extension)?;
         let mut tags = Tags::default();
         let mut visuals = Vec::new();
         let mut read = |container: &MetadataContainer| {
@@ -173,7 +173,7 @@ pub fn tags_of(path: &Path, extension: Option<&str>) -> Result<(Tags, Option<Cov
             }
         }
         // symphonia's reader of WAV files forgets their tags (symphonia-format-riff 0.6.1, wave/mod.rs).
-        riff::read(&mut File::open(path)?, |name, text| tags.take_riff(name, text))?;
+        riff::read(&mut Source::new(file)?, |name, text| tags.take_riff(name, text))?;
         Ok((tags, front_cover(&visuals)))
     })
 }
