@@ -47,6 +47,7 @@ wait_for() {
 build_packages=(build-essential cmake pkg-config libclang1-14 libclang-common-14-dev curl ca-certificates)
 demo_packages=(rabbitmq-server jq)
 test_packages=(ffmpeg shellcheck prometheus)
+format_packages=(ffmpeg lame flac sox vorbis-tools opus-tools)
 
 as_root() {
     if ((EUID == 0)); then
@@ -208,6 +209,18 @@ ensure_players() {
         python3 -m venv "$environment"
         "$environment/bin/pip" install --quiet py-opensonic==10.4.1 py-sonic==1.2.0 ||
             die "py-opensonic and py-sonic cannot be installed; see above"
+    fi
+}
+
+# ensure_numpy: a Python with numpy, in an environment of its own; sets $python.
+ensure_numpy() {
+    local environment=$cache/numpy-2.2.6
+    python=$environment/bin/python
+    if ! "$python" -c 'import numpy' 2>/dev/null; then
+        say "Installing numpy into $environment"
+        install_packages python3-venv
+        python3 -m venv "$environment"
+        "$environment/bin/pip" install --quiet numpy==2.2.6 || die "numpy cannot be installed; see above"
     fi
 }
 

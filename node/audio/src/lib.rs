@@ -15,7 +15,6 @@ pub mod analysis;
 pub mod clip;
 pub mod decode;
 pub mod encode;
-mod ending;
 pub mod mix;
 pub mod pcm;
 pub mod quality;

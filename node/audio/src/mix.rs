@@ -16,7 +16,7 @@ pub fn mix_mp3(sandbox: &Sandbox, stems: &[(PathBuf, f32)], out: &Path) -> Resul
     let mut decoded = Vec::new();
     for (at, (stem, weight)) in stems.iter().enumerate() {
         let samples = Working(out.with_extension(format!("samples-{at}")));
-        decoded.push((sandbox.decode_to(stem, None, &samples.0)?, *weight, samples));
+        decoded.push((sandbox.decode_to(stem, &samples.0)?, *weight, samples));
     }
     let frames = decoded.iter().map(|(pcm, ..): &(Pcm, _, _)| pcm.frames()).max().unwrap_or(0);
     let mut writer = Encoder::create(out, Format::LISTENING, &Tags::default())?;

@@ -4,7 +4,14 @@ use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler};
 
 use crate::RATE;
-use crate::decode::DecodeError;
+
+/// A sample rate cannot be converted.
+#[derive(Debug, thiserror::Error)]
+#[error("the sample rate of {rate} Hz cannot be converted to 44.1 kHz: {reason}")]
+pub struct ResampleError {
+    rate: u32,
+    reason: String,
+}
 
 /// Frames that are resampled at a time, about.
 const CHUNK: u32 = 4096;
@@ -44,23 +51,23 @@ pub(crate) struct Stream {
 }
 
 impl ToRate {
-    pub(crate) fn new(rate: u32) -> Result<Self, DecodeError> {
+    pub(crate) fn new(rate: u32) -> Result<Self, ResampleError> {
         if rate == RATE {
             return Ok(Self::Same);
         }
         let resampler = Fft::new(rate as usize, RATE as usize, chunk(rate), 2, FixedSync::Both)
-            .map_err(|error| DecodeError::Resample(error.to_string()))?;
+            .map_err(|error| ResampleError { rate, reason: error.to_string() })?;
         let skip = resampler.output_delay();
         let output = vec![0.0; 2 * resampler.output_frames_max()];
         Ok(Self::Fft(Box::new(Stream { resampler, rate, waiting: Vec::new(), output, skip, taken: 0, given: 0 })))
     }
 
     /// Feeds interleaved frames; what comes out goes to `sink`.
-    pub(crate) fn feed(
+    pub(crate) fn feed<E: From<ResampleError>>(
         &mut self,
         interleaved: &[f32],
-        sink: &mut dyn FnMut(&[f32]) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
+        sink: &mut dyn FnMut(&[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
         match self {
             Self::Same => sink(interleaved),
             Self::Fft(stream) => {
@@ -72,10 +79,10 @@ impl ToRate {
     }
 
     /// Gives what is still inside.
-    pub(crate) fn finish(
+    pub(crate) fn finish<E: From<ResampleError>>(
         &mut self,
-        sink: &mut dyn FnMut(&[f32]) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
+        sink: &mut dyn FnMut(&[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let Self::Fft(stream) = self else {
             return Ok(());
         };
@@ -88,8 +95,9 @@ impl ToRate {
 }
 
 impl Stream {
-    fn run(&mut self, sink: &mut dyn FnMut(&[f32]) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
-        let told = |error: &dyn std::fmt::Display| DecodeError::Resample(error.to_string());
+    fn run<E: From<ResampleError>>(&mut self, sink: &mut dyn FnMut(&[f32]) -> Result<(), E>) -> Result<(), E> {
+        let rate = self.rate;
+        let told = |error: &dyn std::fmt::Display| ResampleError { rate, reason: error.to_string() };
         let mut used = 0;
         loop {
             let wanted = self.resampler.input_frames_next();

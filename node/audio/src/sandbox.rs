@@ -29,21 +29,21 @@ impl Sandbox {
         Self
     }
 
-    /// Decodes the file to its end and reads its tags. `extension` is the file name's, if known.
-    pub fn inspect(&self, path: &Path, extension: Option<&str>, limits: &Limits) -> Result<Inspected, DecodeError> {
+    /// Decodes the file to its end and reads its tags.
+    pub fn inspect(&self, path: &Path, limits: &Limits) -> Result<Inspected, DecodeError> {
         let file = File::open(path)?;
-        let probe = decode::probe(&file, extension, limits)?;
-        let (tags, cover) = tags::tags_of(&file, Some(&probe.format))?;
+        let (tags, cover) = tags::tags_of(&file)?;
+        let probe = decode::probe(&file, limits)?;
         Ok(Inspected { probe, tags, cover })
     }
 
     /// Decodes the file into `out` at 44.1 kHz.
-    pub fn decode_to(&self, path: &Path, extension: Option<&str>, out: &Path) -> Result<Pcm, DecodeError> {
-        decode::decode_to(&File::open(path)?, extension, pcm::create(out)?)
+    pub fn decode_to(&self, path: &Path, out: &Path) -> Result<Pcm, DecodeError> {
+        decode::decode_to(&File::open(path)?, pcm::create(out)?)
     }
 
     /// Reads the file's tags.
-    pub fn tags_of(&self, path: &Path, extension: Option<&str>) -> Result<(Tags, Option<Cover>), DecodeError> {
-        tags::tags_of(&File::open(path)?, extension)
+    pub fn tags_of(&self, path: &Path) -> Result<(Tags, Option<Cover>), DecodeError> {
+        tags::tags_of(&File::open(path)?)
     }
 }

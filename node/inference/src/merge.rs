@@ -398,7 +398,7 @@ mod tests {
         assert!(made.iter().map(|stem| stem.name.as_str()).eq(separator.sources()));
         let samples = |path: &Path| {
             let extension = path.extension().and_then(|extension| extension.to_str());
-            let pcm = Sandbox::none().decode_to(path, extension, &folder.join("decoded")).unwrap();
+            let pcm = Sandbox::none().decode_to(path, &folder.join("decoded")).unwrap();
             assert_eq!(pcm.frames(), song[0].len() as u64);
             pcm.read(0, song[0].len()).unwrap().concat()
         };
@@ -409,7 +409,7 @@ mod tests {
                     samples(path);
                 }
                 assert!(matches!(stem.file(Format::LISTENING), Err(MergeError::NotAsked(_))));
-                let (tags, _) = Sandbox::none().tags_of(stem.file(float).unwrap(), Some("wav")).unwrap();
+                let (tags, _) = Sandbox::none().tags_of(stem.file(float).unwrap()).unwrap();
                 (samples(stem.file(float).unwrap()), tags.title)
             })
             .collect()
@@ -450,11 +450,7 @@ mod tests {
         let made = merge(&parts, Some(&pcm), folder.path(), &export, &go_on).unwrap();
         let [sum, minus] = [0, 1].map(|stem| {
             let path = made[stem].file(float).unwrap();
-            Sandbox::none()
-                .decode_to(path, Some("wav"), &folder.path().join("decoded"))
-                .unwrap()
-                .read(0, song[0].len())
-                .unwrap()
+            Sandbox::none().decode_to(path, &folder.path().join("decoded")).unwrap().read(0, song[0].len()).unwrap()
         });
         let apart = sum.iter().flatten().zip(minus.iter().flatten()).map(|(sum, minus)| (sum - minus).abs());
         assert!(apart.fold(0.0, f32::max) < 1e-5);

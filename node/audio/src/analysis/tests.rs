@@ -194,9 +194,8 @@ fn a_decoded_song_is_analysed_and_outlined() {
     let key = Key { tonic: 0, mode: Mode::Major };
     let song = compose_as(6, 5.0, &plan(120.0, key, Groove::Rock));
     song.write(folder.path()).unwrap();
-    let pcm = crate::sandbox::Sandbox::none()
-        .decode_to(&folder.path().join("song.wav"), Some("wav"), &folder.path().join("pcm"))
-        .unwrap();
+    let pcm =
+        crate::sandbox::Sandbox::none().decode_to(&folder.path().join("song.wav"), &folder.path().join("pcm")).unwrap();
     let (analysis, peaks) = analyse(&pcm).unwrap();
     assert_eq!(analysis.seconds, 5.0);
     assert_eq!(analysis.key.unwrap().key, key);

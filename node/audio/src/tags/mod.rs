@@ -1,22 +1,50 @@
-//! What a file says of its song: title, artist, album, tempo, key and the like, and the picture on the cover.
+//! The tags of a song's file: title, artists, album, tempo, key and the like, and the picture of the cover.
 //!
-//! Tags come from strangers. A text is at most [`MAX_TEXT`] bytes long and has no control characters; a picture is at
-//! most [`MAX_COVER`] bytes large, and its bytes, not its tag, say what kind it is. Where a file has several tags, what
-//! lies nearest to the sound wins: an ID3v1 tag cuts texts off and lies at the very end.
+//! ```text
+//! mod: which tags lie in the file, by its content
+//!   id3v2, tail (APEv2, ID3v1), comments (FLAC, Ogg), iff (WAV, AIFF), mp4, matroska, caf: read one kind of tag
+//!     input, picture: read bytes of the file, within limits
+//!     text, genre, draft: decode and clean texts, and choose among them
+//! ```
 //!
-//! Lyrics, comments, ratings and all else are not read, nor ID3 tags in WAV files.
+//! Invariants:
+//!
+//! - A text has at most [`MAX_TEXT`] bytes, no control characters and at least one visible character. A picture has at
+//!   most [`MAX_COVER`] bytes, and its bytes determine its media type.
+//! - No reader recurses deeper than its format's fixed depth, and none trusts a length or a count in the file. Reading
+//!   takes less than 64 MiB of memory and 200,000 reads, whatever the file holds.
+//! - Tags do not decide whether a song is accepted: what cannot be read is absent. The exception is an ID3v2 tag that no
+//!   program writes and that exhausts other readers: more than 10,000 frames, 2,000 chapters or 100 tables of contents,
+//!   or chapters within chapters.
+//! - Where a file has several tags, each field comes from the tag nearest to the sound that has it. ID3v1 counts least,
+//!   because it cuts texts off.
+//!
+//! Lyrics, comments, ratings and chapters are not read, nor compressed or encrypted frames.
 
-mod riff;
+mod caf;
+mod comments;
+mod draft;
+mod genre;
+mod id3v2;
+mod iff;
+mod input;
+mod matroska;
+mod mp4;
+mod picture;
+mod tail;
+mod text;
 
 use std::fs::File;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
-use symphonia::core::meta::{MetadataContainer, RawValue, StandardTag, StandardVisualKey, Tag, Visual};
 
 use crate::analysis::Key;
-use crate::decode::{DecodeError, guarded, open};
+use crate::decode::{DecodeError, guarded};
 use crate::source::Source;
+use draft::Draft;
+use input::{Input, Stream};
+use picture::Pictures;
 
 /// The longest text, in bytes.
 pub const MAX_TEXT: usize = 1024;
@@ -25,22 +53,29 @@ pub const MAX_COVER: usize = 8 << 20;
 /// The tempi that songs have, in beats per minute.
 pub const BPM: RangeInclusive<f64> = 20.0..=400.0;
 
+/// Tags before the sound that are looked at.
+const MAX_LEADING: usize = 8;
+
 /// What a file says of its song.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tags {
     /// The song's title.
     pub title: Option<String>,
-    /// Who plays.
+    /// The main artist, or else the album's artist.
     pub artist: Option<String>,
+    /// All artists, the main one first, if there are several; else none.
+    pub artists: Vec<String>,
     /// The album that it is on.
     pub album: Option<String>,
     /// Its number on the album.
     pub track: Option<String>,
     /// The year in which it was recorded or published, in four digits.
     pub year: Option<String>,
-    /// The kind of music.
+    /// The main kind of music.
     pub genre: Option<String>,
+    /// All kinds of music, the main one first, if there are several; else none.
+    pub genres: Vec<String>,
     /// The tempo in hundredths of beats per minute.
     pub bpm: Option<u32>,
     /// The key.
@@ -54,61 +89,6 @@ impl Tags {
     pub fn for_stem(&self, stem: &str) -> Self {
         let title = self.title.as_ref().map_or_else(|| stem.into(), |title| format!("{title} ({stem})"));
         Self { title: Some(title), stem: Some(stem.into()), ..self.clone() }
-    }
-
-    fn take(&mut self, tag: &Tag) {
-        match &tag.std {
-            Some(StandardTag::TrackTitle(text)) => set(&mut self.title, text),
-            Some(StandardTag::Artist(text)) => set(&mut self.artist, text),
-            Some(StandardTag::Album(text)) => set(&mut self.album, text),
-            Some(StandardTag::TrackNumber(number)) => set(&mut self.track, &number.to_string()),
-            Some(StandardTag::Genre(text)) => set(&mut self.genre, text),
-            Some(StandardTag::RecordingYear(year) | StandardTag::ReleaseYear(year)) => {
-                self.take_year(&year.to_string());
-            }
-            Some(StandardTag::RecordingDate(date) | StandardTag::ReleaseDate(date)) => self.take_year(date),
-            Some(StandardTag::InitialKey(text)) => self.take_key(text),
-            _ => {}
-        }
-        self.take_other(tag);
-        // In ID3 a text frame of any meaning has its name beside the text.
-        let described = tag.raw.sub_fields.iter().flatten().any(|field| is_stem(&field.value));
-        if (described || tag.raw.key.eq_ignore_ascii_case("STEM"))
-            && let RawValue::String(text) = &tag.raw.value
-        {
-            set(&mut self.stem, text);
-        }
-    }
-
-    /// Takes tempo and key from tags that symphonia gives no meaning, or only one in whole numbers.
-    fn take_other(&mut self, tag: &Tag) {
-        if let Some(StandardTag::Bpm(bpm)) = &tag.std {
-            self.take_bpm(&bpm.to_string());
-        }
-        let RawValue::String(text) = &tag.raw.value else { return };
-        let name = tag.raw.key.rsplit(':').next().unwrap_or_default().to_ascii_lowercase();
-        match name.as_str() {
-            "tbpm" | "bpm" | "tempo" | "tmpo" => self.take_bpm(text),
-            "tkey" | "initialkey" | "initial_key" | "initial key" | "key" => self.take_key(text),
-            _ => {}
-        }
-    }
-
-    /// Takes a tempo that a song may have; 0 is what programs write that know none.
-    fn take_bpm(&mut self, text: &str) {
-        let bpm = text.trim().replace(',', ".").parse().ok();
-        self.bpm = bpm.and_then(hundredths).or(self.bpm);
-    }
-
-    fn take_key(&mut self, text: &str) {
-        self.key = text.trim().parse().ok().or(self.key);
-    }
-
-    /// Takes the year of a date, which it begins with.
-    fn take_year(&mut self, date: &str) {
-        if let Some(year) = date.get(..4).filter(|year| year.bytes().all(|digit| digit.is_ascii_digit())) {
-            set(&mut self.year, year);
-        }
     }
 }
 
@@ -140,146 +120,115 @@ impl Cover {
     }
 }
 
-/// A tempo in beats per minute as whole hundredths, if it is one: 20 to 400.
-pub fn hundredths(bpm: f64) -> Option<u32> {
-    BPM.contains(&bpm).then(|| (bpm * 100.0).round() as u32)
-}
-
 impl std::fmt::Debug for Cover {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Cover({}, {} bytes)", self.mime, self.bytes.len())
     }
 }
 
-/// Reads what the file says of its song. `extension` is the file name's, if known.
-pub fn tags_of(file: &File, extension: Option<&str>) -> Result<(Tags, Option<Cover>), DecodeError> {
-    guarded(|| {
-        let mut format = open(file, extension)?;
-        let mut tags = Tags::default();
-        let mut visuals = Vec::new();
-        let mut read = |container: &MetadataContainer| {
-            // A tag may hold several artists or genres: the first is the main one.
-            let mut own = Tags::default();
-            container.tags.iter().rev().for_each(|tag| own.take(tag));
-            tags.replace_by(own);
-            visuals.splice(0..0, container.visuals.iter().cloned());
+/// A tempo in beats per minute as whole hundredths, if it is one: 20 to 400.
+pub fn hundredths(bpm: f64) -> Option<u32> {
+    BPM.contains(&bpm).then(|| (bpm * 100.0).round() as u32)
+}
+
+/// Reads the file's tags. Its content determines where they lie.
+///
+/// # Errors
+///
+/// [`DecodeError::Tag`] for an ID3v2 tag that no program writes, and [`DecodeError::Io`] if the disk fails.
+pub fn tags_of(file: &File) -> Result<(Tags, Option<Cover>), DecodeError> {
+    guarded(|| read(Source::new(file)?))
+}
+
+fn read(stream: impl Stream) -> Result<(Tags, Option<Cover>), DecodeError> {
+    let mut input = Input::new(stream)?;
+    let mut pictures = Pictures::default();
+    let (leading, at) = leading(&mut input)?;
+
+    let container = Container::of(&input.read(at, 12)?);
+    let mut draft = match container {
+        Container::Stream => Draft::default(),
+        Container::Flac => comments::flac(&mut input, at, &mut pictures)?,
+        Container::Ogg => comments::ogg(&mut input, at, &mut pictures)?,
+        Container::Wav => iff::wav(&mut input, at, &mut pictures)?,
+        Container::Aiff => iff::aiff(&mut input, at, &mut pictures)?,
+        Container::Mp4 => mp4::read(&mut input, at, &mut pictures)?,
+        Container::Matroska => matroska::read(&mut input, at, &mut pictures)?,
+        Container::Caf => caf::read(&mut input, at)?,
+    };
+    let end = input.length();
+    for tag in leading.into_iter().rev() {
+        draft.complete_by(match tag {
+            Leading::Id3(at) => id3v2::read(&mut input, at, end, &mut pictures)?,
+            Leading::Ape(at) => tail::leading_ape(&mut input, at, &mut pictures)?,
+        });
+    }
+    let may_have_id3v1 = matches!(container, Container::Stream | Container::Flac);
+    for tag in tail::read(&mut input, may_have_id3v1, &mut pictures)? {
+        draft.complete_by(tag);
+    }
+    Ok((draft.into_tags(), pictures.into_cover()))
+}
+
+/// Where a tag before the sound begins.
+enum Leading {
+    Id3(u64),
+    Ape(u64),
+}
+
+/// The tags before the sound, and where they end.
+fn leading(input: &mut Input<'_>) -> Result<(Vec<Leading>, u64), DecodeError> {
+    let (mut tags, mut at) = (Vec::new(), 0);
+    while tags.len() < MAX_LEADING {
+        let (tag, end) = if let Some((_, end)) = id3v2::range(input, at)? {
+            (Leading::Id3(at), end)
+        } else if let Some(end) = tail::leading_ape_end(input, at)? {
+            (Leading::Ape(at), end)
+        } else {
+            break;
         };
-        let mut metadata = format.metadata();
-        while let Some(revision) = metadata.current() {
-            read(&revision.media);
-            revision.per_track.iter().for_each(|track| read(&track.metadata));
-            if metadata.pop().is_none() {
-                break;
-            }
-        }
-        // symphonia's reader of WAV files forgets their tags (symphonia-format-riff 0.6.1, wave/mod.rs).
-        riff::read(&mut Source::new(file)?, |name, text| tags.take_riff(name, text))?;
-        Ok((tags, front_cover(&visuals)))
-    })
-}
-
-impl Tags {
-    fn replace_by(&mut self, other: Self) {
-        let Self { title, artist, album, track, year, genre, bpm, key, stem } = other;
-        self.bpm = bpm.or(self.bpm);
-        self.key = key.or(self.key);
-        for (mine, theirs) in [
-            (&mut self.title, title),
-            (&mut self.artist, artist),
-            (&mut self.album, album),
-            (&mut self.track, track),
-            (&mut self.year, year),
-            (&mut self.genre, genre),
-            (&mut self.stem, stem),
-        ] {
-            if theirs.is_some() {
-                *mine = theirs;
-            }
-        }
+        tags.push(tag);
+        at = end;
     }
+    Ok((tags, at))
+}
 
-    fn take_riff(&mut self, name: [u8; 4], text: &str) {
-        match &name {
-            b"INAM" => set(&mut self.title, text),
-            b"IART" => set(&mut self.artist, text),
-            b"IPRD" => set(&mut self.album, text),
-            b"IPRT" | b"ITRK" => set(&mut self.track, text.split('/').next().unwrap_or_default()),
-            b"ICRD" => self.take_year(text),
-            b"IGNR" => set(&mut self.genre, text),
-            b"ISBJ" => set(&mut self.stem, text),
-            _ => {}
+/// What kind of file surrounds the sound.
+#[derive(Clone, Copy)]
+enum Container {
+    /// Nothing: MPEG or ADTS frames, or no audio at all.
+    Stream,
+    Flac,
+    Ogg,
+    Wav,
+    Aiff,
+    Mp4,
+    Matroska,
+    Caf,
+}
+
+impl Container {
+    /// The kind of a file that begins so.
+    fn of(beginning: &[u8]) -> Self {
+        match beginning {
+            [b'f', b'L', b'a', b'C', ..] => Self::Flac,
+            [b'O', b'g', b'g', b'S', ..] => Self::Ogg,
+            [b'R', b'I' | b'F', b'F' | b'6', b'F' | b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Self::Wav,
+            [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Self::Aiff,
+            [0x1a, 0x45, 0xdf, 0xa3, ..] => Self::Matroska,
+            [b'c', b'a', b'f', b'f', ..] => Self::Caf,
+            // The kind of an MP4 file's first atom, which QuickTime leaves open.
+            _ => match beginning.get(4..8) {
+                Some(b"ftyp" | b"moov" | b"mdat" | b"wide" | b"free" | b"skip" | b"pnot") => Self::Mp4,
+                _ => Self::Stream,
+            },
         }
-    }
-}
-
-fn is_stem(value: &RawValue) -> bool {
-    matches!(value, RawValue::String(text) if text.eq_ignore_ascii_case("STEM"))
-}
-
-/// The front cover, or else the first picture.
-fn front_cover(visuals: &[Visual]) -> Option<Cover> {
-    let is_front = |visual: &&Visual| visual.usage == Some(StandardVisualKey::FrontCover);
-    let mut candidates = visuals.iter().filter(is_front).chain(visuals.iter().filter(|visual| !is_front(visual)));
-    candidates.find_map(|visual| Cover::of(&visual.data))
-}
-
-/// Sets a field, unless nothing is left of the text when it is cleaned.
-fn set(field: &mut Option<String>, text: &str) {
-    let printable: String = text.chars().filter(|character| !character.is_control()).take(MAX_TEXT).collect();
-    let mut text = printable.trim().to_owned();
-    while text.len() > MAX_TEXT {
-        text.pop();
-    }
-    if !text.is_empty() {
-        *field = Some(text);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_are_cleaned_and_cut() {
-        let cleaned = |text: &str| {
-            let mut field = None;
-            set(&mut field, text);
-            field
-        };
-        assert_eq!(cleaned(" A\0 song\r\n\u{1b}[31m "), Some("A song[31m".into()));
-        assert_eq!(cleaned("\0\t "), None);
-        assert_eq!(cleaned(&"ä".repeat(5000)), Some("ä".repeat(MAX_TEXT / 2)));
-    }
-
-    #[test]
-    fn a_year_is_four_digits() {
-        for (date, year) in [("1999", Some("1999")), ("2021-03-04", Some("2021")), ("99", None), ("in 1999", None)] {
-            let mut tags = Tags::default();
-            tags.take_year(date);
-            assert_eq!(tags.year.as_deref(), year, "{date}");
-        }
-    }
-
-    #[test]
-    fn a_tempo_is_one_that_songs_have() {
-        for (text, bpm) in [
-            ("120", Some(12_000)),
-            (" 127.957 ", Some(12_796)),
-            ("99,5", Some(9_950)),
-            ("20", Some(2_000)),
-            ("400", Some(40_000)),
-            ("0", None),
-            ("19.9", None),
-            ("401", None),
-            ("-120", None),
-            ("NaN", None),
-            ("fast", None),
-        ] {
-            let mut tags = Tags::default();
-            tags.take_bpm(text);
-            assert_eq!(tags.bpm, bpm, "{text}");
-        }
-    }
 
     #[test]
     fn only_pictures_are_covers() {

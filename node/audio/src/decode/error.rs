@@ -1,0 +1,68 @@
+//! Why a file cannot be decoded, in sentences for the person who has it.
+
+use std::io;
+
+use super::formats::ACCEPTED;
+use crate::resample::ResampleError;
+
+/// A file cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The file is empty.
+    #[error("the file is empty; choose one with music in it")]
+    Empty,
+    /// No audio of a known kind.
+    #[error("this is not an audio file that can be read; upload {ACCEPTED}")]
+    NotAudio,
+    /// The container is known; its audio cannot be decoded.
+    #[error("this file's audio cannot be decoded ({0}); convert it to FLAC, WAV or MP3")]
+    Unsupported(String),
+    /// It has no samples.
+    #[error("the file holds no sound; choose one that is longer than nothing")]
+    Silent,
+    /// It ends before the length that its header gives.
+    #[error("the file ends after {found:.1} of {promised:.1} seconds; it was cut off, upload the whole file")]
+    Truncated {
+        /// Seconds that are there.
+        found: f64,
+        /// Seconds that should be.
+        promised: f64,
+    },
+    /// Its end is missing; how much of it is unknown.
+    #[error("the end of the file is missing; it was cut off, upload the whole file")]
+    CutOff,
+    /// A part of it is broken.
+    #[error("the file is damaged after {seconds:.1} seconds ({reason}); upload an intact one")]
+    Damaged {
+        /// Where.
+        seconds: f64,
+        /// How.
+        reason: String,
+    },
+    /// Its header is broken.
+    #[error("the header of this {format} file is damaged ({reason}); save or convert it again and upload that")]
+    Header {
+        /// The container.
+        format: &'static str,
+        /// How.
+        reason: String,
+    },
+    /// Its tag can harm programs that read it.
+    #[error("the tag of this file is not accepted: {0}; remove the tag with a tag editor and upload the file again")]
+    Tag(String),
+    /// Its samples are beyond what any recording has.
+    #[error(
+        "the samples of this file reach {0:+.0} dB above full scale, so they are not what its header says; export it \
+         again, for example as 24-bit WAV"
+    )]
+    Loud(f64),
+    /// It is too long.
+    #[error("the song is longer than {0} seconds, the most that is accepted here; upload a shorter one")]
+    TooLong(u64),
+    /// The sample rate cannot be converted.
+    #[error(transparent)]
+    Resample(#[from] ResampleError),
+    /// The disk failed.
+    #[error("the samples cannot be read or written: {0}")]
+    Io(#[from] io::Error),
+}

@@ -1,0 +1,55 @@
+//! The files that are accepted: the one list behind the error texts, the page's form and the README.
+
+/// A kind of file that people have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileKind {
+    /// What people call it.
+    pub name: &'static str,
+    /// The extensions that its files have, in lower case.
+    pub extensions: &'static [&'static str],
+}
+
+/// Every kind of file that is accepted, the most usual first.
+pub const KINDS: &[FileKind] = &[
+    FileKind { name: "MP3", extensions: &["mp3", "mp2", "mp1", "mpa"] },
+    FileKind { name: "WAV", extensions: &["wav", "wave", "bwf", "rf64", "w64"] },
+    FileKind { name: "FLAC", extensions: &["flac"] },
+    FileKind { name: "M4A/AAC", extensions: &["m4a", "aac", "m4b", "m4r", "adts"] },
+    FileKind { name: "Ogg Vorbis", extensions: &["ogg", "oga"] },
+    FileKind { name: "Opus", extensions: &["opus"] },
+    FileKind { name: "AIFF", extensions: &["aiff", "aif", "aifc"] },
+    FileKind { name: "CAF", extensions: &["caf"] },
+    FileKind { name: "Matroska/WebM", extensions: &["mka", "webm", "mkv"] },
+    FileKind { name: "MP4/QuickTime video", extensions: &["mp4", "m4v", "mov"] },
+];
+
+/// The names of [`KINDS`] as a list in a sentence.
+pub const ACCEPTED: &str = "MP3, WAV, FLAC, M4A/AAC, Ogg Vorbis, Opus, AIFF, CAF, Matroska/WebM or MP4/QuickTime video";
+
+/// The value of an HTML form's `accept` attribute.
+pub fn accept() -> String {
+    let extensions = KINDS.iter().flat_map(|kind| kind.extensions).map(|extension| format!(".{extension}"));
+    std::iter::once("audio/*".to_owned()).chain(extensions).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_names_every_kind() {
+        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        let (last, others) = names.split_last().unwrap();
+        assert_eq!(ACCEPTED, format!("{} or {last}", others.join(", ")));
+    }
+
+    #[test]
+    fn no_extension_is_listed_twice() {
+        let mut extensions: Vec<&str> = KINDS.iter().flat_map(|kind| kind.extensions).copied().collect();
+        let count = extensions.len();
+        extensions.sort_unstable();
+        extensions.dedup();
+        assert_eq!(extensions.len(), count);
+        assert!(accept().starts_with("audio/*,.mp3,"));
+    }
+}

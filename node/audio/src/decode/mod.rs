@@ -1,0 +1,105 @@
+//! Files in, samples out.
+//!
+//! ```text
+//! file --> demux: packets --> codec: samples --> trim --> downmix --> 44.1 kHz
+//! ```
+//!
+//! A file is decoded to its end before it is accepted, so that a damaged one is refused when it is uploaded and not
+//! when a worker meets the damage. What is decoded is what the file holds: estimates of a length are not believed, the
+//! delay of encoders is cut where the file gives it, and a length in a header that the file contradicts makes the file
+//! damaged. A packet of a lossy codec that cannot be decoded becomes silence of its length; in a lossless file it is
+//! damage.
+
+mod codec;
+mod demux;
+mod downmix;
+mod error;
+pub mod formats;
+mod signal;
+mod stream;
+
+use std::fs::File;
+use std::panic::AssertUnwindSafe;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::error::DecodeError;
+pub use crate::pcm::Pcm;
+use crate::pcm::PcmWriter;
+use crate::resample::{ToRate, resampled};
+use stream::{Block, Stream};
+
+/// What is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The longest song, in seconds.
+    pub max_seconds: u64,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The extension that suits the file, in lower case.
+    pub format: String,
+    /// Its length in frames at 44.1 kHz, exactly as [`decode_to`] makes them.
+    pub frames: u64,
+    /// Its own sample rate in Hz: the first, if it changes.
+    pub rate: u32,
+    /// Its own channels: the first, if they change.
+    pub channels: usize,
+}
+
+/// Decodes the whole file and tells what it holds.
+pub fn probe(file: &File, limits: &Limits) -> Result<Probe, DecodeError> {
+    guarded(|| {
+        let mut stream = Stream::open(file, Some(limits.max_seconds))?;
+        let (mut total, mut run) = (0u64, (0, 0u64));
+        stream.run(&mut |block: Block<'_>| {
+            if block.rate != run.0 {
+                total += resampled_frames(run);
+                run = (block.rate, 0);
+            }
+            run.1 += block.interleaved.len() as u64 / 2;
+            Ok(())
+        })?;
+        let (rate, channels) = stream.signal();
+        Ok(Probe { format: stream.format().into(), frames: total + resampled_frames(run), rate, channels })
+    })
+}
+
+/// The frames at 44.1 kHz of so many frames at a rate, of which there may be none yet.
+fn resampled_frames((rate, frames): (u32, u64)) -> u64 {
+    if frames == 0 { 0 } else { resampled(frames, rate) }
+}
+
+/// Decodes the file to the empty file `out` at 44.1 kHz.
+pub fn decode_to(file: &File, out: File) -> Result<Pcm, DecodeError> {
+    guarded(|| {
+        let mut writer = PcmWriter::new(out);
+        let mut write = |samples: &[f32]| Ok::<(), DecodeError>(writer.write(samples)?);
+        let mut converter: Option<(u32, ToRate)> = None;
+        let mut stream = Stream::open(file, None)?;
+        stream.run(&mut |block: Block<'_>| {
+            let current = match &mut converter {
+                Some((rate, current)) if *rate == block.rate => current,
+                other => {
+                    if let Some((_, before)) = other {
+                        before.finish(&mut write)?;
+                    }
+                    &mut other.insert((block.rate, ToRate::new(block.rate)?)).1
+                }
+            };
+            current.feed(block.interleaved, &mut write)
+        })?;
+        if let Some((_, last)) = &mut converter {
+            last.finish(&mut write)?;
+        }
+        Ok(writer.finish()?)
+    })
+}
+
+/// Turns a panic of a decoder into an error: one file is damaged then, and the process goes on.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(DecodeError::Damaged { seconds: 0.0, reason: "its decoder failed on it".into() }))
+}
