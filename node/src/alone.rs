@@ -7,8 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use audio::RATE;
 use audio::analysis::{Analysis, analyse};
-use audio::decode::decode_to;
-use audio::tags::tags_of;
+use audio::sandbox::Sandbox;
 use indicatif::{ProgressBar, ProgressStyle};
 use inference::merge::{Export, MadeStem, Parts, Wanted, merge};
 use inference::part::{Cut, separate_part};
@@ -20,7 +19,7 @@ use crate::command_line::{Other, Separate};
 const LONGEST_SHIFT: f64 = RATE as f64 / 2.0;
 
 /// Separates one song as the options say.
-pub(crate) fn separate(song: &Path, separator: &dyn Separator, options: &Separate) -> Result<()> {
+pub(crate) fn separate(sandbox: &Sandbox, song: &Path, separator: &dyn Separator, options: &Separate) -> Result<()> {
     let began = Instant::now();
     if let Some(stem) = &options.two_stems
         && !separator.sources().contains(stem)
@@ -33,7 +32,7 @@ pub(crate) fn separate(song: &Path, separator: &dyn Separator, options: &Separat
         .prefix(".separating-")
         .tempdir_in(&folder)
         .with_context(|| format!("{} cannot be written to", folder.display()))?;
-    let found = separate_within(song, &folder, scratch.path(), separator, options)?;
+    let found = separate_within(sandbox, song, &folder, scratch.path(), separator, options)?;
     eprintln!(
         "{}: {} in {:.1} s, in {}",
         song.display(),
@@ -45,14 +44,14 @@ pub(crate) fn separate(song: &Path, separator: &dyn Separator, options: &Separat
 }
 
 fn separate_within(
+    sandbox: &Sandbox,
     song: &Path,
     folder: &Path,
     scratch: &Path,
     separator: &dyn Separator,
     options: &Separate,
 ) -> Result<Analysis> {
-    let extension = song.extension().and_then(|extension| extension.to_str());
-    let pcm = decode_to(song, extension, &scratch.join("song.f32"))?;
+    let pcm = sandbox.decode_to(song, &scratch.join("song.f32"))?;
     let geometry = match options.overlap {
         Some(overlap) => Geometry::overlapping(separator.geometry().segment, overlap),
         None => separator.geometry(),
@@ -70,7 +69,7 @@ fn separate_within(
         files.push(part);
     }
     bar.finish_and_clear();
-    let (tags, _) = tags_of(song, extension)?;
+    let (tags, _) = sandbox.tags_of(song)?;
     let formats = options.formats();
     let export = Export { stems: wanted(separator.sources(), options), formats, tags, clip: options.clip_mode };
     let parts = Parts { files, geometry, sources: separator.sources().len(), frames: pcm.frames() };

@@ -22,6 +22,7 @@ mod work;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use audio::sandbox::{Sandbox, child};
 use clap::Parser;
 
 use command_line::{Action, CommandLine};
@@ -29,6 +30,11 @@ use configuration::Configuration;
 use logs::LogFormat;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == child::ARGUMENT) {
+        // Before anything is read or started: a process for one file should begin at once and has a single thread.
+        return child::serve(arguments);
+    }
     let line = CommandLine::parse();
     let format = line.log;
     // Only a running node is one; the other commands speak for whoever gives them.
@@ -48,7 +54,7 @@ fn main() -> ExitCode {
 fn act(line: CommandLine) -> Result<()> {
     match line.action {
         Some(Action::Separate(options)) => {
-            let mut failed = 0;
+            let (sandbox, mut failed) = (sandbox()?, 0);
             for format in options.formats() {
                 format.check()?;
             }
@@ -58,7 +64,7 @@ fn act(line: CommandLine) -> Result<()> {
             let name = options.name.clone().map_or_else(|| models::usual(&library), Ok)?;
             let separator = library.separator(&name)?;
             for song in &options.songs {
-                if let Err(error) = alone::separate(song, separator.as_ref(), &options) {
+                if let Err(error) = alone::separate(&sandbox, song, separator.as_ref(), &options) {
                     eprintln!("{}: {}", song.display(), sentence(&error));
                     failed += 1;
                 }
@@ -69,7 +75,7 @@ fn act(line: CommandLine) -> Result<()> {
         Some(Action::Worker(options)) => {
             let library = models::own_library()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            let ended = runtime.block_on(outside::run(options, library));
+            let ended = runtime.block_on(outside::run(options, library, sandbox()?));
             // A thread in the middle of a segment is not waited for.
             runtime.shutdown_background();
             ended
@@ -98,9 +104,17 @@ fn act(line: CommandLine) -> Result<()> {
                     models::own_library().ok(),
                 ),
             };
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(process::run(configuration))
+            tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?
+                .block_on(process::run(configuration, sandbox()?))
         }
     }
+}
+
+/// Where songs are read.
+fn sandbox() -> Result<Sandbox> {
+    Sandbox::own_child().context("this program cannot be found, to be started for each song")
 }
 
 /// An error with its causes, but for those that it quotes itself.

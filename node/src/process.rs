@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use audio::sandbox::Sandbox;
 use raft::{Cluster, ClusterConfig};
 use storage::blobs::Blobs;
 use storage::database::{Database, DatabaseError};
@@ -58,7 +59,7 @@ fn damaged(id: u64, reason: &str) -> anyhow::Error {
 }
 
 /// Runs a node until it is told to stop.
-pub(crate) async fn run(configuration: Configuration) -> Result<()> {
+pub(crate) async fn run(configuration: Configuration, sandbox: Sandbox) -> Result<()> {
     let configuration = Arc::new(configuration);
     let me = configuration.me().clone();
     let numbers = numbers::begin(configuration.id)?;
@@ -215,7 +216,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
     let bench = Bench {
         sharing: sharing.clone(),
         models: Models::new(cluster.clone(), sharing.clone()),
-        samples: Samples::open(cache.join("samples")).context("the cache folder")?,
+        samples: Samples::open(cache.join("samples"), sandbox.clone()).context("the cache folder")?,
         scratch: emptied(cache.join("scratch")).context("the cache folder")?,
     };
     let workers = Workers {
@@ -234,6 +235,7 @@ pub(crate) async fn run(configuration: Configuration) -> Result<()> {
         cluster: cluster.clone(),
         sharing,
         nodes: reports,
+        sandbox,
         limits: web::Limits {
             max_upload_bytes: configuration.limits.upload_bytes,
             max_seconds: configuration.limits.song_seconds,

@@ -44,7 +44,7 @@ async fn a_file_brings_its_title_and_its_cover() {
     cluster.split(1, &answer["data"]["song"]).await;
     let stem = folder.path().join("stem.mp3");
     std::fs::write(&stem, cluster.part(1, made, "drums.mp3").await).unwrap();
-    let (tags, _) = audio::tags::tags_of(&stem, Some("mp3")).unwrap();
+    let (tags, _) = audio::sandbox::Sandbox::none().tags_of(&stem).unwrap();
     assert_eq!(tags.title.as_deref(), Some("Blue Morning (drums)"));
     assert_eq!(tags.artist.as_deref(), Some("The Testers"));
 

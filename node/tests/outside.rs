@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use futures_util::StreamExt;
+use harness::crafted::nested;
 use harness::{Broker, Cluster, PATIENCE, Process, song, turn, wait_for};
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
@@ -220,6 +221,8 @@ async fn strangers_and_liars_deliver_nothing() {
         (changed(0, "bass.mp3", &std::fs::read(&file).unwrap()), StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (changed(0, "bass.mp3", b""), StatusCode::UNPROCESSABLE_ENTITY),
         (changed(3, "vocals.mp3", &longer[3].1), StatusCode::UNPROCESSABLE_ENTITY),
+        // It overflows the stack of a reader that follows it, and is too long besides.
+        (changed(3, "vocals.mp3", &[nested(3000), longer[3].1.clone()].concat()), StatusCode::UNPROCESSABLE_ENTITY),
         (tar_of(&good)[..100_000].to_vec(), StatusCode::BAD_REQUEST),
         (vec![0; 20_000_000], StatusCode::PAYLOAD_TOO_LARGE),
         (b"no archive".to_vec(), StatusCode::BAD_REQUEST),

@@ -4,11 +4,15 @@
 //! ask at the same time, and goes on being made when all who asked have gone: the next will want it. When the folder
 //! is over its size, what was used least recently goes. Everything here can be made again, so nothing is synced and
 //! the folder may be emptied at any start.
+//!
+//! What cannot be made because a stored file cannot be decoded is not tried again for a while: such a file may hold a maker
+//! for minutes.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use audio::thread::at_low_priority;
 use tokio::sync::Semaphore;
@@ -20,6 +24,10 @@ use crate::turns::Turns;
 const MAKERS: usize = 2;
 /// How long somebody waits for a maker before being sent away.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a file that cannot be made is not tried again.
+const REFUSED_FOR: Duration = Duration::from_secs(600);
+/// How many such files are remembered.
+const REFUSED: usize = 1000;
 /// What a half-made file's name ends with.
 const HALF_MADE: &str = ".half";
 
@@ -30,12 +38,39 @@ pub struct Cache {
     limit: u64,
     makers: Arc<Semaphore>,
     turns: Arc<Turns<String>>,
+    refused: Arc<Mutex<VecDeque<Refused>>>,
+}
+
+/// A file that cannot be made.
+struct Refused {
+    name: String,
+    since: Instant,
+    reason: String,
 }
 
 impl Cache {
     /// A cache of at most `limit` bytes in `folder`, which must exist.
     pub fn new(folder: PathBuf, limit: u64) -> Self {
-        Self { folder: Arc::new(folder), limit, makers: Arc::new(Semaphore::new(MAKERS)), turns: Arc::default() }
+        let makers = Arc::new(Semaphore::new(MAKERS));
+        Self { folder: Arc::new(folder), limit, makers, turns: Arc::default(), refused: Arc::default() }
+    }
+
+    /// Fails if the file could not be made a while ago.
+    fn expect_makeable(&self, name: &str) -> Result<(), ApiError> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|refused| refused.since.elapsed() < REFUSED_FOR);
+        let found = refused.iter().find(|refused| refused.name == name);
+        found.map_or(Ok(()), |refused| Err(ApiError::Damaged(refused.reason.clone())))
+    }
+
+    /// Remembers that the file cannot be made, if that is why.
+    fn note(&self, name: &str, error: &ApiError) {
+        let ApiError::Damaged(reason) = error else { return };
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.push_back(Refused { name: name.to_owned(), since: Instant::now(), reason: reason.clone() });
+        if refused.len() > REFUSED {
+            refused.pop_front();
+        }
     }
 
     /// The file `name` if it is there; it then counts as used now.
@@ -62,13 +97,14 @@ impl Cache {
             if used(&path).await {
                 return Ok(path);
             }
+            cache.expect_makeable(&name)?;
             let permit = tokio::time::timeout(PATIENCE, cache.makers.acquire()).await;
             let Ok(Ok(_permit)) = permit else {
                 return Err(ApiError::Busy("making other mixes and files".into()));
             };
             let half = cache.folder.join(format!("{name}{HALF_MADE}"));
             let (folder, limit, whole) = (Arc::clone(&cache.folder), cache.limit, path.clone());
-            at_low_priority("convert", move || {
+            let made = at_low_priority("convert", move || {
                 let made = make(&half).and_then(|()| {
                     std::fs::rename(&half, &whole).map_err(|source| ApiError::io("keep a file", &source))
                 });
@@ -78,8 +114,12 @@ impl Cache {
                     tracing::warn!(%error, "the cache cannot be kept to its size");
                 }
                 Ok(whole)
-            })
-            .await?
+            });
+            let made = made.await?;
+            if let Err(error) = &made {
+                cache.note(&name, error);
+            }
+            made
         });
         making.await.unwrap_or_else(|error| Err(ApiError::internal("making a file", &error)))
     }
@@ -183,6 +223,19 @@ mod tests {
         assert!(matches!(failed, Err(ApiError::Busy(_))));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         cache.get("a.mp3", |path| write(path, 5)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_damaged_file_does_not_give_is_not_tried_again_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().into(), 1000);
+        for _ in 0..2 {
+            let failed = cache.get("a.mp3", |_| Err(ApiError::Damaged("It is damaged.".into()))).await;
+            assert!(matches!(failed, Err(ApiError::Damaged(reason)) if reason == "It is damaged."));
+        }
+        let again = cache.get("a.mp3", |path| write(path, 5)).await;
+        assert!(matches!(again, Err(ApiError::Damaged(_))));
+        cache.get("b.mp3", |path| write(path, 5)).await.unwrap();
     }
 
     #[tokio::test]

@@ -77,7 +77,12 @@ pub(crate) const CODES: &[Code] = &[
     code("not_fields", 415, ANYWHERE, "The body is neither JSON nor a form"),
     code("empty_file", 422, &["/upload"], "The file has no bytes"),
     code("title_too_long", 422, &["/songs/upload"], "The title has more characters than a title may have"),
-    code("damaged", 422, &["/upload"], "The file is damaged, cut off, or without a sound"),
+    code(
+        "damaged",
+        422,
+        &["/upload", "{file}", "mix.mp3", "stems.zip"],
+        "The file, or the one that it would be made from, is damaged, cut off, without a sound, or takes too much to decode",
+    ),
     code("too_long", 422, &["/songs/", "/playlists/"], "The song is longer than songs may be; of a field: the text is"),
     code("key_taken", 422, &["/songs/upload"], "The Idempotency-Key was used for another upload"),
     code("bad_archive", 422, &["/upload_result"], "A worker's tar file has not the stems that were asked for"),

@@ -221,6 +221,11 @@ impl ApiError {
         Self::internal(doing, error)
     }
 
+    /// A file that was taken once and cannot be decoded now: it has become known as harmful, or decoders have changed.
+    pub(crate) fn of_stored(error: DecodeError) -> Self {
+        if error.is_the_files() { Self::Damaged(sentence(&error.to_string())) } else { error.into() }
+    }
+
     /// The status and the word for programs.
     pub fn kind(&self) -> (StatusCode, &'static str) {
         match self {
@@ -375,10 +380,19 @@ impl From<DecodeError> for ApiError {
         match error {
             DecodeError::Empty => Self::EmptyFile,
             DecodeError::NotAudio | DecodeError::Unsupported(_) => Self::NotAudio(message),
-            DecodeError::Silent | DecodeError::CutOff | DecodeError::Truncated { .. } | DecodeError::Damaged { .. } => {
-                Self::Damaged(message)
-            }
+            DecodeError::Silent
+            | DecodeError::CutOff
+            | DecodeError::Truncated { .. }
+            | DecodeError::Damaged { .. }
+            | DecodeError::Header { .. }
+            | DecodeError::Tag(_)
+            | DecodeError::Loud(_)
+            | DecodeError::Failed(_) => Self::Damaged(message),
             DecodeError::TooLong(_) => Self::TooLong(message),
+            DecodeError::Io(error) if is_want(&error) => {
+                tracing::warn!(%error, "a file could not be read for want of processes or memory");
+                Self::Busy("and could not read the file".into())
+            }
             DecodeError::Io(error) => Self::io("reading the song", &error),
             DecodeError::Resample(_) => Self::internal("resampling the song", &error),
         }
@@ -403,8 +417,18 @@ impl From<Panicked> for ApiError {
 
 impl From<EncodeError> for ApiError {
     fn from(error: EncodeError) -> Self {
-        Self::internal("encoding a file", &error)
+        match error {
+            EncodeError::Stem(error) => Self::of_stored(error),
+            EncodeError::Io(error) => Self::io("encoding a file", &error),
+            error => Self::internal("encoding a file", &error),
+        }
     }
+}
+
+/// Whether the machine had no process or no memory for a decoder, or ended it to get some back.
+fn is_want(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory | ErrorKind::Interrupted)
 }
 
 /// A message as a sentence: a capital at its beginning, a full stop at its end.

@@ -30,6 +30,7 @@ pub mod hooks;
 mod incoming;
 pub mod outside;
 mod passwords;
+mod probes;
 mod query;
 pub mod ranges;
 mod remembered;
@@ -49,6 +50,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use audio::sandbox::Sandbox;
 use futures_util::future::BoxFuture;
 use raft::Cluster;
 use raft::state::{Line, TaskId};
@@ -92,6 +94,8 @@ pub struct App {
     pub sharing: Sharing,
     /// What nodes say of themselves.
     pub nodes: Arc<dyn Nodes>,
+    /// Where uploads and stored files are read.
+    pub sandbox: Sandbox,
     /// What an upload may be.
     pub limits: Limits,
     /// Who may do what.

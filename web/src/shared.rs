@@ -14,13 +14,12 @@ use crate::cache::Cache;
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::passwords::Passwords;
+use crate::probes::Probes;
 use crate::remembered::Remembered;
 use crate::{App, blocking};
 
 /// Uploads that are received at a time.
 const UPLOADS: usize = 16;
-/// Uploads that are decoded to their end at a time.
-const PROBES: usize = 2;
 /// The bytes that made files may take on this node's disk.
 const CACHE_BYTES: u64 = 2 << 30;
 
@@ -30,8 +29,8 @@ pub(crate) struct Shared {
     pub(crate) cache: Cache,
     pub(crate) passwords: Passwords,
     pub(crate) remembered: Remembered,
+    pub(crate) probes: Probes,
     uploads: Semaphore,
-    probes: Semaphore,
 }
 
 pub(crate) type State = axum::extract::State<Arc<Shared>>;
@@ -42,9 +41,9 @@ impl Shared {
             cache: Cache::new(app.cache.clone(), CACHE_BYTES),
             passwords: Passwords::new(),
             remembered: Remembered::default(),
+            probes: Probes::default(),
             app,
             uploads: Semaphore::new(UPLOADS),
-            probes: Semaphore::new(PROBES),
         }
     }
 
@@ -130,9 +129,5 @@ impl Shared {
 
     pub(crate) fn upload_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
         self.uploads.try_acquire().map_err(|_| ApiError::Busy(format!("with {UPLOADS} other uploads")))
-    }
-
-    pub(crate) async fn probe_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.probes.acquire().await.map_err(|_| ApiError::Stopping)
     }
 }

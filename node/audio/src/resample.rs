@@ -3,10 +3,12 @@
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler};
 
+use serde::{Deserialize, Serialize};
+
 use crate::RATE;
 
 /// A sample rate cannot be converted.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("the sample rate of {rate} Hz cannot be converted to 44.1 kHz: {reason}")]
 pub struct ResampleError {
     rate: u32,

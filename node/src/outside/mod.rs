@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use audio::sandbox::Sandbox;
 use audio::thread::at_low_priority;
 use futures_util::StreamExt;
 use inference::models::Library;
@@ -111,6 +112,7 @@ struct Worker {
     broker: Address,
     backends: Arc<Backends>,
     library: Library,
+    sandbox: Sandbox,
     /// The model used last.
     model: tokio::sync::Mutex<Arc<dyn Separator>>,
     scratch: Scratch,
@@ -118,7 +120,7 @@ struct Worker {
 }
 
 /// Works until it is told to stop, or turned away.
-pub(crate) async fn run(options: Options, library: Library) -> Result<()> {
+pub(crate) async fn run(options: Options, library: Library, sandbox: Sandbox) -> Result<()> {
     let token = options.token()?;
     let over_tls = options.broker.starts_with("amqps:");
     let broker = Address::new(&options.broker, options.ca.as_deref().filter(|_| over_tls), CA).context("--broker")?;
@@ -150,6 +152,7 @@ pub(crate) async fn run(options: Options, library: Library) -> Result<()> {
         broker,
         backends: Arc::new(Backends::new(&options.backend, token, trust)),
         library,
+        sandbox,
         model: tokio::sync::Mutex::new(model),
         scratch: Scratch::open(&std::env::temp_dir()).context("the folder for songs")?,
         stop,
@@ -284,7 +287,7 @@ impl Worker {
         separator: Arc<dyn Separator>,
     ) -> Result<Vec<(String, PathBuf)>, Verdict> {
         let (folder, flag) = (folder.to_owned(), Arc::new(AtomicBool::new(false)));
-        let raised = Arc::clone(&flag);
+        let (raised, sandbox) = (Arc::clone(&flag), self.sandbox.clone());
         let work = at_low_priority("separate", move || {
             if Hash::of(&bytes) != hash {
                 tracing::warn!(song = %hash, "a message whose body is not what its message_id says was put aside");
@@ -295,7 +298,7 @@ impl Worker {
                 tracing::error!(%error, "there is no room for a song");
                 return Err(Verdict::Returned);
             }
-            separate(&file, &folder, separator.as_ref(), &raised).map_err(|error| {
+            separate(&sandbox, &file, &folder, separator.as_ref(), &raised).map_err(|error| {
                 if raised.load(Ordering::Relaxed) {
                     return Verdict::Returned;
                 }

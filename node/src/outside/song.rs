@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use audio::decode::{DecodeError, decode_to};
-use audio::tags::tags_of;
+use audio::decode::DecodeError;
+use audio::sandbox::Sandbox;
 use inference::Separator;
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
@@ -27,22 +27,23 @@ pub(crate) enum SongError {
 impl SongError {
     /// Whether somebody else could do no better.
     pub(crate) fn is_the_songs(&self) -> bool {
-        matches!(self, Self::Decode(error) if !matches!(error, DecodeError::Io(_)))
+        matches!(self, Self::Decode(error) if error.is_the_files())
     }
 }
 
 /// Makes the stems of `song` in `folder`, which holds all that is needed on the way. `stop` ends it at the next segment.
 pub(crate) fn separate(
+    sandbox: &Sandbox,
     song: &Path,
     folder: &Path,
     separator: &dyn Separator,
     stop: &AtomicBool,
 ) -> Result<Vec<(String, PathBuf)>, SongError> {
-    let pcm = decode_to(song, None, &folder.join("song.f32"))?;
+    let pcm = sandbox.decode_to(song, &folder.join("song.f32"))?;
     let (geometry, part) = (separator.geometry(), folder.join("part"));
     separate_part(separator, &pcm, Cut::whole(geometry, 0, pcm.frames()), &part, stop, &|_| {})?;
     let parts = Parts { files: vec![part], geometry, sources: separator.sources().len(), frames: pcm.frames() };
-    let (tags, _) = tags_of(song, None)?;
+    let (tags, _) = sandbox.tags_of(song)?;
     let stems = Wanted::each(separator.sources());
     let export = Export { stems, formats: vec![DELIVERED], tags, ..Export::default() };
     let made = merge(&parts, None, folder, &export, stop)?;

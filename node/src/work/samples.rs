@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use audio::decode::{DecodeError, Pcm, decode_to};
+use audio::decode::{DecodeError, Pcm};
+use audio::sandbox::Sandbox;
+use audio::tags::Tags;
 use storage::blobs::Hash;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -21,8 +23,11 @@ const KEPT: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SamplesError {
     /// The song cannot be decoded.
-    #[error(transparent)]
+    #[error("the song's file: {0}")]
     Decode(#[from] DecodeError),
+    /// The song could not be decoded before, and is at fault.
+    #[error("the song's file: {0}")]
+    Refused(String),
     /// The decoding thread broke down.
     #[error(transparent)]
     Panicked(#[from] Panicked),
@@ -43,26 +48,30 @@ impl Drop for Decoded {
     }
 }
 
-type Slot = Arc<OnceCell<Arc<Decoded>>>;
+/// A song, or why it cannot be decoded at all: what ends a decoder once is not tried again at once.
+type Found = Result<Arc<Decoded>, String>;
+type Slot = Arc<OnceCell<Found>>;
 
 /// The decoded songs of one node.
 pub(crate) struct Samples {
     folder: PathBuf,
+    sandbox: Sandbox,
     songs: Mutex<VecDeque<(Hash, Slot)>>,
 }
 
 impl Samples {
     /// Empties `folder` and keeps decoded songs there.
-    pub(crate) fn open(folder: PathBuf) -> std::io::Result<Self> {
+    pub(crate) fn open(folder: PathBuf, sandbox: Sandbox) -> std::io::Result<Self> {
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, songs: Mutex::default() })
+        Ok(Self { folder, sandbox, songs: Mutex::default() })
     }
 
-    /// The samples of the song `hash`, whose file is at `song`; decoded now unless they are kept.
-    pub(crate) async fn of(&self, hash: Hash, song: &Path, format: &str) -> Result<Arc<Decoded>, SamplesError> {
+    /// The samples of the song `hash`, whose file is at `song` and has about `frames` frames; decoded now unless they are
+    /// kept.
+    pub(crate) async fn of(&self, hash: Hash, song: &Path, frames: u64) -> Result<Arc<Decoded>, SamplesError> {
         let slot = {
             let mut songs = self.songs.lock().await;
             let slot = match songs.iter().position(|(kept, _)| *kept == hash).and_then(|at| songs.remove(at)) {
@@ -77,17 +86,24 @@ impl Samples {
             .get_or_try_init(|| async {
                 // A name of its own: the song may have been dropped from the cache and still be in use.
                 let path = self.folder.join(format!("{hash}-{}.f32", uuid::Uuid::new_v4()));
-                let (song, format) = (song.to_owned(), format.to_owned());
-                at_low_priority("decode", move || match decode_to(&song, Some(&format), &path) {
-                    Ok(pcm) => Ok(Arc::new(Decoded { pcm, path })),
+                let (song, sandbox) = (song.to_owned(), self.sandbox.clone());
+                at_low_priority("decode", move || match sandbox.decode_known(&song, &path, frames) {
+                    Ok(pcm) => Ok(Ok(Arc::new(Decoded { pcm, path }))),
                     Err(error) => {
                         let _ = std::fs::remove_file(&path);
-                        Err(SamplesError::from(error))
+                        if error.is_the_files() { Ok(Err(error.to_string())) } else { Err(SamplesError::from(error)) }
                     }
                 })
                 .await?
             })
             .await?;
-        Ok(Arc::clone(decoded))
+        decoded.clone().map_err(SamplesError::Refused)
+    }
+
+    /// The tags of a song's file.
+    pub(crate) async fn tags_of(&self, song: &Path) -> Result<Tags, SamplesError> {
+        let (song, sandbox) = (song.to_owned(), self.sandbox.clone());
+        let (tags, _) = at_low_priority("tags", move || sandbox.tags_of(&song)).await??;
+        Ok(tags)
     }
 }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use audio::analysis::{Peaks, analyse};
 use audio::encode::{EncodeError, Format};
-use audio::tags::tags_of;
 use inference::Separator;
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
@@ -155,7 +154,7 @@ impl Bench {
     ) -> Result<Output, TaskError> {
         let song = self.sharing.whole(&job.hash).await.map_err(TaskError::Song)?;
         self.sharing.blobs().expect_room(job.plan.frames.saturating_mul(SAMPLE_BYTES))?;
-        let decoded = self.samples.of(job.hash, &song, &job.format).await?;
+        let decoded = self.samples.of(job.hash, &song, job.plan.frames).await?;
         let staged = self.sharing.blobs().stage_file()?;
         let (path, stop) = (staged.path().to_owned(), Arc::clone(stop));
         at_low_priority("separate", move || {
@@ -190,7 +189,7 @@ impl Bench {
         let song = self.sharing.whole(&job.hash).await.map_err(TaskError::Song)?;
         let stems = separator.sources().len() as u64 * STEM_BYTES;
         self.sharing.blobs().expect_room(job.plan.frames.saturating_mul(SAMPLE_BYTES + stems))?;
-        let decoded = self.samples.of(job.hash, &song, &job.format).await?;
+        let decoded = self.samples.of(job.hash, &song, job.plan.frames).await?;
         let folder = self.scratch.join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
         let _removed = Scratch(folder.clone());
@@ -198,7 +197,7 @@ impl Bench {
         let parts = Parts { files, geometry: separator.geometry(), sources: sources.len(), frames: job.plan.frames };
         let formats = job.formats.iter().map(|format| format.parse()).collect::<Result<Vec<Format>, _>>();
         let formats = formats.map_err(|error| MergeError::from(EncodeError::from(error)))?;
-        let (tags, _) = tags_of(&song, Some(&job.format)).map_err(SamplesError::from)?;
+        let tags = self.samples.tags_of(&song).await?;
         let stems = selected(sources, &job.selection);
         if stems.is_empty() {
             return Err(TaskError::NoStems { model: job.model.clone(), selection: job.selection.to_string() });

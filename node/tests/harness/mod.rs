@@ -4,6 +4,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub(crate) mod crafted;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
@@ -121,6 +123,10 @@ impl Process {
         let _ = self.0.wait();
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub(crate) fn terminate(&mut self) {
         self.signal(rustix::process::Signal::TERM);
     }
@@ -145,6 +151,16 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The processes that this process has started and that have not been waited for.
+pub(crate) fn children(parent: u32) -> Vec<rustix::process::Pid> {
+    let of_parent = |pid: &i32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|pid| pid.trim() == parent.to_string()))
+    };
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(of_parent).filter_map(rustix::process::Pid::from_raw).collect()
 }
 
 /// The password of a broker's only user.
@@ -271,6 +287,7 @@ pub(crate) struct Cluster {
     pub http: BTreeMap<u64, String>,
     nodes: BTreeMap<u64, Process>,
     environment: Vec<(&'static str, &'static str)>,
+    program: PathBuf,
     pub client: Client,
 }
 
@@ -306,7 +323,9 @@ impl Cluster {
         std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").unwrap();
         tls_ready();
         let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
-        let mut cluster = Self { folder, http, nodes: BTreeMap::new(), environment: environment.to_vec(), client };
+        let (nodes, environment) = (BTreeMap::new(), environment.to_vec());
+        let program = env!("CARGO_BIN_EXE_node").into();
+        let mut cluster = Self { folder, http, nodes, environment, program, client };
         for id in 0..count {
             cluster.run(id);
         }
@@ -328,10 +347,25 @@ impl Cluster {
         self.http.insert(id, address);
     }
 
+    /// One node of another program file.
+    pub(crate) async fn start_program(program: &Path) -> Self {
+        let mut cluster = Self::start(0, None, "").await;
+        cluster.program = program.into();
+        cluster.add_node(0);
+        cluster.run(0);
+        cluster.ready(0).await;
+        cluster
+    }
+
+    /// Changes the environment of the nodes that start from now on.
+    pub(crate) fn set_environment(&mut self, environment: &[(&'static str, &'static str)]) {
+        self.environment = environment.to_vec();
+    }
+
     /// Starts a node's process.
     pub(crate) fn run(&mut self, id: u64) {
         let log = File::options().create(true).append(true).open(self.log(id)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_node"))
+        let child = Command::new(&self.program)
             .args(["--id", &id.to_string(), "--cluster"])
             .arg(self.folder.path().join("cluster.toml"))
             .envs(self.environment.iter().copied())

@@ -72,6 +72,11 @@ impl Hasher {
         self.length
     }
 
+    /// The hash of all bytes so far.
+    pub(crate) fn so_far(&self) -> Hash {
+        Hash::finish(self.whole.clone())
+    }
+
     pub(crate) fn finish(mut self) -> (Hash, Manifest) {
         if (self.pieces.len() as u64) < self.length.div_ceil(PIECE) {
             self.pieces.push(Hash::finish(self.piece));

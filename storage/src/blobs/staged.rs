@@ -167,6 +167,11 @@ impl Staged {
         self.at.path()
     }
 
+    /// The hash of what has arrived so far, under which it would be committed.
+    pub fn hash(&self) -> Result<Hash, BlobError> {
+        Ok(self.open.as_ref().ok_or(BlobError::Broken)?.hasher.so_far())
+    }
+
     /// What has arrived so far becomes a blob: it is on the disk when this returns its hash and length.
     pub async fn commit(self) -> Result<(Hash, u64), BlobError> {
         let (hash, length, _) = self.finish(None).await?;
@@ -211,6 +216,7 @@ mod tests {
         assert!(staged.open.as_ref().unwrap().flush.under_way.is_none());
         staged.write(&bytes[..1]).await.unwrap();
         assert!(staged.open.as_ref().unwrap().flush.under_way.is_some());
+        assert_eq!(staged.hash().unwrap(), Hash::of(&bytes));
         assert_eq!(staged.commit().await.unwrap(), (Hash::of(&bytes), FLUSHED_AT_ONCE));
     }
 

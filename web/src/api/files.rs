@@ -46,6 +46,7 @@ pub struct Offer {
         (status = 404, description = "No such song or part, or not split yet", body = Answer<Empty>),
         (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
         (status = 416, description = "The range is past the end; Content-Range says where that is"),
+        (status = 422, description = "It would be made from a file that cannot be decoded", body = Answer<Empty>),
         (status = 503, description = "Nobody who answers has the file, or the node is busy", body = Answer<Empty>),
     )
 )]
@@ -73,6 +74,7 @@ pub(crate) async fn file(
         (status = 404, description = "The link opens nothing, no such part, or not split yet", body = Answer<Empty>),
         (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
         (status = 416, description = "The range is past the end; Content-Range says where that is"),
+        (status = 422, description = "It would be made from a file that cannot be decoded", body = Answer<Empty>),
         (status = 503, description = "Nobody who answers has the file, or the node is busy", body = Answer<Empty>),
     )
 )]

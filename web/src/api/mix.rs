@@ -69,6 +69,7 @@ struct Asked {
     (status = 404, description = "No such song or stem, or not split yet", body = Answer<Empty>),
     (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
     (status = 416, description = "The range is past the end; Content-Range says where that is"),
+    (status = 422, description = "It would be made from a file that cannot be decoded", body = Answer<Empty>),
     (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
 ))]
 pub(crate) async fn mix(
@@ -95,6 +96,7 @@ pub(crate) async fn mix(
         (status = 404, description = "The link opens nothing, no such stem, or not split yet", body = Answer<Empty>),
         (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
         (status = 416, description = "The range is past the end; Content-Range says where that is"),
+        (status = 422, description = "It would be made from a file that cannot be decoded", body = Answer<Empty>),
         (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
     )
 )]
@@ -161,10 +163,10 @@ async fn make(state: &State, name: &str, inputs: &[(String, Hash, f32)]) -> Resu
     for (_, hash, weight) in inputs {
         files.push((sharing.whole(hash).await?, *weight));
     }
-    let blobs = sharing.blobs().clone();
+    let (blobs, sandbox) = (sharing.blobs().clone(), state.app.sandbox.clone());
     let make = move |half: &FilePath| {
         blobs.expect_room(0)?;
-        Ok(audio::mix::mix_mp3(&files, half)?)
+        Ok(audio::mix::mix_mp3(&sandbox, &files, half)?)
     };
     state.cache.get(name, make).await
 }

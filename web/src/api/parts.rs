@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
 use audio::encode::{Format, encode};
-use audio::tags::tags_of;
+use audio::sandbox::Sandbox;
 use raft::View;
 use raft::state::{JobState, Song, Stems};
 use storage::blobs::Hash;
@@ -20,11 +20,8 @@ const BYTES_A_FRAME: u64 = 12;
 /// Where a song's file comes from.
 pub(crate) enum Found {
     Blob(Hash),
-    /// From a file in another format, whose extension this is.
-    Converted {
-        from: Hash,
-        extension: String,
-    },
+    /// From a file in another format.
+    Converted(Hash),
 }
 
 impl Found {
@@ -32,7 +29,7 @@ impl Found {
     pub(crate) fn of(files: &BTreeMap<String, Hash>, format: &str) -> Option<Self> {
         match (files.get(format), best_of(files)) {
             (Some(hash), _) => Some(Self::Blob(*hash)),
-            (None, Some((extension, from))) => Some(Self::Converted { from, extension }),
+            (None, Some((_, from))) => Some(Self::Converted(from)),
             (None, None) => None,
         }
     }
@@ -41,8 +38,8 @@ impl Found {
     pub(crate) async fn source(self, state: &State, format: &str, frames: u64) -> Result<(Source, String), ApiError> {
         match self {
             Self::Blob(hash) => Ok((Source::Blob(hash), hash.to_string())),
-            Self::Converted { from, extension } => {
-                let made = convert(state, from, extension, format, frames).await?;
+            Self::Converted(from) => {
+                let made = convert(state, from, format, frames).await?;
                 Ok((Source::Made(made), format!("{from}-{format}")))
             }
         }
@@ -55,7 +52,7 @@ pub(super) fn find(view: &View, song: &Song, job: Option<u64>, file: &str) -> Re
     if let Some(("song", format)) = known {
         return match format {
             _ if format == song.format => Ok(Found::Blob(song.hash)),
-            "mp3" | "wav" | "flac" => Ok(Found::Converted { from: song.hash, extension: song.format.clone() }),
+            "mp3" | "wav" | "flac" => Ok(Found::Converted(song.hash)),
             _ => Err(no_part(song, None, file)),
         };
     }
@@ -123,29 +120,30 @@ fn no_part(song: &Song, stems: Option<&Stems>, file: &str) -> ApiError {
 }
 
 /// A file in another format, made once, of a song this long.
-async fn convert(state: &State, from: Hash, extension: String, format: &str, frames: u64) -> Result<PathBuf, ApiError> {
+async fn convert(state: &State, from: Hash, format: &str, frames: u64) -> Result<PathBuf, ApiError> {
     let name = format!("made-{from}.{format}");
     if let Some(made) = state.cache.kept(&name).await {
         return Ok(made);
     }
     let sharing = &state.app.sharing;
     let (path, to, blobs) = (sharing.whole(&from).await?, format.to_owned(), sharing.blobs().clone());
+    let sandbox = state.app.sandbox.clone();
     let make = move |half: &FilePath| {
         blobs.expect_room(frames.saturating_mul(BYTES_A_FRAME))?;
-        convert_here(&path, &extension, half, &to)
+        convert_here(&sandbox, &path, frames, half, &to)
     };
     state.cache.get(&name, make).await
 }
 
-fn convert_here(from: &FilePath, hint: &str, half: &FilePath, to: &str) -> Result<(), ApiError> {
+fn convert_here(sandbox: &Sandbox, from: &FilePath, frames: u64, half: &FilePath, to: &str) -> Result<(), ApiError> {
     let mut samples = half.as_os_str().to_owned();
     samples.push(".samples");
-    let pcm = audio::decode::decode_to(from, Some(hint), FilePath::new(&samples))?;
+    let pcm = sandbox.decode_known(from, FilePath::new(&samples), frames).map_err(ApiError::of_stored)?;
     let format = match to {
         "wav" => Format::WORKING,
         "flac" => Format::Flac { bits: 16 },
         _ => Format::LISTENING,
     };
-    let (tags, _) = tags_of(from, Some(hint))?;
+    let (tags, _) = sandbox.tags_of(from).map_err(ApiError::of_stored)?;
     Ok(encode(&pcm, half, format, &tags)?)
 }

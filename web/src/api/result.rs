@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use audio::RATE;
 use audio::analysis::{Peaks, analyse, outline};
-use audio::decode::{self, DecodeError, decode_to};
+use audio::decode::{self, DecodeError};
+use audio::sandbox::{Inspected, Sandbox};
 use audio::thread::at_low_priority;
 use axum::extract::{Path, Request};
 use futures_util::StreamExt;
@@ -41,6 +42,8 @@ const TAG_BYTES: u64 = 1 << 20;
 const SLACK: u64 = RATE as u64;
 /// The longest time that receiving may take.
 const RECEIVE_WITHIN: Duration = Duration::from_secs(900);
+/// How long a delivery waits for its turn to be decoded: it has travelled, and its worker is known.
+const EXAMINE_WITHIN: Duration = Duration::from_secs(600);
 /// Bytes of a decoded frame.
 const SAMPLE_BYTES: u64 = 8;
 
@@ -186,8 +189,13 @@ async fn examine(state: &State, wanted: Wanted, stems: BTreeMap<String, Staged>)
     .await??;
     let files = stems.iter().map(|(name, staged)| (name.clone(), staged.path().to_owned())).collect();
     let (peaks, facts) = {
-        let _permit = state.probe_permit().await?;
-        at_low_priority("examine", move || look(&wanted, &song, files, &scratch)).await??
+        let owner = format!("results of {}", wanted.job.owner);
+        let (turn, sandbox) = (state.probes.turn(owner, EXAMINE_WITHIN).await?, state.app.sandbox.clone());
+        let look = move || {
+            let _turn = turn;
+            look(&sandbox, &wanted, &song, files, &scratch)
+        };
+        at_low_priority("examine", look).await??
     };
 
     let mut staged = blobs.stage(peaks.len() as u64).await?;
@@ -205,6 +213,7 @@ async fn examine(state: &State, wanted: Wanted, stems: BTreeMap<String, Staged>)
 
 /// Decodes all of it: the outlines of song and stems, and what was found in the song.
 fn look(
+    sandbox: &Sandbox,
     wanted: &Wanted,
     song: &FilePath,
     stems: BTreeMap<String, PathBuf>,
@@ -223,7 +232,7 @@ fn look(
     let mut outlines: BTreeMap<String, Peaks> = BTreeMap::new();
     for (name, path) in stems {
         // First without writing: what it says of its length need not be true.
-        let probe = decode::probe(&path, Some("mp3"), &limits).map_err(|error| told(&name, error))?;
+        let Inspected { probe, .. } = sandbox.inspect(&path, &limits).map_err(|error| told(&name, error))?;
         if probe.format != "mp3" {
             return Err(ApiError::NotAudio(format!("{name}.mp3 is {}, not MP3.", probe.format)));
         }
@@ -234,10 +243,11 @@ fn look(
                 frames as f64 / f64::from(RATE)
             )));
         }
-        let pcm = decode_to(&path, Some("mp3"), scratch.path()).map_err(|error| told(&name, error))?;
+        let decoded = sandbox.decode_known(&path, scratch.path(), probe.frames);
+        let pcm = decoded.map_err(|error| told(&name, error))?;
         outlines.insert(name, outline(&pcm).map_err(io)?);
     }
-    let pcm = decode_to(song, Some(&wanted.job.format), scratch.path())?;
+    let pcm = sandbox.decode_known(song, scratch.path(), frames)?;
     let (analysis, of_song) = analyse(&pcm).map_err(io)?;
     outlines.insert("song".into(), of_song);
     let json = serde_json::to_vec(&outlines).map_err(|error| ApiError::internal("drawing the stems", &error))?;

@@ -44,6 +44,7 @@ pub(crate) struct Packing {
     (status = 400, description = "No such format, or `job` is no number", body = Answer<Empty>),
     (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
     (status = 404, description = "No such song or separation, or not split yet", body = Answer<Empty>),
+    (status = 422, description = "A stem would be made from a file that cannot be decoded", body = Answer<Empty>),
     (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
 ))]
 pub(crate) async fn all(
@@ -67,6 +68,7 @@ pub(crate) async fn all(
         (status = 304, description = "If-None-Match names it"),
         (status = 400, description = "No such format, or `job` is no number", body = Answer<Empty>),
         (status = 404, description = "The link opens nothing, no such separation, or not split yet", body = Answer<Empty>),
+        (status = 422, description = "A stem would be made from a file that cannot be decoded", body = Answer<Empty>),
         (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
     )
 )]

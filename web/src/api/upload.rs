@@ -1,8 +1,9 @@
 //! Uploads: a form with a file, streamed to the disk while it is hashed, checked, shared with a majority, and only
 //! then made a song.
 
-use audio::decode::{self, DecodeError, Probe};
-use audio::tags::{Cover as Picture, Tags, tags_of};
+use audio::decode;
+use audio::sandbox::Inspected;
+use audio::tags::Cover as Picture;
 use audio::thread::at_low_priority;
 use axum::extract::Request;
 use raft::command::{Answer as Applied, Command};
@@ -14,12 +15,13 @@ use super::models::geometry_of;
 use super::once::{Once, key_of};
 use super::song_view::SongView;
 use super::songs::SongData;
-use super::upload_form::{Received, UploadForm, extension, receive};
+use super::upload_form::{Received, UploadForm, receive};
 use crate::accounts::owner_of;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
 use crate::incoming::Incoming;
+use crate::probes;
 use crate::{State, now};
 
 /// Takes a song in.
@@ -42,9 +44,9 @@ use crate::{State, now};
         (status = 409, description = "`workers` is `outside`, and the cluster has none there; or the song of this key is deleted", body = Answer<Empty>),
         (status = 413, description = "Larger than the limit", body = Answer<Empty>),
         (status = 415, description = "Not audio, or none that can be decoded here", body = Answer<Empty>),
-        (status = 422, description = "Empty, damaged or cut off, too long, or its title is; or another upload had this key", body = Answer<Empty>),
+        (status = 422, description = "Empty, damaged or cut off, too long, or more than may be taken to decode it; or its title is too long, or another upload had this key", body = Answer<Empty>),
         (status = 429, description = "The user has too many open jobs", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers, or too many uploads", body = Answer<Empty>),
+        (status = 503, description = "No majority of the nodes answers, or too many uploads, or earlier uploads of the same owner take too long", body = Answer<Empty>),
         (status = 507, description = "This node has no room for it, or too few others have", body = Answer<Empty>),
     )
 )]
@@ -77,26 +79,26 @@ async fn add(
     let (asked, default) = (model.clone(), app.model.clone());
     let geometry = state.read(move |view| geometry_of(view, &asked, &default)).await?;
 
-    let (probe, tags, picture) = examine(state, &received).await?;
-    let plan = Plan {
-        frames: probe.frames,
-        segments: geometry.segments(probe.frames),
-        segments_per_task: app.segments_per_task,
-    };
-
-    let words = received.words();
-    let (hash, size) = received.staged.commit().await?;
-    let once = key.map(|key| Once::new(&key, &owner, &hash, &words));
+    // What is there already, or will be refused, need not be decoded.
+    let hash = received.staged.hash()?;
+    let once = key.map(|key| Once::new(&key, &owner, &hash, &received.words()));
     if let Some(once) = &once
         && let Some(done) = once.done(state, *caller).await?
     {
         return Ok(done);
     }
-    let road = road(state, received.workers, received.named.then_some(&received.formats), size).await?;
-    // What will be refused need not travel first.
     let (asked, formats, whose) = (model.clone(), received.formats.clone(), owner.clone());
     let limit = app.limits.jobs_per_user;
     state.read(move |view| Ok(view.would_take(&hash, &asked, &formats, &whose, limit)?)).await??;
+
+    let Inspected { probe, tags, cover: picture } = examine(state, &owner, &received).await?;
+    let plan = Plan {
+        frames: probe.frames,
+        segments: geometry.segments(probe.frames),
+        segments_per_task: app.segments_per_task,
+    };
+    let (hash, size) = received.staged.commit().await?;
+    let road = road(state, received.workers, received.named.then_some(&received.formats), size).await?;
     let mut hashes = vec![hash];
     let cover = match picture {
         None => None,
@@ -143,14 +145,15 @@ async fn add(
 }
 
 /// Decodes the file to its end and reads its tags.
-async fn examine(state: &State, received: &Received) -> Result<(Probe, Tags, Option<Picture>), ApiError> {
-    let (path, extension) = (received.staged.path().to_owned(), extension(received.file_name.as_deref()));
+async fn examine(state: &State, owner: &str, received: &Received) -> Result<Inspected, ApiError> {
+    let path = received.staged.path().to_owned();
     let limits = decode::Limits { max_seconds: state.app.limits.max_seconds };
-    let _permit = state.probe_permit().await?;
+    let sandbox = state.app.sandbox.clone();
+    let turn = state.probes.turn(owner.to_owned(), probes::PATIENCE).await?;
     let look = move || {
-        let probe = decode::probe(&path, extension.as_deref(), &limits)?;
-        let (tags, picture) = tags_of(&path, Some(&probe.format))?;
-        Ok::<_, DecodeError>((probe, tags, picture))
+        // The file is read to its end, also when the client has gone.
+        let _turn = turn;
+        sandbox.inspect(&path, &limits)
     };
     Ok(at_low_priority("probe", look).await??)
 }

@@ -170,13 +170,6 @@ fn broken(incoming: &Incoming, error: &MultipartError) -> ApiError {
     incoming.failure().unwrap_or_else(unread)
 }
 
-/// The file name's extension in lower case, if it looks like one.
-pub(super) fn extension(file_name: Option<&str>) -> Option<String> {
-    let (_, extension) = file_name?.rsplit_once('.')?;
-    let plain = (1..=8).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    plain.then(|| extension.to_ascii_lowercase())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -315,11 +308,5 @@ mod tests {
         tokio::time::pause();
         let resting = stream::iter([Ok::<_, std::io::Error>(beginning)]).chain(stream::pending());
         assert_eq!(refused(request(Body::from_stream(resting))).await, (StatusCode::REQUEST_TIMEOUT, "idle"));
-    }
-
-    #[test]
-    fn an_extension_is_short_and_plain() {
-        assert_eq!(extension(Some("a.b/c")), None);
-        assert_eq!(extension(Some("a.")), None);
     }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use audio::sandbox::Sandbox;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -120,6 +121,7 @@ impl Node {
             cluster: cluster.clone(),
             sharing: sharing.clone(),
             nodes: Arc::new(Alone),
+            sandbox: Sandbox::none(),
             limits: web::Limits { max_upload_bytes: 1_000_000, max_seconds: 60, jobs_per_user: 2 },
             accounts: Accounts {
                 anonymous,

@@ -2,11 +2,13 @@
 
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 use super::formats::ACCEPTED;
 use crate::resample::ResampleError;
 
 /// A file cannot be decoded.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum DecodeError {
     /// The file is empty.
     #[error("the file is empty; choose one with music in it")]
@@ -43,7 +45,7 @@ pub enum DecodeError {
     #[error("the header of this {format} file is damaged ({reason}); save or convert it again and upload that")]
     Header {
         /// The container.
-        format: &'static str,
+        format: String,
         /// How.
         reason: String,
     },
@@ -64,5 +66,42 @@ pub enum DecodeError {
     Resample(#[from] ResampleError),
     /// The disk failed.
     #[error("the samples cannot be read or written: {0}")]
-    Io(#[from] io::Error),
+    Io(
+        #[from]
+        #[serde(with = "crate::sandbox::io_error")]
+        io::Error,
+    ),
+    /// The process that decoded it did not end well.
+    #[error("the file cannot be read: {0}; export the song again, for example as WAV or FLAC")]
+    Failed(Failure),
+}
+
+/// Why a process that decodes a file gives no result, where that is the file's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Failure {
+    /// The bound in bytes.
+    #[error("decoding it needs more than {} MB of memory", .0 / 1_000_000)]
+    Memory(u64),
+    /// The bound in seconds.
+    #[error("decoding it takes more than {0} seconds of processor time")]
+    Processor(u64),
+    /// The bound in seconds.
+    #[error("decoding it takes longer than {0} seconds")]
+    Time(u64),
+    /// The bound in bytes.
+    #[error("it holds more than {} MB of samples", .0 / 1_000_000)]
+    Samples(u64),
+    /// A signal ended it.
+    #[error("its decoder crashed")]
+    Crashed,
+    /// Its answer cannot be read.
+    #[error("its decoder gave no usable result")]
+    Nonsense,
+}
+
+impl DecodeError {
+    /// Whether the file is at fault, so that it cannot be decoded anywhere. Other errors may pass.
+    pub fn is_the_files(&self) -> bool {
+        !matches!(self, Self::Io(_))
+    }
 }

@@ -23,7 +23,7 @@ use std::panic::AssertUnwindSafe;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::error::DecodeError;
+pub use self::error::{DecodeError, Failure};
 pub use crate::pcm::Pcm;
 use crate::pcm::PcmWriter;
 use crate::resample::{ToRate, resampled};

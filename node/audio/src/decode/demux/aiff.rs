@@ -63,7 +63,7 @@ pub(super) fn open(mut window: Window, begin: u64) -> Result<Container, DecodeEr
 }
 
 fn damaged(reason: &str) -> DecodeError {
-    DecodeError::Header { format: "AIFF", reason: reason.into() }
+    DecodeError::Header { format: "AIFF".into(), reason: reason.into() }
 }
 
 fn read_common(window: &mut Window, at: u64, length: u64) -> Result<Common, DecodeError> {

@@ -44,7 +44,7 @@ pub(super) struct Flac {
 
 impl Flac {
     pub(super) fn open(file: &File, mut window: Window, begin: u64) -> Result<Self, DecodeError> {
-        let damaged = |reason: &str| DecodeError::Header { format: "FLAC", reason: reason.into() };
+        let damaged = |reason: &str| DecodeError::Header { format: "FLAC".into(), reason: reason.into() };
         let (info, mask) = metadata(&mut window, begin)?;
         let Some(info) = info else { return Err(damaged("it does not describe its samples")) };
         let Some(frames) = first_frame(&mut window, begin)? else {

@@ -35,29 +35,6 @@ pub(super) struct Library {
 }
 
 impl Library {
-    /// Ogg: Vorbis, Opus or FLAC, one stream after the other. Granule positions may begin anywhere.
-    pub(super) fn ogg(file: &File, begin: u64) -> Result<Self, DecodeError> {
-        if is_ogg_cut_off(file)? {
-            return Err(DecodeError::CutOff);
-        }
-        let reader = OggReader::try_new(stream(file, begin)?, FormatOptions::default());
-        Self::new(Box::new(reader.map_err(|error| unreadable("Ogg", error))?), None, true)
-    }
-
-    /// CAF. Its packet table gives the encoder's delay and padding.
-    pub(super) fn caf(file: &File, begin: u64) -> Result<Self, DecodeError> {
-        let reader = CafReader::try_new(stream(file, begin)?, FormatOptions::default());
-        let mut library = Self::new(Box::new(reader.map_err(|error| unreadable("CAF", error))?), None, false)?;
-        library.counts = true;
-        let found = library.reader.tracks().iter().find(|track| track.id == library.id);
-        if let (Some(track), Some(found)) = (&mut library.track, found) {
-            let delay = u64::from(found.delay.unwrap_or(0));
-            let end = found.num_frames.map_or(u64::MAX, |frames| delay.saturating_add(frames));
-            track.keep = only(delay..end);
-        }
-        Ok(library)
-    }
-
     /// The track `id` of an MP4 file. Which of its frames are heard is set by the caller.
     pub(super) fn mp4(file: &File, begin: u64, id: u32) -> Result<Self, DecodeError> {
         let reader = IsoMp4Reader::try_new(stream(file, begin)?, FormatOptions::default());
@@ -145,6 +122,31 @@ impl Demuxer for Library {
     }
 }
 
+/// Ogg: Vorbis, Opus or FLAC, one stream after the other. Granule positions may begin anywhere.
+pub(super) fn ogg(file: &File, begin: u64) -> Result<Container, DecodeError> {
+    if is_ogg_cut_off(file)? {
+        return Err(DecodeError::CutOff);
+    }
+    let reader = OggReader::try_new(stream(file, begin)?, FormatOptions::default());
+    let library = Library::new(Box::new(reader.map_err(|error| unreadable("Ogg", error))?), None, true)?;
+    let is_opus = library.track.as_ref().is_some_and(|track| track.codec.codec == CODEC_ID_OPUS);
+    Ok(Container::new(if is_opus { "opus" } else { "ogg" }, library))
+}
+
+/// CAF. Its packet table gives the encoder's delay and padding.
+pub(super) fn caf(file: &File, begin: u64) -> Result<Container, DecodeError> {
+    let reader = CafReader::try_new(stream(file, begin)?, FormatOptions::default());
+    let mut library = Library::new(Box::new(reader.map_err(|error| unreadable("CAF", error))?), None, false)?;
+    library.counts = true;
+    let found = library.reader.tracks().iter().find(|track| track.id == library.id);
+    if let (Some(track), Some(found)) = (&mut library.track, found) {
+        let delay = u64::from(found.delay.unwrap_or(0));
+        let end = found.num_frames.map_or(u64::MAX, |frames| delay.saturating_add(frames));
+        track.keep = only(delay..end);
+    }
+    Ok(Container::new("caf", library))
+}
+
 /// Matroska and WebM.
 pub(super) fn matroska(file: &File, begin: u64) -> Result<Container, DecodeError> {
     let head = matroska::read(&mut Window::new(file)?, begin)?;
@@ -200,7 +202,7 @@ fn unreadable(format: &'static str, error: Error) -> DecodeError {
         Error::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => DecodeError::CutOff,
         Error::IoError(error) => DecodeError::Io(error),
         Error::Unsupported(reason) => DecodeError::Unsupported(plain(reason)),
-        other => DecodeError::Header { format, reason: reason(&other) },
+        other => DecodeError::Header { format: format.into(), reason: reason(&other) },
     }
 }
 

@@ -116,9 +116,9 @@ pub(super) fn open(file: &File) -> Result<Container, DecodeError> {
         | riff::W64_START!() => riff::open(window, begin),
         [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => aiff::open(window, begin),
         [b'f', b'L', b'a', b'C', ..] => Ok(Container::new("flac", flac::Flac::open(file, window, begin)?)),
-        [b'O', b'g', b'g', b'S', ..] => Ok(Container::new("ogg", library::Library::ogg(file, begin)?)),
+        [b'O', b'g', b'g', b'S', ..] => library::ogg(file, begin),
         [0x1a, 0x45, 0xdf, 0xa3, ..] => library::matroska(file, begin),
-        [b'c', b'a', b'f', b'f', ..] => Ok(Container::new("caf", library::Library::caf(file, begin)?)),
+        [b'c', b'a', b'f', b'f', ..] => library::caf(file, begin),
         [_, _, _, _, b'f', b't', b'y', b'p', ..]
         | [_, _, _, _, b'm', b'o', b'o', b'v', ..]
         | [_, _, _, _, b'm', b'd', b'a', b't', ..]

@@ -443,7 +443,7 @@ fn float(bits: u32, little: bool) -> Option<(AudioCodecId, u64)> {
 
 /// Where the chunks of an uncompressed track lie.
 fn chunks(window: &mut Window, sound: &Sound, shape: &Shape) -> Result<Vec<Range<u64>>, DecodeError> {
-    let damaged = || DecodeError::Header { format: "QuickTime", reason: "its index is broken".into() };
+    let damaged = || DecodeError::Header { format: "QuickTime".into(), reason: "its index is broken".into() };
     let table = |window: &mut Window, kind: [u8; 4]| descend(window, sound.table.clone(), &[kind]);
     let counts = table(window, *b"stsc")?.ok_or_else(damaged)?;
     let (places, wide) = match table(window, *b"stco")? {

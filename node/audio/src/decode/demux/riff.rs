@@ -111,7 +111,7 @@ pub(super) fn open(mut window: Window, begin: u64) -> Result<Container, DecodeEr
 }
 
 fn damaged(reason: &str) -> DecodeError {
-    DecodeError::Header { format: "WAV", reason: reason.into() }
+    DecodeError::Header { format: "WAV".into(), reason: reason.into() }
 }
 
 fn chunk_at(window: &mut Window, at: u64, kind: Kind) -> std::io::Result<Option<Chunk>> {
