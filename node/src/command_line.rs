@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use storage::NodeId;
 
 use crate::logs::LogFormat;
+use crate::separate::Pattern;
 
 /// Turns songs into their stems, on one machine or on several that stand in for each other.
 ///
@@ -89,9 +90,13 @@ pub(crate) struct Separate {
     /// The folder for the stems, which lie in a folder of the model's name in it.
     #[arg(short, long, default_value = "separated", value_name = "FOLDER")]
     pub out: PathBuf,
-    /// Where a stem goes within that folder; {track}, {trackext}, {stem} and {ext} stand for the song's and the stem's.
+    /// Where a stem goes within that folder; {track}, {trackext}, {stem} and {ext} stand for the song's and the stem's
+    /// name and extension. Names are shortened to 255 bytes, and what Windows does not allow in them becomes _.
     #[arg(long, default_value = "{track}/{stem}.{ext}", value_name = "PATTERN")]
-    pub filename: String,
+    pub filename: Pattern,
+    /// Replaces stems that are there already. Without it, a song of which one is there is not separated.
+    #[arg(long)]
+    pub overwrite: bool,
     /// Only this stem, and the rest of the song as no_STEM.
     #[arg(long, value_name = "STEM")]
     pub two_stems: Option<String>,
@@ -130,25 +135,25 @@ pub(crate) struct Separate {
     #[arg(long, value_name = "rescale|clamp|none", default_value_t = ClipMode::Rescale)]
     pub clip_mode: ClipMode,
     /// How many threads work; otherwise as many as there are processors.
-    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = jobs)]
     pub jobs: usize,
 }
 
 impl Separate {
-    /// The files of each stem.
-    pub(crate) fn formats(&self) -> Vec<Format> {
+    /// What a stem is written as.
+    pub(crate) fn format(&self) -> Format {
         let encoding = match (self.float32, self.int24) {
             (true, _) => WavEncoding::Float32,
             (_, true) => WavEncoding::Int24,
             _ => WavEncoding::Int16,
         };
-        vec![if self.mp3 {
+        if self.mp3 {
             Format::Mp3 { kbps: self.mp3_bitrate, preset: self.mp3_preset }
         } else if self.flac {
             Format::Flac { bits: if self.int24 { 24 } else { 16 } }
         } else {
             Format::Wav { encoding }
-        }]
+        }
     }
 }
 
@@ -161,6 +166,12 @@ pub(crate) enum Other {
     Minus,
     /// Not at all.
     None,
+}
+
+/// Reads a number of threads, of which a system does not start any number.
+pub(crate) fn jobs(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1024;
+    text.parse().ok().filter(|jobs| *jobs <= MOST).ok_or_else(|| format!("it must be a whole number from 0 to {MOST}"))
 }
 
 fn overlap(text: &str) -> Result<f64, String> {

@@ -1,6 +1,5 @@
 //! The Quartet node: reads what it is told, and runs it.
 
-mod alone;
 mod amqp;
 mod command_line;
 mod configuration;
@@ -14,7 +13,10 @@ mod operator;
 mod outside;
 mod process;
 mod reports;
+mod sentence;
+mod separate;
 mod serving;
+mod synthesize;
 mod trust;
 mod upkeep;
 mod work;
@@ -28,6 +30,7 @@ use clap::Parser;
 use command_line::{Action, CommandLine};
 use configuration::Configuration;
 use logs::LogFormat;
+use sentence::sentence;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -42,9 +45,10 @@ fn main() -> ExitCode {
     match logs::begin(format, node).and_then(|()| act(line)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = sentence(&error);
             match format {
-                LogFormat::Human => eprintln!("Error: {error:?}"),
-                LogFormat::Json => tracing::error!("{error:#}"),
+                LogFormat::Human => eprintln!("Error: {error}"),
+                LogFormat::Json => tracing::error!("{error}"),
             }
             ExitCode::FAILURE
         }
@@ -53,25 +57,7 @@ fn main() -> ExitCode {
 
 fn act(line: CommandLine) -> Result<()> {
     match line.action {
-        Some(Action::Separate(options)) => {
-            let (sandbox, mut failed) = (sandbox()?, 0);
-            for format in options.formats() {
-                format.check()?;
-            }
-            // 0 is as many as there are processors.
-            rayon::ThreadPoolBuilder::new().num_threads(options.jobs).build_global()?;
-            let library = models::own_library()?;
-            let name = options.name.clone().map_or_else(|| models::usual(&library), Ok)?;
-            let separator = library.separator(&name)?;
-            for song in &options.songs {
-                if let Err(error) = alone::separate(&sandbox, song, separator.as_ref(), &options) {
-                    eprintln!("{}: {}", song.display(), sentence(&error));
-                    failed += 1;
-                }
-            }
-            anyhow::ensure!(failed == 0, "{failed} of {} songs could not be separated", options.songs.len());
-            Ok(())
-        }
+        Some(Action::Separate(options)) => separate::run(&options, &sandbox()?),
         Some(Action::Worker(options)) => {
             let library = models::own_library()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -91,7 +77,7 @@ fn act(line: CommandLine) -> Result<()> {
             let file = line.cluster.context("say which cluster with --cluster FILE")?;
             operator::run(action, &file, line.id)
         }
-        Some(Action::Synthesize { out, seconds, seed }) => alone::synthesize(&out, seconds, seed),
+        Some(Action::Synthesize { out, seconds, seed }) => synthesize::synthesize(&out, seconds, seed),
         None => {
             storage::failpoint::arm(&std::env::var("FAILPOINTS").unwrap_or_default())?;
             let configuration = match (&line.cluster, line.id) {
@@ -115,15 +101,4 @@ fn act(line: CommandLine) -> Result<()> {
 /// Where songs are read.
 fn sandbox() -> Result<Sandbox> {
     Sandbox::own_child().context("this program cannot be found, to be started for each song")
-}
-
-/// An error with its causes, but for those that it quotes itself.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }

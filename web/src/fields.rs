@@ -71,12 +71,6 @@ fn make_whole(value: &mut Value) {
     }
 }
 
-/// A text as it is kept: one line, no spaces around it, no control characters.
-pub(crate) fn tidy(text: &str) -> String {
-    let spaced: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-    spaced.trim().to_owned()
-}
-
 /// What is wrong, field by field.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Problem>);

@@ -16,7 +16,7 @@ pub(crate) struct Served {
     pub(crate) tag: String,
     /// The extension.
     pub(crate) format: String,
-    /// What the file should be called where it is saved, without extension.
+    /// What the file should be called where it is saved.
     pub(crate) name: String,
     pub(crate) download: bool,
 }
@@ -78,28 +78,16 @@ fn describe(headers: &mut HeaderMap, served: &Served, tag: &str) {
     set(headers, header::ACCEPT_RANGES, "bytes");
     // It may be kept, but a song that was deleted must be gone at the next request.
     set(headers, header::CACHE_CONTROL, "private, no-cache");
-    let disposition = disposition(&served.name, &served.format, served.download);
+    let disposition = disposition(&served.name, served.download);
     set(headers, header::CONTENT_DISPOSITION, &disposition);
 }
 
-/// What a file can be called: without what file systems and shells cannot bear.
-pub(crate) fn safe_name(name: &str, format: &str) -> String {
-    let name: String = name
-        .chars()
-        .map(|character| match character {
-            '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => '_',
-            character if character.is_control() => '_',
-            character => character,
-        })
-        .collect();
-    format!("{}.{format}", name.trim_matches(['.', ' ']))
-}
-
-/// RFC 6266: a plain name for old programs, and the real one percent-encoded (RFC 8187).
-pub(crate) fn disposition(name: &str, format: &str, download: bool) -> String {
+/// The name of a file that [`crate::file_name`] made: a plain one for old programs (RFC 6266), of which some would decode
+/// percent signs, and the real one percent-encoded (RFC 8187).
+pub(crate) fn disposition(name: &str, download: bool) -> String {
     let kind = if download { "attachment" } else { "inline" };
-    let name = safe_name(name, format);
-    let plain: String = name.chars().map(|character| if character.is_ascii() { character } else { '_' }).collect();
+    let plain = |character: char| if character.is_ascii() && character != '%' { character } else { '_' };
+    let plain: String = name.chars().map(plain).collect();
     let mut encoded = String::new();
     for byte in name.bytes() {
         match byte {
@@ -137,20 +125,22 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
+    use crate::file_name::file_name;
 
     #[test]
-    fn titles_become_safe_file_names() {
+    fn a_name_is_sent_in_two_spellings() {
+        let saved = |title: &str| disposition(&file_name(title, |title| format!("{title}.mp3")), true);
         assert_eq!(
-            disposition("So What - drums", "mp3", false),
+            disposition("So What - drums.mp3", false),
             "inline; filename=\"So What - drums.mp3\"; filename*=UTF-8''So%20What%20-%20drums.mp3"
         );
         assert_eq!(
-            disposition("Für \"Elise\"\r\nX: y/../z", "wav", true),
-            "attachment; filename=\"F_r _Elise___X_ y_.._z.wav\"; \
-             filename*=UTF-8''F%C3%BCr%20_Elise___X_%20y_.._z.wav"
+            saved("100%25 Für \"Elise\"\r\nX: y/../z"),
+            "attachment; filename=\"100_25 F_r _Elise_ X_ y_.._z.mp3\"; \
+             filename*=UTF-8''100%2525%20F%C3%BCr%20_Elise_%20X_%20y_.._z.mp3"
         );
-        for title in ["", "...", "\u{0}", "音楽", &"x".repeat(200)] {
-            assert!(HeaderValue::from_str(&disposition(title, "mp3", true)).is_ok());
+        for title in ["", "...", "\u{0}", "音楽", "NUL", &"x".repeat(300), &"🎸".repeat(300)] {
+            assert!(HeaderValue::from_str(&saved(title)).is_ok());
         }
     }
 }

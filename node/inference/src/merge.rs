@@ -157,23 +157,34 @@ impl StemWriter {
     }
 }
 
+/// A pass over all parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Finds the peaks of the stems; only where they are rescaled.
+    Peaks,
+    /// Writes the files.
+    Files,
+}
+
 /// Merges parts into stems in `folder`. `song` is the decoded song, for stems that have a share of it. `stop` ends it
-/// between blocks.
+/// between blocks; `progress` is called after each with the number of frames that the pass has done.
 pub fn merge(
     parts: &Parts,
     song: Option<&Pcm>,
     folder: &Path,
     export: &Export,
     stop: &AtomicBool,
+    progress: &dyn Fn(Pass, u64),
 ) -> Result<Vec<MadeStem>, MergeError> {
     let mut stems: Vec<StemWriter> =
         export.stems.iter().map(|wanted| StemWriter::create(wanted, folder, export)).collect::<Result<_, _>>()?;
     let song = song.filter(|_| export.stems.iter().any(|wanted| wanted.song != 0.0));
+    let length = |block: &[f32]| block.len() / (2 * parts.sources);
     let song_at = |at: u64, block: &[f32]| {
         if stop.load(Ordering::Relaxed) {
             return Err(MergeError::Stopped);
         }
-        let length = block.len() / (2 * parts.sources);
+        let length = length(block);
         Ok(song.map(|song| song.read(at as i64, length)).transpose()?.unwrap_or_default())
     };
     if export.clip == ClipMode::Rescale {
@@ -183,6 +194,7 @@ pub fn merge(
                 let samples = stem.samples(block, &song);
                 stem.peak = samples.iter().flatten().fold(stem.peak, |peak, sample| peak.max(sample.abs()));
             });
+            progress(Pass::Peaks, at + length(block) as u64);
             Ok(())
         })?;
     }
@@ -194,6 +206,7 @@ pub fn merge(
             stem.peaks.feed(&samples);
             stem.encoders.iter_mut().try_for_each(|encoder| encoder.write(&samples))
         })?;
+        progress(Pass::Files, at + length(block) as u64);
         Ok(())
     })?;
     stems
@@ -236,7 +249,7 @@ pub(crate) fn sum_parts(parts: &Parts, sink: &mut Sink<'_>) -> Result<(), MergeE
     }
     let share = 1.0 / passes.len() as f32;
     let mut streams: Vec<_> =
-        passes.into_iter().map(|(delay, readers)| Pass { geometry, delay, width, readers, at: 0 }).collect();
+        passes.into_iter().map(|(delay, readers)| Separation { geometry, delay, width, readers, at: 0 }).collect();
     for stream in &mut streams {
         stream.skip_silence()?;
     }
@@ -257,7 +270,7 @@ pub(crate) fn sum_parts(parts: &Parts, sink: &mut Sink<'_>) -> Result<(), MergeE
 }
 
 /// One separation of the song, read from its beginning to its end.
-struct Pass {
+struct Separation {
     geometry: Geometry,
     delay: u64,
     width: usize,
@@ -266,7 +279,7 @@ struct Pass {
     at: u64,
 }
 
-impl Pass {
+impl Separation {
     fn skip_silence(&mut self) -> Result<(), MergeError> {
         while self.at < self.delay {
             self.next((self.delay - self.at).min(BLOCK) as usize)?;
@@ -394,10 +407,10 @@ mod tests {
         let formats = vec![float, Format::Flac { bits: 24 }, Format::WORKING, float, "mp3:128:7".parse().unwrap()];
         let export = Export { stems: Wanted::each(separator.sources()), formats, tags, clip };
         let made =
-            merge(&parts_of(separator.as_ref(), pcm.frames(), vec![part]), None, folder, &export, &go_on).unwrap();
+            merge(&parts_of(separator.as_ref(), pcm.frames(), vec![part]), None, folder, &export, &go_on, &|_, _| {})
+                .unwrap();
         assert!(made.iter().map(|stem| stem.name.as_str()).eq(separator.sources()));
         let samples = |path: &Path| {
-            let extension = path.extension().and_then(|extension| extension.to_str());
             let pcm = Sandbox::none().decode_to(path, &folder.join("decoded")).unwrap();
             assert_eq!(pcm.frames(), song[0].len() as u64);
             pcm.read(0, song[0].len()).unwrap().concat()
@@ -447,7 +460,7 @@ mod tests {
         let stems = vec![wanted("sum", [1.0, 1.0, 1.0, 0.0], 0.0), wanted("minus", [0.0, 0.0, 0.0, -1.0], 1.0)];
         let export = Export { stems, formats: vec![float], ..Export::default() };
         let parts = parts_of(separator.as_ref(), pcm.frames(), vec![part]);
-        let made = merge(&parts, Some(&pcm), folder.path(), &export, &go_on).unwrap();
+        let made = merge(&parts, Some(&pcm), folder.path(), &export, &go_on, &|_, _| {}).unwrap();
         let [sum, minus] = [0, 1].map(|stem| {
             let path = made[stem].file(float).unwrap();
             Sandbox::none().decode_to(path, &folder.path().join("decoded")).unwrap().read(0, song[0].len()).unwrap()

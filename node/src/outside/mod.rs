@@ -73,7 +73,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "BYTES", default_value_t = 128 << 20)]
     pub max_bytes: usize,
     /// How many threads work; otherwise as many as there are processors.
-    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = crate::command_line::jobs)]
     pub jobs: usize,
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn separate(
     let (tags, _) = sandbox.tags_of(song)?;
     let stems = Wanted::each(separator.sources());
     let export = Export { stems, formats: vec![DELIVERED], tags, ..Export::default() };
-    let made = merge(&parts, None, folder, &export, stop)?;
+    let made = merge(&parts, None, folder, &export, stop, &|_, _| {})?;
     let files = made.into_iter().map(|stem| Ok((stem.name.clone(), stem.file(DELIVERED)?.to_owned())));
     files.collect::<Result<_, MergeError>>().map_err(SongError::from)
 }

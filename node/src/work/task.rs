@@ -206,7 +206,7 @@ impl Bench {
         let (stop, outlines) = (Arc::clone(stop), folder.join("peaks.json"));
         let written = outlines.clone();
         let (made, analysis) = at_low_priority("merge", move || {
-            let made = merge(&parts, None, &folder, &export, &stop)?;
+            let made = merge(&parts, None, &folder, &export, &stop, &|_, _| {})?;
             let (analysis, of_song) = analyse(&decoded.pcm)?;
             let of_stems = made.iter().map(|stem| (stem.name.as_str(), &stem.peaks));
             let all: BTreeMap<&str, &Peaks> = of_stems.chain([("song", &of_song)]).collect();

@@ -18,6 +18,7 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
+use crate::file_name::file_name;
 use crate::incoming::Incoming;
 use crate::sending::{Served, serve};
 use crate::stored::Source;
@@ -76,6 +77,7 @@ pub(crate) async fn picture(state: State, way: Way, method: Method, headers: Hea
         })
         .await?;
     let format = cover.mime.trim_start_matches("image/").to_owned();
+    let name = file_name(&name, |title| format!("{title}.{format}"));
     let served =
         Served { source: Source::Blob(cover.hash), tag: cover.hash.to_string(), format, name, download: false };
     serve(&state.app.sharing, served, &method, &headers).await

@@ -6,17 +6,20 @@ use audio::tags::Tags;
 use raft::state::{Cover, Credits};
 
 use super::song_fields::TEXT_CHARACTERS;
-use crate::fields::tidy;
+use crate::text::{first_characters, tidy};
 
-/// A text as songs have it: tidy, and cut to the longest; none if nothing is left.
+/// A text as songs have it: tidy, and cut to the longest; none if nothing of it can be seen.
 fn kept(text: &str) -> Option<String> {
-    let text: String = tidy(text).chars().take(TEXT_CHARACTERS).collect();
-    Some(text).filter(|text| !text.is_empty())
+    let text = tidy(text);
+    let text = first_characters(&text, TEXT_CHARACTERS).trim_end();
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The title that was given, or else the one in the file's tags, or else the file's name.
+/// The title that was given, or else the one in the file's tags, or else the file's name. One without a visible
+/// character does not count.
 pub(super) fn title(given: Option<&str>, tags: &Tags, file_name: Option<&str>) -> String {
-    given.or(tags.title.as_deref()).and_then(kept).unwrap_or_else(|| title_of(file_name))
+    let given = given.and_then(kept);
+    given.or_else(|| kept(tags.title.as_deref()?)).unwrap_or_else(|| title_of(file_name))
 }
 
 /// A title for a song that came without one.
@@ -60,5 +63,20 @@ mod tests {
             assert_eq!(title_of(name), title, "{name:?}");
         }
         assert_eq!(title_of(Some(&"x".repeat(500))).len(), TEXT_CHARACTERS);
+    }
+
+    #[test]
+    fn a_title_that_cannot_be_seen_does_not_count() {
+        let tagged = |title: &str| Tags { title: Some(title.into()), ..Tags::default() };
+        for (given, tag, name, expected) in [
+            (Some("Given"), "Tag", "name.mp3", "Given"),
+            (Some("\u{200B} "), "Tag", "name.mp3", "Tag"),
+            (None, "Tag", "name.mp3", "Tag"),
+            (None, "A\nB\0", "name.mp3", "A B"),
+            (None, "\u{FEFF}", "name.mp3", "name"),
+            (Some(" "), "\u{202E}", "\u{2060}.mp3", "Untitled"),
+        ] {
+            assert_eq!(title(given, &tagged(tag), Some(name)), expected, "{given:?} {tag:?} {name:?}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
+use crate::file_name::file_name;
 use crate::query::Query;
 use crate::sending::{Served, serve};
 
@@ -107,7 +108,10 @@ pub(crate) async fn given(
         .await?;
     let (part, format) = file.rsplit_once('.').unwrap_or((&file, ""));
     let (source, tag) = found.source(&state, format, song.frames).await?;
-    let name = if part == "song" { song.title } else { format!("{} - {part}", song.title) };
+    let name = file_name(&song.title, |title| match part {
+        "song" => format!("{title}.{format}"),
+        _ => format!("{title} - {part}.{format}"),
+    });
     let download = offer.download.is_some_and(|download| download != "false");
     let served = Served { source, tag, format: format.to_owned(), name, download };
     serve(&state.app.sharing, served, &method, &headers).await

@@ -16,14 +16,18 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
+use crate::file_name::file_name;
 use crate::query::Query;
 use crate::sending::{Served, serve};
 use crate::stored::Source;
+use crate::text::first_bytes;
 
 /// The largest weight, and the smallest one is as far below zero.
 const MAX_WEIGHT: f32 = 10.0;
 /// Weights are rounded to this part of one, far less than one can hear, so that the same mix has one name.
 const STEPS: f32 = 1000.0;
+/// The most bytes of the stems' names in the name of a mix; the title has the rest.
+const NAMED_BYTES: usize = 100;
 
 /// The stems' weights. 1 is as loud as in the song, 0 is silent, a negative one turns the wave around.
 #[derive(IntoParams)]
@@ -151,7 +155,9 @@ async fn mixed(
         None => make(&state, &name, &inputs).await?,
     };
     let heard: Vec<&str> = inputs.iter().map(|(stem, _, _)| stem.as_str()).collect();
-    let name = format!("{title} - {}", heard.join(" + "));
+    let heard = heard.join(" + ");
+    let heard = first_bytes(&heard, NAMED_BYTES);
+    let name = file_name(&title, |title| format!("{title} - {heard}.mp3"));
     let served = Served { source: Source::Made(made), tag, format: "mp3".into(), name, download };
     serve(&state.app.sharing, served, &method, &headers).await
 }

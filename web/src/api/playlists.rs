@@ -16,9 +16,10 @@ use super::{Freshness, no_such, number_of};
 use crate::answer::{Answer, Empty};
 use crate::caller::{Caller, Visitor};
 use crate::error::ApiError;
-use crate::fields::{Faults, Fields, tidy};
+use crate::fields::{Faults, Fields};
 use crate::query::Query;
 use crate::search::bad_cursor;
+use crate::text::tidy;
 use crate::{State, now};
 
 /// The longest name, in characters.
@@ -185,7 +186,12 @@ pub(crate) fn visible(view: &View, caller: &Caller) -> Result<Vec<Playlist>, Api
 pub(crate) struct NewPlaylist {
     /// The name.
     #[serde(default)]
-    #[schema(required, max_length = 200, pattern = r"[^\s\x00-\x1F\x7F-\x9F]", example = "Sunday morning")]
+    #[schema(
+        required,
+        max_length = 200,
+        pattern = r"[^\s\x00-\x1F\x7F-\x9F\xAD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u2800\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB]",
+        example = "Sunday morning"
+    )]
     pub(crate) name: String,
     /// A description.
     #[schema(max_length = 2000)]
@@ -197,7 +203,10 @@ pub(crate) struct NewPlaylist {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PlaylistFields {
     /// The name.
-    #[schema(max_length = 200, pattern = r"[^\s\x00-\x1F\x7F-\x9F]")]
+    #[schema(
+        max_length = 200,
+        pattern = r"[^\s\x00-\x1F\x7F-\x9F\xAD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u2800\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB]"
+    )]
     pub(crate) name: Option<String>,
     /// A description.
     #[schema(max_length = 2000)]

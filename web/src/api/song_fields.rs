@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
-use crate::fields::{Faults, tidy};
+use crate::fields::Faults;
+use crate::text::tidy;
 
 /// The longest text about a song, in characters.
 pub(crate) const TEXT_CHARACTERS: usize = 200;
@@ -19,7 +20,10 @@ const LAST: u16 = 9999;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SongFields {
     /// The title, which every song has.
-    #[schema(max_length = 200, pattern = r"[^\s\x00-\x1F\x7F-\x9F]")]
+    #[schema(
+        max_length = 200,
+        pattern = r"[^\s\x00-\x1F\x7F-\x9F\xAD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u2800\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB]"
+    )]
     title: Option<String>,
     /// Who plays.
     #[serde(deserialize_with = "given")]

@@ -17,9 +17,10 @@ use crate::State;
 use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
+use crate::file_name::file_name;
 use crate::query::Query;
 use crate::ranges::is_known;
-use crate::sending::{disposition, safe_name, set};
+use crate::sending::{disposition, set};
 use crate::stored::{Opened, open};
 use crate::zip::Archive;
 
@@ -110,7 +111,7 @@ async fn packed(
         let Some(found) = Found::of(files, format) else { continue };
         let (source, tag) = found.source(&state, format, song.frames).await?;
         hasher.update(format!(" {stem} {tag}"));
-        sources.push((safe_name(&format!("{} - {stem}", song.title), format), source));
+        sources.push((file_name(&song.title, |title| format!("{title} - {stem}.{format}")), source));
     }
     let tag = format!("\"{}\"", hex::encode(hasher.finalize()));
     let (status, body, length) = if is_known(&headers, &tag) {
@@ -131,7 +132,11 @@ async fn packed(
     let about = response.headers_mut();
     set(about, header::ETAG, &tag);
     set(about, header::CACHE_CONTROL, "private, no-cache");
-    set(about, header::CONTENT_DISPOSITION, &disposition(&song.title, "zip", true));
+    set(
+        about,
+        header::CONTENT_DISPOSITION,
+        &disposition(&file_name(&song.title, |title| format!("{title}.zip")), true),
+    );
     if let Some(length) = length {
         set(about, header::CONTENT_TYPE, "application/zip");
         about.insert(header::CONTENT_LENGTH, HeaderValue::from(length));

@@ -16,6 +16,7 @@ use crate::dates::DAY;
 use crate::error::ApiError;
 use crate::fields::{Faults, Fields};
 use crate::secret::Secret;
+use crate::text::tidy;
 use crate::{State, now};
 
 /// The longest name, in characters.
@@ -88,7 +89,12 @@ pub(crate) async fn list(
 pub(crate) struct TokenWish {
     /// What it is for, in at most 100 characters.
     #[serde(default)]
-    #[schema(required, max_length = 100, pattern = r"[^\s\x00-\x1F\x7F-\x9F]", example = "the script in the kitchen")]
+    #[schema(
+        required,
+        max_length = 100,
+        pattern = r"[^\s\x00-\x1F\x7F-\x9F\xAD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u2800\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB]",
+        example = "the script in the kitchen"
+    )]
     name: String,
     /// After how many days it ends, 1 to 3650; it does not if this is not given.
     #[schema(minimum = 1, maximum = 3650)]
@@ -118,7 +124,7 @@ pub(crate) async fn make(
     Fields(asked): Fields<TokenWish>,
 ) -> Result<(StatusCode, Answer<NewTokenData>), ApiError> {
     let user = state.read_for(&visitor, move |view, caller| oneself(view, caller, &id)).await?;
-    let name: String = asked.name.trim().chars().filter(|c| !c.is_control()).collect();
+    let name = tidy(&asked.name);
     let mut faults = Faults::default();
     if name.is_empty() || name.chars().count() > NAME_CHARACTERS {
         let message = format!("Say what the token is for, in 1 to {NAME_CHARACTERS} characters.");

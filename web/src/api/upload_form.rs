@@ -2,6 +2,7 @@
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart};
+use axum::http::header;
 use raft::state::Priority;
 use storage::blobs::{Blobs, Staged};
 use utoipa::ToSchema;
@@ -9,8 +10,9 @@ use utoipa::ToSchema;
 use super::job_wishes::{Workers, formats_of, priority_of, workers_of};
 use super::song_fields::TEXT_CHARACTERS;
 use crate::error::ApiError;
-use crate::fields::tidy;
 use crate::incoming::Incoming;
+use crate::part_header::PartHeader;
+use crate::text::tidy;
 
 /// The most bytes of any field but the file: those of the longest title in UTF-8.
 const TEXT_BYTES: usize = 4 * TEXT_CHARACTERS;
@@ -82,7 +84,9 @@ async fn read(incoming: &Incoming, blobs: &Blobs) -> Result<Received, ApiError> 
     let (mut title, mut model, mut formats, mut priority, mut file) = (None, None, None, None, None);
     let mut workers = None;
     while let Some(mut field) = form.next_field().await.map_err(|error| broken(incoming, &error))? {
-        match field.name() {
+        let disposition = field.headers().get(header::CONTENT_DISPOSITION);
+        let named = disposition.map(|value| PartHeader::parse(value.as_bytes())).unwrap_or_default();
+        match named.field.as_deref() {
             Some("title") => title = Some(title_in(incoming, &mut field).await?),
             Some("model") => model = Some(text_in(incoming, &mut field, "model").await?),
             Some("formats") => formats = Some(text_in(incoming, &mut field, "formats").await?),
@@ -92,8 +96,7 @@ async fn read(incoming: &Incoming, blobs: &Blobs) -> Result<Received, ApiError> 
                 return Err(ApiError::Malformed("The form has two files. Send one song at a time.".into()));
             }
             Some("file") => {
-                let name = field.file_name().map(str::to_owned);
-                file = Some((name, file_in(incoming, &mut field, blobs).await?));
+                file = Some((named.file_name, file_in(incoming, &mut field, blobs).await?));
             }
             // What a later version or another program adds is none of our business.
             _ => while field.chunk().await.map_err(|error| broken(incoming, &error))?.is_some() {},
@@ -104,7 +107,7 @@ async fn read(incoming: &Incoming, blobs: &Blobs) -> Result<Received, ApiError> 
     };
     if staged.is_empty() {
         // A browser sends an unnamed empty file when none was chosen.
-        return Err(if file_name.as_deref().unwrap_or("").is_empty() { ApiError::NoFile } else { ApiError::EmptyFile });
+        return Err(if file_name.is_none() { ApiError::NoFile } else { ApiError::EmptyFile });
     }
     let title = title.filter(|title| !title.is_empty());
     let model = model.filter(|model| !model.is_empty());
@@ -176,7 +179,7 @@ mod tests {
 
     use axum::body::{Body, Bytes};
     use axum::extract::Request;
-    use axum::http::{StatusCode, header};
+    use axum::http::StatusCode;
     use futures_util::{StreamExt, stream};
     use storage::blobs::Allowance;
     use tempfile::TempDir;
@@ -239,7 +242,7 @@ mod tests {
         assert_eq!(received.title.as_deref(), Some("Ne w"));
         assert_eq!(received.priority, Priority::High);
         assert_eq!(received.workers, Some(Workers::Outside));
-        assert_eq!(extension(received.file_name.as_deref()).as_deref(), Some("mp3"));
+        assert_eq!(received.file_name.as_deref(), Some("a.MP3"));
         assert_eq!(std::fs::read(received.staged.path()).unwrap(), b"music");
         let (_, length) = received.staged.commit().await.unwrap();
         assert_eq!(length, 5);
@@ -252,6 +255,15 @@ mod tests {
             receive(&folder, request(form(&[("file", Some("C:\\songs\\Blue.in.Green.flac"), b"x")]))).await.unwrap();
         assert_eq!(received.title, None);
         assert_eq!(title_of(received.file_name.as_deref()), "Blue.in.Green");
+        for (file_name, title) in [
+            ("a%22b.mp3", "a\"b"),
+            ("a%0D%0Ab.mp3", "a b"),
+            ("=?UTF-8?B?bmHDr3ZlLldBVg==?=", "naïve"),
+            ("\u{200B}.flac", "Untitled"),
+        ] {
+            let received = receive(&folder, request(form(&[("file", Some(file_name), b"x")]))).await.unwrap();
+            assert_eq!(title_of(received.file_name.as_deref()), title);
+        }
     }
 
     #[tokio::test]

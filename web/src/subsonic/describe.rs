@@ -12,6 +12,7 @@ use super::library::{Artist, Look, Tracks, UNKNOWN_ARTIST, artist_id};
 use crate::api::parts::best_of;
 use crate::api::song_view::RATE;
 use crate::dates::{DAY, date_of};
+use crate::file_name::file_name;
 use crate::sending::content_type;
 
 /// A time as the protocol writes it.
@@ -86,7 +87,7 @@ impl Look<'_> {
         Ok(Element::new()
             .text("id", Id::Song(song.id).to_string())
             .text("title", &song.title)
-            .text("path", path(&[artist, &album, &format!("{}.{}", song.title, song.format)]))
+            .text("path", path([artist, &album], &song.title, &song.format))
             .text("album", album)
             .maybe_number("track", song.credits.track.map(u64::from))
             .number("size", song.size)
@@ -106,7 +107,7 @@ impl Look<'_> {
         let artist = song.credits.artist.as_deref().unwrap_or(UNKNOWN_ARTIST);
         Ok(Element::new()
             .text("id", Id::Stem(song.id, stem.to_owned()).to_string())
-            .text("path", path(&[artist, &album, &format!("{title}.{format}")]))
+            .text("path", path([artist, &album], &title, &format))
             .text("title", title)
             .text("album", album)
             .number("track", track as u64)
@@ -188,9 +189,11 @@ pub(super) fn artist_element(artist: &Artist) -> Element {
         .maybe_number("albumCount", artist.albums.map(|albums| albums as u64))
 }
 
-/// A path for people to read, and for players to name files by.
-fn path(parts: &[&str]) -> String {
-    parts.iter().map(|part| part.replace(['/', '\\'], "_")).collect::<Vec<_>>().join("/")
+/// A path for people to read, and for players to name files by: the folders, and the file with its extension.
+fn path(folders: [&str; 2], title: &str, extension: &str) -> String {
+    let [artist, album] = folders.map(|folder| file_name(folder, str::to_owned));
+    let file = file_name(title, |title| format!("{title}.{extension}"));
+    format!("{artist}/{album}/{file}")
 }
 
 #[cfg(test)]
@@ -202,6 +205,6 @@ mod tests {
         assert_eq!(moment(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(moment(1_767_225_599_999), "2025-12-31T23:59:59.999Z");
         assert_eq!(stem_title("no_vocals"), "No vocals");
-        assert_eq!(path(&["AC/DC", "a\\b", "c.mp3"]), "AC_DC/a_b/c.mp3");
+        assert_eq!(path(["AC/DC", "a\\b"], "NUL", "mp3"), "AC_DC/a_b/_NUL.mp3");
     }
 }
