@@ -29,6 +29,12 @@ now_ms() { printf '%s' "$((${EPOCHREALTIME//[.,]/} / 1000))"; }
 # seconds_of MILLISECONDS: as "12.3".
 seconds_of() { printf '%d.%d' "$(($1 / 1000))" "$(($1 % 1000 / 100))"; }
 
+# The bound, in seconds, of a wait for a process, an election or an answer. It is far above what a busy machine needs:
+# a wait ends as soon as its condition holds, so the bound costs time only where something is broken.
+patience=180
+# The same for the separation of a song.
+song_patience=600
+
 # wait_for SECONDS WHAT COMMAND...: runs the command until it succeeds; fails with words when the time is over.
 wait_for() {
     local limit=$1 what=$2 deadline=$((SECONDS + $1))
@@ -252,17 +258,24 @@ port_taken() {
     ' "${tables[@]}"
 }
 
-# find_port: a port that nobody uses, below the range that the kernel hands out by itself, and that no earlier call has
-# given. Sets $found_port.
-declare -A given_ports=()
+# reserve_port PORT: reserves a port that nobody uses for this script and the processes that it starts. Scripts and tests
+# that run at the same time each lock a file for every port they use, so a port stays theirs before its process listens
+# and while the process is down.
+reserve_port() {
+    local lock
+    mkdir -p "$cache/ports"
+    exec {lock}>"$cache/ports/$1"
+    if flock -n "$lock" && ! port_taken "$1"; then return 0; fi
+    exec {lock}>&-
+    return 1
+}
+
+# find_port: reserves a port below the range that the kernel hands out by itself. Sets $found_port.
 find_port() {
     local tries
     for ((tries = 0; tries < 1000; tries++)); do
         found_port=$((20000 + RANDOM % 10000))
-        if [[ -z ${given_ports[$found_port]:-} ]] && ! port_taken "$found_port"; then
-            given_ports[$found_port]=1
-            return 0
-        fi
+        if reserve_port "$found_port"; then return 0; fi
     done
     die "no free port between 20000 and 30000"
 }
@@ -270,7 +283,7 @@ find_port() {
 # usual_port PORT: this port, or another one if it is taken. Sets $found_port.
 usual_port() {
     found_port=$1
-    if port_taken "$found_port"; then find_port; fi
+    reserve_port "$found_port" || find_port
 }
 
 # ---- Processes -------------------------------------------------------------------------------------------------------
@@ -344,7 +357,7 @@ start_broker() {
     epmd_pid=$started_pid
     detached "$folder/broker.log" env -i "${settings[@]}" /usr/lib/rabbitmq/bin/rabbitmq-server
     broker_pid=$started_pid
-    wait_for 90 "RabbitMQ at 127.0.0.1:$port (its log: $folder/broker.log)" broker_answers "$port"
+    wait_for "$patience" "RabbitMQ at 127.0.0.1:$port (its log: $folder/broker.log)" broker_answers "$port"
 }
 
 # stop_broker: what start_broker has started.
@@ -386,6 +399,13 @@ write_cluster() {
     cluster_folder=$folder
 }
 
+# keep_leader: for tests that take a 503 for a fault: a node that hears nothing of the leader, as on a busy machine, stands for
+# election only after some seconds. Adds to cluster.toml.
+keep_leader() {
+    printf '\n[consensus]\nheartbeat_ms = 100\nelection_min_ms = 3000\nelection_max_ms = 5000\n' \
+        >>"$cluster_folder/cluster.toml"
+}
+
 # address ID: where a node's page is.
 address() { printf 'http://127.0.0.1:%d' "${http_ports[$1]}"; }
 
@@ -403,19 +423,18 @@ kill_node() {
     node_pids[$1]=''
 }
 
-# wait_ready SECONDS ID...: until these nodes say that they serve.
+# wait_ready ID...: until these nodes say that they serve.
 wait_ready() {
-    local limit=$1 id
-    shift
+    local id
     for id in "$@"; do
-        wait_for "$limit" "node $id (its log: $cluster_folder/node-$id.log)" is_ready "$id" || {
+        wait_for "$patience" "node $id (its log: $cluster_folder/node-$id.log)" is_ready "$id" || {
             tail -n 15 "$cluster_folder/node-$id.log" >&2
             return 1
         }
     done
 }
 
-is_ready() { curl -sf --max-time 2 -o /dev/null "$(address "$1")/readyz"; }
+is_ready() { curl -sf --max-time 10 -o /dev/null "$(address "$1")/readyz"; }
 
 # stop_nodes: all, in an orderly way.
 stop_nodes() {
@@ -431,12 +450,23 @@ stop_nodes() {
 }
 
 # ask ID PATH FILTER: a node's answer, through jq.
-ask() { curl -sf --max-time 10 "$(address "$1")$2" | jq -er "$3"; }
+ask() { curl -sf --max-time 60 "$(address "$1")$2" | jq -er "$3"; }
 
-# upload ID FILE TITLE: sets $song_id and $job_id.
+# takes_accounts ID: whether accounts can be made at a node. A new cluster takes none until its nodes have told each
+# other which commands they know, and answers 503 so long.
+takes_accounts() {
+    [[ $(curl -s --max-time 60 -o "$cluster_folder/answer" -w '%{http_code}' -d username=nobody -d password=none \
+        "$(address "$1")/auth/login") == 401 ]]
+}
+
+# download URL FILE: curl repeats the request while the node answers 503, as it does while there is no leader.
+download() { curl -sfS --max-time 300 --retry 30 --retry-max-time "$patience" -o "$2" "$1"; }
+
+# upload ID FILE TITLE: sets $song_id and $job_id. The key makes it safe that curl sends it again after a 503.
 upload() {
     local answer
-    answer=$(curl -sS --max-time 120 -F "title=$3" -F "file=@\"$2\"" "$(address "$1")/songs/upload") ||
+    answer=$(curl -sS --max-time 300 --retry 30 --retry-max-time "$patience" -H "Idempotency-Key: $(random_hex 16)" \
+        -F "title=$3" -F "file=@\"$2\"" "$(address "$1")/songs/upload") ||
         die "node $1 did not take the upload"
     song_id=$(jq -er '.data.song.id' <<<"$answer" 2>/dev/null) || die "node $1 refused the upload: $answer"
     job_id=$(jq -er '.data.song.job_id' <<<"$answer") || die "node $1 named no job: $answer"
@@ -455,7 +485,7 @@ keep_busy() {
     done
     separate_for_ever "$folder" &
     busy_pid=$!
-    wait_for 60 "every worker to be busy" all_busy
+    wait_for "$patience" "every worker to be busy" all_busy
 }
 
 all_busy() { [[ $(ask 0 /cluster '[.data.nodes[] | select(.working_on | length > 0)] | length') == 3 ]]; }

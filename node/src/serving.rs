@@ -147,46 +147,74 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
 
     use super::*;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: quartet\r\n\r\n";
 
+    /// Connections in memory, so that the clock of these tests stands still while there is anything to do.
+    struct Connections(mpsc::Receiver<(DuplexStream, SocketAddr)>);
+
+    impl Listener for Connections {
+        type Io = DuplexStream;
+        type Addr = SocketAddr;
+
+        async fn accept(&mut self) -> (DuplexStream, SocketAddr) {
+            match self.0.recv().await {
+                Some(connection) => connection,
+                None => std::future::pending().await,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(address(80))
+        }
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([203, 0, 113, 7], port))
+    }
+
     /// What comes until the other side ends the connection.
-    async fn rest(mut stream: TcpStream) -> String {
+    async fn rest(mut stream: DuplexStream) -> String {
         let mut bytes = Vec::new();
-        let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut bytes));
         // A connection that is reset has ended too.
-        let _ = read.await.unwrap();
+        let _ = stream.read_to_end(&mut bytes).await;
         String::from_utf8(bytes).unwrap()
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_holds_a_connection_for_nothing_makes_room_for_others() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let (doors, coming) = mpsc::channel(4);
+        let stop = CancellationToken::new();
         let router =
             Router::new().route("/", get(async |ConnectInfo(from): ConnectInfo<SocketAddr>| format!("{from} is here")));
         // Room for one at a time.
-        let patience = Duration::from_millis(300);
-        let serving = tokio::spawn(serve_within(1, patience, listener, router, stop.clone()));
+        let serving = tokio::spawn(serve_within(1, PATIENCE, Connections(coming), router, stop.clone()));
+        let connect = async |port: u16, said: &[u8]| {
+            let (mut here, there) = tokio::io::duplex(1 << 16);
+            doors.send((there, address(port))).await.unwrap();
+            here.write_all(said).await.unwrap();
+            here
+        };
         let whole = [REQUEST, b"GET / HT"].concat();
         // Nothing, half a request, one that is answered, and one with half of the next.
         for said in [b"".as_slice(), &REQUEST[..20], REQUEST, &whole] {
-            let mut idle = TcpStream::connect(address).await.unwrap();
-            idle.write_all(said).await.unwrap();
-            let mut next = TcpStream::connect(address).await.unwrap();
-            next.write_all(REQUEST).await.unwrap();
-            let from = next.local_addr().unwrap().to_string();
+            let began = Instant::now();
+            let (idle, next) = (connect(1, said).await, connect(2, REQUEST).await);
             // The idle one is ended, and the next one, which is idle after its answer, too.
-            let (idle, next) = (rest(idle).await, rest(next).await);
+            let idle = rest(idle).await;
+            let waited = began.elapsed();
+            let next = rest(next).await;
             assert_eq!(idle.ends_with("here"), said.starts_with(REQUEST), "{idle}");
-            assert!(next.ends_with(&format!("{from} is here")), "{next}");
+            assert!(next.ends_with(&format!("{} is here", address(2))), "{next}");
+            assert!(waited >= PATIENCE && waited < 2 * PATIENCE, "the idle one was ended after {waited:?}");
         }
         stop.cancel();
         serving.await.unwrap();
-        assert!(TcpStream::connect(address).await.is_err());
+        assert!(doors.is_closed(), "nobody comes any more");
     }
 }

@@ -96,11 +96,13 @@ async fn songs_go_out_and_stems_come_back_over_tls() {
     .await;
     first.says("the stems wait for the cluster").await;
     assert!(first.said().contains("is not for that name but for"), "{}", first.said());
-    first.process.kill();
     assert_ne!(cluster.status(2, &uploaded).await.as_deref(), Some("SPLIT"));
 
+    // The other one is there before the first one goes: where nobody listens, songs come back to the cluster.
     let right = format!("https://localhost:{port}");
     let mut second = Worker::start(folder.path(), "second", &broker.tls_url(), &right, &["--ca", ca]);
+    second.says("waiting for songs").await;
+    first.process.kill();
     cluster.split(2, &uploaded).await;
     let job = cluster.job(2, &uploaded).await.unwrap();
     assert_eq!((&job["state"], &job["workers"]), (&"done".into(), &"outside".into()));
@@ -173,8 +175,17 @@ async fn what_does_not_fit_is_told_with_what_to_do() {
     let cluster = Cluster::start(1, None, &more).await;
     let uploaded = cluster.upload(0, "Without the broker", &song(3, 201)).await;
     cluster.split(0, &uploaded).await;
-    let log = std::fs::read_to_string(cluster.log(0)).unwrap();
-    assert_eq!(log.matches("signed by none of the authorities in").count(), 1, "{log}");
+    let read = || std::fs::read_to_string(cluster.log(0)).unwrap();
+    let complaint = "signed by none of the authorities in";
+    wait_for("the node's complaint", async || read().contains(complaint).then_some(())).await;
+    // It tries each second and says so when the reason changes, which on a busy machine may be another one for once.
+    let log = read();
+    let said: Vec<bool> = log
+        .lines()
+        .filter(|line| line.contains("the broker does not answer"))
+        .map(|line| line.contains(complaint))
+        .collect();
+    assert!(!said.windows(2).any(|pair| pair == [true, true]), "{log}");
     assert!(log.contains("ca under [broker]"), "{log}");
     assert_discreet(&cluster.log(0));
 }

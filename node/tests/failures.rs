@@ -190,7 +190,9 @@ async fn a_task_that_always_fails_ends_its_job_with_the_reason() {
     for node in 0..3 {
         cluster.run(node);
     }
-    cluster.ready(1).await;
+    for node in 0..3 {
+        cluster.ready(node).await;
+    }
     let job = wait_for("the job to fail", async || {
         let data = cluster.data(1, &format!("/jobs/{}", uploaded["job_id"])).await?;
         (data["job"]["state"] == "failed").then(|| data["job"].clone())

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 /// A whole song in one task, which then takes many seconds.
 const LONG_TASKS: &str = "[workers]\nsegments_per_task = 10000\n";
+/// The same, and nobody works yet.
+const LONG_TASKS_LATER: &str = "[workers]\nsegments_per_task = 10000\nslots = 0\n";
 
 /// Every attempt at every task of a job.
 fn attempts(job: &Value) -> Vec<Value> {
@@ -34,8 +36,13 @@ async fn three_nodes(broker: Option<&Broker>, more: &str) -> Cluster {
     cluster
 }
 
+/// Posts, again while there is no leader.
 async fn post(cluster: &Cluster, node: u64, path: &str) -> Value {
-    let answer = cluster.client.post(cluster.url(node, path)).send().await.unwrap();
+    let answer = wait_for("a leader", async || {
+        let answer = cluster.client.post(cluster.url(node, path)).send().await.unwrap();
+        (answer.status() != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+    })
+    .await;
     assert!(answer.status().is_success(), "{path}: {}", answer.status());
     answer.json().await.unwrap()
 }
@@ -65,9 +72,11 @@ async fn a_cancelled_job_stops_its_workers() {
     let job = cluster.job(2, &unwanted).await.unwrap();
     assert_eq!((&job["state"], &job["tasks_done"]), (&"cancelled".into(), &0.into()), "{job}");
     let tried = attempts(&job);
-    assert_eq!(tried.len(), 1, "{job}");
-    assert_eq!((&tried[0]["outcome"], &tried[0]["node"]), (&"withdrawn".into(), &worker.into()));
-    assert!(tried[0]["ended"].is_u64());
+    let (last, before) = tried.split_last().unwrap();
+    assert_eq!((&last["outcome"], &last["node"]), (&"withdrawn".into(), &worker.into()), "{job}");
+    assert!(last["ended"].is_u64());
+    // A worker on a busy machine may have been taken for dead, and the work begun anew.
+    assert!(before.iter().all(|attempt| attempt["outcome"] == "expired"), "{job}");
 
     // Tried again, it is worked on.
     post(&cluster, 0, &format!("/jobs/{}/retry", unwanted["job_id"])).await;
@@ -92,7 +101,19 @@ async fn one_users_many_songs_do_not_starve_anothers_one() {
     let change = cluster.client.patch(cluster.url(2, &format!("/jobs/{}", urgent["job_id"])));
     assert!(change.json(&serde_json::json!({ "priority": "high" })).send().await.unwrap().status().is_success());
 
-    cluster.restart_with("slots = 0", "slots = 1").await;
+    // One worker does them all, so that the order in which they end is the order in which they were given out.
+    let file = cluster.folder.path().join("cluster.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(cluster.folder.path().join("working.toml"), text.replace("slots = 0", "slots = 1")).unwrap();
+    for node in 0..3 {
+        cluster.kill(node);
+    }
+    for (node, file) in [(0, "working.toml"), (1, "cluster.toml"), (2, "cluster.toml")] {
+        cluster.run_with(node, file);
+    }
+    for node in 0..3 {
+        cluster.ready(node).await;
+    }
     let mut ends = Vec::new();
     for song in many.iter().chain([&single]) {
         cluster.split(0, song).await;
@@ -109,27 +130,41 @@ async fn what_unhealthy_workers_drop_others_do() {
     let _turn = turn().await;
     let faults = "[workers]\nhealthy = 1\nunhealthy = 1\ncrash_after = 0\nsegments_per_task = 1\nmax_attempts = 50\n";
     let cluster = three_nodes(None, faults).await;
-    let uploaded = cluster.upload(0, "Shaky", &song(60, 50)).await;
-    cluster.split(0, &uploaded).await;
-    let job = cluster.job(1, &uploaded).await.unwrap();
-    let dropped: Vec<Value> = attempts(&job).into_iter().filter(|attempt| attempt["outcome"] == "expired").collect();
-    assert!(!dropped.is_empty(), "{job}");
+    // Whether a worker that dies gets a task is chance: the others may be quicker.
+    let died = |attempt: &Value| attempt["error"].as_str().is_some_and(|error| error.contains("its worker has died"));
+    let mut dropped = Vec::new();
+    for seed in 50..60 {
+        let uploaded = cluster.upload(0, "Shaky", &song(60, seed)).await;
+        cluster.split(0, &uploaded).await;
+        let job = cluster.job(1, &uploaded).await.unwrap();
+        dropped.extend(attempts(&job).into_iter().filter(|attempt| attempt["outcome"] == "expired"));
+        if dropped.iter().any(died) {
+            break;
+        }
+    }
+    assert!(dropped.iter().any(died), "{dropped:?}");
     for attempt in dropped {
-        assert!(attempt["error"].as_str().unwrap().contains("its worker has died"), "{attempt}");
-        assert!(attempt["ended"].as_u64() >= attempt["started"].as_u64());
+        assert!(attempt["ended"].as_u64() >= attempt["started"].as_u64(), "{attempt}");
     }
     assert!(std::fs::read_to_string(cluster.log(0)).unwrap().contains("for demonstration"));
 }
 
-/// Three long tasks, one at each node.
-async fn three_at_work(cluster: &Cluster, seed: u32) -> Vec<Value> {
+/// Three long tasks, one at each node, in a cluster whose nodes do nothing so far.
+async fn three_at_work(cluster: &mut Cluster, seed: u32) -> Vec<Value> {
     let mut songs = Vec::new();
     for node in 0..3 {
         songs.push(cluster.upload(node, "Long", &song(240, seed + node as u32)).await);
     }
-    for song in &songs {
-        cluster.working(0, song, None).await;
-    }
+    // So all begin at the same time, however long the uploads took.
+    cluster.restart_with("slots = 0", "slots = 1").await;
+    wait_for("three workers", async || {
+        for song in &songs {
+            let job = cluster.job(0, song).await?;
+            job["tasks"].as_array()?.iter().find(|task| task["state"] == "running")?;
+        }
+        Some(())
+    })
+    .await;
     songs
 }
 
@@ -151,14 +186,14 @@ async fn handed_back(cluster: &Cluster, songs: &[Value]) {
 async fn a_message_to_the_reset_exchange_drops_all_running_work() {
     let _turn = turn().await;
     let broker = Broker::start().await;
-    let cluster = three_nodes(Some(&broker), LONG_TASKS).await;
+    let mut cluster = three_nodes(Some(&broker), LONG_TASKS_LATER).await;
+    let songs = three_at_work(&mut cluster, 60).await;
     for node in 0..3 {
         wait_for("the broker to be seen", async || {
             (cluster.data(node, "/cluster").await?["broker"]["connected"] == true).then_some(())
         })
         .await;
     }
-    let songs = three_at_work(&cluster, 60).await;
     let connection = Connection::connect(&broker.url(), ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
@@ -169,8 +204,8 @@ async fn a_message_to_the_reset_exchange_drops_all_running_work() {
 #[tokio::test]
 async fn the_operator_resets_all_without_a_broker() {
     let _turn = turn().await;
-    let cluster = three_nodes(None, LONG_TASKS).await;
-    let songs = three_at_work(&cluster, 70).await;
+    let mut cluster = three_nodes(None, LONG_TASKS_LATER).await;
+    let songs = three_at_work(&mut cluster, 70).await;
     cluster.operate(None, &["reset"]);
     handed_back(&cluster, &songs).await;
 }

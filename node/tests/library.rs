@@ -22,11 +22,15 @@ async fn number(cluster: &Cluster, node: u64, name: &str) -> f64 {
 #[tokio::test]
 async fn who_seeks_in_a_long_song_at_a_node_without_it_does_not_wait_for_the_whole() {
     let _turn = turn().await;
-    let cluster = Cluster::start(3, None, IDLE).await;
+    let mut cluster = Cluster::start(3, None, IDLE).await;
     let file = song(180, 500);
     let bytes = std::fs::read(&file).unwrap();
     assert!(bytes.len() > 20 << 20);
+    // A node that is down gets no copy.
+    cluster.kill(2);
     let made = cluster.upload(0, "Long", &file).await;
+    cluster.run(2);
+    cluster.ready(2).await;
     let hash = made["hash"].as_str().unwrap();
     let holds = |node: u64| cluster.folder.path().join(format!("node-{node}/blobs/{}/{hash}", &hash[..2])).exists();
     let without = (0..3).find(|node| !holds(*node)).expect("a majority holds the song, and one node does not");

@@ -4,9 +4,7 @@
 
 mod harness;
 
-use std::time::Duration;
-
-use harness::{Cluster, song, turn, wait_for};
+use harness::{Cluster, PATIENCE, song, turn, wait_for};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -16,21 +14,23 @@ async fn a_cluster_grows_and_shrinks_while_songs_are_separated() {
     let before = cluster.upload(0, "before", &song(20, 1)).await;
     cluster.add_node(3);
     cluster.run(3);
-    cluster.operate(Some(3), &["join"]);
+    cluster.operate_soon(Some(3), &["join"]).await;
     cluster.ready(3).await;
     let meanwhile = cluster.upload(3, "meanwhile", &song(20, 2)).await;
-    let status = cluster.operate(None, &["status"]);
-    assert!(status.contains("4 of 4 members answer"), "{status}");
+    wait_for("four members that answer", async || {
+        cluster.operate(None, &["status"]).contains("4 of 4 members answer").then_some(())
+    })
+    .await;
 
     // One that has served from the beginning leaves, and takes no file with it.
-    cluster.operate(Some(0), &["leave"]);
-    assert!(cluster.process(0).wait(Duration::from_secs(60)).expect("the node that left ends").success());
+    cluster.operate_soon(Some(0), &["leave"]).await;
+    assert!(cluster.process(0).wait(PATIENCE).expect("the node that left ends").success());
     for song in [&before, &meanwhile] {
         cluster.split(3, song).await;
         assert!(cluster.part(3, song, "drums.wav").await.len() > 44);
     }
     cluster.run(0);
-    assert!(!cluster.process(0).wait(Duration::from_secs(60)).expect("a node that has left does not start").success());
+    assert!(!cluster.process(0).wait(PATIENCE).expect("a node that has left does not start").success());
     let log = std::fs::read_to_string(cluster.log(0)).unwrap();
     assert!(log.contains("has left its cluster"), "{log}");
 
@@ -38,8 +38,12 @@ async fn a_cluster_grows_and_shrinks_while_songs_are_separated() {
     let used = cluster.refused(Some(0), &["join"]);
     assert!(used.contains("not used again"), "{used}");
     cluster.kill(2);
-    let few = cluster.refused(Some(1), &["leave", "--force"]);
-    assert!(few.contains("no majority"), "{few}");
+    // Until the others have a leader, that is the reason.
+    wait_for("a refusal for want of a majority", async || {
+        let few = cluster.refused(Some(1), &["leave", "--force"]);
+        few.contains("which is no majority").then_some(())
+    })
+    .await;
     cluster.upload(1, "after", &song(20, 3)).await;
 }
 
@@ -52,13 +56,13 @@ async fn a_lost_disk_is_replaced_by_a_node_with_a_new_number() {
     cluster.kill(2);
     std::fs::remove_dir_all(cluster.folder.path().join("node-2")).unwrap();
     cluster.run(2);
-    assert!(!cluster.process(2).wait(Duration::from_secs(60)).expect("a wiped node ends").success());
+    assert!(!cluster.process(2).wait(PATIENCE).expect("a wiped node ends").success());
     let log = std::fs::read_to_string(cluster.log(2)).unwrap();
     assert!(log.contains("join --replace 2"), "{log}");
 
     cluster.add_node(5);
     cluster.run(5);
-    cluster.operate(Some(5), &["join", "--replace", "2"]);
+    cluster.operate_soon(Some(5), &["join", "--replace", "2"]).await;
     cluster.ready(5).await;
     // With another one gone, the new one is half of the majority, and has what the song needs.
     wait_for("two copies of everything", async || {
@@ -83,10 +87,10 @@ async fn a_backup_becomes_a_new_cluster() {
     cluster.split(1, &first).await;
     let folder = cluster.folder.path().join("backup");
     let folder = folder.to_str().unwrap().to_owned();
-    cluster.operate(None, &["backup", &folder]);
+    cluster.operate_soon(None, &["backup", &folder]).await;
     let second = cluster.upload(1, "second", &song(20, 2)).await;
     cluster.split(1, &second).await;
-    cluster.operate(None, &["backup", &folder]);
+    cluster.operate_soon(None, &["backup", &folder]).await;
     let bytes = cluster.part(2, &second, "vocals.wav").await;
     for id in 0..3 {
         cluster.kill(id);
@@ -105,7 +109,7 @@ async fn a_backup_becomes_a_new_cluster() {
     cluster.ready(1).await;
     for id in [0, 2] {
         cluster.run(id);
-        cluster.operate(Some(id), &["join"]);
+        cluster.operate_soon(Some(id), &["join"]).await;
         cluster.ready(id).await;
     }
     let songs = cluster.data(2, "/songs").await.unwrap();

@@ -197,7 +197,8 @@ fn songs_are_separated_as_demucs_does_it() {
 #[tokio::test]
 async fn a_model_that_one_node_has_serves_all() {
     let _turn = turn().await;
-    let mut cluster = Cluster::start(3, None, "[limits]\ncollect_unsafely = true\ncollect_grace_seconds = 1\n").await;
+    let limits = "[limits]\ncollect_unsafely = true\ncollect_grace_seconds = 120\n";
+    let mut cluster = Cluster::start(3, None, limits).await;
     let file = cluster.folder.path().join("cluster.toml");
     let of_node = |words: &[&str]| {
         let at = ["--id", "0", "--cluster", file.to_str().unwrap(), "model"];
@@ -276,6 +277,8 @@ async fn a_model_that_one_node_has_serves_all() {
 
     cluster.run(0);
     cluster.ready(0).await;
+    // From now on, what nobody needs goes soon.
+    cluster.restart_with("collect_grace_seconds = 120", "collect_grace_seconds = 1").await;
     let remove = Command::new(env!("CARGO_BIN_EXE_node"))
         .args(["--id", "0", "--cluster", cluster.folder.path().join("cluster.toml").to_str().unwrap()])
         .args(["model", "remove", "small"])

@@ -94,9 +94,11 @@ async fn workers_outside_separate_whole_songs_and_may_be_killed() {
     let peaks: Value = serde_json::from_slice(&cluster.part(0, &uploaded, "peaks.json").await).unwrap();
     assert_eq!(peaks.as_object().unwrap().len(), 5, "{peaks}");
 
-    // A worker dies in the middle of a song, and so does a node that leads: another worker gets the song.
-    let long = cluster.upload(1, "Long", &song(60, 92)).await;
+    // A worker dies in the middle of a song, and so does a node that leads: another worker gets the song. The first one
+    // stands still until the second is there, so that it does not come to the song's end.
+    let long = cluster.upload(1, "Long", &song(240, 92)).await;
     first.says(&format!("job={} model=\"spectral\" redelivered=false", long["job_id"])).await;
+    first.process.signal(rustix::process::Signal::STOP);
     let mut second = Worker::start(&cluster, &broker, "second", TOKEN);
     second.says("waiting for songs").await;
     first.process.kill();
@@ -116,7 +118,7 @@ async fn workers_outside_separate_whole_songs_and_may_be_killed() {
 async fn what_nobody_outside_takes_the_cluster_does_itself() {
     let _turn = turn().await;
     let broker = Broker::start().await;
-    let cluster = three_nodes(&broker, 1, 3).await;
+    let cluster = three_nodes(&broker, 1, 10).await;
     // Nobody listens.
     let uploaded = cluster.upload(0, "Alone", &song(8, 93)).await;
     cluster.split(1, &uploaded).await;

@@ -4,7 +4,7 @@
 
 mod harness;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -43,25 +43,39 @@ async fn a_requests_id_is_in_the_logs_of_all_nodes_that_worked_for_it() {
     let _turn = turn().await;
     let logs = [("QUARTET_LOG_FORMAT", "json"), ("QUARTET_LOG", "debug")];
     let cluster = Cluster::start_with(3, None, SMALL_TASKS, &logs).await;
-    let leader = cluster.leader(0).await;
-    let uploader = (0..3).find(|node| *node != leader).unwrap();
+    // A node logs what it does for a request before it answers, or a moment later.
+    let told = async |node: u64, request: &str| {
+        wait_for(&format!("node {node} to log {request}"), async || knows(&cluster, node, request).then_some(())).await;
+    };
+    let holds = |node: u64, song: &Value| {
+        let hash = song["hash"].as_str().unwrap();
+        cluster.folder.path().join(format!("node-{node}/blobs/{}/{hash}", &hash[..2])).exists()
+    };
     let mut found = None;
     // The leader hears of every song; which node besides the uploader gets the file, follows from the file.
     for seed in 100..120 {
         let request = format!("upload-{seed}");
+        let leader = cluster.leader(0).await;
+        let (uploader, third) = ((leader + 1) % 3, (leader + 2) % 3);
         let file = Part::bytes(std::fs::read(song(2, seed)).unwrap()).file_name("song.wav");
         let asked = cluster.client.post(cluster.url(uploader, "/songs/upload")).header("x-request-id", &request);
         let answer = asked.multipart(Form::new().part("file", file)).send().await.unwrap();
         assert!(answer.status().is_success());
         assert_eq!(answer.headers()["x-request-id"], request.as_str());
         let uploaded = answer.json::<Value>().await.unwrap()["data"]["song"].clone();
-        assert!(knows(&cluster, uploader, &request) && knows(&cluster, leader, &request));
-        if (0..3).all(|node| knows(&cluster, node, &request)) {
-            found = Some(uploaded);
+        told(uploader, &request).await;
+        // Another node may have been elected meanwhile.
+        if cluster.leader(0).await != leader {
+            continue;
+        }
+        told(leader, &request).await;
+        if holds(third, &uploaded) {
+            told(third, &request).await;
+            found = Some((uploader, uploaded));
             break;
         }
     }
-    let uploaded = found.expect("of twenty files, none went to the third node");
+    let (uploader, uploaded) = found.expect("of twenty files, none went to the third node");
 
     // An attempt at a task is a request of its own, and the leader knows it by the same name as the worker.
     cluster.split(uploader, &uploaded).await;
@@ -72,7 +86,11 @@ async fn a_requests_id_is_in_the_logs_of_all_nodes_that_worked_for_it() {
             spans.filter_map(|span| span["request"].as_str()).any(|id| id.starts_with(&format!("task-{job}.")))
         })
     };
-    wait_for("the leader's words on the tasks", async || worked(leader).then_some(())).await;
+    wait_for("the leader's words on the tasks", async || {
+        let leader = cluster.leader(0).await;
+        worked(leader).then_some(())
+    })
+    .await;
 
     // What cannot stand in a log is not taken from a client.
     let answer = cluster.client.get(cluster.url(0, "/healthz")).header("x-request-id", "\"}{").send().await.unwrap();
@@ -88,28 +106,45 @@ async fn a_dead_node_is_told_once_and_so_is_its_return() {
     let others: Vec<u64> = (0..3).filter(|node| *node != dead).collect();
     let read = |cluster: &Cluster, node: u64| std::fs::read_to_string(cluster.log(node)).unwrap();
     let before: Vec<usize> = others.iter().map(|node| read(&cluster, *node).len()).collect();
-    let since = |cluster: &Cluster, words: &str| {
+    let since = |cluster: &Cluster| {
         let logs = others.iter().zip(&before).map(|(node, from)| read(cluster, *node)[*from..].to_owned());
-        logs.map(|log| (log.matches(words).count(), log)).collect::<Vec<_>>()
+        logs.collect::<Vec<_>>()
     };
     cluster.kill(dead);
     let gone = format!("node {dead} does not answer");
-    wait_for("the news", async || since(&cluster, &gone).iter().all(|(times, _)| *times > 0).then_some(())).await;
+    wait_for("the news", async || since(&cluster).iter().all(|log| log.contains(&gone)).then_some(())).await;
     // The cluster goes on, and the leader goes on trying to reach the dead one.
     for seed in 0..5 {
-        cluster.upload(leader, "Meanwhile", &song(2, 130 + seed)).await;
+        cluster.upload(others[0], "Meanwhile", &song(2, 130 + seed)).await;
     }
     cluster.run(dead);
     cluster.ready(dead).await;
     let back = format!("node {dead} answers again");
-    wait_for("the good news", async || since(&cluster, &back).iter().all(|(times, _)| *times > 0).then_some(())).await;
-    for words in [gone, back] {
-        for (times, log) in since(&cluster, &words) {
-            assert_eq!(times, 1, "{words}:\n{log}");
-            let complaints = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).count();
-            assert!(complaints <= 3, "{complaints} complaints about one dead node:\n{log}");
+    wait_for("the good news", async || since(&cluster).iter().all(|log| log.contains(&back)).then_some(())).await;
+    for log in since(&cluster) {
+        // On a busy machine it may fall silent more than once; every silence and every end of one is told once.
+        let news: Vec<bool> = log
+            .lines()
+            .filter(|line| line.contains(&gone) || line.contains(&back))
+            .map(|line| line.contains(&gone))
+            .collect();
+        assert!(news[0] && news.windows(2).all(|pair| pair[0] != pair[1]), "{log}");
+        let silences = news.iter().filter(|gone| **gone).count();
+        let mut complaints: BTreeMap<String, usize> = BTreeMap::new();
+        for line in log.lines().filter_map(complaint) {
+            *complaints.entry(line).or_default() += 1;
+        }
+        for (words, times) in complaints {
+            assert!(times <= silences, "{times} complaints for {silences} silences, {words:?}:\n{log}");
         }
     }
+}
+
+/// What a line complains of, if it does, without numbers and times.
+fn complaint(line: &str) -> Option<String> {
+    let from = ["WARN", "ERROR"].iter().find_map(|level| line.find(level))?;
+    let words = line[from..].split(|letter: char| !letter.is_ascii_alphanumeric());
+    Some(words.filter(|word| !word.contains(|letter: char| letter.is_ascii_digit())).collect::<Vec<_>>().join(" "))
 }
 
 /// The names that Prometheus gives to what a node exports.
@@ -227,6 +262,32 @@ async fn every_number_on_the_dashboard_is_exported_and_every_number_is_described
     .await;
     let uploaded = cluster.upload(0, "Counted", &song(20, 140)).await;
     cluster.split(0, &uploaded).await;
+    let tasks = cluster.job(0, &uploaded).await.unwrap()["tasks"].as_array().unwrap().len() as u64;
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let mut asked = BTreeSet::new();
+    queries(&dashboard, &mut asked);
+    let wanted: BTreeSet<String> = asked.iter().flat_map(|query| names(query)).collect();
+    assert!(wanted.len() > 50, "the dashboard shows {} numbers", wanted.len());
+    // A worker counts its task after all nodes know that it is done.
+    let mut said = String::new();
+    wait_for("every number of the dashboard", async || {
+        let (exported, finished) = exported(&cluster).await;
+        let missing: Vec<_> = wanted.difference(&exported).collect();
+        if finished == tasks && missing.is_empty() {
+            return Some(());
+        }
+        let found = format!("{finished} of {tasks} tasks are counted, and no node exports {missing:?}");
+        if said != found {
+            eprintln!("{found}");
+            said = found;
+        }
+        None
+    })
+    .await;
+}
+
+/// The names of all numbers that the nodes export, each of which is described, and how many tasks they have finished.
+async fn exported(cluster: &Cluster) -> (BTreeSet<String>, u64) {
     let (mut exported, mut finished) = (BTreeSet::new(), 0);
     for node in 0..3 {
         let numbers = cluster.get(node, "/metrics").await.unwrap().text().await.unwrap();
@@ -244,14 +305,5 @@ async fn every_number_on_the_dashboard_is_exported_and_every_number_is_described
         }
         exported.extend(names);
     }
-    let job = cluster.job(0, &uploaded).await.unwrap();
-    assert_eq!(finished, job["tasks"].as_array().unwrap().len() as u64);
-
-    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
-    let mut asked = BTreeSet::new();
-    queries(&dashboard, &mut asked);
-    let wanted: BTreeSet<String> = asked.iter().flat_map(|query| names(query)).collect();
-    assert!(wanted.len() > 50, "the dashboard shows {} numbers", wanted.len());
-    let missing: Vec<_> = wanted.difference(&exported).collect();
-    assert!(missing.is_empty(), "the dashboard shows what no node exports: {missing:?}");
+    (exported, finished)
 }

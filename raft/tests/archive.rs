@@ -4,7 +4,7 @@
 
 mod nodes;
 
-use nodes::{add_song, free_ports, start, start_all, titles};
+use nodes::{add_song, decided, free_ports, start, start_all, titles};
 use raft::archive::{self, ArchiveError};
 use raft::{Change, Obstacle};
 
@@ -45,12 +45,11 @@ async fn a_new_cluster_begins_with_what_the_old_one_knew() {
     // An old node is of another cluster; an empty one joins.
     let old = start(0, &addresses, root.path()).await.unwrap();
     let join = |node| Change::Join { node, address: addresses[&node].clone(), replaces: None };
-    let refused = node.cluster.change(join(0)).await.unwrap().unwrap_err();
+    let refused = decided(&node, join(0)).await.unwrap_err();
     assert!(refused == Obstacle::NotFresh(0) || refused.to_string().contains("another cluster"), "{refused}");
     old.stop().await;
     let joining = start(2, &addresses, elsewhere.path());
-    let letting =
-        nodes::wait_until("node 2 to be let in", async || node.cluster.change(join(2)).await.unwrap().is_ok());
+    let letting = nodes::wait_until("node 2 to be let in", async || decided(&node, join(2)).await.is_ok());
     let (joined, ()) = tokio::join!(joining, letting);
     assert_eq!(titles(&joined.unwrap()).await, ["four", "three", "two", "one"]);
 

@@ -360,17 +360,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (original, copy) = (folder.path().join("original"), folder.path().join("copy"));
         let database = Database::open(&original).unwrap();
-        let (value, count) = (vec![7; 1 << 20], 4 * (WAL_BYTES >> 20));
-        for key in 0..count {
-            let mut batch = Batch::new();
-            batch.put(Table::Log, key.to_be_bytes(), value.clone());
-            database.write_behind(batch).unwrap();
+        let (value, fewest) = (vec![7; 1 << 20], 4 * (WAL_BYTES >> 20));
+        let reused = || std::fs::read_to_string(original.join("LOG")).unwrap().contains("from recycle list");
+        // A file is free to be used again when its entries lie in tables, which takes a busy machine a while.
+        let mut count = 0u64;
+        while count < fewest || !reused() {
+            assert!(count < 16 * fewest, "no file was used again");
+            for _ in 0..WAL_BYTES >> 22 {
+                let mut batch = Batch::new();
+                batch.put(Table::Log, count.to_be_bytes(), value.clone());
+                database.write_behind(batch).unwrap();
+                count += 1;
+            }
         }
         let mut batch = Batch::new();
         batch.put(Table::Meta, b"last", b"written");
         database.write(batch).unwrap();
-        let words = std::fs::read_to_string(original.join("LOG")).unwrap();
-        assert!(words.contains("from recycle list"), "no file was used again");
+        // Files must not come and go while they are copied.
+        database.0.rocks.wait_for_compact(&rocksdb::WaitForCompactOptions::default()).unwrap();
+        database.0.rocks.disable_file_deletions().unwrap();
         // What a process leaves that is killed now.
         std::fs::create_dir(&copy).unwrap();
         for file in std::fs::read_dir(&original).unwrap() {

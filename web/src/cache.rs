@@ -197,6 +197,7 @@ mod tests {
             let made = Arc::clone(&made);
             cache.get("a.mp3", move |path| {
                 made.fetch_add(1, Ordering::Relaxed);
+                // Others ask meanwhile.
                 std::thread::sleep(Duration::from_millis(20));
                 std::fs::write(path, "music").unwrap();
                 std::fs::write(format!("{}.samples", path.display()), "in between").unwrap();
@@ -242,10 +243,18 @@ mod tests {
     async fn what_was_used_least_recently_goes_first() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path().into(), 250);
-        let pause = Duration::from_millis(20);
-        for name in ["a", "b", "a", "c"] {
+        let made_before = |name: &str, seconds: u64| {
+            let file = std::fs::File::options().append(true).open(folder.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+        };
+        for name in ["a", "b"] {
             cache.get(name, |path| write(path, 100)).await.unwrap();
-            tokio::time::sleep(pause).await;
+        }
+        made_before("a", 200);
+        made_before("b", 100);
+        // The older one is used again, and a third one takes the room of the other.
+        for name in ["a", "c"] {
+            cache.get(name, |path| write(path, 100)).await.unwrap();
         }
         let mut left: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -389,7 +389,7 @@ async fn cookies_change_things_only_from_our_own_page() {
 async fn heard_until(events: &mut axum::body::BodyDataStream, words: &str) -> String {
     let mut heard = String::new();
     while !heard.contains(words) {
-        let chunk = tokio::time::timeout(std::time::Duration::from_secs(60), events.next()).await;
+        let chunk = tokio::time::timeout(std::time::Duration::from_secs(120), events.next()).await;
         heard.push_str(std::str::from_utf8(&chunk.unwrap().unwrap().unwrap()).unwrap());
     }
     heard
@@ -420,5 +420,5 @@ async fn two_who_have_one_file_do_not_hear_of_each_other() {
     assert_eq!(node.json_as(&bob, "DELETE", "/users/3/sessions", &Value::Null).await.0, StatusCode::OK);
     assert_eq!(node.upload("blue.wav", &wav()).await.0, StatusCode::OK);
     let end = async { while events.next().await.is_some() {} };
-    tokio::time::timeout(std::time::Duration::from_secs(60), end).await.expect("the stream's end");
+    tokio::time::timeout(std::time::Duration::from_secs(120), end).await.expect("the stream's end");
 }

@@ -13,6 +13,9 @@ use futures_util::StreamExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
+/// The longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_song_comes_is_heard_and_goes() {
     let node = Node::start().await;
@@ -195,13 +198,19 @@ async fn a_jobs_events_end_with_the_job() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut stream = response.into_body().into_data_stream();
     let mut text = String::new();
-    while !text.contains("\"state\":\"pending\"") {
-        text.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
-    }
+    let begun = async {
+        while !text.contains("\"state\":\"pending\"") {
+            text.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("the job's state");
     assert_eq!(node.json("POST", "/jobs/1/cancel").await.0, StatusCode::OK);
-    while let Some(chunk) = stream.next().await {
-        text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
-    }
+    let ended = async {
+        while let Some(chunk) = stream.next().await {
+            text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the stream's end");
     assert!(text.contains("\"state\":\"cancelled\""), "{text}");
 
     // An open stream ends when the node stops.
@@ -210,6 +219,6 @@ async fn a_jobs_events_end_with_the_job() {
     let mut stream = response.into_body().into_data_stream();
     stream.next().await.unwrap().unwrap();
     node.stopping.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(5), async { while stream.next().await.is_some() {} });
-    ended.await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, async { while stream.next().await.is_some() {} });
+    ended.await.expect("the stream's end");
 }

@@ -231,9 +231,8 @@ impl Workers {
                 () = stop.cancelled() => {}
             }
         }
-        let made = matches!(verdict, Verdict::Made(_));
-        let outcome = self.report(&task, verdict, stop).await;
-        if made && outcome == Outcome::Settled {
+        let (outcome, finished) = self.report(&task, verdict, stop).await;
+        if finished {
             numbers::finished(task.kind, began.elapsed(), audio_seconds);
         }
         (outcome, left)
@@ -309,8 +308,8 @@ impl Workers {
         }
     }
 
-    /// Commits what became of the task.
-    async fn report(&self, task: &Task, verdict: Verdict, stop: &CancellationToken) -> Outcome {
+    /// Commits what became of the task. Says as well whether the cluster has taken a result.
+    async fn report(&self, task: &Task, verdict: Verdict, stop: &CancellationToken) -> (Outcome, bool) {
         let (id, attempt, node) = (task.id, task.attempt, self.peer.id());
         let finished = matches!(verdict, Verdict::Made(_));
         if let Some(name) = verdict.counter() {
@@ -322,11 +321,11 @@ impl Workers {
             Verdict::Made(output) => Command::FinishTask { task: id, attempt, node, output, lines: lines(), at: now() },
             Verdict::Lost => {
                 tracing::info!(task = %id, attempt, "the claim is lost, and the work was dropped");
-                return Outcome::Settled;
+                return (Outcome::Settled, false);
             }
             Verdict::Died => {
                 tracing::warn!(task = %id, attempt, "the worker dies, as it was told to for demonstration");
-                return Outcome::Returned;
+                return (Outcome::Returned, false);
             }
             Verdict::HandedBack => {
                 tracing::info!(task = %id, attempt, "handed back");
@@ -354,18 +353,18 @@ impl Workers {
                         self.own.finished();
                         tracing::info!(task = %id, attempt, "finished");
                     }
-                    return Outcome::Settled;
+                    return (Outcome::Settled, finished);
                 }
-                Ok(Err(Refusal::ClaimLost)) => return Outcome::Settled,
+                Ok(Err(Refusal::ClaimLost)) => return (Outcome::Settled, false),
                 Ok(Err(refusal)) => {
                     tracing::warn!(task = %id, %refusal, "the result was refused");
-                    return Outcome::Settled;
+                    return (Outcome::Settled, false);
                 }
                 // The result is stored and the claim is ours: wait for a majority rather than work again.
-                Err(ClusterError::Stopped) => return Outcome::Returned,
+                Err(ClusterError::Stopped) => return (Outcome::Returned, false),
                 Err(error) if stop.is_cancelled() => {
                     tracing::warn!(task = %id, %error, "the task could not be handed back in time");
-                    return Outcome::Returned;
+                    return (Outcome::Returned, false);
                 }
                 Err(error) => {
                     tracing::warn!(task = %id, %error, "the result waits for the cluster")

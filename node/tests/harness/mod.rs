@@ -12,8 +12,8 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -23,7 +23,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One end-to-end test at a time: they share two cores with the nodes they start.
 pub(crate) async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
@@ -65,18 +65,31 @@ pub(crate) fn certify(folder: &Path, name: &str) -> String {
     root.pem()
 }
 
-/// A port that nobody uses, below those that the system gives to whoever connects, so that it stays free while a node is
-/// down. No two calls give the same.
+/// Nodes of the tests that nobody kills keep their leader, however busy the machine is.
+const CONSENSUS: &str = "[consensus]\nheartbeat_ms = 100\nelection_min_ms = 1000\nelection_max_ms = 2000\n";
+
+/// A port that nobody else uses as long as this process runs, so that it stays free while a node is down: it is reserved
+/// by the lock of a file, as scripts and the other tests do it, below the ports that the system hands out.
 pub(crate) fn free_port() -> u16 {
     const FROM: u32 = 20_000;
     const COUNT: u32 = 12_000;
     static CALLS: AtomicU32 = AtomicU32::new(0);
+    static RESERVED: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|cache| !cache.is_empty())
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"), PathBuf::from);
+    let folder = cache.join("quartet/ports");
+    std::fs::create_dir_all(&folder).unwrap();
     loop {
         // Processes begin at different ones.
         let place = std::process::id().wrapping_mul(101).wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
         let port = u16::try_from(FROM + place % COUNT).unwrap();
-        let free = TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+        let lock = File::create(folder.join(port.to_string())).unwrap();
+        let free = lock.try_lock().is_ok()
+            && TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && UdpSocket::bind(("127.0.0.1", port)).is_ok();
         if free {
+            RESERVED.lock().unwrap().push(lock);
             return port;
         }
     }
@@ -251,14 +264,22 @@ impl Broker {
         }
     }
 
-    /// Ends the server the hard way: the launcher and the machine it runs.
+    /// Ends the server the hard way: the launcher and the machine it runs. Returns when all of it is gone.
     pub(crate) fn kill(&mut self) {
-        for pid in self.pids() {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let began = Instant::now();
+        loop {
+            let pids = self.pids();
+            for pid in &pids {
+                if let Some(pid) = rustix::process::Pid::from_raw(*pid) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
             }
+            self.server = None;
+            if pids.is_empty() || began.elapsed() > PATIENCE {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
-        self.server = None;
     }
 
     /// The processes whose environment names this broker's own folder.
@@ -279,6 +300,10 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn form(title: &str, bytes: Vec<u8>, name: &str) -> Form {
+    Form::new().text("title", title.to_owned()).part("file", Part::bytes(bytes).file_name(name.to_owned()))
 }
 
 /// Nodes of one cluster.
@@ -319,10 +344,11 @@ impl Cluster {
             text += &format!("[broker]\nurl = \"{}\"\n", broker.url());
         }
         text += more;
+        text += CONSENSUS;
         std::fs::write(folder.path().join("cluster.toml"), text).unwrap();
         std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").unwrap();
         tls_ready();
-        let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let client = Client::builder().timeout(PATIENCE).build().unwrap();
         let (nodes, environment) = (BTreeMap::new(), environment.to_vec());
         let program = env!("CARGO_BIN_EXE_node").into();
         let mut cluster = Self { folder, http, nodes, environment, program, client };
@@ -364,10 +390,15 @@ impl Cluster {
 
     /// Starts a node's process.
     pub(crate) fn run(&mut self, id: u64) {
+        self.run_with(id, "cluster.toml");
+    }
+
+    /// Starts a node's process with another file beside cluster.toml.
+    pub(crate) fn run_with(&mut self, id: u64, file: &str) {
         let log = File::options().create(true).append(true).open(self.log(id)).unwrap();
         let child = Command::new(&self.program)
             .args(["--id", &id.to_string(), "--cluster"])
-            .arg(self.folder.path().join("cluster.toml"))
+            .arg(self.folder.path().join(file))
             .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -425,6 +456,18 @@ impl Cluster {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Gives one of the operator's commands until it can be carried out.
+    pub(crate) async fn operate_soon(&self, node: Option<u64>, words: &[&str]) {
+        wait_for(&format!("{words:?}"), async || {
+            let output = self.command(node, words);
+            if !output.status.success() {
+                eprintln!("{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+            }
+            output.status.success().then_some(())
+        })
+        .await;
+    }
+
     /// Gives one of the operator's commands, which is refused, and returns why.
     pub(crate) fn refused(&self, node: Option<u64>, words: &[&str]) -> String {
         let output = self.command(node, words);
@@ -440,9 +483,13 @@ impl Cluster {
         self.client.get(self.url(id, path)).send().await.ok()
     }
 
-    /// The `data` of a successful JSON answer.
+    /// The `data` of a successful JSON answer. A node that knows no leader for the moment is asked again.
     pub(crate) async fn data(&self, id: u64, path: &str) -> Option<Value> {
-        let answer = self.get(id, path).await?;
+        let answer = wait_for("a leader", async || match self.get(id, path).await {
+            Some(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => None,
+            other => Some(other),
+        });
+        let answer = answer.await?;
         if !answer.status().is_success() {
             return None;
         }
@@ -462,16 +509,23 @@ impl Cluster {
         wait_for("a leader", async || self.data(ask, "/cluster").await?["leader"].as_u64()).await
     }
 
-    /// Uploads a file and returns the song.
+    /// Uploads a file and returns the song. Without a leader it is uploaded again; the key makes that the same song.
     pub(crate) async fn upload(&self, id: u64, title: &str, file: &Path) -> Value {
-        let (status, body) = self.try_upload(id, title, std::fs::read(file).unwrap(), "song.wav").await;
+        let (bytes, key) = (std::fs::read(file).unwrap(), uuid::Uuid::new_v4().to_string());
+        let (status, body) = wait_for("an upload", async || {
+            let form = form(title, bytes.clone(), "song.wav");
+            let request = self.client.post(self.url(id, "/songs/upload")).header("idempotency-key", &key);
+            let answer = request.multipart(form).send().await.unwrap();
+            let status = answer.status();
+            (status != StatusCode::SERVICE_UNAVAILABLE).then_some((status, answer.json::<Value>().await.unwrap()))
+        })
+        .await;
         assert!(status.is_success(), "{status}: {body}");
         body["data"]["song"].clone()
     }
 
     pub(crate) async fn try_upload(&self, id: u64, title: &str, bytes: Vec<u8>, name: &str) -> (StatusCode, Value) {
-        let form =
-            Form::new().text("title", title.to_owned()).part("file", Part::bytes(bytes).file_name(name.to_owned()));
+        let form = form(title, bytes, name);
         let answer = self.client.post(self.url(id, "/songs/upload")).multipart(form).send().await.unwrap();
         (answer.status(), answer.json().await.unwrap())
     }

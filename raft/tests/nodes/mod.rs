@@ -3,12 +3,16 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::File;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use raft::command::{Answer, Command};
+use raft::command::{Answer, Command, Refusal};
 use raft::state::{Plan, Priority, Song};
-use raft::{Cluster, ClusterConfig, StartError};
+use raft::{Change, Cluster, ClusterConfig, ClusterError, Obstacle, StartError};
 use storage::NodeId;
 use storage::blobs::Hash;
 use storage::database::Database;
@@ -28,9 +32,35 @@ impl Node {
     }
 }
 
+/// The longest wait for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Addresses that nobody else uses as long as this process runs, so that they stay free while a node is down: each is
+/// reserved by the lock of a file, as scripts and the other tests do it, below the ports that the system hands out.
 pub(crate) fn free_ports(count: u64) -> BTreeMap<NodeId, String> {
-    let sockets: Vec<_> = (0..count).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-    (0..count).zip(sockets.iter().map(|socket| socket.local_addr().unwrap().to_string())).collect()
+    (0..count).map(|id| (id, format!("127.0.0.1:{}", reserve_port()))).collect()
+}
+
+fn reserve_port() -> u16 {
+    const FROM: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    static RESERVED: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|cache| !cache.is_empty())
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"), PathBuf::from);
+    let folder = cache.join("quartet/ports");
+    std::fs::create_dir_all(&folder).unwrap();
+    loop {
+        // Processes begin at different ones.
+        let place = std::process::id().wrapping_mul(101).wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FROM + place % COUNT).unwrap();
+        let lock = File::create(folder.join(port.to_string())).unwrap();
+        if lock.try_lock().is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            RESERVED.lock().unwrap().push(lock);
+            return port;
+        }
+    }
 }
 
 /// What a node of this process that has just stopped holds is free a moment later.
@@ -39,7 +69,7 @@ async fn once_free<T, E: std::fmt::Display>(open: impl Fn() -> Result<T, E>) -> 
     loop {
         match open() {
             Ok(opened) => return opened,
-            Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -64,8 +94,9 @@ pub(crate) async fn start(id: NodeId, members: &BTreeMap<NodeId, String>, root: 
         id,
         members: members.clone(),
         data,
-        heartbeat: Duration::from_millis(75),
-        election: Duration::from_millis(300)..Duration::from_millis(500),
+        // No follower stands for election because the machine is busy.
+        heartbeat: Duration::from_millis(100),
+        election: Duration::from_millis(1000)..Duration::from_millis(2000),
     };
     match Cluster::start(config, database, peer.clone()).await {
         Ok(cluster) => Ok(Node { cluster, peer }),
@@ -101,23 +132,60 @@ pub(crate) fn add(title: &str) -> Command {
     }
 }
 
+/// What becomes of a command, which is given again while there is no majority: on a busy machine an election takes a while.
+pub(crate) async fn propose(node: &Node, command: Command) -> Result<Answer, Refusal> {
+    let mut answer = None;
+    wait_until("a majority", async || {
+        match node.cluster.propose(command.clone()).await {
+            Err(ClusterError::NoMajority) => {}
+            other => answer = Some(other.unwrap()),
+        }
+        answer.is_some()
+    })
+    .await;
+    answer.unwrap()
+}
+
 pub(crate) async fn add_song(node: &Node, title: &str) -> Song {
-    match node.cluster.propose(add(title)).await.unwrap() {
+    match propose(node, add(title)).await {
         Ok(Answer::Song(song)) => song,
         other => panic!("{other:?}"),
     }
 }
 
 pub(crate) async fn titles(node: &Node) -> Vec<String> {
-    let view = node.cluster.read().await.unwrap();
-    view.songs(None, 10_000).unwrap().into_iter().map(|song| song.title).collect()
+    let mut view = None;
+    wait_until("a majority", async || {
+        view = node.cluster.read().await.ok();
+        view.is_some()
+    })
+    .await;
+    view.unwrap().songs(None, 10_000).unwrap().into_iter().map(|song| song.title).collect()
 }
 
 /// Waits until `question` says yes.
 pub(crate) async fn wait_until(what: &str, mut question: impl AsyncFnMut() -> bool) {
     let began = std::time::Instant::now();
     while !question().await {
-        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
+}
+
+/// The leader, as a node sees it.
+pub(crate) async fn leader(node: &Node) -> NodeId {
+    wait_until("a leader", async || node.cluster.status().leader.is_some()).await;
+    node.cluster.status().leader.unwrap()
+}
+
+/// What comes of a change of the membership, which is asked for again while there is no leader or another change is under
+/// way.
+pub(crate) async fn decided(through: &Node, change: Change) -> Result<(), Obstacle> {
+    let mut decision = None;
+    wait_until("a decision about the membership", async || {
+        decision = through.cluster.change(change.clone()).await.ok();
+        !matches!(decision, None | Some(Err(Obstacle::Busy | Obstacle::Upgrading)))
+    })
+    .await;
+    decision.unwrap()
 }

@@ -65,6 +65,23 @@ mod tests {
 
     use super::*;
 
+    /// Returns when a change of a file's name is noted with a later time than that of `path`. Times on a disk are coarse.
+    fn wait_for_a_later_time(path: &Path, probe: &Path) {
+        let noted = |path: &Path| {
+            let about = std::fs::metadata(path).unwrap();
+            (about.ctime(), about.ctime_nsec())
+        };
+        loop {
+            std::fs::write(probe, b"now").unwrap();
+            let now = noted(probe);
+            std::fs::remove_file(probe).unwrap();
+            if now > noted(path) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn the_oldest_go_when_there_are_too_many_or_too_much() {
         let folder = tempfile::tempdir().unwrap();
@@ -76,8 +93,7 @@ mod tests {
             std::fs::write(&from, [0; 10]).unwrap();
             assert!(quarantine.take(hash, &from).unwrap());
             assert!(!quarantine.take(hash, &from).unwrap());
-            // Times on a disk are coarse.
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            wait_for_a_later_time(&quarantine.folder().join(hash.to_string()), &folder.path().join("probe"));
         }
         let kept = |hash: &Hash| quarantine.folder().join(hash.to_string()).exists();
         quarantine.shrink(2, 100).unwrap();

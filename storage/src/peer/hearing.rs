@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::NodeId;
 
@@ -89,39 +91,36 @@ impl Hearing {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use tokio::time::advance;
+
     use super::*;
 
-    /// Makes the silence look as if it had begun, and been noted last, so long ago.
-    fn age(hearing: &Hearing, since: Duration, last: Duration) {
-        let mut silences = hearing.silences();
-        let silence = silences.get_mut(&2).unwrap();
-        silence.since = Instant::now().checked_sub(since);
-        silence.last = Instant::now().checked_sub(last).unwrap();
-    }
+    const HOUR: Duration = Duration::from_secs(3600);
 
-    #[test]
-    fn a_silence_is_told_once_and_so_is_its_end() {
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_is_told_once_and_so_is_its_end() {
         let hearing = Hearing::default();
         assert!(!hearing.unanswered(2, &"gone"), "one question without an answer is no news");
         assert!(hearing.is_silent(2) && !hearing.is_silent(1));
-        age(&hearing, NEWS_AFTER, Duration::ZERO);
+        advance(NEWS_AFTER).await;
         assert!(hearing.unanswered(2, &"gone"));
         assert!(!hearing.unanswered(2, &"gone"));
-        age(&hearing, Duration::from_secs(3600), Duration::from_secs(3600));
+        advance(HOUR).await;
+        assert!(!hearing.is_silent(2), "it is worth another question");
         assert!(!hearing.unanswered(2, &"gone"), "a long silence is told once");
         assert!(hearing.answered(2));
         assert!(!hearing.answered(2));
         assert!(!hearing.unanswered(2, &"gone"), "the next silence begins anew");
     }
 
-    #[test]
-    fn failures_with_answers_or_much_time_between_them_are_no_silence() {
+    #[tokio::test(start_paused = true)]
+    async fn failures_with_answers_or_much_time_between_them_are_no_silence() {
         let hearing = Hearing::default();
         hearing.unanswered(2, &"slow");
-        age(&hearing, NEWS_AFTER, Duration::ZERO);
+        advance(NEWS_AFTER).await;
         assert!(!hearing.answered(2), "what was not told is not taken back");
         assert!(!hearing.unanswered(2, &"slow"));
-        age(&hearing, Duration::from_secs(3600), Duration::from_secs(3600));
+        advance(HOUR).await;
         assert!(!hearing.unanswered(2, &"slow"));
     }
 }

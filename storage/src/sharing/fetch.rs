@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::protocol::{Question, STALLED, read_piece, store, take_pieces};
-use super::{ASK_WITHIN, ReceiveError, ShareError, Sharing};
+use super::{ReceiveError, ShareError, Sharing};
 use crate::NodeId;
 use crate::blobs::{BlobError, Hash, Manifest, Staged, blocking};
 use crate::peer::{PeerError, Protocol, Stream};
@@ -115,7 +115,9 @@ impl Sharing {
     async fn complain(&self, member: NodeId, error: ReceiveError) -> String {
         if let ReceiveError::WrongBytes(hash) = error {
             let question = Question::Doubt(hash);
-            if let Err(error) = self.0.peer.call::<_, bool>(member, Protocol::Blobs, &question, ASK_WITHIN).await {
+            if let Err(error) =
+                self.0.peer.call::<_, bool>(member, Protocol::Blobs, &question, self.0.pace.answer).await
+            {
                 tracing::warn!(%hash, member, %error, "a node that sent wrong bytes could not be told");
             }
         }
@@ -124,7 +126,8 @@ impl Sharing {
 
     async fn manifest_at(&self, member: NodeId, hash: Hash) -> Result<Option<Manifest>, ReceiveError> {
         let question = Question::Manifest(hash);
-        let manifest: Option<Manifest> = self.0.peer.call(member, Protocol::Blobs, &question, ASK_WITHIN).await?;
+        let manifest: Option<Manifest> =
+            self.0.peer.call(member, Protocol::Blobs, &question, self.0.pace.answer).await?;
         match manifest {
             Some(manifest) if !manifest.is_sound() => Err(ReceiveError::WrongBytes(hash)),
             manifest => Ok(manifest),

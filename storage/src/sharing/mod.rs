@@ -24,14 +24,19 @@ use crate::peer::{Peer, PeerError, Protocol};
 pub use protocol::ReceiveError;
 use protocol::{BlobService, PushAnswer, Question, STALLED, doubt, write_pieces};
 
-/// How long a member may take to say whether it holds a blob.
-const ASK_WITHIN: Duration = Duration::from_millis(1500);
+/// How long others are waited for.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// How long a member may take to say whether it holds a blob.
+    answer: Duration,
+    /// A member that has not answered for this long is not waited for alone.
+    hedge: Duration,
+    /// Confirmations older than this are asked for again before anything is built on them.
+    fresh: Duration,
+}
 
-/// A member that has not answered for this long is not waited for alone.
-const HEDGE: Duration = Duration::from_millis(200);
-
-/// Confirmations older than this are asked for again before anything is built on them.
-const FRESH: Duration = Duration::from_secs(5);
+const PACE: Pace =
+    Pace { answer: Duration::from_millis(1500), hedge: Duration::from_millis(200), fresh: Duration::from_secs(5) };
 
 /// How often blobs are spread until all is fresh: once to send them, the rest for nodes that are slow to confirm.
 const ROUNDS: usize = 4;
@@ -89,6 +94,7 @@ enum Pushed {
 struct Inner {
     blobs: Blobs,
     peer: Peer,
+    pace: Pace,
     fetching: Mutex<HashMap<Hash, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -99,8 +105,12 @@ pub struct Sharing(Arc<Inner>);
 impl Sharing {
     /// Begins to answer the other nodes.
     pub fn start(blobs: Blobs, peer: Peer) -> Self {
+        Self::start_at(PACE, blobs, peer)
+    }
+
+    fn start_at(pace: Pace, blobs: Blobs, peer: Peer) -> Self {
         peer.serve(Protocol::Blobs, Arc::new(BlobService(blobs.clone())));
-        Self(Arc::new(Inner { blobs, peer, fetching: Mutex::default() }))
+        Self(Arc::new(Inner { blobs, peer, pace, fetching: Mutex::default() }))
     }
 
     /// This node's own blobs.
@@ -129,11 +139,11 @@ impl Sharing {
             let began = Instant::now();
             let spread: Vec<_> = hashes.iter().map(|hash| self.spread_one(hash)).collect();
             futures_util::stream::iter(spread).buffer_unordered(AT_A_TIME).try_collect::<Vec<()>>().await?;
-            if began.elapsed() < FRESH {
+            if began.elapsed() < self.0.pace.fresh {
                 return Ok(());
             }
         }
-        let reasons = format!("they take longer than {} s to confirm what they hold", FRESH.as_secs());
+        let reasons = format!("they take longer than {} s to confirm what they hold", self.0.pace.fresh.as_secs());
         Err(ShareError::NoMajority { stored: 1, needed: majority(self.0.peer.holders().len()), reasons })
     }
 
@@ -158,7 +168,7 @@ impl Sharing {
         while stored < needed {
             let finished = tokio::select! {
                 finished = pushes.next() => finished,
-                () = tokio::time::sleep(HEDGE) => {
+                () = tokio::time::sleep(self.0.pace.hedge) => {
                     if unanswered.load(Ordering::Relaxed) > 0 {
                         pushes.extend(candidates.next().map(push));
                     }
@@ -203,7 +213,7 @@ impl Sharing {
             let answer = stream.read_frame::<PushAnswer>().await?;
             Ok::<_, PeerError>((stream, answer))
         };
-        let answered = tokio::time::timeout(ASK_WITHIN, asked).await;
+        let answered = tokio::time::timeout(self.0.pace.answer, asked).await;
         unanswered.fetch_sub(1, Ordering::Relaxed);
         let (mut stream, answer) = answered.map_err(timeout)??;
         let answer = match answer {
@@ -241,7 +251,8 @@ impl Sharing {
         }
         for member in self.others(hash, &self.0.peer.members()) {
             let question = Question::Manifest(*hash);
-            let answer = self.0.peer.call::<_, Option<Manifest>>(member, Protocol::Blobs, &question, ASK_WITHIN);
+            let within = self.0.pace.answer;
+            let answer = self.0.peer.call::<_, Option<Manifest>>(member, Protocol::Blobs, &question, within);
             if matches!(answer.await, Ok(Some(_))) {
                 holders.push(member);
             }
@@ -260,6 +271,10 @@ mod tests {
     use crate::blobs::Allowance;
     use crate::peer::tests::peers;
 
+    /// Nobody is slow enough to be passed over, however busy the machine is.
+    const PATIENT: Pace =
+        Pace { answer: Duration::from_secs(120), hedge: Duration::from_secs(120), fresh: Duration::from_secs(120) };
+
     pub(super) struct Node {
         pub(super) folder: tempfile::TempDir,
         pub(super) sharing: Sharing,
@@ -268,7 +283,7 @@ mod tests {
 
     fn start(peer: Peer, folder: tempfile::TempDir, allowance: Allowance) -> Node {
         let blobs = Blobs::open(folder.path(), allowance).unwrap();
-        Node { sharing: Sharing::start(blobs, peer.clone()), peer, folder }
+        Node { sharing: Sharing::start_at(PATIENT, blobs, peer.clone()), peer, folder }
     }
 
     pub(super) fn nodes(count: u64) -> Vec<Node> {
@@ -364,7 +379,7 @@ mod tests {
     async fn is_set_aside(node: &Node, hash: &Hash) {
         let mut damaged = node.sharing.blobs().damaged();
         let aside = damaged.wait_for(|count| *count > 0);
-        tokio::time::timeout(Duration::from_secs(10), aside).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(120), aside).await.unwrap().unwrap();
         assert!(!node.sharing.blobs().contains(hash));
     }
 
@@ -386,7 +401,7 @@ mod tests {
         let nodes = nodes(2);
         let hash = put(&nodes[0], b"song").await;
         let question = Question::Doubt(hash);
-        assert!(nodes[1].peer.call::<_, bool>(0, Protocol::Blobs, &question, ASK_WITHIN).await.unwrap());
+        assert!(nodes[1].peer.call::<_, bool>(0, Protocol::Blobs, &question, PATIENT.answer).await.unwrap());
         doubt(nodes[0].sharing.blobs(), hash, 1).await;
         nodes[1].sharing.fetch(&hash).await.unwrap();
         assert_eq!(*nodes[0].sharing.blobs().damaged().borrow(), 0);

@@ -14,7 +14,7 @@ use std::time::Instant;
 use futures_util::future::join_all;
 
 use super::protocol::Question;
-use super::{ASK_WITHIN, Sharing, majority, placement};
+use super::{Sharing, majority, placement};
 use crate::NodeId;
 use crate::blobs::{BlobError, Hash, blocking};
 use crate::peer::Protocol;
@@ -68,7 +68,8 @@ impl Sharing {
                 return held.await.ok().map(|held| (me, held));
             }
             let question = Question::Holds(hashes.to_vec());
-            let held: Vec<bool> = self.0.peer.call(*member, Protocol::Blobs, &question, ASK_WITHIN).await.ok()?;
+            let held: Vec<bool> =
+                self.0.peer.call(*member, Protocol::Blobs, &question, self.0.pace.answer).await.ok()?;
             (held.len() == hashes.len()).then_some((*member, held))
         });
         Holdings { held: join_all(asked).await.into_iter().flatten().collect() }
@@ -261,7 +262,8 @@ mod tests {
         enum Later {
             Sing,
         }
-        let asked = nodes[0].peer.call::<_, Vec<bool>>(1, Protocol::Blobs, &Later::Sing, ASK_WITHIN).await;
+        let asked =
+            nodes[0].peer.call::<_, Vec<bool>>(1, Protocol::Blobs, &Later::Sing, nodes[0].sharing.0.pace.answer).await;
         assert!(matches!(asked, Err(PeerError::Read(_))), "{asked:?}");
     }
 }

@@ -113,7 +113,7 @@ impl Node {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), level).await.expect("the cluster's level");
+        tokio::time::timeout(Duration::from_secs(120), level).await.expect("the cluster's level");
         let cache = folder.path().join("cache");
         std::fs::create_dir(&cache).unwrap();
         let stopping = CancellationToken::new();
