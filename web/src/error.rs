@@ -16,7 +16,7 @@ use storage::seal::SealError;
 use storage::sharing::ShareError;
 
 use crate::answer::{Answer, Problem};
-use crate::archive::ArchiveError;
+use crate::archive::{ArchiveError, EntryError};
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -403,7 +403,7 @@ impl From<ArchiveError> for ApiError {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Store(error) => error.into(),
-            ArchiveError::CutOff(_) => Self::Broken(error.to_string()),
+            ArchiveError::Entry(EntryError::CutOff(_)) => Self::Broken(error.to_string()),
             error => Self::BadArchive(sentence(&error.to_string())),
         }
     }

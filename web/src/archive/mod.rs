@@ -4,55 +4,25 @@
 //! none larger than it may be. Nothing is ever written under a name from the archive. The records in which some programs
 //! keep times and owners (pax) are skipped; those that give a file another name are refused with all else.
 
+mod entries;
+
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use storage::blobs::{BlobError, Blobs, Staged};
-use tar::{EntryType, Header};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 
-/// The unit of a tar file.
-const BLOCK: usize = 512;
-/// Where a header's checksum stands, which is summed up as if it were spaces.
-const CHECKSUM: Range<usize> = 148..156;
-/// The most bytes of a record that is skipped.
-const RECORD_BYTES: u64 = 64 << 10;
-/// The most such records.
-const RECORDS: usize = 32;
+use self::entries::Entries;
+pub(crate) use self::entries::EntryError;
+
 /// Bytes that are gathered before they go to the disk.
 const GATHERED: usize = 256 << 10;
-/// The ending of the files' names.
-const ENDING: &str = ".mp3";
 
-/// The archive is not what it should be.
+/// The archive is not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArchiveError {
-    /// It ends too early, or the connection broke off.
-    #[error("the archive ends in the middle of something: {0}")]
-    CutOff(#[source] std::io::Error),
-    /// No tar file.
-    #[error("this is no tar file")]
-    NotTar,
-    /// Something that has no place in it.
-    #[error("the archive holds {0:?}, which is none of the files asked for")]
-    Unexpected(String),
-    /// Not a plain file.
-    #[error("{0:?} is no plain file")]
-    NotAFile(String),
-    /// The same once more.
-    #[error("the archive holds {0:?} twice")]
-    Twice(String),
-    /// A file is larger than a stem can be.
-    #[error("{name:?} is larger than {most} bytes, which no stem of this song can be")]
-    TooLarge {
-        /// Which.
-        name: String,
-        /// How large it may be.
-        most: u64,
-    },
-    /// Too little.
-    #[error("the archive lacks {0}")]
-    Lacks(String),
+    /// The archive is not what it should be.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     /// A file could not be stored.
     #[error(transparent)]
     Store(#[from] BlobError),
@@ -60,85 +30,31 @@ pub(crate) enum ArchiveError {
 
 /// Reads an archive of `NAME.mp3` for each of `names`, none larger than `most` bytes. What is refused leaves nothing.
 pub(crate) async fn receive(
-    mut from: impl AsyncRead + Unpin,
+    from: impl AsyncRead + Unpin,
     names: &[String],
     most: u64,
     blobs: &Blobs,
 ) -> Result<BTreeMap<String, Staged>, ArchiveError> {
+    let mut entries = Entries::new(from, names, most);
     let mut files = BTreeMap::new();
-    let mut records = 0;
-    while let Some(header) = next_header(&mut from).await? {
-        let shown = String::from_utf8_lossy(&header.path_bytes()).chars().take(60).collect::<String>();
-        let size = header.entry_size().map_err(|_| ArchiveError::NotTar)?;
-        match header.entry_type() {
-            EntryType::Regular => {}
-            EntryType::XHeader | EntryType::XGlobalHeader if size <= RECORD_BYTES && records < RECORDS => {
-                records += 1;
-                skip(&mut from, size.next_multiple_of(BLOCK as u64)).await?;
-                continue;
-            }
-            _ => return Err(ArchiveError::NotAFile(shown)),
-        }
-        let path = header.path_bytes();
-        let stem = std::str::from_utf8(&path).ok().and_then(|path| path.strip_suffix(ENDING));
-        let stem = stem.filter(|stem| names.iter().any(|name| name == stem));
-        let stem = stem.ok_or_else(|| ArchiveError::Unexpected(shown.clone()))?.to_owned();
-        if files.contains_key(&stem) {
-            return Err(ArchiveError::Twice(shown));
-        }
-        if size > most {
-            return Err(ArchiveError::TooLarge { name: shown, most });
-        }
-        let staged = store(&mut from, size, blobs).await?;
-        skip(&mut from, size.next_multiple_of(BLOCK as u64) - size).await?;
-        files.insert(stem, staged);
+    while let Some(entry) = entries.next().await? {
+        files.insert(entry.stem, store(&mut entries, entry.size, blobs).await?);
     }
-    let missing: Vec<String> =
-        names.iter().filter(|name| !files.contains_key(*name)).map(|name| format!("{name}{ENDING}")).collect();
-    if missing.is_empty() { Ok(files) } else { Err(ArchiveError::Lacks(missing.join(", "))) }
+    Ok(files)
 }
 
-/// The header of the next entry; none at the archive's end, which is read to the end of the body.
-async fn next_header(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<Header>, ArchiveError> {
-    let mut header = Header::new_old();
-    let block = header.as_mut_bytes();
-    let first = from.read(block).await.map_err(ArchiveError::CutOff)?;
-    if first == 0 {
-        return Ok(None);
-    }
-    from.read_exact(&mut block[first..]).await.map_err(ArchiveError::CutOff)?;
-    if block.iter().all(|byte| *byte == 0) {
-        // What programs fill up their last block with.
-        tokio::io::copy(from, &mut tokio::io::sink()).await.map_err(ArchiveError::CutOff)?;
-        return Ok(None);
-    }
-    let sum: u32 =
-        block.iter().enumerate().map(|(at, byte)| u32::from(if CHECKSUM.contains(&at) { b' ' } else { *byte })).sum();
-    if header.cksum().ok() == Some(sum) { Ok(Some(header)) } else { Err(ArchiveError::NotTar) }
-}
-
-async fn skip(from: &mut (impl AsyncRead + Unpin), bytes: u64) -> Result<(), ArchiveError> {
-    let skipped = tokio::io::copy(&mut from.take(bytes), &mut tokio::io::sink()).await;
-    if skipped.map_err(ArchiveError::CutOff)? == bytes { Ok(()) } else { Err(cut_off()) }
-}
-
-async fn store(from: &mut (impl AsyncRead + Unpin), size: u64, blobs: &Blobs) -> Result<Staged, ArchiveError> {
+async fn store(
+    entries: &mut Entries<'_, impl AsyncRead + Unpin>,
+    size: u64,
+    blobs: &Blobs,
+) -> Result<Staged, ArchiveError> {
     let mut staged = blobs.stage(size).await?;
     let mut gathered = Vec::with_capacity(GATHERED);
     while staged.len() < size {
-        gathered.clear();
-        let wanted = (size - staged.len()).min(GATHERED as u64);
-        (&mut *from).take(wanted).read_to_end(&mut gathered).await.map_err(ArchiveError::CutOff)?;
-        if gathered.len() as u64 != wanted {
-            return Err(cut_off());
-        }
+        entries.read(&mut gathered, GATHERED).await?;
         staged.write(&gathered).await?;
     }
     Ok(staged)
-}
-
-fn cut_off() -> ArchiveError {
-    ArchiveError::CutOff(std::io::ErrorKind::UnexpectedEof.into())
 }
 
 #[cfg(test)]
@@ -146,8 +62,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use storage::blobs::Allowance;
+    use tar::{EntryType, Header};
     use tempfile::TempDir;
 
+    use super::entries::BLOCK;
     use super::*;
 
     const MOST: u64 = 600_000;
