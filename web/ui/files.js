@@ -1,9 +1,15 @@
 // The files in what was dropped or chosen, those in folders too.
 
-const SONGS = /\.(mp3|wav|flac|ogg|oga|m4a|mp4|aac|aiff?)$/i;
+let extensions = new Set();
 
-/** Whether a file looks like a song. What lies beside songs in a folder, such as pictures, does not. */
-export const looksLikeSong = (file) => file.type.startsWith("audio/") || SONGS.test(file.name);
+/** Sets the extensions of songs, in lower case. The cluster has the list. */
+export function setExtensions(list) {
+  extensions = new Set(list);
+}
+
+/** Whether a file looks like a song. Other files in a folder, such as pictures, do not. */
+export const looksLikeSong = (file) =>
+  file.type.startsWith("audio/") || extensions.has(file.name.split(".").pop().toLowerCase());
 
 /** All files that were dropped. Has to be called while the event is there; folders are read later. */
 export function dropped(transfer) {

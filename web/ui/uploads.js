@@ -2,7 +2,7 @@
 // other pages.
 
 import { announce, bytes, counted, el, say, when } from "./dom.js";
-import { dropped, looksLikeSong } from "./files.js";
+import { dropped, looksLikeSong, setExtensions } from "./files.js";
 import { Problem, ask, tell, upload, uploadKey } from "./net.js";
 import { forgetSong, showSong } from "./live.js";
 
@@ -17,7 +17,7 @@ let leftOut = 0;
 const title = el("input", { type: "text", maxLength: 200, autocomplete: "off", placeholder: "the file’s own" });
 const model = el("select");
 const modelField = el("label", { class: "field", hidden: true }, el("span", {}, "Separated by"), model);
-const limitsNote = el("p", { class: "quiet" }, "MP3, WAV, FLAC, Ogg Vorbis, M4A or AAC.");
+const limitsNote = el("p", { class: "quiet" });
 const chooser = (id, more) => el("input", {
   id, class: "file-input", type: "file", multiple: true, ...more,
   onchange: (event) => {
@@ -25,13 +25,14 @@ const chooser = (id, more) => el("input", {
     event.target.value = "";
   },
 });
+const fileChooser = chooser("files", { accept: "audio/*" });
 const form = el("form", { class: "drop", onsubmit: (event) => event.preventDefault() },
   el("p", { class: "drop-call" }, el("strong", {}, "Drop songs or folders here"), " or choose some"),
   el("div", { class: "drop-fields" },
     el("label", { class: "field" }, el("span", {}, "Title (if it is one song)"), title),
     modelField,
     el("label", { class: "button primary", for: "files" }, "Choose songs"),
-    chooser("files", { accept: "audio/*,.mp3,.wav,.flac,.ogg,.m4a,.aac,.aiff,.aif" }),
+    fileChooser,
     el("label", { class: "button", for: "folder" }, "Choose a folder"),
     chooser("folder", { webkitdirectory: true })),
   limitsNote);
@@ -47,8 +48,11 @@ export const element = el("section", { "aria-labelledby": "add-heading" },
 
 export function setLimits(told) {
   limits = told;
-  say(limitsNote,
-    `MP3, WAV, FLAC, Ogg Vorbis, M4A or AAC; up to ${bytes(told.upload_bytes)} and ${Math.floor(told.song_seconds / 60)} minutes each.`);
+  const extensions = told.kinds.flatMap((kind) => kind.extensions);
+  setExtensions(extensions);
+  fileChooser.accept = ["audio/*", ...extensions.map((extension) => `.${extension}`)].join();
+  const names = told.kinds.map((kind) => kind.name).join(", ");
+  say(limitsNote, `${names}; up to ${bytes(told.upload_bytes)} and ${Math.floor(told.song_seconds / 60)} minutes each.`);
 }
 
 /** Offers the models that the cluster has, when there is a choice. What was chosen stays. */

@@ -1,5 +1,6 @@
 //! The cluster: who its members are, who leads, who is up, and who works on what.
 
+use audio::decode::formats::KINDS;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -109,7 +110,7 @@ pub enum Health {
 }
 
 /// What uploads may be.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct LimitsView {
     /// The largest file in bytes.
     pub upload_bytes: u64,
@@ -119,6 +120,19 @@ pub struct LimitsView {
     pub jobs_per_user: u32,
     /// The longest title in characters.
     pub title_characters: usize,
+    /// The kinds of files that are accepted, the most usual first.
+    pub kinds: Vec<FileKindView>,
+}
+
+/// A kind of file that is accepted.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FileKindView {
+    /// What people call it.
+    #[schema(example = "Ogg Vorbis")]
+    pub name: &'static str,
+    /// The extensions that its files usually have, in lower case. The content of a file decides, not its name.
+    #[schema(example = json!(["ogg", "oga"]))]
+    pub extensions: &'static [&'static str],
 }
 
 /// The cluster as the node that was asked sees it.
@@ -188,6 +202,7 @@ pub(crate) async fn cluster(state: State, visitor: Visitor) -> Result<Answer<Clu
                 song_seconds: shared.app.limits.max_seconds,
                 jobs_per_user: shared.app.limits.jobs_per_user,
                 title_characters: super::song_fields::TEXT_CHARACTERS,
+                kinds: KINDS.iter().map(|kind| FileKindView { name: kind.name, extensions: kind.extensions }).collect(),
             },
         })
     })

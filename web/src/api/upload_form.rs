@@ -39,7 +39,7 @@ pub(crate) struct UploadForm {
     /// not given. Songs that nobody outside takes are separated by the cluster.
     #[schema(pattern = "^(cluster|outside)$")]
     workers: Option<String>,
-    /// The song: mp3, wav, flac, ogg (Vorbis), m4a or aac.
+    /// The song: a file of one of the `limits.kinds` of `GET /cluster`, as its content tells.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
 }

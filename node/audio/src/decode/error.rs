@@ -14,7 +14,7 @@ pub enum DecodeError {
     #[error("the file is empty; choose one with music in it")]
     Empty,
     /// No audio of a known kind.
-    #[error("this is not an audio file that can be read; upload {ACCEPTED}")]
+    #[error("this is not an audio file that can be read; use {ACCEPTED}")]
     NotAudio,
     /// The container is known; its audio cannot be decoded.
     #[error("this file's audio cannot be decoded ({0}); convert it to FLAC, WAV or MP3")]
@@ -23,7 +23,7 @@ pub enum DecodeError {
     #[error("the file holds no sound; choose one that is longer than nothing")]
     Silent,
     /// It ends before the length that its header gives.
-    #[error("the file ends after {found:.1} of {promised:.1} seconds; it was cut off, upload the whole file")]
+    #[error("the file ends after {found:.1} of {promised:.1} seconds; it was cut off, use the whole file")]
     Truncated {
         /// Seconds that are there.
         found: f64,
@@ -31,10 +31,10 @@ pub enum DecodeError {
         promised: f64,
     },
     /// Its end is missing; how much of it is unknown.
-    #[error("the end of the file is missing; it was cut off, upload the whole file")]
+    #[error("the end of the file is missing; it was cut off, use the whole file")]
     CutOff,
     /// A part of it is broken.
-    #[error("the file is damaged after {seconds:.1} seconds ({reason}); upload an intact one")]
+    #[error("the file is damaged after {seconds:.1} seconds ({reason}); use an intact copy")]
     Damaged {
         /// Where.
         seconds: f64,
@@ -42,7 +42,7 @@ pub enum DecodeError {
         reason: String,
     },
     /// Its header is broken.
-    #[error("the header of this {format} file is damaged ({reason}); save or convert it again and upload that")]
+    #[error("the header of this {format} file is damaged ({reason}); save or convert it again")]
     Header {
         /// The container.
         format: String,
@@ -50,7 +50,7 @@ pub enum DecodeError {
         reason: String,
     },
     /// Its tag can harm programs that read it.
-    #[error("the tag of this file is not accepted: {0}; remove the tag with a tag editor and upload the file again")]
+    #[error("the tag of this file is not accepted: {0}; remove the tag with a tag editor")]
     Tag(String),
     /// Its samples are beyond what any recording has.
     #[error(
@@ -59,7 +59,7 @@ pub enum DecodeError {
     )]
     Loud(f64),
     /// It is too long.
-    #[error("the song is longer than {0} seconds, the most that is accepted here; upload a shorter one")]
+    #[error("the song is longer than {0} seconds, the most that is accepted here; use a shorter one")]
     TooLong(u64),
     /// The sample rate cannot be converted.
     #[error(transparent)]
