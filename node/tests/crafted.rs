@@ -35,7 +35,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
         ("chain-5000.mp3".to_owned(), mp3(chain(5000))),
         ("nested-3000.mp3".to_owned(), mp3(nested(3000))),
         ("texts.mp3".to_owned(), mp3(texts(1_000_000))),
-        ("silence.flac".to_owned(), silence(30)),
+        ("silence.flac".to_owned(), silence(7_190)),
         ("chain.aiff".to_owned(), aiff(&chain(5000))),
         ("nested.aiff".to_owned(), aiff(&nested(3000))),
         ("chain.wav".to_owned(), wav(&chain(5000))),
