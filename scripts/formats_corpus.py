@@ -456,8 +456,8 @@ def mp3_cases():
 def lame_long(minutes, options, **how):
     """Like lame, of a song of minutes that is put together from shorter ones."""
     part = music(seconds=60.0, **how)
-    parts = [part * (0.3 + 0.7 * ((7 * minute) % 10) / 10) for minute in range(minutes)]
-    body = b"".join(samples(each, "s16") for each in parts)
+    loudness = [0.3 + 0.07 * (7 * minute % 10) for minute in range(minutes)]
+    body = b"".join(samples(part * level, "s16") for level in loudness)
     channels = part.shape[1]
     raw = ("-r", "-s", "44.1", "--bitwidth", "16", "--signed", "--little-endian", "-m", "m" if channels == 1 else "j")
     return lame_file(*raw, *options, "-", data=body)
