@@ -357,8 +357,20 @@ impl Cluster {
         }
         for id in 0..count {
             cluster.ready(id).await;
+            cluster.takes_every_command(id).await;
         }
         cluster
+    }
+
+    /// Waits until a node accepts commands that need every member's consent. A new cluster answers 503 to them until its
+    /// nodes have told each other which commands they know, and a node that ends before that delays it until its return.
+    async fn takes_every_command(&self, id: u64) {
+        wait_for("a log-in to be looked at", async || {
+            let request = self.client.post(self.url(id, "/auth/login")).body("username=nobody&password=none");
+            let answer = request.header("content-type", "application/x-www-form-urlencoded").send().await.ok()?;
+            (answer.status() == StatusCode::UNAUTHORIZED).then_some(())
+        })
+        .await;
     }
 
     /// Adds a node to cluster.toml.
