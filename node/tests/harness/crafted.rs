@@ -94,10 +94,15 @@ pub(crate) fn silence(seconds: u64) -> Vec<u8> {
     file
 }
 
-/// A number as FLAC codes it, which is how UTF-8 codes characters.
+/// A number below 2^21 as FLAC codes it, which is how UTF-8 codes characters (RFC 9639, section 9.1.5).
 fn coded(number: u64) -> Vec<u8> {
-    let character = char::from_u32(u32::try_from(number).unwrap()).filter(|_| number < 0xd800).unwrap();
-    character.to_string().into_bytes()
+    let rest = |shift: u32| 0x80 | (number >> shift & 0x3f) as u8;
+    match number {
+        0..0x80 => vec![number as u8],
+        0x80..0x800 => vec![0xc0 | (number >> 6) as u8, rest(0)],
+        0x800..0x1_0000 => vec![0xe0 | (number >> 12) as u8, rest(6), rest(0)],
+        _ => vec![0xf0 | (number >> 18) as u8, rest(12), rest(6), rest(0)],
+    }
 }
 
 /// A cyclic redundancy check of so many bits.
