@@ -1,7 +1,7 @@
 //! `node separate`: separates songs here and now, without a cluster.
 //!
 //! Where every stem goes is decided before the first song is separated ([`places`]), and nothing that is there is
-//! replaced unless the options say so ([`publish`]). A song that cannot be separated is named, and the others go on.
+//! replaced unless the options say so ([`mod@publish`]). A song that cannot be separated is named, and the others go on.
 
 mod pattern;
 mod places;

@@ -50,7 +50,7 @@ pub enum DecodeError {
         reason: String,
     },
     /// Its tag can harm programs that read it.
-    #[error("the tag of this file is not accepted: {0}; remove the tag with a tag editor")]
+    #[error("this file is not accepted: {0}; remove the tag with a tag editor")]
     Tag(String),
     /// Its samples are beyond what any recording has.
     #[error(

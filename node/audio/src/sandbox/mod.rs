@@ -2,9 +2,9 @@
 //!
 //! Decoders and tag readers are large, and a crafted file can make one overflow its stack, allocate all memory or never
 //! end. A panic can be caught; these cannot. So each file is read by a child process: the same program, started with one
-//! hidden argument ([`process`]). The child opens the file, gives up all that it does not need ([`confine`]) and only then
-//! looks at the bytes ([`child`]). What it may use is in [`bounds`], what the two processes say to each other in
-//! [`protocol`].
+//! hidden argument (`process`). The child opens the file, gives up all that it does not need (`confine`) and only then
+//! looks at the bytes ([`child`]). What it may use is in `bounds`, what the two processes say to each other in
+//! `protocol`.
 //!
 //! Invariants: a file cannot end, fill or stop the process that reads it through a [`Sandbox::child`]. The result is the one
 //! that [`Sandbox::none`] gives, samples and errors alike, except where a bound is exceeded or the child dies. An error that
