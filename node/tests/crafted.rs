@@ -162,7 +162,7 @@ mod children {
             assert!(!line.contains("unlimited"), "{line}");
         }
 
-        // Whoever ends it from outside says nothing of the file.
+        // A signal from outside is not the fault of the file.
         kill_process(child, Signal::TERM).unwrap();
         let (status, again, body): (u16, bool, Value) = upload.await.unwrap();
         assert_eq!((status, again, &body["errors"][0]["code"]), (503, true, &"busy".into()), "{body}");

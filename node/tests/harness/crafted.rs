@@ -1,4 +1,4 @@
-//! Files made to do harm to whoever reads them.
+//! Crafted files that harm a program without bounds.
 
 /// An ID3v2.3 tag of these frames, with the padding that writers leave.
 pub(crate) fn id3(frames: &[u8]) -> Vec<u8> {

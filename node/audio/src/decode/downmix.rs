@@ -89,7 +89,7 @@ pub(super) struct Downmix(Vec<[f32; 2]>);
 impl Downmix {
     pub(super) fn new(layout: &Layout) -> Self {
         Self(match layout.0.as_slice() {
-            // A single channel is heard on both sides whatever it is called.
+            // A single channel goes to both sides, also if its position is one side.
             [_] => vec![[1.0, 1.0]],
             positions => positions.iter().map(|position| gains(*position)).collect(),
         })

@@ -49,11 +49,6 @@ impl Header {
         })
     }
 
-    /// Whether the other frame can belong to the same stream.
-    pub(in crate::decode) fn continues(&self, other: &Self) -> bool {
-        (self.object, self.rate_index, self.channels) == (other.object, other.rate_index, other.channels)
-    }
-
     /// The stream's AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
     pub(in crate::decode) fn config(&self) -> [u8; 2] {
         [self.object << 3 | self.rate_index >> 1, (self.rate_index & 1) << 7 | self.channels << 3]

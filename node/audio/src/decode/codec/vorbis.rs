@@ -1,8 +1,8 @@
 //! Vorbis (Xiph.Org, "Vorbis I specification").
 //!
 //! Symphonia decodes one and two channels. With more its second channel and those after it come out wrong
-//! (symphonia-codec-vorbis 0.6.1), so lewton decodes these. The first packet of a stream only fills the window: what a
-//! decoder gives for it is not heard.
+//! (symphonia-codec-vorbis 0.6.1), so lewton decodes these. The first packet of a stream only fills the
+//! window: samples that a decoder gives for it are dropped.
 
 use lewton::audio::{PreviousWindowRight, read_audio_packet_generic};
 use lewton::header::{IdentHeader, SetupHeader, read_header_ident, read_header_setup};

@@ -6,6 +6,7 @@
 mod adts;
 mod aiff;
 mod flac;
+mod frames;
 mod id3;
 mod library;
 mod matroska;

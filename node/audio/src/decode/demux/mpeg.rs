@@ -11,6 +11,7 @@ use symphonia::core::audio::{Channels, Position};
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3};
 
+use super::frames::{FrameHeader, first, header_at, search};
 use super::window::Window;
 use super::{DecodeError, Demuxer, Event, Packet, Track, id3, only, trailer};
 
@@ -67,11 +68,6 @@ impl Header {
         Some(Self { version, layer, rate, mono: fourth >> 6 == 3, length })
     }
 
-    /// Whether the other frame can belong to the same stream.
-    fn continues(&self, other: &Self) -> bool {
-        (self.version, self.layer, self.rate) == (other.version, other.layer, other.rate)
-    }
-
     /// How many frames of sound it decodes to.
     fn frames(&self) -> u64 {
         match (self.layer, self.version) {
@@ -94,6 +90,22 @@ impl Header {
             .with_channels(Channels::Positioned(position))
             .with_max_frames_per_packet(self.frames());
         parameters
+    }
+}
+
+impl FrameHeader for Header {
+    const LENGTH: usize = HEADER;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+
+    fn continues(&self, other: &Self) -> bool {
+        (self.version, self.layer, self.rate) == (other.version, other.layer, other.rate)
+    }
+
+    fn length(&self) -> u64 {
+        self.length
     }
 }
 
@@ -219,7 +231,7 @@ impl Mpeg {
     /// Finds the first frame between `begin` and `end`. `None` if there is no MPEG audio.
     pub(super) fn find(mut window: Window, begin: u64, end: u64) -> Result<Option<Self>, DecodeError> {
         let end = trailer::cut(&mut window, begin, end)?;
-        let Some((at, stream)) = first_frame(&mut window, begin, end)? else {
+        let Some((at, stream)) = first::<Header>(&mut window, begin, begin.saturating_add(SEARCH), end, CHAIN)? else {
             return match is_free_format(&mut window, begin, end)? {
                 true => Err(DecodeError::Unsupported("MP3 of a free bit rate".into())),
                 false => Ok(None),
@@ -255,7 +267,7 @@ impl Mpeg {
     /// The next whole frame that belongs to the stream.
     fn frame(&mut self) -> Result<Option<(u64, Header)>, DecodeError> {
         loop {
-            let Some(header) = header_at(&mut self.window, self.at, self.end)? else {
+            let Some(header) = header_at::<Header>(&mut self.window, self.at, self.end)? else {
                 match self.resume()? {
                     true => continue,
                     false => return Ok(None),
@@ -288,7 +300,7 @@ impl Mpeg {
         self.resumed = true;
         if let Some(length) = id3::length(&mut self.window, self.at)? {
             self.at += length;
-            if self.at < self.end && header_at(&mut self.window, self.at, self.end)?.is_some() {
+            if self.at < self.end && header_at::<Header>(&mut self.window, self.at, self.end)?.is_some() {
                 return Ok(true);
             }
         }
@@ -300,7 +312,7 @@ impl Mpeg {
                 Ok(true)
             }
             // A joined file may have another rate or layer.
-            None => match search(&mut self.window, self.at + 1, self.end, self.end, CHAIN, &|_| true)? {
+            None => match search::<Header>(&mut self.window, self.at + 1, self.end, self.end, CHAIN, &|_| true)? {
                 Some((at, header)) => {
                     (self.at, self.stream) = (at, header);
                     self.begun = false;
@@ -360,72 +372,6 @@ impl Demuxer for Mpeg {
 
 fn length_of(header: &Header) -> usize {
     usize::try_from(header.length).unwrap_or(0)
-}
-
-/// The header at `at`, if a frame begins there.
-fn header_at(window: &mut Window, at: u64, end: u64) -> io::Result<Option<Header>> {
-    if at + HEADER as u64 > end {
-        return Ok(None);
-    }
-    Ok(window.array::<HEADER>(at)?.and_then(|bytes| Header::read(&bytes)))
-}
-
-/// Finds the first frame: right at the beginning, or where a chain of frames begins.
-fn first_frame(window: &mut Window, begin: u64, end: u64) -> io::Result<Option<(u64, Header)>> {
-    if let Some(header) = header_at(window, begin, end)?
-        && chain(window, begin, end, &header, 2)?
-    {
-        return Ok(Some((begin, header)));
-    }
-    search(window, begin, end.min(begin.saturating_add(SEARCH)), end, CHAIN, &|_| true)
-}
-
-/// Whether `count` frames of one stream follow each other from `at` on, or as many as fit exactly before the end.
-fn chain(window: &mut Window, mut at: u64, end: u64, first: &Header, count: usize) -> io::Result<bool> {
-    for _ in 0..count {
-        match header_at(window, at, end)? {
-            Some(header) if first.continues(&header) => at += header.length,
-            _ => return Ok(at == end),
-        }
-    }
-    Ok(true)
-}
-
-/// Searches a chain of `count` frames that begins between `from` and `to` with a header that is `wanted`.
-fn search(
-    window: &mut Window,
-    mut from: u64,
-    to: u64,
-    end: u64,
-    count: usize,
-    wanted: &dyn Fn(&Header) -> bool,
-) -> io::Result<Option<(u64, Header)>> {
-    const STEP: usize = 1 << 14;
-    while from < to {
-        let bytes = window.get(from, STEP + HEADER)?;
-        let length = bytes.len();
-        let candidates: Vec<usize> = bytes
-            .windows(2)
-            .enumerate()
-            .take(STEP)
-            .filter(|(_, pair)| pair[0] == 0xff && pair[1] & 0xe0 == 0xe0)
-            .map(|(at, _)| at)
-            .collect();
-        for at in candidates {
-            let at = from + at as u64;
-            if let Some(header) = header_at(window, at, end)?.filter(wanted)
-                && at < to
-                && chain(window, at, end, &header, count)?
-            {
-                return Ok(Some((at, header)));
-            }
-        }
-        if length <= HEADER {
-            break;
-        }
-        from += length.saturating_sub(HEADER).min(STEP) as u64;
-    }
-    Ok(None)
 }
 
 /// Whether the file begins with a frame of free format, whose length its header does not tell.
