@@ -41,7 +41,7 @@ pub fn serve(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let out = arguments.next();
     let (answer, cover) = answer(&request, out.as_ref().map(Path::new)).unwrap_or_else(|error| {
         let error = match error {
-            // The signal for it is ignored.
+            // A process whose parent ignores SIGXFSZ is not ended by it.
             DecodeError::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 DecodeError::Failed(Failure::Samples(request.budget.file))
             }

@@ -1,16 +1,22 @@
-//! Native FLAC (RFC 9639), by flac-codec.
+//! Native FLAC (RFC 9639).
 //!
-//! Of the metadata only STREAMINFO is needed to decode, and a comment that gives the positions of channels. The decoder
-//! gets that block alone, with impossible block sizes mended, and then the frames, so that a damaged picture or tag
-//! cannot hide the sound. Every frame has a checksum: one that is missing or damaged makes the file damaged.
+//! Of the metadata only STREAMINFO is needed to decode, and a comment that gives the positions of channels. A reader gets
+//! that block alone and then the frames, so that a damaged picture or tag cannot hide the sound.
+//!
+//! Symphonia reads and decodes a stream quickly, but it finds the end of a frame by the beginning of the next one and knows no
+//! 32 bits. Wherever it does not find the frame that comes next, flac-codec goes on from there: it decodes a frame to find
+//! its end, and tells what is wrong. Every frame has a checksum: one that is missing or damaged makes the file damaged.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Chain, Cursor, Read};
 
 use flac_codec::Error;
 use flac_codec::decode::FlacSampleReader;
 use symphonia::core::audio::Position;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_PCM_S32LE;
+use symphonia::core::formats::{FormatOptions, FormatReader};
+use symphonia::core::io::{MediaSourceStream, ReadOnlySource};
+use symphonia::default::formats::FlacReader;
 
 use super::pcm::Shape;
 use super::window::Window;
@@ -23,6 +29,10 @@ const MOST_BLOCKS: usize = 1024;
 const SEARCH: u64 = 32 << 20;
 /// The length of STREAMINFO in bytes (RFC 9639, section 8.2).
 const STREAM_INFO: usize = 34;
+/// The least block size that a stream may have, in frames (RFC 9639, section 8.2).
+const LEAST_BLOCK: u16 = 16;
+/// The most bits of a sample that Symphonia decodes.
+const MOST_BITS: u32 = 24;
 /// Frames of sound that make a packet.
 const PER_PACKET: usize = 4096;
 /// The comment that gives positions as a mask of WAV's (RFC 9639, section 8.6.2).
@@ -32,14 +42,17 @@ const MOST_COMMENTS: u64 = 1 << 20;
 
 /// A FLAC stream.
 pub(super) struct Flac {
-    reader: FlacSampleReader<BufReader<io::Chain<Cursor<Vec<u8>>, Source>>>,
+    stream: Stream,
+    reader: Reader,
     track: Option<Box<Track>>,
-    channels: usize,
-    /// By how many bits samples are raised to fill 32.
-    shift: u32,
-    /// Frames of sound that are left, if STREAMINFO gives their number.
-    left: Option<u64>,
-    samples: Vec<i32>,
+    /// Frames of sound that were given.
+    given: u64,
+}
+
+/// What reads the frames.
+enum Reader {
+    Quick(Box<FlacReader<'static>>),
+    Thorough(Box<Thorough>),
 }
 
 impl Flac {
@@ -55,25 +68,15 @@ impl Flac {
         };
         let end = window.end();
         let end = trailer::cut(&mut window, frames, end)?;
-        let mut head = b"fLaC".to_vec();
-        // The last metadata block, of the type STREAMINFO.
-        head.extend([0x80, 0, 0, STREAM_INFO as u8]);
-        head.extend(info.mended());
-        let stream = Cursor::new(head).chain(Source::range(file, frames, end)?);
-        let reader =
-            FlacSampleReader::new(BufReader::with_capacity(1 << 16, stream)).map_err(|error| failed(&error))?;
-        let mut shape = Shape::linear(CODEC_ID_PCM_S32LE, info.rate, info.channels, 4);
-        shape.positions = mask.and_then(Position::from_wave_channel_mask);
-        let mut track = Track { lossless: true, promised: info.total, ..Track::whole(shape.parameters()?) };
-        track.codec.with_max_frames_per_packet(PER_PACKET as u64);
-        Ok(Self {
-            reader,
-            track: Some(Box::new(track)),
-            channels: info.channels,
-            shift: 32 - info.bits,
-            left: info.total,
-            samples: vec![0; PER_PACKET * info.channels],
-        })
+        let stream = Stream { file: file.try_clone()?, frames, end, info, mask };
+        let (reader, track) = match stream.quick()? {
+            Some((reader, track)) => (Reader::Quick(Box::new(reader)), track),
+            None => {
+                let (reader, track) = Thorough::open(&stream)?;
+                (Reader::Thorough(Box::new(reader)), track)
+            }
+        };
+        Ok(Self { stream, reader, track: Some(Box::new(track)), given: 0 })
     }
 }
 
@@ -82,26 +85,129 @@ impl Demuxer for Flac {
         if let Some(track) = self.track.take() {
             return Ok(Some(Event::Track(track)));
         }
+        let info = &self.stream.info;
         // What follows the last frame is no sound.
-        if self.left == Some(0) {
+        let left = info.total.map_or(u64::MAX, |total| total.saturating_sub(self.given));
+        if left == 0 {
             return Ok(None);
         }
-        let mut frames = match self.reader.read(&mut self.samples) {
-            Ok(samples) => samples / self.channels,
-            // The end of the last frame is missing; the promised length tells.
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-            Err(error) => return Err(failed(&error)),
+        let packet = match &mut self.reader {
+            Reader::Quick(reader) => match reader.next_packet() {
+                Ok(Some(found)) if u64::try_from(found.pts.get()) == Ok(self.given) && found.dur.get() > 0 => {
+                    let frames = found.dur.get();
+                    Packet { frames: Some(frames), trim_end: frames.saturating_sub(left), ..Packet::new(found.data) }
+                }
+                _ => {
+                    let (mut reader, track) = Thorough::open(&self.stream)?;
+                    reader.skip(self.given)?;
+                    self.reader = Reader::Thorough(Box::new(reader));
+                    return Ok(Some(Event::Track(Box::new(track))));
+                }
+            },
+            Reader::Thorough(reader) => match reader.packet(left)? {
+                Some(packet) => packet,
+                None => {
+                    let seconds = |frames: u64| frames as f64 / f64::from(info.rate.max(1));
+                    return match info.total {
+                        Some(total) => {
+                            Err(DecodeError::Truncated { found: seconds(self.given), promised: seconds(total) })
+                        }
+                        None => Ok(None),
+                    };
+                }
+            },
         };
-        if let Some(left) = &mut self.left {
-            frames = frames.min(usize::try_from(*left).unwrap_or(usize::MAX));
-            *left -= frames as u64;
-        }
-        if frames == 0 {
+        self.given += packet.frames.unwrap_or(0);
+        Ok(Some(Event::Packet(packet)))
+    }
+}
+
+/// Where the frames lie, and what STREAMINFO says of them.
+struct Stream {
+    file: File,
+    frames: u64,
+    end: u64,
+    info: Info,
+    /// The positions of channels as a mask of WAV's.
+    mask: Option<u32>,
+}
+
+impl Stream {
+    /// The bytes of a stream that has this STREAMINFO alone.
+    fn bytes(&self, info: [u8; STREAM_INFO]) -> io::Result<Chain<Cursor<Vec<u8>>, Source>> {
+        let mut head = b"fLaC".to_vec();
+        // The last metadata block, of the type STREAMINFO.
+        head.extend([0x80, 0, 0, STREAM_INFO as u8]);
+        head.extend(info);
+        Ok(Cursor::new(head).chain(Source::range(&self.file, self.frames, self.end)?))
+    }
+
+    /// Symphonia's reader, if it can read such a stream.
+    fn quick(&self) -> io::Result<Option<(FlacReader<'static>, Track)>> {
+        let [a, b, c, d, ..] = self.info.bytes;
+        let (least, most) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let blocks = least >= LEAST_BLOCK && most >= least;
+        // Without a length nobody could tell that the last frame is missing.
+        if !blocks || self.info.bits > MOST_BITS || self.info.total.is_none() || self.mask.is_some() {
             return Ok(None);
         }
+        let source = ReadOnlySource::new(self.bytes(self.info.bytes)?);
+        let stream = MediaSourceStream::new(Box::new(source), Default::default());
+        let Ok(reader) = FlacReader::try_new(stream, FormatOptions::default()) else { return Ok(None) };
+        let codec = reader.tracks().first().and_then(|track| track.codec_params.as_ref()?.audio().cloned());
+        Ok(codec.map(|codec| (reader, Track { lossless: true, ..Track::whole(codec) })))
+    }
+}
+
+/// Decodes frame by frame.
+struct Thorough {
+    reader: FlacSampleReader<BufReader<Chain<Cursor<Vec<u8>>, Source>>>,
+    channels: usize,
+    /// By how many bits samples are raised to fill 32.
+    shift: u32,
+    samples: Vec<i32>,
+}
+
+impl Thorough {
+    fn open(stream: &Stream) -> Result<(Self, Track), DecodeError> {
+        let info = &stream.info;
+        let bytes = BufReader::with_capacity(1 << 16, stream.bytes(info.mended())?);
+        let reader = FlacSampleReader::new(bytes).map_err(|error| failed(&error))?;
+        let mut shape = Shape::linear(CODEC_ID_PCM_S32LE, info.rate, info.channels, 4);
+        shape.positions = stream.mask.and_then(Position::from_wave_channel_mask);
+        let mut track = Track { lossless: true, ..Track::whole(shape.parameters()?) };
+        track.codec.with_max_frames_per_packet(PER_PACKET as u64);
+        let samples = vec![0; PER_PACKET * info.channels];
+        Ok((Self { reader, channels: info.channels, shift: 32 - info.bits, samples }, track))
+    }
+
+    /// Decodes up to `most` frames of sound into the buffer; how many there are. 0 is the end.
+    fn read(&mut self, most: u64) -> Result<usize, DecodeError> {
+        let most = usize::try_from(most).unwrap_or(PER_PACKET).min(PER_PACKET);
+        match self.reader.read(&mut self.samples[..most * self.channels]) {
+            Ok(samples) => Ok(samples / self.channels),
+            // The end of the last frame is missing.
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Steps over this many frames of sound.
+    fn skip(&mut self, mut frames: u64) -> Result<(), DecodeError> {
+        while frames > 0 {
+            match self.read(frames)? as u64 {
+                0 => break,
+                read => frames -= read,
+            }
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, most: u64) -> Result<Option<Packet>, DecodeError> {
+        let frames = self.read(most)?;
         let samples = &self.samples[..frames * self.channels];
         let data: Vec<u8> = samples.iter().flat_map(|sample| (sample << self.shift).to_le_bytes()).collect();
-        Ok(Some(Event::Packet(Packet { frames: Some(frames as u64), ..Packet::new(data) })))
+        Ok((frames > 0).then(|| Packet { frames: Some(frames as u64), ..Packet::new(data) }))
     }
 }
 

@@ -64,13 +64,11 @@ pub(super) struct Packet {
     pub trim_start: u64,
     /// Decoded frames at its end that are not heard.
     pub trim_end: u64,
-    /// The number of its first frame, if the container says so and no frame may be missing before it.
-    pub at: Option<u64>,
 }
 
 impl Packet {
     pub(in crate::decode) fn new(data: impl Into<Box<[u8]>>) -> Self {
-        Self { data: data.into(), frames: None, trim_start: 0, trim_end: 0, at: None }
+        Self { data: data.into(), frames: None, trim_start: 0, trim_end: 0 }
     }
 }
 
