@@ -11,11 +11,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use net::secret_box::{SecretBox, signature};
 use raft::Cluster;
-use raft::command::Command;
-use raft::state::{Delivery, Due, Fate, Hook, Tried, Try};
 use serde_json::json;
-use storage::seal::{Seal, signature};
+use state::command::Command;
+use state::{Delivery, Due, Fate, Hook, Tried, Try};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,7 @@ const TRIED_FOR: u64 = 24 * 3600 * 1000;
 /// Tells hooks while this node leads.
 pub(crate) struct Messenger {
     cluster: Cluster,
-    seal: Seal,
+    seal: SecretBox,
     agent: Agent,
 }
 
@@ -63,7 +63,7 @@ enum TellError {
 }
 
 impl Messenger {
-    pub(crate) fn new(cluster: Cluster, seal: Seal, allow_private: bool) -> Self {
+    pub(crate) fn new(cluster: Cluster, seal: SecretBox, allow_private: bool) -> Self {
         let settings = Agent::config_builder()
             .timeout_global(Some(TRY_WITHIN))
             .max_redirects(0)

@@ -1,7 +1,7 @@
 //! What is said in this process while it works on tasks, by attempt.
 //!
 //! Lines are those of the node's log, so what the log does not show is not here either. They are told apart by the
-//! request's id, which is the attempt's name ([`storage::request`]). Lines of an attempt are kept while it is worked on; when
+//! request's id, which is the attempt's name ([`net::request`]). Lines of an attempt are kept while it is worked on; when
 //! it ends they go with the command that says so into the state, where every node has them. Like logging itself this is one
 //! for the whole process.
 
@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
-use raft::state::{LINES_BYTES, LINES_KEPT, Level, Line, TaskId};
-use storage::request::RequestId;
+use net::request::RequestId;
+use state::{LINES_BYTES, LINES_KEPT, Level, Line, TaskId};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use audio::sandbox::Sandbox;
+use net::peer::{Peer, PeerConfig, Protocol, Secret, Swift};
+use net::secret_box::SecretBox;
 use raft::{Cluster, ClusterConfig};
+use replication::Sharing;
 use storage::blobs::Blobs;
 use storage::database::{Database, DatabaseError};
-use storage::peer::{Peer, PeerConfig, Protocol, Secret, Swift};
-use storage::seal::Seal;
-use storage::sharing::Sharing;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -77,15 +77,15 @@ pub(crate) async fn run(configuration: Configuration, sandbox: Sandbox) -> Resul
         open: configuration.accounts.registration == Registration::Open,
         https: configuration.http.tls.is_some(),
         proxies: configuration.http.trusted_proxies.clone(),
-        seal: Seal::new(&secret, "tokens")?,
+        seal: SecretBox::new(&secret, "tokens")?,
     };
     let allow_private = configuration.hooks.allow_private;
-    let hooks = web::hooks::Hooks { seal: Seal::new(&secret, HOOKS)?, allow_private };
+    let hooks = web::hooks::Hooks { seal: SecretBox::new(&secret, HOOKS)?, allow_private };
     let broker_address = configuration.broker.as_ref().map(|broker| {
         Address::new(&broker.url, broker.ca.as_deref(), "ca under [broker]").context("the broker's address")
     });
     let broker_address = broker_address.transpose()?;
-    let hook_seal = Seal::new(&secret, HOOKS)?;
+    let hook_seal = SecretBox::new(&secret, HOOKS)?;
     let database = Database::open(&me.data.join("database")).map_err(|error| match error {
         DatabaseError::Damaged { .. } => damaged(me.id, &error.to_string()),
         error => error.into(),

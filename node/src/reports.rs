@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use net::peer::{Peer, Protocol};
 use raft::Cluster;
-use raft::state::{Line, TaskId};
 use serde::{Deserialize, Serialize};
+use state::{Line, TaskId};
 use storage::NodeId;
 use storage::blobs::Blobs;
-use storage::peer::{Peer, Protocol};
 use web::api::cluster::{BrokerReport, LoopReport, NodeReport};
 
 use crate::configuration::Configuration;
@@ -278,8 +278,7 @@ impl web::Nodes for Reports {
 
     fn broker(&self) -> BrokerReport {
         let open = self.cluster.peek().open_tasks().unwrap_or_default();
-        let running =
-            open.iter().filter(|task| matches!(task.state, raft::state::TaskState::Running { .. })).count() as u64;
+        let running = open.iter().filter(|task| matches!(task.state, state::TaskState::Running { .. })).count() as u64;
         let state = self.broker.as_ref().map(Broker::state).unwrap_or_default();
         BrokerReport {
             configured: self.broker.is_some(),

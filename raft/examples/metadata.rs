@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use net::peer::{OPERATOR, Peer, PeerConfig, Secret};
 use raft::Remote;
-use raft::command::{Answer, Command};
-use raft::state::{Credits, MOST_PLAYLISTS, Plan, Priority, Road, Verifier};
+use state::command::{Answer, Command};
+use state::{Credits, MOST_PLAYLISTS, Plan, Priority, Road, Verifier};
 use storage::NodeId;
 use storage::blobs::Hash;
-use storage::peer::{OPERATOR, Peer, PeerConfig, Secret};
 use tokio::runtime::Handle;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;

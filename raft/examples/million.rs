@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use raft::command::{Answer, Command};
-use raft::state::{Facts, Plan, Priority, Road, Stems};
+use net::peer::{Peer, PeerConfig, Secret};
 use raft::{Change, Cluster, ClusterConfig};
+use state::command::{Answer, Command};
+use state::{Facts, Plan, Priority, Road, Stems};
 use storage::NodeId;
 use storage::blobs::Hash;
 use storage::database::Database;
-use storage::peer::{Peer, PeerConfig, Secret};
 use tokio::task::JoinSet;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -211,7 +211,7 @@ async fn main() -> Result<()> {
 
     let began = Instant::now();
     let first = Node::start(0, &BTreeMap::from([(0, members[&0].clone())]), root).await?;
-    let newest = || first.cluster.peek().mark().ok().flatten().map(|mark| mark.level) == Some(raft::state::LEVEL);
+    let newest = || first.cluster.peek().mark().ok().flatten().map(|mark| mark.level) == Some(state::LEVEL);
     wait_until(newest).await;
     {
         let filling = futures_util::stream::iter(0..songs).map(|number| add(&first.cluster, number));

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
-use storage::database::{Batch, Database, DatabaseError, Table};
-use storage::wire::{self, WireError};
+use storage::codec::CodecError;
+use storage::database::{Database, DatabaseError};
 use uuid::Uuid;
 
 use crate::ClusterError;
@@ -19,7 +19,7 @@ use crate::consensus::log;
 use crate::consensus::machine::{self, MachineError};
 use crate::consensus::snapshot::{Reader, SnapshotFile};
 use crate::consensus::{LogId, Member};
-use crate::state::{LEVEL, Mark, View, ViewError, keys, within};
+use state::{LEVEL, View, ViewError};
 
 /// The state could not be written down, or not be read again.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum ArchiveError {
     Database(#[from] DatabaseError),
     /// A value is unreadable.
     #[error(transparent)]
-    Wire(#[from] WireError),
+    Wire(#[from] CodecError),
     /// The state is unreadable.
     #[error(transparent)]
     View(#[from] ViewError),
@@ -130,12 +130,7 @@ fn fill(pairs: Reader, at: At, database: &Database, node: NodeId, address: Strin
     if level > LEVEL {
         return Err(ArchiveError::TooNew(level));
     }
-    let mut batch = Batch::new();
-    for retired in view.retired()? {
-        batch.delete(Table::State, within(0, &keys::retired(retired)));
-    }
-    batch.put(Table::State, within(0, &keys::mark()), wire::encode(&Mark { cluster: Uuid::new_v4(), level })?);
-    Ok(database.write(batch)?)
+    Ok(database.write(state::new_cluster(&view, Uuid::new_v4())?)?)
 }
 
 fn told(error: MachineError) -> ArchiveError {

@@ -15,18 +15,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use net::peer::{Peer, Protocol};
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
+use storage::codec::{self, CodecError};
 use storage::database::{Batch, Database, DatabaseError, Table};
-use storage::peer::{Peer, Protocol};
-use storage::wire::{self, WireError};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::call::Call;
 use crate::consensus::machine::Machine;
 use crate::consensus::{Member, Raft};
-use crate::state::LEVEL;
+use state::LEVEL;
 
 const DISK: &[u8] = b"node/disk";
 const LEFT: &[u8] = b"node/left";
@@ -41,7 +41,7 @@ pub enum StartError {
     Database(#[from] DatabaseError),
     /// A value on the disk is unreadable.
     #[error("the node's own marks cannot be read: {0}")]
-    Wire(#[from] WireError),
+    Wire(#[from] CodecError),
     /// The folder belongs to another node.
     #[error(
         "this data folder belongs to node {owner}, not to node {node}; start it with --id {owner}, or name another folder"
@@ -89,7 +89,7 @@ struct Disk {
 /// The name of this node's disk, made now if it has none.
 pub(crate) fn disk(database: &Database, node: NodeId) -> Result<Uuid, StartError> {
     if let Some(bytes) = database.get(Table::Meta, DISK)? {
-        let disk: Disk = wire::decode(&bytes)?;
+        let disk: Disk = codec::decode(&bytes)?;
         if disk.node != node {
             return Err(StartError::AnothersDisk { node, owner: disk.node });
         }
@@ -100,7 +100,7 @@ pub(crate) fn disk(database: &Database, node: NodeId) -> Result<Uuid, StartError
     }
     let disk = Disk { name: Uuid::new_v4(), node };
     let mut batch = Batch::new();
-    batch.put(Table::Meta, DISK, wire::encode(&disk)?);
+    batch.put(Table::Meta, DISK, codec::encode(&disk)?);
     database.write(batch)?;
     Ok(disk.name)
 }
@@ -244,7 +244,7 @@ mod tests {
 
     use std::sync::Mutex;
 
-    use storage::peer::{PeerConfig, PeerError, Secret, ServeFuture, Service, Stream};
+    use net::peer::{PeerConfig, PeerError, Secret, ServeFuture, Service, Stream};
     use tokio::runtime::Handle;
 
     use super::*;

@@ -8,21 +8,21 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use net::peer::{Peer, Protocol};
 use openraft::error::ClientWriteError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
-use storage::peer::{Peer, Protocol};
-use storage::wire;
+use storage::codec;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::archive::{Archive, ArchiveError};
 use crate::call::{Call, Miss};
-use crate::command::{Answer, Command, Refusal};
 use crate::consensus::machine::Machine;
 use crate::consensus::{Metrics, Raft, Request, Requests, fitting};
-use crate::state::{Event, View};
+use state::command::{Answer, Command, Refusal};
+use state::{Event, View};
 
 /// How long a proposal or a read may take before it fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
@@ -362,7 +362,7 @@ impl Cluster {
         self.refuse_without_majority()?;
         let (answer, answered) = oneshot::channel();
         // What has no form is refused by the log.
-        let bytes = wire::encode(&request).map_or(0, |encoded| encoded.len());
+        let bytes = codec::encode(&request).map_or(0, |encoded| encoded.len());
         self.0.writes.send(Waiting { request, bytes, answer }).await.map_err(|_| Miss::NotLeader)?;
         answered.await.unwrap_or(Err(Miss::NotLeader))
     }

@@ -10,17 +10,14 @@ mod bootstrap;
 mod call;
 mod change;
 mod cluster;
-pub mod command;
 mod consensus;
 mod membership;
 mod remote;
 mod service;
 mod start;
-pub mod state;
 
 pub use bootstrap::StartError;
 pub use change::{Change, Obstacle};
 pub use cluster::{Cluster, ClusterError, Status};
 pub use remote::{Remote, RemoteError};
 pub use start::ClusterConfig;
-pub use state::{Event, View, ViewError};

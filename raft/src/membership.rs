@@ -14,19 +14,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use net::peer::{OPERATOR, Protocol};
 use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use storage::NodeId;
-use storage::peer::{OPERATOR, Protocol};
 use uuid::Uuid;
 
 use crate::bootstrap::{Introduction, Left};
 use crate::call::{Call, Miss};
 use crate::change::{Change, Obstacle};
 use crate::cluster::{Cluster, ClusterError};
-use crate::command::Command;
 use crate::consensus::{Member, Metrics};
-use crate::state::LEVEL;
+use state::LEVEL;
+use state::command::Command;
 
 /// How often a node looks after the membership.
 const TICK: Duration = Duration::from_millis(250);

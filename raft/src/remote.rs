@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use net::peer::{Peer, PeerError, Protocol};
 use storage::NodeId;
-use storage::peer::{Peer, PeerError, Protocol};
 use uuid::Uuid;
 
 use crate::call::{Call, Miss};
 use crate::cluster::{ClusterError, DEADLINE};
-use crate::command::{Answer, Command, Refusal};
 use crate::consensus::Request;
+use state::command::{Answer, Command, Refusal};
 
 /// For the answer of a node that has itself used up the whole deadline.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub enum RemoteError {
 pub struct Remote(Peer);
 
 impl Remote {
-    /// Asks over `peer`, whose id must be [`storage::peer::OPERATOR`].
+    /// Asks over `peer`, whose id must be [`net::peer::OPERATOR`].
     pub fn new(peer: Peer) -> Self {
         Self(peer)
     }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use net::peer::{Peer, Protocol};
 use openraft::error::RaftError;
 use openraft::{Config, SnapshotPolicy};
 use storage::NodeId;
 use storage::database::Database;
-use storage::peer::{Peer, Protocol};
 use tokio::sync::watch;
 
 use crate::bootstrap::{self, Finding, Introducer, Left, StartError};
@@ -21,7 +21,7 @@ use crate::consensus::network::{Network, RaftService};
 use crate::consensus::{Raft, compaction};
 use crate::membership::look_after;
 use crate::service::{ClusterService, Greeter};
-use crate::state::LEVEL;
+use state::LEVEL;
 
 /// What a cluster handle is made of.
 #[derive(Debug, Clone)]

@@ -5,9 +5,9 @@
 mod nodes;
 
 use nodes::{add, add_song, free_ports, leader, propose, start, start_all, titles, wait_until};
-use raft::command::{Command, Refusal};
-use raft::state::LEVEL;
 use raft::{ClusterError, StartError};
+use state::LEVEL;
+use state::command::{Command, Refusal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_fresh_nodes_make_one_cluster_and_outlive_its_leader() {

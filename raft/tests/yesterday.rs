@@ -13,9 +13,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use nodes::{add, free_ports, start, wait_until};
-use raft::View;
-use raft::command::{Answer, Command, Refusal};
-use raft::state::{
+use state::View;
+use state::command::{Answer, Command, Refusal};
+use state::{
     Asker, Cover, Credits, Facts, Job, JobState, LEVEL, Model, ModelFile, Output, Priority, Road, SongStatus, Stems,
     Task, TaskId, TaskState,
 };

@@ -1,6 +1,6 @@
 //! What a cluster allows to whom.
 
-use storage::seal::Seal;
+use net::secret_box::SecretBox;
 
 use crate::client::{Client, Network};
 
@@ -16,7 +16,7 @@ pub struct Accounts {
     /// The proxies that are believed.
     pub proxies: Vec<Network>,
     /// Seals the secrets of tokens.
-    pub seal: Seal,
+    pub seal: SecretBox,
 }
 
 /// Whose a job or a play is, as limits count: the user's, or that of the address of who has no account.

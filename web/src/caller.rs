@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
-use raft::View;
-use raft::state::{Asker, Audience, Job, Song, User, Verifier};
+use state::View;
+use state::{Asker, Audience, Job, Song, User, Verifier};
 use storage::blobs::Hash;
 
 use crate::accounts::Accounts;

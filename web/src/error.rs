@@ -8,12 +8,13 @@ use audio::encode::EncodeError;
 use audio::thread::Panicked;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use raft::command::{Answer as Applied, Refusal};
-use raft::{ClusterError, ViewError};
+use net::request::RequestId;
+use net::secret_box::SecretBoxError;
+use raft::ClusterError;
+use replication::ShareError;
+use state::ViewError;
+use state::command::{Answer as Applied, Refusal};
 use storage::blobs::BlobError;
-use storage::request::RequestId;
-use storage::seal::SealError;
-use storage::sharing::ShareError;
 
 use crate::answer::{Answer, Problem};
 use crate::archive::{ArchiveError, EntryError};
@@ -299,8 +300,8 @@ impl From<ViewError> for ApiError {
     }
 }
 
-impl From<SealError> for ApiError {
-    fn from(error: SealError) -> Self {
+impl From<SecretBoxError> for ApiError {
+    fn from(error: SecretBoxError) -> Self {
         Self::internal("making a secret", &error)
     }
 }

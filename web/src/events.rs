@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use axum::extract::Path;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
-use raft::View;
-use raft::state::{Audience, Event};
 use serde::Serialize;
+use state::View;
+use state::{Audience, Event};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::mpsc;

@@ -1,7 +1,7 @@
 //! What the analysis of a song leaves in the state.
 
 use audio::analysis::Analysis;
-use raft::state::Facts;
+use state::Facts;
 
 /// What musicians look for in a song.
 pub fn facts_of(analysis: &Analysis) -> Box<Facts> {

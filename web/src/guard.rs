@@ -8,7 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use storage::request::RequestId;
+use net::request::RequestId;
 
 use crate::Shared;
 use crate::caller::Visitor;

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::http::Uri;
-use storage::seal::Seal;
+use net::secret_box::SecretBox;
 
 /// The longest address, in bytes.
 const LONGEST: usize = 1000;
@@ -15,7 +15,7 @@ const LONGEST: usize = 1000;
 /// What hooks need.
 pub struct Hooks {
     /// What their secrets are kept under.
-    pub seal: Seal,
+    pub seal: SecretBox,
     /// Whether they may lead into networks that are not public.
     pub allow_private: bool,
 }

@@ -56,8 +56,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use audio::sandbox::Sandbox;
 use futures_util::future::BoxFuture;
 use raft::Cluster;
-use raft::state::{Line, TaskId};
-use storage::sharing::Sharing;
+use replication::Sharing;
+use state::{Line, TaskId};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;

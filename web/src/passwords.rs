@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use raft::state::Verifier;
+use state::Verifier;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::blocking;

@@ -11,8 +11,8 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use raft::state::User;
-use storage::seal::{SealError, random, signature};
+use net::secret_box::{SecretBoxError, random, signature};
+use state::User;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ impl Remembered {
         password: &Secret,
         compare: impl FnOnce() -> F,
     ) -> Result<(), ApiError> {
-        let key = self.key.get_or_try_init(|| async { random::<32>() as Result<_, SealError> }).await?;
+        let key = self.key.get_or_try_init(|| async { random::<32>() as Result<_, SecretBoxError> }).await?;
         let print =
             signature(key, &[&user.id.to_be_bytes(), user.password.0.as_bytes(), b"\0", password.plain().as_bytes()]);
         if self.is_right(&print) {
@@ -83,7 +83,7 @@ mod tests {
 
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use raft::state::Verifier;
+    use state::Verifier;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Finding songs: what a list holds, in which order, and where its next page begins.
 //!
-//! Every song stands in rows in the state: one in each order, one for each word (see `raft::state::card`), so a song that
+//! Every song stands in rows in the state: one in each order, one for each word (see `state::card`), so a song that
 //! was just added is found by whoever looks next, at any node. A list is made in one of two ways. If one of its conditions
 //! holds for few songs (a word, an artist, a file, the caller's own list), those are looked at and put in order. Otherwise
 //! matches lie close together, and the rows of the order are walked from the page's beginning until it is full.
@@ -11,10 +11,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft::View;
-use raft::command::Refusal;
-use raft::state::card::{place_of, plain, words};
-use raft::state::{ACCOUNTS, Card, Order, Song, SongStatus};
+use state::View;
+use state::card::{place_of, plain, words};
+use state::command::Refusal;
+use state::{ACCOUNTS, Card, Order, Song, SongStatus};
 use storage::blobs::Hash;
 
 use crate::caller::Caller;

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
+use net::secret_box::{SecretBoxError, random};
 use serde::Deserialize;
 use storage::blobs::Hash;
-use storage::seal::{SealError, random};
 
 /// A secret in plain.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
@@ -27,7 +27,7 @@ impl Secret {
     }
 
     /// A new one of 256 random bits, in hex after `prefix`.
-    pub(crate) fn new(prefix: &str) -> Result<Self, SealError> {
+    pub(crate) fn new(prefix: &str) -> Result<Self, SecretBoxError> {
         Ok(Self(format!("{prefix}{}", hex::encode(random::<32>()?))))
     }
 

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use storage::sharing::Sharing;
+use replication::Sharing;
 
 use crate::error::ApiError;
 use crate::ranges::{Selection, if_range_holds, is_known, match_hits, select};

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use raft::View;
-use raft::command::{Answer as Applied, Command};
+use state::View;
+use state::command::{Answer as Applied, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::cache::Cache;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use futures_util::{StreamExt, stream};
+use replication::{ShareError, Sharing};
 use storage::blobs::{BlobError, Hash, Manifest, PIECE};
-use storage::sharing::{ShareError, Sharing};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 

@@ -4,8 +4,8 @@
 //! one. Counted is the name together with the address it is tried from, and the address for itself: nobody can lock
 //! somebody else out from another address. Names are counted under a hash, for people type passwords where names belong.
 
-use raft::command::{Command, Refusal};
-use raft::state::Count;
+use state::Count;
+use state::command::{Command, Refusal};
 use storage::blobs::Hash;
 
 use crate::accounts::owner_of;

@@ -8,9 +8,9 @@ use std::process::Command as Program;
 
 use alone::{Node, claim, wav, work};
 use axum::http::StatusCode;
-use raft::command::Command;
-use raft::state::{Level, Line, TaskId};
 use serde_json::{Value, json};
+use state::command::Command;
+use state::{Level, Line, TaskId};
 use storage::blobs::Hash;
 
 async fn post(node: &Node, path: &str, body: Value) -> (StatusCode, Value) {

@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use audio::thread::at_low_priority;
 use inference::models::{Library, load};
 use raft::Cluster;
-use raft::command::Command;
-use raft::state::{Model, ModelFile};
+use replication::Sharing;
+use state::command::Command;
+use state::{Model, ModelFile};
 use storage::blobs::Hash;
-use storage::sharing::Sharing;
 use tokio_util::sync::CancellationToken;
 
 use crate::work::now;

@@ -12,11 +12,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use raft::state::{TaskKind, TaskState};
-use raft::{Cluster, ViewError};
+use net::peer::Peer;
+use raft::Cluster;
+use state::ViewError;
+use state::{TaskKind, TaskState};
 use storage::NodeId;
 use storage::blobs::Blobs;
-use storage::peer::Peer;
 use tokio_util::sync::CancellationToken;
 use web::Nodes;
 

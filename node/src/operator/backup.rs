@@ -17,9 +17,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use raft::archive::{self, At};
+use replication::{ShareError, Sharing};
 use serde::{Deserialize, Serialize};
 use storage::blobs::{Allowance, Blobs, Hash};
-use storage::sharing::{ShareError, Sharing};
 
 use super::client::{Client, references};
 use crate::configuration::Configuration;

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use net::peer::{OPERATOR, Peer, PeerConfig, Protocol, Secret, Stream};
 use raft::archive::{self, At};
-use raft::{View, ViewError};
+use state::{View, ViewError};
 use storage::NodeId;
 use storage::blobs::Hash;
-use storage::peer::{OPERATOR, Peer, PeerConfig, Protocol, Secret, Stream};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use raft::Change;
+use replication::Sharing;
 use storage::NodeId;
 use storage::blobs::{Allowance, Blobs};
-use storage::sharing::Sharing;
 
 use super::client::Client;
 use super::protocol::{Call, Overview};

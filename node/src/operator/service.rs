@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use net::peer::{Peer, PeerError, ServeFuture, Service, Stream};
 use raft::Cluster;
 use storage::NodeId;
-use storage::peer::{Peer, PeerError, ServeFuture, Service, Stream};
 use tokio::io::AsyncWriteExt;
 use web::Nodes;
 

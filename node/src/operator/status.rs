@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anyhow::Result;
-use raft::state::LEVEL;
+use state::LEVEL;
 use web::api::cluster::NodeReport;
 
 use super::client::Client;

@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use net::peer::Peer;
 use raft::Cluster;
+use replication::Sharing;
 use storage::NodeId;
-use storage::peer::Peer;
-use storage::sharing::Sharing;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use web::api::cluster::LoopReport;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use replication::ShareError;
+use replication::repair::{BATCH, Survey};
 use storage::NodeId;
 use storage::blobs::{BlobError, Hash};
-use storage::sharing::ShareError;
-use storage::sharing::repair::{BATCH, Survey};
 use tokio::sync::watch;
 
 use super::worker::{Activity, Next, Worker};

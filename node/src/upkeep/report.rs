@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storage::peer::{Peer, Protocol};
+use net::peer::{Peer, Protocol};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft::state::{Job, Priority, Task, TaskState};
-use raft::{View, ViewError};
+use state::{Job, Priority, Task, TaskState};
+use state::{View, ViewError};
 use storage::NodeId;
 
 use super::Hint;

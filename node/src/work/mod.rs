@@ -21,8 +21,8 @@ pub(crate) mod task;
 mod turns;
 pub(crate) mod worker;
 
-use raft::state::{Task, TaskId, TaskKind};
 use serde::{Deserialize, Serialize};
+use state::{Task, TaskId, TaskKind};
 use tokio::sync::oneshot;
 
 /// The message that a task may be open.

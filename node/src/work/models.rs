@@ -7,10 +7,11 @@ use std::sync::Arc;
 use audio::thread::{Panicked, at_low_priority};
 use inference::models::{ModelsError, load};
 use inference::{Separator, built_in};
-use raft::state::Model;
-use raft::{Cluster, ViewError};
+use raft::Cluster;
+use replication::{ShareError, Sharing};
+use state::Model;
+use state::ViewError;
 use storage::blobs::Hash;
-use storage::sharing::{ShareError, Sharing};
 use tokio::sync::{Mutex, OnceCell};
 
 /// How many built models stay. HTDemucs takes 170 MB, Hybrid Demucs 340.

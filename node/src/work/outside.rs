@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use raft::Cluster;
-use raft::command::Command;
-use raft::state::{Job, Road};
+use replication::Sharing;
+use state::command::Command;
+use state::{Job, Road};
 use storage::blobs::Hash;
-use storage::sharing::Sharing;
 use tokio_util::sync::CancellationToken;
 
 use crate::amqp::{Address, BrokerError, patiently};

@@ -7,8 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use net::peer::{Peer, Protocol};
 use storage::NodeId;
-use storage::peer::{Peer, Protocol};
 use tokio::sync::watch;
 use uuid::Uuid;
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use raft::state::{Line, TaskId};
+use net::peer::{PeerError, ServeFuture, Service, Stream};
 use serde::{Deserialize, Serialize};
+use state::{Line, TaskId};
 use storage::NodeId;
-use storage::peer::{PeerError, ServeFuture, Service, Stream};
 use uuid::Uuid;
 
 use super::Hint;

@@ -13,10 +13,10 @@ use audio::encode::{EncodeError, Format};
 use inference::Separator;
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
-use raft::state::{Job, Output, Selection, Stems, Task, TaskId, TaskKind, TaskState};
+use replication::{ShareError, Sharing};
+use state::{Job, Output, Selection, Stems, Task, TaskId, TaskKind, TaskState};
 use storage::NodeId;
 use storage::blobs::{BlobError, Hash};
-use storage::sharing::{ShareError, Sharing};
 
 use super::models::{ModelError, Models};
 use super::samples::{Samples, SamplesError};

@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter::Peekable;
 
-use raft::state::Priority;
+use state::Priority;
 
 use super::Hint;
 use super::board::Board;

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use audio::thread::Panicked;
-use raft::command::{Answer, Command, Refusal};
-use raft::state::{Job, Output, Task, TaskKind, TaskState};
-use raft::{Cluster, ClusterError, ViewError};
-use storage::peer::{Peer, Protocol};
-use storage::request::RequestId;
+use net::peer::{Peer, Protocol};
+use net::request::RequestId;
+use raft::{Cluster, ClusterError};
+use state::ViewError;
+use state::command::{Answer, Command, Refusal};
+use state::{Job, Output, Task, TaskKind, TaskState};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -16,8 +16,8 @@ use openraft::{Entry, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogRe
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage::NodeId;
+use storage::codec::{self, CodecError};
 use storage::database::{Batch, Database, DatabaseError, Table};
-use storage::wire::{self, WireError};
 
 use super::flushed::Flushed;
 use super::{LogId, StorageError, Types, fitting, on_disk};
@@ -30,7 +30,7 @@ pub(crate) enum LogError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error(transparent)]
-    Wire(#[from] WireError),
+    Wire(#[from] CodecError),
 }
 
 /// Entries that are kept in memory.
@@ -111,7 +111,7 @@ impl Log {
                 if !fits(value.len()) {
                     break;
                 }
-                entries.push(wire::decode(&value)?);
+                entries.push(codec::decode(&value)?);
             }
             Ok::<_, LogError>(entries)
         })
@@ -119,7 +119,7 @@ impl Log {
     }
 
     fn mark<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, LogError> {
-        Ok(self.database.get(Table::Meta, key)?.map(|bytes| wire::decode(&bytes)).transpose()?)
+        Ok(self.database.get(Table::Meta, key)?.map(|bytes| codec::decode(&bytes)).transpose()?)
     }
 
     /// Whether this disk has ever taken part in a cluster.
@@ -134,7 +134,7 @@ impl Log {
         key: &'static [u8],
         value: &T,
     ) -> Result<(), StorageError> {
-        let (database, encoded) = (self.database.clone(), wire::encode(value));
+        let (database, encoded) = (self.database.clone(), codec::encode(value));
         on_disk(subject, ErrorVerb::Write, move || {
             let mut batch = Batch::new();
             batch.put(Table::Meta, key, encoded?);
@@ -146,14 +146,14 @@ impl Log {
 
 fn last(database: &Database) -> Result<Option<Entry<Types>>, LogError> {
     let last = database.last(Table::Log, &index(0), &index(u64::MAX))?;
-    Ok(last.map(|(_, value)| wire::decode(&value)).transpose()?)
+    Ok(last.map(|(_, value)| codec::decode(&value)).transpose()?)
 }
 
 /// Marks an empty log as purged up to `at`, by a node that has voted in that entry's term.
 pub(crate) fn begin_at(database: &Database, at: LogId) -> Result<(), LogError> {
     let mut batch = Batch::new();
-    batch.put(Table::Meta, VOTE, wire::encode(&Vote::new(at.leader_id.term, at.leader_id.node_id))?);
-    batch.put(Table::Meta, PURGED, wire::encode(&at)?);
+    batch.put(Table::Meta, VOTE, codec::encode(&Vote::new(at.leader_id.term, at.leader_id.node_id))?);
+    batch.put(Table::Meta, PURGED, codec::encode(&at)?);
     Ok(database.write(batch)?)
 }
 
@@ -230,7 +230,7 @@ impl RaftLogStorage<Types> for Log {
         let mut appended: Vec<Recent> = Vec::new();
         let mut batch = Batch::new();
         for entry in entries {
-            let encoded = wire::encode(&entry).map_err(|error| failed(openraft::AnyError::new(&error)))?;
+            let encoded = codec::encode(&entry).map_err(|error| failed(openraft::AnyError::new(&error)))?;
             let bytes = encoded.len();
             self.appended.fetch_add(bytes as u64, Ordering::Relaxed);
             batch.put(Table::Log, index(entry.log_id.index), encoded);
@@ -269,7 +269,7 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        let (database, mark) = (self.database.clone(), wire::encode(&upto));
+        let (database, mark) = (self.database.clone(), codec::encode(&upto));
         self.recent().retain(|recent| recent.index() > upto.index);
         on_disk(ErrorSubject::Logs, ErrorVerb::Delete, move || {
             let mut batch = Batch::new();

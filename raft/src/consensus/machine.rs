@@ -23,15 +23,15 @@ use openraft::{
 };
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
+use storage::codec::{self, CodecError};
 use storage::database::{Batch, Database, DatabaseError, Pair, Table};
-use storage::wire::{self, WireError};
 use tokio::sync::broadcast;
 
 use super::flushed::Flushed;
 use super::snapshot::{Reader, SnapshotFile, Writer};
 use super::{Answers, LogId, Member, StorageError, Types, on_disk};
 use crate::archive::{Archive, ArchiveError, At};
-use crate::state::{Event, Transaction, View, ViewError, apply, within};
+use state::{Event, Transaction, View, ViewError, apply, within};
 
 const POSITION: &[u8] = b"state/position";
 const SNAPSHOT: &[u8] = b"state/snapshot";
@@ -43,7 +43,7 @@ pub(crate) enum MachineError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error(transparent)]
-    Wire(#[from] WireError),
+    Wire(#[from] CodecError),
     #[error(transparent)]
     View(#[from] ViewError),
     #[error("a snapshot: {0}")]
@@ -68,7 +68,7 @@ pub(crate) fn found(
     let membership = Membership::new(vec![members.keys().copied().collect()], members);
     let position =
         Position { generation: 0, applied: Some(at), membership: StoredMembership::new(Some(at), membership) };
-    batch.put(Table::Meta, POSITION, wire::encode(&position)?);
+    batch.put(Table::Meta, POSITION, codec::encode(&position)?);
     Ok(database.write(batch)?)
 }
 
@@ -104,7 +104,7 @@ impl Machine {
     pub(crate) fn open(database: Database, log: Flushed, folder: PathBuf) -> Result<Self, MachineError> {
         std::fs::create_dir_all(&folder)?;
         let position: Position = match database.get(Table::Meta, POSITION)? {
-            Some(bytes) => wire::decode(&bytes)?,
+            Some(bytes) => codec::decode(&bytes)?,
             None => Position::default(),
         };
         let machine = Self(Arc::new(Inner {
@@ -164,7 +164,7 @@ impl Machine {
         mut batch: Batch,
         write: impl Fn(&Database, Batch) -> Result<(), DatabaseError>,
     ) -> Result<(), MachineError> {
-        batch.put(Table::Meta, POSITION, wire::encode(&position)?);
+        batch.put(Table::Meta, POSITION, codec::encode(&position)?);
         let mut now = self.position();
         write(&self.0.database, batch)?;
         self.0.generation.store(position.generation, Ordering::Release);
@@ -274,7 +274,7 @@ impl Machine {
         storage::failpoint!("snapshot.named");
         std::fs::File::open(&self.0.folder)?.sync_all()?;
         let mut batch = Batch::new();
-        batch.put(Table::Meta, SNAPSHOT, wire::encode(meta)?);
+        batch.put(Table::Meta, SNAPSHOT, codec::encode(meta)?);
         self.0.database.write(batch)?;
         if let Some(before) = before {
             // Whoever is sending it has it open.
@@ -290,7 +290,7 @@ impl Machine {
     }
 
     fn current(&self) -> Result<Option<SnapshotMeta<NodeId, Member>>, MachineError> {
-        Ok(self.0.database.get(Table::Meta, SNAPSHOT)?.map(|bytes| wire::decode(&bytes)).transpose()?)
+        Ok(self.0.database.get(Table::Meta, SNAPSHOT)?.map(|bytes| codec::decode(&bytes)).transpose()?)
     }
 
     /// Makes a snapshot that has arrived whole the current one, unless that is as new.
@@ -397,7 +397,7 @@ mod tests {
 
     use super::super::{Request, Requests};
     use super::*;
-    use crate::command::Command;
+    use state::command::Command;
 
     fn open(folder: &TempDir) -> Machine {
         let database = Database::open(&folder.path().join("database")).unwrap();

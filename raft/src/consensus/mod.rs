@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use storage::NodeId;
 use uuid::Uuid;
 
-use crate::command::{Answer, Command, Refusal};
+use state::command::{Answer, Command, Refusal};
 
 /// A command, and the name by which its answer is remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

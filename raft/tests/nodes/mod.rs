@@ -10,13 +10,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use raft::command::{Answer, Command, Refusal};
-use raft::state::{Plan, Priority, Song};
+use net::peer::{Peer, PeerConfig, Secret};
 use raft::{Change, Cluster, ClusterConfig, ClusterError, Obstacle, StartError};
+use state::command::{Answer, Command, Refusal};
+use state::{Plan, Priority, Song};
 use storage::NodeId;
 use storage::blobs::Hash;
 use storage::database::Database;
-use storage::peer::{Peer, PeerConfig, Secret};
 use tempfile::TempDir;
 
 /// A node of this process.

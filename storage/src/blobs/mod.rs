@@ -38,7 +38,7 @@ use room::Room;
 pub use room::{Allowance, Held};
 pub use staged::{Staged, StagedFile};
 
-use crate::wire::{self, WireError};
+use crate::codec::{self, CodecError};
 
 /// How many blobs can change at the same time.
 const TURNS: usize = 64;
@@ -67,7 +67,7 @@ pub enum BlobError {
     },
     /// A manifest has no written form.
     #[error("a manifest cannot be written: {0}")]
-    Manifest(#[from] WireError),
+    Manifest(#[from] CodecError),
     /// A thread broke down.
     #[error("a file operation broke off")]
     Broken,
@@ -83,7 +83,7 @@ pub(crate) fn told(operation: &'static str, path: &Path) -> impl FnOnce(io::Erro
 }
 
 /// Runs file work on a thread where it may block.
-pub(crate) async fn blocking<T: Send + 'static>(
+pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
 ) -> Result<T, BlobError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(BlobError::Broken))
@@ -328,7 +328,7 @@ impl Blobs {
         // The claim is on nothing: where a file just fitted, its manifest may take from the reserve.
         let written = StagedFile::unclaimed(self.clone());
         let path = written.path();
-        std::fs::write(path, wire::encode(manifest)?).map_err(told("write", path))?;
+        std::fs::write(path, codec::encode(manifest)?).map_err(told("write", path))?;
         File::open(path).and_then(|file| file.sync_all()).map_err(told("fsync", path))?;
         std::fs::rename(path, self.manifest_path(hash)).map_err(told("rename", path))
     }

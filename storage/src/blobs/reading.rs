@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{Advice, fadvise};
 
 use super::{BlobError, Blobs, Hash, Hasher, Manifest, PIECE, blocking, told};
-use crate::wire;
+use crate::codec;
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 1 << 18;
@@ -61,7 +61,7 @@ impl Blobs {
             Err(error) if error.kind() == io::ErrorKind::NotFound || damage(&error) => return Ok(None),
             Err(error) => return Err(told("read", &path)(error)),
         };
-        let manifest: Option<Manifest> = wire::decode(&bytes).ok();
+        let manifest: Option<Manifest> = codec::decode(&bytes).ok();
         Ok(manifest.filter(|manifest| manifest.is_sound() && manifest.length == length))
     }
 
@@ -88,7 +88,7 @@ impl Blobs {
     }
 
     /// One piece as it lies on the disk, for whoever verifies what comes.
-    pub(crate) fn piece_on_disk(&self, hash: &Hash, manifest: &Manifest, index: usize) -> Result<Vec<u8>, BlobError> {
+    pub fn piece_on_disk(&self, hash: &Hash, manifest: &Manifest, index: usize) -> Result<Vec<u8>, BlobError> {
         match self.read_piece(hash, manifest, index)? {
             Some(bytes) if bytes.len() as u64 == manifest.piece_length(index) => Ok(bytes),
             _ => self.piece(hash, manifest, index),
@@ -242,7 +242,7 @@ mod tests {
         assert!(blobs.verify(&hash).await.unwrap().mended);
         let mut wrong = right.clone();
         wrong.pieces[1] = Hash::of(b"something else");
-        std::fs::write(&path, wire::encode(&wrong).unwrap()).unwrap();
+        std::fs::write(&path, codec::encode(&wrong).unwrap()).unwrap();
         assert_eq!(blobs.piece(&hash, &wrong, 1).unwrap(), bytes[1 << 20..2 << 20]);
         assert_eq!(std::fs::read(&path).unwrap(), written);
     }

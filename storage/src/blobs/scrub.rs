@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::{BlobError, Blobs, Hash, blocking};
-use crate::wire;
+use crate::codec;
 
 /// The longest pause when there is nothing to read.
 const EMPTY: Duration = Duration::from_secs(3600);
@@ -95,7 +95,7 @@ pub struct Scrub {
 impl Scrub {
     /// Goes on with the round whose mark is at `path`, until `order` is given.
     pub fn new(blobs: Blobs, period: Duration, path: PathBuf, order: ScrubOrder) -> Self {
-        let mark = std::fs::read(&path).ok().and_then(|bytes| wire::decode(&bytes).ok()).unwrap_or_default();
+        let mark = std::fs::read(&path).ok().and_then(|bytes| codec::decode(&bytes).ok()).unwrap_or_default();
         Self { blobs, period, path, mark, left: None, order, begun: 0, hurried: false }
     }
 
@@ -150,7 +150,7 @@ impl Scrub {
 
     fn keep_mark(&self) {
         let half = self.path.with_extension("half");
-        let kept = wire::encode(&self.mark)
+        let kept = codec::encode(&self.mark)
             .map_err(|error| error.to_string())
             .and_then(|bytes| std::fs::write(&half, bytes).map_err(|error| error.to_string()))
             .and_then(|()| std::fs::rename(&half, &self.path).map_err(|error| error.to_string()));

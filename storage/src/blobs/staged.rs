@@ -119,7 +119,7 @@ impl Staged {
     }
 
     /// Appends a piece; false, and nothing appended, if it does not have this hash.
-    pub(crate) async fn write_piece(&mut self, piece: Vec<u8>, expected: Hash) -> Result<bool, BlobError> {
+    pub async fn write_piece(&mut self, piece: Vec<u8>, expected: Hash) -> Result<bool, BlobError> {
         // One look at the bytes serves the comparison and the manifest.
         self.append(piece, move |hasher, piece| Hash::of(piece) == expected && hasher.add_piece(piece, expected)).await
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use raft::command::{Command, Refusal};
-use raft::state::{Count, NAME_LENGTH, User, folded};
 use serde::{Deserialize, Serialize};
+use state::command::{Command, Refusal};
+use state::{Count, NAME_LENGTH, User, folded};
 use utoipa::ToSchema;
 
 use super::users::{LONGEST_PASSWORD, UserData, UserView, check_email, check_name, check_passwords};

@@ -8,9 +8,9 @@ use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use futures_util::StreamExt;
-use raft::View;
-use raft::command::Command;
-use raft::state::{Cover, Edit, SongEdit};
+use state::View;
+use state::command::Command;
+use state::{Cover, Edit, SongEdit};
 
 use super::songs::{SongData, shown, song_to_change};
 use super::way::Way;

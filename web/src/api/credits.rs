@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use audio::tags::Tags;
-use raft::state::{Cover, Credits};
+use state::{Cover, Credits};
 
 use super::song_fields::TEXT_CHARACTERS;
 use crate::text::{first_characters, tidy};

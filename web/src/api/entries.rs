@@ -1,9 +1,9 @@
 //! A playlist's entries: adding songs, taking some out, and their order.
 
 use axum::extract::Path;
-use raft::View;
-use raft::command::Command;
 use serde::Deserialize;
+use state::View;
+use state::command::Command;
 use utoipa::ToSchema;
 
 use super::number_of;

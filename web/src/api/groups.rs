@@ -1,8 +1,8 @@
 //! Whose songs there are, on which albums, and of which kinds.
 
-use raft::View;
-use raft::state::{Order, Song};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::{Order, Song};
 use utoipa::{IntoParams, ToSchema};
 
 use super::page_limit;

@@ -6,10 +6,10 @@
 
 use axum::extract::Path;
 use axum::http::StatusCode;
-use raft::View;
-use raft::command::Command;
-use raft::state::{Delivery, Fate, Hook, JobState, Sealed};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::command::Command;
+use state::{Delivery, Fate, Hook, JobState, Sealed};
 use utoipa::ToSchema;
 
 use super::users::{managed, oneself};

@@ -3,8 +3,8 @@
 //! By their state jobs are found without a look at the others. Whatever else is asked for, a request looks at so many of
 //! them and no more, and says where the next one goes on.
 
-use raft::View;
-use raft::state::{ACCOUNTS, Job, JobState, folded};
+use state::View;
+use state::{ACCOUNTS, Job, JobState, folded};
 
 use crate::caller::Caller;
 use crate::dates::{DAY, days_until};

@@ -1,7 +1,7 @@
 //! What can be asked of a separation, from words to what the state keeps: formats, priority, and who does it.
 
 use audio::encode::Format;
-use raft::state::{OUTSIDE, Priority, Road};
+use state::{OUTSIDE, Priority, Road};
 
 use crate::State;
 use crate::error::ApiError;

@@ -1,10 +1,10 @@
 //! Jobs: how far they are, which node works on what, stopping them and trying again.
 
 use axum::extract::Path;
-use raft::View;
-use raft::command::{Answer as Applied, Command, Refusal};
-use raft::state::{Attempt, Ending, JOBS, Job, JobState, Passage, Selection, Task, TaskKind, TaskState};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::command::{Answer as Applied, Command, Refusal};
+use state::{Attempt, Ending, JOBS, Job, JobState, Passage, Selection, Task, TaskKind, TaskState};
 use utoipa::{IntoParams, ToSchema};
 
 use super::job_search::Search;

@@ -1,9 +1,9 @@
 //! What workers said while they worked on a job.
 
 use axum::extract::Path;
-use raft::View;
-use raft::state::{Level, Line, TaskId, TaskState};
 use serde::Serialize;
+use state::View;
+use state::{Level, Line, TaskId, TaskState};
 use utoipa::ToSchema;
 
 use super::jobs::{job_id, no_job};

@@ -6,10 +6,10 @@
 
 use axum::extract::Path;
 use axum::http::StatusCode;
-use raft::View;
-use raft::command::Command;
-use raft::state::{Link, Song};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::command::Command;
+use state::{Link, Song};
 use utoipa::ToSchema;
 
 use super::number_of;

@@ -1,8 +1,8 @@
 //! What users listen to: favourites, and plays.
 
 use axum::extract::Path;
-use raft::View;
-use raft::command::Command;
+use state::View;
+use state::command::Command;
 
 use super::songs::{SongData, shown, song_of};
 use crate::answer::{Answer, Empty};

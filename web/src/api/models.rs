@@ -1,9 +1,9 @@
 //! `GET /models`: what songs can be separated with.
 
 use inference::{DEFAULT_MODEL, Geometry, built_in};
-use raft::View;
-use raft::state::Model;
 use serde::Serialize;
+use state::Model;
+use state::View;
 use utoipa::ToSchema;
 
 use crate::State;

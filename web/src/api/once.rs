@@ -1,8 +1,8 @@
 //! Uploads that are sent again: a client that gave an upload a name and lost the answer is told of the song that there is.
 
 use axum::http::HeaderMap;
-use raft::command::{Command, Refusal};
-use raft::state::ACCOUNTS;
+use state::ACCOUNTS;
+use state::command::{Command, Refusal};
 use storage::blobs::Hash;
 
 use super::song_view::SongView;

@@ -5,8 +5,8 @@ use std::path::{Path as FilePath, PathBuf};
 
 use audio::encode::{Format, encode};
 use audio::sandbox::Sandbox;
-use raft::View;
-use raft::state::{JobState, Song, Stems};
+use state::View;
+use state::{JobState, Song, Stems};
 use storage::blobs::Hash;
 
 use super::models::shape_of;

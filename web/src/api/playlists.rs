@@ -5,10 +5,10 @@
 
 use axum::extract::Path;
 use axum::http::StatusCode;
-use raft::View;
-use raft::command::Command;
-use raft::state::{Audience, Playlist};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::command::Command;
+use state::{Audience, Playlist};
 use utoipa::{IntoParams, ToSchema};
 
 use super::song_view::{Person, RATE, SongView};

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use axum::extract::Path;
-use raft::View;
-use raft::command::{Answer as Applied, Command};
-use raft::state::{ACCOUNTS, Job, Plan, Selection, Song};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::command::{Answer as Applied, Command};
+use state::{ACCOUNTS, Job, Plan, Selection, Song};
 use utoipa::ToSchema;
 
 use super::job_wishes::{formats_of, priority_of};

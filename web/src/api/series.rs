@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use raft::View;
-use raft::state::{Job, JobState, Task};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::{Job, JobState, Task};
 use utoipa::{IntoParams, ToSchema};
 
 use super::jobs::passages;
@@ -214,7 +214,7 @@ fn count(points: &mut [Gathered], grid: Grid, now: u64, job: &Job, tasks: &[Task
 
 #[cfg(test)]
 mod tests {
-    use raft::state::{Attempt, Passage, Plan, Priority, Road, Selection, TaskId, TaskKind, TaskState};
+    use state::{Attempt, Passage, Plan, Priority, Road, Selection, TaskId, TaskKind, TaskState};
     use storage::blobs::Hash;
 
     use super::*;

@@ -1,9 +1,9 @@
 //! A user's sessions: where they are logged in, and ending that from afar.
 
 use axum::extract::Path;
-use raft::View;
-use raft::command::Command;
 use serde::Serialize;
+use state::View;
+use state::command::Command;
 use utoipa::ToSchema;
 
 use super::number_of;

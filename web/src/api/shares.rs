@@ -2,10 +2,10 @@
 //! and no more.
 
 use axum::extract::Path;
-use raft::View;
-use raft::command::Command;
-use raft::state::{Audience, Song, folded};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::command::Command;
+use state::{Audience, Song, folded};
 use utoipa::ToSchema;
 
 use super::songs::song_to_change;

@@ -2,8 +2,8 @@
 
 use audio::analysis::Key;
 use audio::tags::hundredths;
-use raft::state::{Edit, SongEdit};
 use serde::{Deserialize, Deserializer};
+use state::{Edit, SongEdit};
 use utoipa::ToSchema;
 
 use crate::error::ApiError;

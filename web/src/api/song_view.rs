@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use raft::View;
-use raft::state::{Facts, Job, JobState, Song, SongStatus};
 use serde::Serialize;
+use state::View;
+use state::{Facts, Job, JobState, Song, SongStatus};
 use utoipa::ToSchema;
 
 use crate::caller::Caller;

@@ -1,10 +1,10 @@
 //! Songs: listing and finding, looking, changing, deleting.
 
 use axum::extract::Path;
-use raft::View;
-use raft::command::{Command, Refusal};
-use raft::state::{Order, Song, SongStatus};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::command::{Command, Refusal};
+use state::{Order, Song, SongStatus};
 use utoipa::{IntoParams, ToSchema};
 
 use super::song_fields::SongFields;

@@ -2,10 +2,10 @@
 
 use axum::extract::Path;
 use axum::http::StatusCode;
-use raft::View;
-use raft::command::Command;
-use raft::state::{Sealed, Token};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::command::Command;
+use state::{Sealed, Token};
 use utoipa::ToSchema;
 
 use super::number_of;

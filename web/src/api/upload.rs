@@ -6,8 +6,8 @@ use audio::sandbox::Inspected;
 use audio::tags::Cover as Picture;
 use audio::thread::at_low_priority;
 use axum::extract::Request;
-use raft::command::{Answer as Applied, Command};
-use raft::state::{Cover, Plan};
+use state::command::{Answer as Applied, Command};
+use state::{Cover, Plan};
 
 use super::credits::{credits_of, title};
 use super::job_wishes::road;

@@ -3,7 +3,7 @@
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart};
 use axum::http::header;
-use raft::state::Priority;
+use state::Priority;
 use storage::blobs::{Blobs, Staged};
 use utoipa::ToSchema;
 

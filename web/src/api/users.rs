@@ -1,10 +1,10 @@
 //! Users: looking, changing, removing. Each looks after themselves, and administrators after all.
 
 use axum::extract::Path;
-use raft::View;
-use raft::command::Command;
-use raft::state::{Legacy, User, folded};
 use serde::{Deserialize, Serialize};
+use state::View;
+use state::command::Command;
+use state::{Legacy, User, folded};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Page;

@@ -1,7 +1,7 @@
 //! The two ways to a song: by its number, and by a link. What is below `/songs/ID` is also below `/shared/SECRET`.
 
-use raft::View;
-use raft::state::Song;
+use state::Song;
+use state::View;
 
 use super::links::opened;
 use super::songs::song_of;

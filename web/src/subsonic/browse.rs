@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use raft::state::card::plain;
-use raft::state::{Order, Song};
+use state::card::plain;
+use state::{Order, Song};
 
 use super::answer::Element;
 use super::describe::artist_element;

@@ -3,7 +3,7 @@
 //! An album is told with the fields of both of the protocol's views of it, the one by tags and the one by folders; clients
 //! take what they know.
 
-use raft::state::{Song, Stems};
+use state::{Song, Stems};
 
 use super::answer::Element;
 use super::failure::Failure;

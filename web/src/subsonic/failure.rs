@@ -1,6 +1,6 @@
 //! What goes wrong, in the protocol's numbers.
 
-use raft::ViewError;
+use state::ViewError;
 
 use super::ids::NoId;
 use crate::error::ApiError;

@@ -1,6 +1,6 @@
 //! Searching artists, albums and songs by words.
 
-use raft::state::Order;
+use state::Order;
 
 use super::answer::Element;
 use super::describe::artist_element;

@@ -7,8 +7,8 @@
 
 use std::fmt;
 
-use raft::state::Song;
-use raft::state::card::plain;
+use state::Song;
+use state::card::plain;
 
 /// What players can ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -9,9 +9,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use raft::View;
-use raft::state::card::{plain, words};
-use raft::state::{Order, Song, Stems};
+use state::View;
+use state::card::{plain, words};
+use state::{Order, Song, Stems};
 
 use super::failure::Failure;
 use super::ids::{Album, Id};

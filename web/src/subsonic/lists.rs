@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft::state::card::plain;
-use raft::state::{Order, Song};
-use storage::seal::random;
+use net::secret_box::random;
+use state::card::plain;
+use state::{Order, Song};
 
 use super::answer::Element;
 use super::failure::Failure;

@@ -7,7 +7,7 @@
 
 use axum::http::Method;
 use axum::response::Response;
-use raft::state::Song;
+use state::Song;
 
 use super::Asked;
 use super::describe::stem_format;

@@ -30,7 +30,7 @@ use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, Method as HttpMethod};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use raft::View;
+use state::View;
 
 use self::answer::Element;
 use self::failure::Failure;

@@ -1,8 +1,8 @@
 //! Playlists. They hold songs; a stem, which players may offer to put there, is refused.
 
-use raft::View;
-use raft::command::Command;
-use raft::state::{Audience, Playlist, Song};
+use state::View;
+use state::command::Command;
+use state::{Audience, Playlist, Song};
 
 use super::Asked;
 use super::answer::Element;

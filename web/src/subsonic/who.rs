@@ -12,8 +12,8 @@
 use std::sync::Arc;
 
 use md5::{Digest, Md5};
-use raft::View;
-use raft::state::{User, folded};
+use state::View;
+use state::{User, folded};
 use storage::blobs::Hash;
 
 use super::failure::Failure;

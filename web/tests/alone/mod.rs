@@ -13,15 +13,15 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::future::BoxFuture;
-use raft::command::{Answer, Command};
-use raft::state::{LEVEL, Level, Line, Output, Stems, TaskId};
+use net::peer::{Peer, PeerConfig, Secret};
+use net::secret_box::SecretBox;
 use raft::{Cluster, ClusterConfig};
+use replication::Sharing;
 use serde_json::Value;
+use state::command::{Answer, Command};
+use state::{LEVEL, Level, Line, Output, Stems, TaskId};
 use storage::blobs::{Allowance, Blobs, Hash};
 use storage::database::Database;
-use storage::peer::{Peer, PeerConfig, Secret};
-use storage::seal::Seal;
-use storage::sharing::Sharing;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -128,10 +128,10 @@ impl Node {
                 open,
                 https: false,
                 proxies: Vec::new(),
-                seal: Seal::new(&Secret::read(&secret).unwrap(), "tokens").unwrap(),
+                seal: SecretBox::new(&Secret::read(&secret).unwrap(), "tokens").unwrap(),
             },
             hooks: web::hooks::Hooks {
-                seal: Seal::new(&Secret::read(&secret).unwrap(), "web hooks").unwrap(),
+                seal: SecretBox::new(&Secret::read(&secret).unwrap(), "web hooks").unwrap(),
                 allow_private: false,
             },
             outside: None,

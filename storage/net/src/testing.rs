@@ -1,0 +1,33 @@
+//! Endpoints on the loopback for tests.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use tokio::runtime::Handle;
+
+use crate::peer::{Peer, PeerConfig, Secret};
+
+/// A cluster secret made of eight times `text`, which must have four characters or more.
+pub fn secret(text: &str) -> Secret {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, text.repeat(8)).unwrap();
+    Secret::read(&path).unwrap()
+}
+
+/// `count` endpoints of one cluster on free ports of the loopback, with the ids 0, 1, and so on.
+pub fn peers(count: u64) -> Vec<Peer> {
+    let secret = secret("swordfish");
+    let bind = |id| {
+        let (listen, swift) = ("127.0.0.1:0".parse().unwrap(), Handle::current());
+        Peer::bind(PeerConfig { id, listen, members: BTreeMap::new(), secret: secret.clone(), swift }).unwrap()
+    };
+    let peers: Vec<Peer> = (0..count).map(bind).collect();
+    for peer in &peers {
+        for other in &peers {
+            peer.set_address(other.id(), other.local_addr().unwrap().to_string());
+        }
+    }
+    peers
+}
