@@ -10,6 +10,8 @@
 //! `apply` says which file's step a command is. A file says what its things are, and below that how they are made and
 //! changed; `view` is for readers.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod accounts;
 mod apply;
 pub mod card;
