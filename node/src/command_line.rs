@@ -53,7 +53,7 @@ pub(crate) enum Action {
     Separate(Separate),
     /// Separates songs for a cluster from a machine that is none of its nodes: takes them from RabbitMQ, delivers the
     /// stems to a node.
-    Worker(crate::outside::Options),
+    Worker(crate::external_worker::Options),
     /// Fetches, imports, lists, checks and removes models. They are kept for `node separate` and for a cluster of one;
     /// with --id and --cluster (or --data) before `model`, the cluster of that node gets them.
     Model {

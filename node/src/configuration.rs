@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inference::models::{Library, is_name};
+use inference::models::Library;
 use serde::Deserialize;
 use storage::NodeId;
 use storage::blobs::{Allowance, Hash};
 use web::client::Network;
 
-use crate::amqp;
+use work::amqp;
+use work::settings::{BrokerSettings, ExternalSettings, WorkerSettings};
 
 /// The longest scrub. A disk that is read more seldom might as well not be read.
 const MOST_SCRUB_DAYS: f64 = 3650.0;
@@ -22,12 +23,6 @@ const MOST_SCRUB_DAYS: f64 = 3650.0;
 /// command is proposed for eight at most, and the rest is for a node that is busy.
 const LEAST_GRACE_SECONDS: u64 = 30;
 
-/// No task may take longer, whatever is configured: thirty days.
-const LONGEST_TASK_SECONDS: u64 = 30 * 24 * 3600;
-/// The largest message that any RabbitMQ takes as it comes, in bytes.
-const LARGEST_MESSAGE: u64 = 128 << 20;
-/// The most tasks at a time that a node takes.
-const MOST_SLOTS: u32 = 1024;
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +59,10 @@ pub(crate) enum ConfigurationError {
 struct File {
     secret_file: PathBuf,
     node: Vec<Member>,
-    broker: Option<Broker>,
-    outside: Option<Outside>,
+    broker: Option<BrokerSettings>,
+    outside: Option<ExternalSettings>,
     #[serde(default)]
-    workers: Workers,
+    workers: WorkerSettings,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -95,147 +90,6 @@ pub(crate) struct Member {
     /// The most bytes of files that it holds; as many as its disk takes if it is not given.
     #[serde(default)]
     pub quota_bytes: Option<u64>,
-}
-
-/// `[broker]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Broker {
-    /// An `amqp://` or `amqps://` address; it may hold a password, so it is never logged.
-    pub url: String,
-    /// A PEM file with the authorities that may have signed the broker's certificate, instead of the public ones.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// What the names of its queues begin with.
-    #[serde(default = "default_prefix")]
-    pub prefix: String,
-}
-
-impl Broker {
-    /// The fanout exchange that reaches every worker. Clusters that share a broker have prefixes of their own.
-    pub(crate) fn reset_exchange(&self) -> String {
-        if self.prefix == default_prefix() { "reset".into() } else { format!("{}.reset", self.prefix) }
-    }
-}
-
-fn default_prefix() -> String {
-    "quartet".into()
-}
-
-/// `[workers]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Workers {
-    /// Tasks at a time.
-    pub slots: u32,
-    /// The model for songs whose upload names none.
-    pub model: String,
-    /// How many of the model's segments make a task.
-    pub segments_per_task: u32,
-    /// How often a task may fail.
-    pub max_attempts: u32,
-    /// Seconds that every task may take, however short its music.
-    pub task_floor_seconds: u64,
-    /// Seconds that it may take besides for each second of its music.
-    pub task_seconds_per_audio_second: u64,
-    /// For demonstrations: the workers that behave, instead of `slots`.
-    pub healthy: Option<u32>,
-    /// For demonstrations: workers that die in the middle of each task.
-    pub unhealthy: u32,
-    /// For demonstrations: how many seconds into a task those die.
-    pub crash_after: u64,
-}
-
-impl Default for Workers {
-    fn default() -> Self {
-        Self {
-            slots: 1,
-            model: inference::DEFAULT_MODEL.into(),
-            segments_per_task: 4,
-            max_attempts: 5,
-            task_floor_seconds: 300,
-            task_seconds_per_audio_second: 5,
-            healthy: None,
-            unhealthy: 0,
-            crash_after: 3,
-        }
-    }
-}
-
-impl Workers {
-    /// Tasks that the workers which behave take at a time.
-    pub(crate) fn healthy_slots(&self) -> u32 {
-        self.healthy.unwrap_or(self.slots)
-    }
-
-    /// Tasks that all workers take at a time.
-    pub(crate) fn all_slots(&self) -> u32 {
-        self.healthy_slots().saturating_add(self.unhealthy)
-    }
-
-    /// How long a task about so many seconds of music may take.
-    pub(crate) fn time_limit(&self, audio_seconds: u64) -> Duration {
-        let work = audio_seconds.saturating_mul(self.task_seconds_per_audio_second);
-        Duration::from_secs(self.task_floor_seconds.saturating_add(work).min(LONGEST_TASK_SECONDS))
-    }
-}
-
-/// `[outside]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Outside {
-    /// The queue that songs go to.
-    pub queue: String,
-    /// The SHA-256 of each worker's token.
-    pub token_sha256: Vec<Hash>,
-    /// Whether songs whose upload says nothing else go there.
-    pub first: bool,
-    /// Seconds after which the cluster's own workers take what nobody outside has delivered.
-    pub patience_seconds: u64,
-    /// The largest song that goes there, in bytes.
-    pub max_bytes: u64,
-}
-
-impl Default for Outside {
-    fn default() -> Self {
-        Self {
-            queue: "vocalizer_queue".into(),
-            token_sha256: Vec::new(),
-            first: false,
-            patience_seconds: 600,
-            max_bytes: 16 << 20,
-        }
-    }
-}
-
-impl Outside {
-    /// How long workers outside may take.
-    pub(crate) fn patience(&self) -> Duration {
-        Duration::from_secs(self.patience_seconds)
-    }
-
-    /// What does not fit, if anything.
-    fn fault(&self, has_broker: bool) -> Option<String> {
-        if !has_broker {
-            return Some("songs go to workers outside through RabbitMQ; add the section [broker]".into());
-        }
-        if self.queue.is_empty() || self.queue.len() > 200 {
-            return Some("queue must be a name of 1 to 200 bytes".into());
-        }
-        if self.token_sha256.is_empty() {
-            return Some(
-                "token_sha256 must hold the SHA-256 of at least one token, which `printf %s TOKEN | sha256sum` tells"
-                    .into(),
-            );
-        }
-        if self.patience_seconds == 0 {
-            return Some("patience_seconds must be at least 1".into());
-        }
-        if !(1..=LARGEST_MESSAGE).contains(&self.max_bytes) {
-            return Some(format!("max_bytes must be 1 to {LARGEST_MESSAGE}, the most that RabbitMQ takes"));
-        }
-        None
-    }
 }
 
 /// `[limits]`.
@@ -367,11 +221,11 @@ pub(crate) struct Configuration {
     /// A folder whose models the cluster has as well: the user's own, in a cluster of one.
     pub own_models: Option<Library>,
     /// RabbitMQ, if there is one.
-    pub broker: Option<Broker>,
-    /// Workers outside, if there are any.
-    pub outside: Option<Outside>,
+    pub broker: Option<BrokerSettings>,
+    /// External workers, if there are any.
+    pub external: Option<ExternalSettings>,
     /// The workers.
-    pub workers: Workers,
+    pub workers: WorkerSettings,
     /// The limits.
     pub limits: Limits,
     /// Who is let in.
@@ -433,9 +287,6 @@ impl Configuration {
             return Err(invalid(format!("there is no node {id} here, only {}", known.join(", "))));
         }
         for (key, value) in [
-            ("workers.segments_per_task", u64::from(file.workers.segments_per_task)),
-            ("workers.max_attempts", u64::from(file.workers.max_attempts)),
-            ("workers.task_floor_seconds", file.workers.task_floor_seconds),
             ("limits.upload_bytes", file.limits.upload_bytes),
             ("limits.song_seconds", file.limits.song_seconds),
             ("limits.repair_after_seconds", file.limits.repair_after_seconds),
@@ -445,8 +296,8 @@ impl Configuration {
                 return Err(invalid(format!("{key} must be at least 1")));
             }
         }
-        if file.workers.all_slots() > MOST_SLOTS {
-            return Err(invalid(format!("workers: a node takes at most {MOST_SLOTS} tasks at a time")));
+        if let Some(fault) = file.workers.fault() {
+            return Err(invalid(format!("workers: {fault}")));
         }
         if file.limits.collect_grace_seconds < LEAST_GRACE_SECONDS && !file.limits.collect_unsafely {
             return Err(invalid(format!(
@@ -470,17 +321,14 @@ impl Configuration {
         if let Some(fault) = file.outside.as_ref().and_then(|outside| outside.fault(file.broker.is_some())) {
             return Err(invalid(format!("outside: {fault}")));
         }
-        if !is_name(&file.workers.model) {
-            return Err(invalid(format!("workers.model: {:?} cannot be a model's name", file.workers.model)));
-        }
         Ok(Self {
             id,
             members,
             secret_file: folder.join(file.secret_file),
             make_secret: false,
             own_models: None,
-            broker: file.broker.map(|broker| Broker { ca: broker.ca.map(|ca| folder.join(ca)), ..broker }),
-            outside: file.outside,
+            broker: file.broker.map(|broker| BrokerSettings { ca: broker.ca.map(|ca| folder.join(ca)), ..broker }),
+            external: file.outside,
             workers: file.workers,
             limits: file.limits,
             accounts: file.accounts,
@@ -499,7 +347,7 @@ impl Configuration {
     /// A cluster of one, with everything embedded, in the folder `data`.
     ///
     /// `model` is for songs whose upload names none; the cluster has the models in `own_models` as well.
-    pub(crate) fn alone(data: PathBuf, http: String, model: Option<String>, own_models: Option<Library>) -> Self {
+    pub(crate) fn standalone(data: PathBuf, http: String, model: Option<String>, own_models: Option<Library>) -> Self {
         let member = Member { id: 0, http, quic: "127.0.0.1:0".into(), data: data.clone(), quota_bytes: None };
         Self {
             id: 0,
@@ -508,8 +356,8 @@ impl Configuration {
             make_secret: true,
             own_models,
             broker: None,
-            outside: None,
-            workers: model.map_or_else(Workers::default, |model| Workers { model, ..Workers::default() }),
+            external: None,
+            workers: model.map_or_else(WorkerSettings::default, |model| WorkerSettings { model, ..WorkerSettings::default() }),
             limits: Limits::default(),
             accounts: Accounts::default(),
             hooks: Hooks::default(),
@@ -561,7 +409,7 @@ mod tests {
         let read = parse(EXAMPLE, 1).unwrap();
         assert_eq!(read.members.len(), 3);
         assert_eq!(read.me().data, Path::new("/etc/quartet/data/node-1"));
-        let alone = Configuration::alone("x".into(), "127.0.0.1:8080".into(), None, None);
+        let alone = Configuration::standalone("x".into(), "127.0.0.1:8080".into(), None, None);
         assert_eq!(format!("{:?}", read.limits), format!("{:?}", alone.limits));
         assert_eq!(format!("{:?}", read.workers), format!("{:?}", alone.workers));
         assert_eq!(format!("{:?}", read.accounts), format!("{:?}", alone.accounts));
@@ -597,14 +445,6 @@ mod tests {
     }
 
     #[test]
-    fn a_tasks_time_follows_from_its_length() {
-        let workers = Workers { task_floor_seconds: 10, task_seconds_per_audio_second: 3, ..Workers::default() };
-        assert_eq!(workers.time_limit(0), Duration::from_secs(10));
-        assert_eq!(workers.time_limit(20), Duration::from_secs(70));
-        assert_eq!(workers.time_limit(u64::MAX), Duration::from_secs(LONGEST_TASK_SECONDS));
-    }
-
-    #[test]
     fn a_certificate_lies_beside_the_cluster_file() {
         let tls = EXAMPLE.replace("# [http.tls]", "[http.tls]").replace("# certificate =", "certificate =");
         let tls = parse(&tls.replace("# key =", "key ="), 0).unwrap().http.tls.unwrap();
@@ -624,11 +464,11 @@ mod tests {
 
     #[test]
     fn workers_outside_are_off_and_explained() {
-        assert!(parse(EXAMPLE, 0).unwrap().outside.is_none());
-        let shown = parse(&with_outside(), 0).unwrap().outside.unwrap();
+        assert!(parse(EXAMPLE, 0).unwrap().external.is_none());
+        let shown = parse(&with_outside(), 0).unwrap().external.unwrap();
         assert_eq!(shown.token_sha256.len(), 1);
-        let shown = Outside { token_sha256: Vec::new(), ..shown };
-        assert_eq!(format!("{shown:?}"), format!("{:?}", Outside::default()));
+        let shown = ExternalSettings { token_sha256: Vec::new(), ..shown };
+        assert_eq!(format!("{shown:?}"), format!("{:?}", ExternalSettings::default()));
         for (from, to, word) in [
             ("[broker]", "[broken]", "broken"),
             ("max_bytes = 16777216", "max_bytes = 0", "max_bytes"),

@@ -27,7 +27,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use web::api::hooks::event_of;
 use web::hooks::is_public;
 
-use crate::work::now;
+use raft::now;
 
 /// How often the leader looks whether something is due.
 const TICK: Duration = Duration::from_millis(500);

@@ -21,7 +21,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::journal::Listener;
+use live::attempt_log::Recorder;
 
 /// What is logged when nobody asks for more or less: our own words, and of openraft that a disk or a state failed.
 const USUAL: &str = "info,openraft=off,openraft::storage=error,openraft::core::sm=error,quinn=warn,quinn_proto=warn,\
@@ -48,11 +48,11 @@ pub(crate) fn begin(format: LogFormat, node: Option<NodeId>) -> Result<()> {
     match format {
         LogFormat::Human => {
             let inner = tracing_subscriber::fmt::format().with_target(false).with_ansi(terminal);
-            lines.with_ansi(terminal).event_format(Human { node, inner }).finish().with(Listener).init();
+            lines.with_ansi(terminal).event_format(Human { node, inner }).finish().with(Recorder).init();
         }
         LogFormat::Json => {
             let inner = tracing_subscriber::fmt::format().json().with_current_span(false);
-            lines.json().event_format(Program { node, inner }).finish().with(Listener).init();
+            lines.json().event_format(Program { node, inner }).finish().with(Recorder).init();
             // What the standard library prints would be no JSON.
             std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         }

@@ -1,25 +1,20 @@
 //! The Quartet node: reads what it is told, and runs it.
 
-mod amqp;
 mod command_line;
 mod configuration;
+mod daemon;
+mod external_worker;
 mod hooks;
 mod https;
-mod journal;
 mod logs;
+mod maintenance;
+mod metrics;
 mod models;
-mod numbers;
 mod operator;
-mod outside;
-mod process;
-mod reports;
 mod sentence;
 mod separate;
 mod serving;
 mod synthesize;
-mod trust;
-mod upkeep;
-mod work;
 
 use std::process::ExitCode;
 
@@ -61,7 +56,7 @@ fn act(line: CommandLine) -> Result<()> {
         Some(Action::Worker(options)) => {
             let library = models::own_library()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            let ended = runtime.block_on(outside::run(options, library, sandbox()?));
+            let ended = runtime.block_on(external_worker::run(options, library, sandbox()?));
             // A thread in the middle of a segment is not waited for.
             runtime.shutdown_background();
             ended
@@ -74,7 +69,7 @@ fn act(line: CommandLine) -> Result<()> {
             models::run(action, data.as_deref())
         }
         Some(Action::Operator(action)) => {
-            let file = line.cluster.context("say which cluster with --cluster FILE")?;
+            let file = line.cluster.context("missing --cluster FILE")?;
             operator::run(action, &file, line.id)
         }
         Some(Action::Synthesize { out, seconds, seed }) => synthesize::synthesize(&out, seconds, seed),
@@ -82,8 +77,8 @@ fn act(line: CommandLine) -> Result<()> {
             storage::failpoint::arm(&std::env::var("FAILPOINTS").unwrap_or_default())?;
             let configuration = match (&line.cluster, line.id) {
                 (Some(file), Some(id)) => Configuration::read(file, id)?,
-                (Some(_), None) => anyhow::bail!("say which of the cluster's nodes this is with --id"),
-                _ => Configuration::alone(
+                (Some(_), None) => anyhow::bail!("missing --id: the id of this node in the cluster file"),
+                _ => Configuration::standalone(
                     line.data.unwrap_or_else(|| "quartet-data".into()),
                     line.listen,
                     line.model,
@@ -93,12 +88,12 @@ fn act(line: CommandLine) -> Result<()> {
             tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?
-                .block_on(process::run(configuration, sandbox()?))
+                .block_on(daemon::run(configuration, sandbox()?))
         }
     }
 }
 
 /// Where songs are read.
 fn sandbox() -> Result<Sandbox> {
-    Sandbox::own_child().context("this program cannot be found, to be started for each song")
+    Sandbox::own_child().context("cannot find this program, which must be started for each file")
 }

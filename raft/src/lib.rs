@@ -9,6 +9,7 @@ pub mod archive;
 mod bootstrap;
 mod call;
 mod change;
+mod clock;
 mod cluster;
 mod consensus;
 mod membership;
@@ -18,6 +19,7 @@ mod start;
 
 pub use bootstrap::StartError;
 pub use change::{Change, Obstacle};
+pub use clock::now;
 pub use cluster::{Cluster, ClusterError, Status};
 pub use remote::{Remote, RemoteError};
 pub use start::ClusterConfig;

@@ -23,7 +23,6 @@ mod conditional;
 mod dates;
 pub mod error;
 pub mod events;
-pub mod facts;
 mod fields;
 pub mod file_name;
 mod guard;
@@ -51,32 +50,21 @@ mod zip;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use audio::sandbox::Sandbox;
-use futures_util::future::BoxFuture;
+use live::{BrokerStatus, Live};
 use raft::Cluster;
+pub(crate) use raft::now;
 use replication::Sharing;
-use state::{Line, TaskId};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
-use crate::api::cluster::{BrokerReport, NodeReport};
 use crate::error::ApiError;
 use crate::hooks::Hooks;
 use crate::outside::Outside;
 pub use crate::router::router;
 pub(crate) use crate::shared::{Shared, State};
-
-/// What nodes say of themselves; the node's process knows.
-pub trait Nodes: Send + Sync + 'static {
-    /// Every member, in the order of their ids.
-    fn overview(&self) -> Vec<NodeReport>;
-    /// The way tasks take to the workers.
-    fn broker(&self) -> BrokerReport;
-    /// What a node has said so far of an attempt that it makes; nothing if it does not answer in a moment.
-    fn lines(&self, node: u64, task: TaskId, attempt: u32) -> BoxFuture<'static, Vec<Line>>;
-}
 
 /// What an upload may be.
 #[derive(Debug, Clone, Copy)]
@@ -95,8 +83,10 @@ pub struct App {
     pub cluster: Cluster,
     /// The files.
     pub sharing: Sharing,
-    /// What nodes say of themselves.
-    pub nodes: Arc<dyn Nodes>,
+    /// The status of the nodes.
+    pub live: Live,
+    /// The status of the broker, if one is configured.
+    pub broker: Option<watch::Receiver<BrokerStatus>>,
     /// Where uploads and stored files are read.
     pub sandbox: Sandbox,
     /// What an upload may be.
@@ -127,10 +117,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(doing, &error))
-}
-
-/// Milliseconds since 1970, for people to read.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

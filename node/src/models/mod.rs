@@ -1,6 +1,6 @@
 //! Models on the command line and on their way into the cluster.
 //!
-//! `node model` keeps a folder of models. A node's own folder, `models` in its data folder, is a letter box: what is
+//! `node model` keeps a folder of models. A node's own folder, `models` in its data folder, is a inbox: what is
 //! put there is published, that is, its files become blobs that a majority holds, the state learns of the model, and
 //! the folder is emptied.
 
@@ -70,13 +70,13 @@ pub(crate) fn usual(library: &Library) -> Result<String> {
 }
 
 /// The folder from which a node takes models into the cluster.
-pub(crate) fn letter_box(data: &Path) -> Library {
+pub(crate) fn inbox(data: &Path) -> Library {
     Library::at(data.join("models"))
 }
 
 /// Does it, on the user's own folder or, with a node's data folder, for that node's cluster.
 pub(crate) fn run(action: Action, data: Option<&Path>) -> Result<()> {
-    let library = data.map_or_else(own_library, |data| Ok(letter_box(data)))?;
+    let library = data.map_or_else(own_library, |data| Ok(inbox(data)))?;
     match action {
         Action::List => list(&library),
         Action::Fetch { name, from } => {

@@ -1,4 +1,4 @@
-//! From a node's letter box into the cluster.
+//! From a node's inbox into the cluster.
 
 use std::fs;
 use std::io;
@@ -15,9 +15,9 @@ use state::{Model, ModelFile};
 use storage::blobs::Hash;
 use tokio_util::sync::CancellationToken;
 
-use crate::work::now;
+use raft::now;
 
-/// How often the letter box is looked into.
+/// How often the inbox is looked into.
 const EVERY: Duration = Duration::from_secs(2);
 /// The pause after something went wrong.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -32,19 +32,19 @@ pub(super) fn ask_removal(library: &Library, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Publishes what is put into the letter box, and removes what is asked to go, until `stop`.
+/// Publishes what is put into the inbox, and removes what is asked to go, until `stop`.
 ///
 /// `own` is the folder of whoever runs a cluster of one: its models are published too, and stay there.
 pub(crate) async fn run(
     cluster: Cluster,
     sharing: Sharing,
-    letter_box: Library,
+    inbox: Library,
     own: Option<Library>,
     stop: CancellationToken,
 ) {
     let publisher = Publisher { cluster, sharing };
     loop {
-        let pause = match publisher.look(&letter_box, own.as_ref()).await {
+        let pause = match publisher.look(&inbox, own.as_ref()).await {
             Ok(()) => EVERY,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "the models cannot be published yet");
@@ -64,8 +64,8 @@ struct Publisher {
 }
 
 impl Publisher {
-    async fn look(&self, letter_box: &Library, own: Option<&Library>) -> Result<()> {
-        for (name, request) in removals(letter_box)? {
+    async fn look(&self, inbox: &Library, own: Option<&Library>) -> Result<()> {
+        for (name, request) in removals(inbox)? {
             match self.cluster.propose(Command::RemoveModel { name: name.clone() }).await? {
                 Ok(_) => tracing::info!(model = name, "the model was removed"),
                 Err(refusal) => tracing::warn!(%refusal, "a model was to be removed"),
@@ -74,10 +74,10 @@ impl Publisher {
         }
         // A model that cannot be published does not keep the others from it.
         let mut failed = Ok(());
-        for name in letter_box.names()? {
-            let published = self.publish(letter_box, &name).await.with_context(|| name.clone());
+        for name in inbox.names()? {
+            let published = self.publish(inbox, &name).await.with_context(|| name.clone());
             match published {
-                Ok(()) => letter_box.remove(&name)?,
+                Ok(()) => inbox.remove(&name)?,
                 Err(error) => failed = Err(error),
             }
         }

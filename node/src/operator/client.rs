@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use super::protocol::{Call, Overview, Reply};
 use crate::configuration::Configuration;
-use crate::upkeep::OrderedRound;
+use crate::maintenance::OrderedRound;
 
 /// How long a node may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use live::{BrokerStatus, NodeStatus};
 use raft::archive::At;
 use raft::{Change, Status};
 use serde::{Deserialize, Serialize};
 use storage::NodeId;
-use web::api::cluster::{BrokerReport, NodeReport};
 
-use crate::upkeep::OrderedRound;
+use crate::maintenance::OrderedRound;
 
 /// A question.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,15 +32,17 @@ pub(crate) enum Call {
 pub(crate) struct Overview {
     /// Where that node stands.
     pub status: Status,
-    /// What all nodes say of themselves.
-    pub nodes: Vec<NodeReport>,
-    /// The way tasks take to the workers.
-    pub broker: BrokerReport,
-    /// The level of the state's commands; an older node does not say, and a cluster that has just begun has none.
-    #[serde(default)]
+    /// The members.
+    pub nodes: Vec<NodeStatus>,
+    /// The broker, if one is configured.
+    pub broker: Option<BrokerStatus>,
+    /// The number of tasks that wait for a worker.
+    pub pending: u64,
+    /// The number of tasks that run.
+    pub running: u64,
+    /// The feature level of the state; none before the cluster's first leader has set it.
     pub level: Option<u32>,
-    /// The nodes that were told to leave, or have left.
-    #[serde(default)]
+    /// The nodes that leave or have left.
     pub retired: BTreeSet<NodeId>,
 }
 

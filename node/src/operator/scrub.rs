@@ -11,7 +11,7 @@ use storage::NodeId;
 
 use super::client::Client;
 use super::status::bytes;
-use crate::upkeep::OrderedRound;
+use crate::maintenance::OrderedRound;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// A node that was asked in vain for this long is not waited for.

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use live::{BrokerStatus, Live};
 use net::peer::{Peer, PeerError, ServeFuture, Service, Stream};
 use raft::Cluster;
+use state::TaskState;
 use storage::NodeId;
 use tokio::io::AsyncWriteExt;
-use web::Nodes;
+use tokio::sync::watch;
+use work::broker::Broker;
+use work::reset::Reset;
+use work::service::reset_all;
 
 use super::protocol::{Call, Overview, Reply};
-use crate::reports::Reports;
-use crate::upkeep::Scrubs;
-use crate::work::broker::Broker;
-use crate::work::reset::Reset;
+use crate::maintenance::Scrubs;
 
 /// Answers the operator.
 pub(crate) struct OperatorService {
@@ -20,33 +22,27 @@ pub(crate) struct OperatorService {
     pub cluster: Cluster,
     /// The other nodes.
     pub peer: Peer,
-    /// What the nodes say of themselves.
-    pub reports: Arc<Reports>,
+    /// The status of the nodes.
+    pub live: Live,
     /// Drops running work.
-    pub reset: Arc<Reset>,
-    /// The broker, if there is one.
-    pub broker: Option<Broker>,
+    pub reset: Reset,
+    /// The broker, if one is configured.
+    pub broker: Option<Arc<dyn Broker>>,
     /// Has this node's files read.
     pub scrubs: Scrubs,
 }
 
 impl Service for OperatorService {
     fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
-        let (cluster, reports) = (self.cluster.clone(), Arc::clone(&self.reports));
-        let (peer, reset, broker) = (self.peer.clone(), Arc::clone(&self.reset), self.broker.clone());
+        let (cluster, live) = (self.cluster.clone(), self.live.clone());
+        let (peer, reset, broker) = (self.peer.clone(), self.reset.clone(), self.broker.clone());
         let scrubs = self.scrubs.clone();
         Box::pin(async move {
             match stream.read_frame::<Call>().await? {
                 Call::Overview => {
-                    let status = cluster.status();
-                    let view = cluster.peek();
-                    // The reports count the open tasks, which asks the disk.
-                    let seen = tokio::task::spawn_blocking(move || {
-                        let level = view.mark().ok().flatten().map(|mark| mark.level);
-                        let retired = view.retired().unwrap_or_default();
-                        Overview { status, nodes: reports.overview(), broker: reports.broker(), level, retired }
-                    });
-                    let overview = seen.await.map_err(|error| PeerError::Refused(error.to_string()))?;
+                    let broker = broker.map(|broker| broker.status());
+                    let read = tokio::task::spawn_blocking(move || overview(&cluster, &live, broker.as_ref()));
+                    let overview = read.await.map_err(|error| PeerError::Refused(error.to_string()))?;
                     stream.write_frame(&Reply::Overview(Box::new(overview))).await?;
                 }
                 Call::Change(change) => {
@@ -59,7 +55,7 @@ impl Service for OperatorService {
                     stream.write_frame(&reply).await?;
                 }
                 Call::Reset => {
-                    let silent = reset.everywhere(&peer, broker.as_ref()).await;
+                    let silent = reset_all(&reset, &peer, broker.as_deref()).await;
                     stream.write_frame(&Reply::DoneBut(silent)).await?;
                 }
                 Call::Scrub => stream.write_frame(&Reply::Ordered(scrubs.order())).await?,
@@ -68,6 +64,22 @@ impl Service for OperatorService {
             }
             stream.finish()
         })
+    }
+}
+
+/// Reads the disk, so it must not run on a thread of the async runtime.
+fn overview(cluster: &Cluster, live: &Live, broker: Option<&watch::Receiver<BrokerStatus>>) -> Overview {
+    let view = cluster.peek();
+    let open = view.open_tasks().unwrap_or_default();
+    let running = open.iter().filter(|task| matches!(task.state, TaskState::Running { .. })).count() as u64;
+    Overview {
+        status: cluster.status(),
+        nodes: live.nodes(),
+        broker: broker.map(|status| status.borrow().clone()),
+        pending: open.len() as u64 - running,
+        running,
+        level: view.mark().ok().flatten().map(|mark| mark.level),
+        retired: view.retired().unwrap_or_default(),
     }
 }
 

@@ -101,7 +101,7 @@ pub struct Task {
 }
 
 /// What there is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
     /// Separate some segments.
@@ -113,6 +113,27 @@ pub enum TaskKind {
     },
     /// Make the stems of all parts.
     Merge,
+}
+
+impl TaskKind {
+    /// The names of all kinds.
+    pub const NAMES: [&'static str; 2] = ["separate", "merge"];
+
+    /// The name of the kind.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Separate { .. } => "separate",
+            Self::Merge => "merge",
+        }
+    }
+
+    /// The stage of its tasks in a job. Those of a stage wait until all of the stages before are done.
+    pub const fn stage(self) -> u32 {
+        match self {
+            Self::Separate { .. } => 0,
+            Self::Merge => 1,
+        }
+    }
 }
 
 /// How far a task is.

@@ -4,7 +4,9 @@ use audio::decode::formats::KINDS;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use live::{BrokerStatus, NodeStatus};
+use serde::Serialize;
+use state::TaskState;
 use utoipa::ToSchema;
 
 use crate::State;
@@ -12,89 +14,126 @@ use crate::answer::{Answer, Empty};
 use crate::caller::Visitor;
 use crate::error::ApiError;
 
-/// What one node says of itself.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct NodeReport {
-    /// Its number.
+/// A node.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct NodeView {
+    /// Its id.
     pub id: u64,
     /// `host:port` of its HTTP interface.
     pub http: String,
-    /// Whether it spoke lately.
+    /// Whether it has reported within the last three seconds.
     pub alive: bool,
-    /// Milliseconds since it last spoke; null if it never did to this node.
+    /// Milliseconds since its last report; null if it has not reported to the node that was asked.
     pub heard_ms_ago: Option<u64>,
-    /// Whether it leads, as far as the node that was asked knows.
+    /// Whether it is the leader, as far as the node that was asked knows.
     pub leader: bool,
-    /// Its program's version.
+    /// The version of its program.
     pub version: String,
-    /// The tasks that it works on, as `7.3`.
+    /// The tasks that it runs, as `7.3`.
     pub working_on: Vec<String>,
-    /// Tasks that it can work on at a time.
+    /// The number of tasks that it can run at a time.
     pub slots: u32,
-    /// Tasks that it gave up and that do not end, as a hung disk or graphics card can make them.
-    #[serde(default)]
+    /// Slots held by tasks that were aborted and have not ended, for example because a disk or GPU hangs.
     pub stuck: u32,
-    /// Tasks that it has finished since it started.
+    /// Tasks finished since it started.
     pub tasks_done: u64,
     /// Files that it holds.
     pub blobs: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub blob_bytes: u64,
-    /// Bytes of files that it still takes: what its disk has free beyond the reserve, within its quota.
+    /// Bytes of files that it can still store, within its quota and the disk's reserve.
     pub free_bytes: u64,
-    /// The most bytes of files that it may hold; null is as many as its disk takes.
-    #[serde(default)]
+    /// The most bytes of files that it may hold; null without a limit.
     pub quota_bytes: Option<u64>,
-    /// Files that it has found damaged and set aside since it started.
-    #[serde(default)]
+    /// Files found damaged and set aside since it started.
     pub damaged: u64,
-    /// Files of which it found fewer copies than make a majority when it last looked.
-    #[serde(default)]
+    /// Files with fewer replicas than a majority, as of its last count.
     pub short: u64,
-    /// Those of them of which it is to take a copy and has not yet.
-    #[serde(default)]
+    /// Those of them of which it is to fetch a replica.
     pub missing: u64,
-    /// The members that said which files they hold, when it last counted copies; empty before it has.
-    #[serde(default)]
+    /// The members whose files it counted; empty before the first count.
     pub copies_among: BTreeSet<u64>,
-    /// What it does beside its tasks.
-    #[serde(default)]
-    pub loops: Vec<LoopReport>,
+    /// Its background loops.
+    pub loops: Vec<LoopView>,
 }
 
-/// What one of a node's loops does.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct LoopReport {
-    /// Which: `repair`, `scrub` or `collect`.
+impl NodeView {
+    /// The view of a node while `leader` leads.
+    pub fn of(node: NodeStatus, leader: Option<u64>) -> Self {
+        let report = node.report.unwrap_or_default();
+        let loops = report.loops.into_iter().map(|loop_| LoopView {
+            name: loop_.name,
+            doing: loop_.doing,
+            done: loop_.done,
+            total: loop_.total,
+            bytes: loop_.bytes,
+            error: loop_.error,
+        });
+        Self {
+            id: node.id,
+            http: node.http,
+            alive: node.alive,
+            heard_ms_ago: node.silence.map(|silence| u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)),
+            leader: leader == Some(node.id),
+            version: report.version,
+            working_on: report.working_on.iter().map(|(task, _)| task.to_string()).collect(),
+            slots: report.slots,
+            stuck: report.stuck,
+            tasks_done: report.tasks_done,
+            blobs: report.blobs,
+            blob_bytes: report.blob_bytes,
+            free_bytes: report.free_bytes,
+            quota_bytes: report.quota_bytes,
+            damaged: report.damaged,
+            short: report.short,
+            missing: report.missing,
+            copies_among: report.copies_among,
+            loops: loops.collect(),
+        }
+    }
+}
+
+/// A background loop of a node.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct LoopView {
+    /// `repair`, `scrub` or `collect`.
     pub name: String,
-    /// What it does just now; null while it rests.
+    /// The current activity; null while it rests.
     pub doing: Option<String>,
-    /// How far it is with that.
+    /// Progress of the activity, out of `total`.
     pub done: u64,
-    /// Of how much.
+    /// The amount of work of the activity.
     pub total: u64,
-    /// Bytes that it has moved or read for that.
+    /// Bytes moved or read by the activity.
     pub bytes: u64,
-    /// What went wrong last, until it goes well again.
+    /// The last error, until a step succeeds.
     pub error: Option<String>,
 }
 
-/// The way tasks take to the workers.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct BrokerReport {
-    /// Whether there is a broker in the configuration.
+/// The broker and the open tasks.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct BrokerView {
+    /// Whether a broker is configured.
     pub configured: bool,
-    /// Whether this node is connected to it. While it is not, workers ask the leader for tasks.
+    /// Whether the node that was asked is connected to it. Without the broker, workers get tasks from the leader.
     pub connected: bool,
-    /// What its queues' names begin with.
+    /// The prefix of the names of its queues.
     pub queue: String,
-    /// Messages that wait in it, if that is known.
+    /// The number of messages that wait in its queues, if known.
     pub ready: Option<u64>,
-    /// Tasks that wait for a worker.
+    /// The number of tasks that wait for a worker.
     pub pending: u64,
-    /// Tasks that are worked on.
+    /// The number of tasks that run.
     pub running: u64,
+}
+
+impl BrokerView {
+    /// The view of the broker's status and the numbers of open tasks.
+    pub fn of(status: Option<BrokerStatus>, pending: u64, running: u64) -> Self {
+        let configured = status.is_some();
+        let BrokerStatus { prefix, connected, ready, .. } = status.unwrap_or_default();
+        Self { configured, connected, queue: prefix, ready, pending, running }
+    }
 }
 
 /// Whether the cluster can do its work.
@@ -153,9 +192,9 @@ pub struct ClusterData {
     /// The members' numbers.
     pub members: Vec<u64>,
     /// What every node says of itself.
-    pub nodes: Vec<NodeReport>,
+    pub nodes: Vec<NodeView>,
     /// The way tasks take to the workers.
-    pub broker: BrokerReport,
+    pub broker: BrokerView,
     /// The last log entry that the asked node has applied.
     pub last_applied: u64,
     /// The last log entry that it has.
@@ -181,7 +220,11 @@ pub(crate) async fn cluster(state: State, visitor: Visitor) -> Result<Answer<Clu
     let shared = Arc::clone(&state);
     crate::blocking("looking at the cluster", move || {
         let status = shared.app.cluster.status();
-        let nodes = shared.app.nodes.overview();
+        let nodes: Vec<_> =
+            shared.app.live.nodes().into_iter().map(|node| NodeView::of(node, status.leader)).collect();
+        let open = shared.app.cluster.peek().open_tasks().unwrap_or_default();
+        let running = open.iter().filter(|task| matches!(task.state, TaskState::Running { .. })).count() as u64;
+        let broker = shared.app.broker.as_ref().map(|status| status.borrow().clone());
         let alive = nodes.iter().filter(|node| node.alive).count();
         Answer::with(ClusterData {
             id: status.id,
@@ -192,7 +235,7 @@ pub(crate) async fn cluster(state: State, visitor: Visitor) -> Result<Answer<Clu
             health: health(alive, nodes.len(), status.leader.is_some()),
             members: status.members,
             nodes,
-            broker: shared.app.nodes.broker(),
+            broker: BrokerView::of(broker, open.len() as u64 - running, running),
             last_applied: status.last_applied,
             last_log: status.last_log,
             quorum_ack_ms: status.quorum_ack_ms,

@@ -100,7 +100,7 @@ pub(crate) async fn log(state: State, visitor: Visitor, Path(id): Path<String>) 
     };
     let (mut log, running) = state.read_for(&visitor, look).await?;
     let asked = running.into_iter().map(|attempted| {
-        let lines = state.app.nodes.lines(attempted.node, attempted.task, attempted.number);
+        let lines = state.app.live.attempt_log(attempted.node, attempted.task, attempted.number);
         async move { lines.await.into_iter().map(move |line| attempted.view(line)) }
     });
     log.extend(futures_util::future::join_all(asked).await.into_iter().flatten());

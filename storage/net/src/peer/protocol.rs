@@ -12,14 +12,17 @@ pub enum Protocol {
     Cluster,
     /// Files.
     Blobs,
-    /// Tasks and reports.
+    /// Live, unreplicated state.
+    Live,
+    /// Tasks.
     Work,
     /// What the cluster's operator asks of a node.
     Operator,
 }
 
 impl Protocol {
-    pub(crate) const ALL: [Self; 5] = [Self::Raft, Self::Cluster, Self::Blobs, Self::Work, Self::Operator];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Raft, Self::Cluster, Self::Blobs, Self::Live, Self::Work, Self::Operator];
 
     /// Its name among the numbers.
     pub(super) fn name(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Protocol {
             Self::Raft => "raft",
             Self::Cluster => "cluster",
             Self::Blobs => "blobs",
+            Self::Live => "live",
             Self::Work => "work",
             Self::Operator => "operator",
         }
@@ -37,6 +41,7 @@ impl Protocol {
             Self::Raft => b"quartet/raft/1",
             Self::Cluster => b"quartet/cluster/1",
             Self::Blobs => b"quartet/blobs/1",
+            Self::Live => b"quartet/live/1",
             Self::Work => b"quartet/work/1",
             Self::Operator => b"quartet/operator/1",
         }
@@ -54,7 +59,7 @@ impl Protocol {
             Self::Cluster => true,
             Self::Operator => from == OPERATOR,
             Self::Blobs => is_member || from == OPERATOR,
-            Self::Raft | Self::Work => is_member,
+            Self::Raft | Self::Live | Self::Work => is_member,
         }
     }
 }
