@@ -1,4 +1,4 @@
-//! The files that are accepted: the one list behind the error texts, the page's form and the README.
+//! The accepted files: the only list, used by the error messages, the page's form and a test of docs/using.md.
 
 /// A kind of file that people have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +38,10 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_every_kind() {
-        let readme = include_str!("../../../../README.md");
+    fn the_documentation_names_every_kind() {
+        let documentation = include_str!("../../../../docs/using.md");
         for kind in KINDS {
-            assert!(readme.contains(kind.name), "README does not name {}", kind.name);
+            assert!(documentation.contains(kind.name), "docs/using.md does not name {}", kind.name);
         }
     }
 
