@@ -1,64 +1,64 @@
-// The interface for people who write programs: every operation of /api/openapi.json, with a form that sends it. Nothing
-// here knows any operation by name, so what a node describes can be tried.
+// The API explorer: every operation of /api/openapi.json, with a form that sends it. The page is built from the OpenAPI
+// document alone, so it needs no change when an operation is added.
 
-import { byId, bytes, el, say } from "/dom.js";
+import { byId, formatBytes, h, setText } from "/dom.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
-/** The most characters of an answer that are shown. */
-const SHOWN = 200_000;
+/** Maximum number of characters shown of a response body. */
+const MAX_CHARACTERS = 200_000;
 
 let description = null;
 
-/** What a "$ref" points to. */
-function resolved(value) {
+/** Resolves a "$ref" within the document. */
+function resolve(value) {
   if (!value?.$ref) return value ?? {};
   return value.$ref.slice(2).split("/").reduce((at, name) => at[name.replaceAll("~1", "/")], description);
 }
 
-/** What a field may be, in a few words. */
-function kindOf(schema) {
+/** Describes the type and limits of a field in a few words. */
+function typeOf(schema) {
   const types = [schema.type ?? []].flat().filter((type) => type !== "null");
-  if (types[0] === "array") return `list of ${kindOf(resolved(schema.items))}`;
+  if (types[0] === "array") return `list of ${typeOf(resolve(schema.items))}`;
   const words = [schema.format === "binary" ? "file" : types.join(" or ")];
-  if (schema.pattern) words.push(`like ${schema.pattern}`);
+  if (schema.pattern) words.push(`matches ${schema.pattern}`);
   if (schema.minLength) words.push(`at least ${schema.minLength} characters`);
-  if (schema.maxLength) words.push(`at most ${schema.maxLength}`);
+  if (schema.maxLength) words.push(`at most ${schema.maxLength} characters`);
   const limits = [schema.minimum, schema.maximum].filter((limit) => limit !== undefined && Math.abs(limit) < 2 ** 31);
   if (limits.length === 2) words.push(limits.join(" to "));
   return words.filter(Boolean).join(", ");
 }
 
-/** How callers may show who they are, in words. */
-function waysOf({ security = [] }) {
-  const names = { token: "a token", session: "a session", worker: "a worker's token" };
-  const ways = security.map((way) => Object.keys(way).map((name) => names[name] ?? name).join(" and ") || "nothing");
-  return ways.length ? `It is sent with ${ways.join(" or ")}.` : "";
+/** Describes the accepted ways of authentication. */
+function authentication({ security = [] }) {
+  const names = { token: "API token", session: "session cookie", worker: "worker token" };
+  const methods = security.map((method) => Object.keys(method).map((name) => names[name] ?? name).join(" and ") || "none");
+  return methods.length ? `Authentication: ${methods.join(" or ")}.` : "";
 }
 
-/** The codes of errors that an answer can have, each as code. */
-function codesOf(answer) {
-  const { errors } = resolved(answer.content?.["application/json"]?.schema).properties ?? {};
-  return (errors?.items?.properties?.code?.enum ?? []).flatMap((code) => [el("code", {}, code), " "]);
+/** The error codes of a response, each as a code element. */
+function errorCodes(response) {
+  const { errors } = resolve(response.content?.["application/json"]?.schema).properties ?? {};
+  return (errors?.items?.properties?.code?.enum ?? []).flatMap((code) => [h("code", {}, code), " "]);
 }
 
-/** A sentence, in which what stands between backticks is code. */
+/** Text with the parts between backticks as code elements. */
 function prose(text = "") {
-  return text.split("`").map((words, place) => (place % 2 ? el("code", {}, words) : words));
+  return text.split("`").map((words, place) => (place % 2 ? h("code", {}, words) : words));
 }
 
-/** An input for a field or a parameter, with its label and what is said of it. */
+/** An input for a field or a parameter, with its label and description. */
 function field(name, { schema, about, required, example }) {
   const id = `field-${crypto.randomUUID()}`;
-  const input = el("input", { id, name, required, spellcheck: false, autocomplete: "off" });
+  const input = h("input", { id, name, required, spellcheck: false, autocomplete: "off" });
   input.type = schema.format === "binary" ? "file" : schema.format === "password" ? "password" : "text";
   if (input.type !== "file") input.placeholder = String(example ?? schema.example ?? schema.examples?.[0] ?? "");
-  const words = [kindOf(schema), required ? "required" : "", about].filter(Boolean).join(". ");
-  return { input, row: el("div", {}, el("label", { for: id }, name), input, el("div", { class: "hint" }, ...prose(words))) };
+  const words = [typeOf(schema), required ? "required" : "", about].filter(Boolean).join(". ");
+  return { input, row: h("div", {}, h("label", { for: id }, name), input, h("div", { class: "hint" }, ...prose(words))) };
 }
 
-/** An example of a body, to be changed: the schema's own, or what must be given and what has an example. */
+/** A sample body: the example of the schema, or its required fields and those with an example. */
 function example({ example: own, required = [], properties = {} }) {
-  const given = Object.entries(properties).map(([name, of]) => [name, resolved(of)])
+  const given = Object.entries(properties).map(([name, of]) => [name, resolve(of)])
     .filter(([name, of]) => required.includes(name) || of.example !== undefined)
     .map(([name, of]) => {
       const type = [of.type].flat()[0];
@@ -67,23 +67,23 @@ function example({ example: own, required = [], properties = {} }) {
   return JSON.stringify(own ?? Object.fromEntries(given), null, 2);
 }
 
-/** What a body's fields may be. */
+/** A table of the fields of a body. */
 function fieldTable({ required = [], properties = {} }) {
   const rows = Object.entries(properties).map(([name, of]) => {
-    const words = [kindOf(resolved(of)), required.includes(name) ? "required" : ""].filter(Boolean).join(". ");
-    return el("tr", {}, el("td", {}, el("code", {}, name)), el("td", {}, words), el("td", {}, ...prose(of.description)));
+    const words = [typeOf(resolve(of)), required.includes(name) ? "required" : ""].filter(Boolean).join(". ");
+    return h("tr", {}, h("td", {}, h("code", {}, name)), h("td", {}, words), h("td", {}, ...prose(of.description)));
   });
-  return el("div", { class: "wide" }, el("table", {}, el("tbody", {}, ...rows)));
+  return h("div", { class: "wide" }, h("table", {}, h("tbody", {}, ...rows)));
 }
 
-/** The parts of an operation that people fill in: parameters, and the body as JSON, as fields, or as a file. */
-function formOf(operation) {
+/** The inputs of an operation: its parameters, and its body as JSON, form fields or a file. */
+function operationForm(operation) {
   const rows = [];
-  const parameters = (operation.parameters ?? []).map(resolved).map((parameter) => {
+  const parameters = (operation.parameters ?? []).map(resolve).map((parameter) => {
     const { name, description: about, required } = parameter;
-    const made = field(name, { schema: resolved(parameter.schema), about, required, example: parameter.example });
-    rows.push(made.row);
-    return { ...parameter, input: made.input };
+    const control = field(name, { schema: resolve(parameter.schema), about, required, example: parameter.example });
+    rows.push(control.row);
+    return { ...parameter, input: control.input };
   });
   const content = operation.requestBody?.content ?? {};
   const json = content["application/json"];
@@ -92,16 +92,16 @@ function formOf(operation) {
   let body = () => ({});
   if (json) {
     const id = `body-${crypto.randomUUID()}`;
-    const schema = resolved(json.schema);
-    const text = el("textarea", { id, value: example(schema), spellcheck: false });
-    rows.push(el("div", {}, el("label", { for: id }, "Body, as JSON"), text, fieldTable(schema)));
+    const schema = resolve(json.schema);
+    const text = h("textarea", { id, value: example(schema), spellcheck: false });
+    rows.push(h("div", {}, h("label", { for: id }, "JSON body"), text, fieldTable(schema)));
     body = () => ({ body: text.value, headers: { "Content-Type": "application/json" } });
   } else if (form) {
-    const schema = resolved(form.schema);
+    const schema = resolve(form.schema);
     const inputs = Object.entries(schema.properties ?? {}).map(([name, of]) => {
-      const made = field(name, { schema: resolved(of), about: of.description, required: schema.required?.includes(name) });
-      rows.push(made.row);
-      return made.input;
+      const control = field(name, { schema: resolve(of), about: of.description, required: schema.required?.includes(name) });
+      rows.push(control.row);
+      return control.input;
     });
     body = () => {
       const data = new FormData();
@@ -112,15 +112,15 @@ function formOf(operation) {
       return { body: data };
     };
   } else if (kind) {
-    const made = field("body", { schema: { format: "binary" }, about: kind, required: true });
-    rows.push(made.row);
-    body = () => ({ body: made.input.files[0], headers: { "Content-Type": kind } });
+    const control = field("body", { schema: { format: "binary" }, about: kind, required: true });
+    rows.push(control.row);
+    body = () => ({ body: control.input.files[0], headers: { "Content-Type": kind } });
   }
   return { rows, parameters, body };
 }
 
-/** Path and query with the parameters' values. */
-function addressOf(path, parameters) {
+/** Path and query with the values of the parameters. */
+function requestPath(path, parameters) {
   const query = new URLSearchParams();
   let address = path;
   for (const { name, in: place, input } of parameters) {
@@ -130,106 +130,106 @@ function addressOf(path, parameters) {
   return query.size ? `${address}?${query}` : address;
 }
 
-/** The answer, as it is worth looking at: JSON and text as text, events as they come, files by their address. */
-async function shownBody(response, signal) {
+/** The response body: JSON and text as text, events as they arrive, files as a link. */
+async function bodyView(response, signal) {
   const kind = response.headers.get("Content-Type") ?? "";
-  if (kind.startsWith("text/event-stream")) return streamed(response, signal);
+  if (kind.startsWith("text/event-stream")) return streamView(response, signal);
   if (kind.startsWith("application/json") || kind.startsWith("text/")) {
     const text = await response.text();
     let shown = text;
     try {
       shown = JSON.stringify(JSON.parse(text), null, 2);
-    } catch { /* It is shown as it came. */ }
-    return el("pre", { tabIndex: 0 }, shown.length > SHOWN ? `${shown.slice(0, SHOWN)}\n…` : shown);
+    } catch { /* Not JSON: show the text unchanged. */ }
+    return h("pre", { tabIndex: 0 }, shown.length > MAX_CHARACTERS ? `${shown.slice(0, MAX_CHARACTERS)}\n…` : shown);
   }
   const file = await response.blob();
-  if (!file.size) return el("p", { class: "hint" }, "No body.");
-  return el("p", {}, `${bytes(file.size)} of ${kind || "something"}. `,
-    el("a", { href: response.url }, "Open it by its address"));
+  if (!file.size) return h("p", { class: "hint" }, "No body.");
+  return h("p", {}, `${formatBytes(file.size)}, ${kind || "unknown type"}. `,
+    h("a", { href: response.url }, "Open"));
 }
 
-/** Shows events as they come, until the stream ends or is stopped. */
-function streamed(response, signal) {
-  const out = el("pre", { tabIndex: 0 });
+/** Shows events as they arrive, until the stream ends or is aborted. */
+function streamView(response, signal) {
+  const out = h("pre", { tabIndex: 0 });
   const read = async () => {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let some = await reader.read(); !some.done; some = await reader.read()) {
-      out.textContent = (out.textContent + some.value).slice(-SHOWN);
+      out.textContent = (out.textContent + some.value).slice(-MAX_CHARACTERS);
     }
   };
   read().catch((error) => { if (!signal.aborted) out.textContent += `\n${error.message}`; });
   return out;
 }
 
-/** Sends an operation's request and shows what comes of it. */
-async function send(method, path, form, answer, stop) {
+/** Sends the request of an operation and shows the response. */
+async function send(method, path, form, output, controller) {
   const { headers = {}, body } = form.body();
   const token = byId("token").value.trim();
   if (token) headers.Authorization = `Bearer ${token}`;
   for (const { name, in: place, input } of form.parameters) {
     if (place === "header" && input.value) headers[name] = input.value;
   }
-  const address = addressOf(path, form.parameters);
-  answer.replaceChildren(el("p", {}, `${method} ${address} …`));
+  const address = requestPath(path, form.parameters);
+  output.replaceChildren(h("p", {}, `${method} ${address} …`));
   const began = performance.now();
   try {
-    const response = await fetch(address, { method, headers, body, signal: stop.signal, cache: "no-store" });
+    const response = await fetch(address, { method, headers, body, signal: controller.signal, cache: "no-store" });
     const took = `${Math.round(performance.now() - began)} ms`;
     const fields = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
-    answer.replaceChildren(
-      el("p", { class: response.ok ? "good" : "bad" }, `${method} ${address}: ${response.status} after ${took}`),
-      el("pre", { tabIndex: 0 }, fields),
-      await shownBody(response, stop.signal),
+    output.replaceChildren(
+      h("p", { class: response.ok ? "good" : "bad" }, `${method} ${address}: ${response.status} in ${took}`),
+      h("pre", { tabIndex: 0 }, fields),
+      await bodyView(response, controller.signal),
     );
-    if (path.startsWith("/auth/")) await greet();
+    if (path.startsWith("/auth/")) await showUser();
   } catch (error) {
-    const words = stop.signal.aborted ? "Stopped." : `No answer: ${error.message}`;
-    answer.append(el("p", { class: "bad" }, words));
+    const words = controller.signal.aborted ? "Cancelled." : `No response: ${error.message}`;
+    output.append(h("p", { class: "bad" }, words));
   }
 }
 
-/** What can be done with an operation; made when it is opened. */
-function opened(method, path, operation) {
-  const form = formOf(operation);
-  const answer = el("div", { class: "answer", "aria-live": "polite" });
-  let stop = new AbortController();
+/** The details of an operation, built when it is first opened. */
+function operationDetails(method, path, operation) {
+  const form = operationForm(operation);
+  const output = h("div", { class: "answer", "aria-live": "polite" });
+  let controller = new AbortController();
   const submit = async (event) => {
     event.preventDefault();
-    stop.abort();
-    stop = new AbortController();
-    await send(method, path, form, answer, stop);
+    controller.abort();
+    controller = new AbortController();
+    await send(method, path, form, output, controller);
   };
   const statuses = Object.entries(operation.responses ?? {}).map(([status, of]) =>
-    el("tr", {}, el("td", {}, status), el("td", {}, ...prose(resolved(of).description)),
-      el("td", {}, ...codesOf(resolved(of)))));
-  return el("div", { class: "operation" },
-    el("p", {}, ...prose(operation.description)),
-    el("p", { class: "hint" }, waysOf(operation)),
-    el("form", { onsubmit: submit },
-      el("div", { class: "fields" }, ...form.rows),
-      el("div", { class: "row" },
-        el("button", { type: "submit" }, "Send"),
-        el("button", { type: "button", class: "plain", onclick: () => stop.abort() }, "Stop"))),
-    answer,
-    el("h3", {}, "What it can answer"),
-    el("div", { class: "wide" }, el("table", {},
-      el("thead", {}, el("tr", {}, ...["Status", "When", "Codes"].map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, ...statuses))));
+    h("tr", {}, h("td", {}, status), h("td", {}, ...prose(resolve(of).description)),
+      h("td", {}, ...errorCodes(resolve(of)))));
+  return h("div", { class: "operation" },
+    h("p", {}, ...prose(operation.description)),
+    h("p", { class: "hint" }, authentication(operation)),
+    h("form", { onsubmit: submit },
+      h("div", { class: "fields" }, ...form.rows),
+      h("div", { class: "row" },
+        h("button", { type: "submit" }, "Send"),
+        h("button", { type: "button", class: "plain", onclick: () => controller.abort() }, "Cancel"))),
+    output,
+    h("h3", {}, "Responses"),
+    h("div", { class: "wide" }, h("table", {},
+      h("thead", {}, h("tr", {}, ...["Status", "Description", "Error codes"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, ...statuses))));
 }
 
 function card(method, path, operation) {
-  const details = el("details", {},
-    el("summary", {},
-      el("span", { class: `method ${method}` }, method),
-      el("code", {}, path),
-      el("span", { class: "hint" }, ...prose(operation.summary))));
+  const details = h("details", {},
+    h("summary", {},
+      h("span", { class: `method ${method}` }, method),
+      h("code", {}, path),
+      h("span", { class: "hint" }, ...prose(operation.summary))));
   details.addEventListener("toggle", () => {
-    if (details.open && details.children.length === 1) details.append(opened(method, path, operation));
+    if (details.open && details.children.length === 1) details.append(operationDetails(method, path, operation));
   });
   return details;
 }
 
-/** Every operation, group by group, as the description orders them. */
+/** Lists every operation by tag, in the order of the document. */
 function list() {
   const about = new Map((description.tags ?? []).map((tag) => [tag.name, tag.description]));
   const groups = new Map([...about.keys()].map((name) => [name, []]));
@@ -240,12 +240,12 @@ function list() {
       groups.get(tag).push(card(method.toUpperCase(), path, item[method]));
     }
   }
-  byId("tags").replaceChildren(...[...groups.keys()].map((tag) => el("a", { href: `#${tag}` }, tag)));
+  byId("tags").replaceChildren(...[...groups.keys()].map((tag) => h("a", { href: `#${tag}` }, tag)));
   byId("operations").replaceChildren(...[...groups].map(([tag, cards]) =>
-    el("section", {}, el("h2", { id: tag }, tag), el("p", { class: "hint" }, about.get(tag) ?? ""), ...cards)));
+    h("section", {}, h("h2", { id: tag }, tag), h("p", { class: "hint" }, about.get(tag) ?? ""), ...cards)));
 }
 
-/** Leaves those operations whose method, path or summary has all the words. */
+/** Shows only operations whose method, path or summary contains every word. */
 function filter() {
   const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const section of byId("operations").children) {
@@ -259,30 +259,30 @@ function filter() {
   }
 }
 
-/** The table of codes, which the description has as lines between bars. */
+/** Shows the table of error codes, given as lines of a Markdown table. */
 function codes(lines) {
   const rows = lines.map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
   const shown = rows.filter(([, status]) => /^\d+$/.test(status));
   byId("code-rows").replaceChildren(...shown.map(([code, status, when]) =>
-    el("tr", {}, el("td", {}, ...prose(code)), el("td", {}, status), el("td", {}, ...prose(when)))));
+    h("tr", {}, h("td", {}, ...prose(code)), h("td", {}, status), h("td", {}, ...prose(when)))));
   byId("codes").hidden = shown.length === 0;
 }
 
-/** Says as whom requests are sent. */
-async function greet() {
+/** Shows the user whose session the requests use. */
+async function showUser() {
   const { data } = await (await fetch("/auth/me")).json();
-  say(byId("who"), data?.user ? `Logged in as ${data.user.username}` : "Not logged in");
+  setText(byId("who"), data?.user ? `Logged in as ${data.user.username}` : "Not logged in");
 }
 
-async function begin() {
+async function start() {
   description = await (await fetch("/api/openapi.json")).json();
   const [about, ...table] = description.info.description.split("\n").filter(Boolean);
   byId("about").replaceChildren(...prose(about));
   codes(table);
   list();
   byId("filter").addEventListener("input", filter);
-  byId("asking").addEventListener("submit", (event) => event.preventDefault());
-  await greet();
+  byId("controls").addEventListener("submit", (event) => event.preventDefault());
+  await showUser();
 }
 
-begin().catch((error) => say(byId("who"), `The description cannot be read: ${error.message}`));
+start().catch((error) => setText(byId("who"), `Cannot load the OpenAPI document: ${error.message}`));

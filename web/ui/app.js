@@ -1,42 +1,43 @@
-// The page: shows what the address asks for, and keeps it true while nodes come and go and people log in and out.
+// The application: shows the page of the current route, handles log-in and log-out, and reloads the page when the
+// connection to the node returns.
 
 import * as account from "./account.js";
-import * as bar from "./bar.js";
-import { byId, el, say } from "./dom.js";
+import { showCluster } from "./cluster.js";
+import { byId, h, setText } from "./dom.js";
+import * as events from "./events.js";
 import * as job from "./job.js";
 import * as jobs from "./jobs.js";
-import * as live from "./live.js";
+import * as library from "./library.js";
 import * as login from "./login.js";
-import { AWAY, STALE, ask, listen, whenLoggedOut } from "./net.js";
-import { showCluster } from "./nodes.js";
+import { STALE, UNREACHABLE, get, onLoggedOut, subscribe } from "./net.js";
+import * as playerBar from "./player_bar.js";
 import * as playlist from "./playlist.js";
 import * as playlists from "./playlists.js";
 import * as register from "./register.js";
-import { asked } from "./router.js";
+import { currentRoute } from "./router.js";
 import * as session from "./session.js";
-import * as shared from "./shared.js";
-import * as songs from "./songs.js";
+import * as sharedSong from "./shared_song.js";
 import * as statistics from "./statistics.js";
 import * as uploads from "./uploads.js";
 import * as users from "./users.js";
 
-const LOOK_EVERY = 2000;
-/** Pages that people see whom the node does not let in. */
-const OUTSIDE = [login, register, shared];
-/** Pages that say nothing to who has no account. */
-const INSIDE = [account, users];
-/** Pages that are about the work of the nodes too. */
-const WITH_NODES = [songs, jobs, job, statistics];
+const POLL_INTERVAL = 2000;
+/** Pages that need no access. */
+const PUBLIC_PAGES = [login, register, sharedSong];
+/** Pages that need an account. */
+const ACCOUNT_PAGES = [account, users];
+/** Pages with the list of nodes below them. */
+const PAGES_WITH_NODES = [library, jobs, job, statistics];
 
 let version = null;
 let connected = false;
-let again = null;
+let retryTimer = null;
 let page = null;
 let module = null;
-let stop = null;
-let wanted = "";
-/** Whether the node could say who one is. Without a majority it cannot, and still shows what it knew last. */
-let known = false;
+let disconnect = null;
+let returnTo = "";
+/** Whether the session was read. Without a majority the node cannot read it, but still serves stale data. */
+let sessionKnown = false;
 
 function pageFor({ name, argument }) {
   switch (name) {
@@ -47,34 +48,34 @@ function pageFor({ name, argument }) {
     case "users": return users;
     case "login": return login;
     case "register": return register;
-    case "shared": return shared;
-    default: return songs;
+    case "shared": return sharedSong;
+    default: return library;
   }
 }
 
-function banner(text) {
+function showBanner(text) {
   const element = byId("banner");
-  say(element, text);
+  setText(element, text);
   element.hidden = text === "";
 }
 
-/** Shows the page of the address. */
-function go({ focus = true } = {}) {
-  const to = asked();
-  const next = pageFor(to);
-  const enough = INSIDE.includes(next) ? session.user !== null : session.isLetIn();
-  if (!enough && !OUTSIDE.includes(next)) {
-    askToLogIn();
+/** Shows the page of the current route. */
+function navigate({ focus = true } = {}) {
+  const route = currentRoute();
+  const next = pageFor(route);
+  const permitted = ACCOUNT_PAGES.includes(next) ? session.user !== null : session.hasAccess();
+  if (!permitted && !PUBLIC_PAGES.includes(next)) {
+    redirectToLogin();
     return;
   }
   page?.close?.();
   module = next;
   const main = byId("main");
   main.replaceChildren();
-  page = module.open(main, { ...to, done: comeBack, renamed });
-  live.follow(page);
-  document.title = module === songs ? "Quartet" : `${module.title} – Quartet`;
-  byId("cluster").hidden = !WITH_NODES.includes(module);
+  page = module.open(main, { ...route, done: afterLogin, renamed: afterRename });
+  events.setPage(page);
+  document.title = module === library ? "Quartet" : `${module.title} – Quartet`;
+  byId("cluster").hidden = !PAGES_WITH_NODES.includes(module);
   drawNav();
   if (focus) {
     window.scrollTo({ top: 0 });
@@ -83,112 +84,112 @@ function go({ focus = true } = {}) {
   reload();
 }
 
-/** Who has to log in comes back afterwards to where they were. */
-function askToLogIn() {
-  if (!OUTSIDE.includes(pageFor(asked()))) wanted = location.hash;
-  // Who is not let in hears nothing either, and need not be told that again and again.
-  if (!session.isLetIn()) hear();
+/** Shows the log-in page and returns to the current page after log-in. */
+function redirectToLogin() {
+  if (!PUBLIC_PAGES.includes(pageFor(currentRoute()))) returnTo = location.hash;
+  // Without access the event stream would be rejected again and again: close it.
+  if (!session.hasAccess()) connectEvents();
   location.replace("#login");
-  // Where the address was that already, nothing would happen.
-  if (module !== login) go();
+  // No hashchange event follows if the address is #login already.
+  if (module !== login) navigate();
 }
 
-/** Somebody has logged in or out. */
-async function comeBack() {
-  const to = wanted || "#songs";
-  wanted = "";
-  bar.close();
+/** Reloads the session after log-in or log-out. */
+async function afterLogin() {
+  const route = returnTo || "#songs";
+  returnTo = "";
+  playerBar.close();
   await session.load();
-  hear();
-  if (location.hash === to) go();
-  else location.hash = to;
+  connectEvents();
+  if (location.hash === route) navigate();
+  else location.hash = route;
 }
 
-/** Somebody is called otherwise now. */
-async function renamed() {
+/** Shows the new username. */
+async function afterRename() {
   await session.load();
   drawNav();
 }
 
 function drawNav() {
-  const link = (href, words, ...modules) => el("a", {
+  const link = (href, label, ...modules) => h("a", {
     href, ...(modules.includes(module) ? { "aria-current": "page" } : {}),
-  }, words);
+  }, label);
   const { user } = session;
-  const links = session.isLetIn() ? [link("#songs", "Songs", songs), link("#jobs", "Jobs", jobs, job, statistics)] : [];
+  const links = session.hasAccess() ? [link("#songs", "Library", library), link("#jobs", "Jobs", jobs, job, statistics)] : [];
   if (user) links.splice(1, 0, link("#playlists", "Playlists", playlists, playlist));
   if (user?.administrator) links.push(link("#users", "Users", users));
   if (user) links.push(link("#account", user.username, account));
-  else if (known) links.push(link("#login", "Log in", login, register));
+  else if (sessionKnown) links.push(link("#login", "Log in", login, register));
   byId("nav").replaceChildren(...links);
 }
 
-/** Reads everything anew; while that does not work, or not with a majority, tries again. */
+/** Reloads the data of the page. Retries after an error and while the data is stale. */
 async function reload() {
-  clearTimeout(again);
+  clearTimeout(retryTimer);
   const shown = page;
   try {
-    if (!known && await whoIsIt()) {
-      go();
+    if (!sessionKnown && await refreshSession()) {
+      navigate();
       return;
     }
     const stale = await shown?.reload?.();
     if (shown !== page) return;
-    banner(stale ? STALE : "");
-    if (stale) again = setTimeout(reload, LOOK_EVERY);
+    showBanner(stale ? STALE : "");
+    if (stale) retryTimer = setTimeout(reload, POLL_INTERVAL);
   } catch (problem) {
     if (shown !== page || problem.code === "not_logged_in") return;
-    banner(problem.message);
-    again = setTimeout(reload, LOOK_EVERY);
+    showBanner(problem.message);
+    retryTimer = setTimeout(reload, POLL_INTERVAL);
   }
 }
 
-async function lookAtCluster() {
-  if (!document.hidden && session.isLetIn()) {
+async function pollCluster() {
+  if (!document.hidden && session.hasAccess()) {
     try {
-      const data = await ask("/cluster");
+      const data = await get("/cluster");
       showCluster(data);
       uploads.setLimits(data.limits);
-      // Either what is shown is old, or it is about to be.
+      // The banner does not match the health of the cluster: reload.
       if (connected && byId("banner").hidden === (data.health === "down")) reload();
     } catch (problem) {
-      if (problem.code !== "not_logged_in") banner(problem.message);
+      if (problem.code !== "not_logged_in") showBanner(problem.message);
     }
   }
-  setTimeout(lookAtCluster, LOOK_EVERY);
+  setTimeout(pollCluster, POLL_INTERVAL);
 }
 
-/** Listens as whoever one is now. */
-function hear() {
-  stop?.();
-  stop = null;
+/** Opens the event stream for the current session. */
+function connectEvents() {
+  disconnect?.();
+  disconnect = null;
   connected = false;
-  if (!session.isLetIn()) return;
-  stop = listen({
-    async greeted(hello) {
-      // A node of another version has another page.
+  if (!session.hasAccess()) return;
+  disconnect = subscribe({
+    async onConnect(hello) {
+      // A node of another version serves another version of this page.
       if (version !== null && version !== hello.version) location.reload();
       version = hello.version;
       const first = !connected;
       connected = true;
-      // A session that ended elsewhere ends the stream too.
-      if (first && await session.load().catch(() => false)) go();
+      // The server closes the stream when the session ends.
+      if (first && await session.load().catch(() => false)) navigate();
       else reload();
     },
-    lost() {
+    onDisconnect() {
       connected = false;
-      banner(AWAY);
-      session.load().then((changed) => { if (changed) go(); }, () => {});
+      showBanner(UNREACHABLE);
+      session.load().then((changed) => { if (changed) navigate(); }, () => {});
     },
-    on: { song: live.showSong, song_removed: live.showRemoved, job: live.showJob, resync: reload },
+    on: { song: events.songChanged, song_removed: events.songRemoved, job: events.jobChanged, resync: reload },
   });
 }
 
-/** Asks who one is; returns whether that is news. */
-async function whoIsIt() {
+/** Reads the session. Returns whether it changed. */
+async function refreshSession() {
   try {
     const changed = await session.load();
-    known = true;
+    sessionKnown = true;
     return changed;
   } catch (problem) {
     if (problem.code !== "no_majority") throw problem;
@@ -196,26 +197,26 @@ async function whoIsIt() {
   }
 }
 
-async function begin() {
+async function start() {
   try {
-    await whoIsIt();
+    await refreshSession();
   } catch (problem) {
-    banner(problem.message);
-    setTimeout(begin, LOOK_EVERY);
+    showBanner(problem.message);
+    setTimeout(start, POLL_INTERVAL);
     return;
   }
-  banner("");
-  go({ focus: false });
-  hear();
-  lookAtCluster();
+  showBanner("");
+  navigate({ focus: false });
+  connectEvents();
+  pollCluster();
 }
 
-whenLoggedOut(() => {
-  if (OUTSIDE.includes(module)) return;
-  session.forget();
-  askToLogIn();
+onLoggedOut(() => {
+  if (PUBLIC_PAGES.includes(module)) return;
+  session.clear();
+  redirectToLogin();
 });
-window.addEventListener("hashchange", () => go());
+window.addEventListener("hashchange", () => navigate());
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("main").focus();
@@ -226,5 +227,5 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   page.focusSearch();
 });
-uploads.start(session.isLetIn);
-begin();
+uploads.start(session.hasAccess);
+start();

@@ -1,7 +1,8 @@
-// Building the page. Text is always set as text, so that a title is never markup.
+// DOM construction, timers and formatting. Text is always set as text, never as markup.
 
-/** Makes an element. Properties that begin with "on" are listeners, "class" and "aria-..." are attributes. */
-export function el(tag, properties = {}, ...children) {
+/** Creates an element. Properties that start with "on" are listeners; "class", "for", "role" and names with a hyphen are
+ * attributes. */
+export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -12,7 +13,7 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
-const SHAPES = {
+const ICON_PATHS = {
   play: "M4 2.5v11l9-5.5z",
   pause: "M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z",
   previous: "M3 2.5h2v11H3zM13 2.5v11L5.5 8z",
@@ -23,73 +24,75 @@ const SHAPES = {
   close: "m3.7 2.3 4.3 4.3 4.3-4.3 1.4 1.4L9.4 8l4.3 4.3-1.4 1.4L8 9.4l-4.3 4.3-1.4-1.4L6.6 8 2.3 3.7z",
 };
 
-/** A small picture for a button. */
+/** An icon for a button. */
 export function icon(name) {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
   picture.setAttribute("viewBox", "0 0 16 16");
   picture.setAttribute("aria-hidden", "true");
   const path = document.createElementNS(space, "path");
-  path.setAttribute("d", SHAPES[name]);
+  path.setAttribute("d", ICON_PATHS[name]);
   picture.append(path);
   return picture;
 }
 
-/** A button with a picture alone, which needs words for those who do not see it. */
+/** A button with an icon and an accessible label. */
 export function iconButton(name, label, onclick, kind = "") {
-  return el("button", { class: `icon-button ${kind}`, type: "button", "aria-label": label, title: label, onclick }, icon(name));
+  return h("button", { class: `icon-button ${kind}`, type: "button", "aria-label": label, title: label, onclick }, icon(name));
 }
 
 export const byId = (id) => document.getElementById(id);
 
-/** Sets text only where it changes, so that screen readers and selections are left in peace. */
-export function say(element, text) {
+/** Sets text only if it changed, so that selections stay and screen readers do not repeat it. */
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Tells people who listen to the page. */
+/** Announces text to screen readers. */
 export function announce(text) {
-  say(byId("announce"), text);
+  setText(byId("announce"), text);
 }
 
-/** A day and time in the reader's own way. */
-export function when(milliseconds) {
+/** Date and time in the locale of the user. */
+export function formatDate(milliseconds) {
   return new Date(milliseconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 }
 
-/** How long something took. */
-export function span(milliseconds) {
+/** A duration, given in milliseconds. */
+export function formatDuration(milliseconds) {
   if (milliseconds < 100) return `${Math.round(milliseconds)} ms`;
   const seconds = milliseconds / 1000;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-export const counted = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+/** A count with its noun. */
+export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
-/** Does something when nothing has asked for it again for a while. */
-export function settled(milliseconds, happens) {
+/** Debounces `action`: runs it `milliseconds` after the last call. `stop` cancels a pending run. */
+export function debounce(milliseconds, action) {
   let timer = null;
   const later = () => {
     clearTimeout(timer);
-    timer = setTimeout(happens, milliseconds);
+    timer = setTimeout(action, milliseconds);
   };
   later.stop = () => clearTimeout(timer);
   return later;
 }
 
-/** Does something now and again while the page is looked at, and when somebody comes back to it. Returns how it ends. */
-export function nowAndAgain(milliseconds, happens) {
-  const look = () => { if (!document.hidden) happens(); };
-  const timer = setInterval(look, milliseconds);
-  document.addEventListener("visibilitychange", look);
+/** Runs `action` every `milliseconds` while the tab is visible, and when it becomes visible. Returns a function that stops. */
+export function poll(milliseconds, action) {
+  const run = () => { if (!document.hidden) action(); };
+  const timer = setInterval(run, milliseconds);
+  document.addEventListener("visibilitychange", run);
   return () => {
     clearInterval(timer);
-    document.removeEventListener("visibilitychange", look);
+    document.removeEventListener("visibilitychange", run);
   };
 }
 
-export function clock(seconds) {
+/** A time in seconds as m:ss or h:mm:ss. */
+export function formatTime(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0) return "–:––";
   const whole = Math.floor(seconds);
   const parts = [Math.floor(whole / 60) % 60, whole % 60];
@@ -97,7 +100,8 @@ export function clock(seconds) {
   return parts.map((part, place) => (place === 0 ? String(part) : String(part).padStart(2, "0"))).join(":");
 }
 
-export function bytes(count) {
+/** A size in bytes with its unit. */
+export function formatBytes(count) {
   for (const [size, unit] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {
     if (count >= size) return `${(count / size).toFixed(count >= 10 * size ? 0 : 1)} ${unit}`;
   }

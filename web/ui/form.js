@@ -1,55 +1,55 @@
-// Forms: labelled fields, and refusals shown at the fields they are about.
+// Forms with labelled fields. Errors appear at the fields they concern.
 
-import { el, say } from "./dom.js";
+import { h, setText } from "./dom.js";
 
-let made = 0;
+let count = 0;
 
-/** A labelled input. `hint` stands below it; every other property is the input's own. */
+/** A labelled input, or a select with `options`. `hint` is shown below it; other properties are set on the input. */
 export function field({ name, label, hint = "", options = null, ...properties }) {
-  const id = `field-${made += 1}`;
+  const id = `field-${count += 1}`;
   const input = options
-    ? el("select", { id, name, ...properties }, ...options.map(([value, text]) => el("option", { value }, text)))
-    : el("input", { id, name, type: "text", ...properties });
+    ? h("select", { id, name, ...properties }, ...options.map(([value, text]) => h("option", { value }, text)))
+    : h("input", { id, name, type: "text", ...properties });
   if (options && properties.value !== undefined) input.value = properties.value;
-  const told = el("p", { class: "fault bad", id: `${id}-fault`, hidden: true });
-  const below = el("p", { class: "hint", id: `${id}-hint`, hidden: hint === "" }, hint);
-  input.setAttribute("aria-describedby", `${id}-fault ${id}-hint`);
-  const element = el("div", { class: "field" }, el("label", { for: id }, label), input, told, below);
+  const error = h("p", { class: "field-error bad", id: `${id}-error`, hidden: true });
+  const hintText = h("p", { class: "hint", id: `${id}-hint`, hidden: hint === "" }, hint);
+  input.setAttribute("aria-describedby", `${id}-error ${id}-hint`);
+  const element = h("div", { class: "field" }, h("label", { for: id }, label), input, error, hintText);
   return {
     name, input, element,
     value: () => (input.type === "checkbox" ? input.checked : input.value),
-    lacks: () => (input.required && input.value.trim() === "" ? "This is needed." : ""),
-    fault: (text) => fault(text, told, [input]),
+    missing: () => (input.required && input.value.trim() === "" ? "Required." : ""),
+    setError: (text) => showFieldError(text, error, [input]),
   };
 }
 
-/** Boxes to tick, of which one is needed at least; the value is the list of those that are. `offer` changes what there is. */
-export function boxes({ name, label, options, chosen, hint = "" }) {
-  const id = `field-${made += 1}`;
-  const told = el("p", { class: "fault bad", id: `${id}-fault`, hidden: true });
-  const below = el("p", { class: "hint", id: `${id}-hint`, hidden: hint === "" }, hint);
-  const row = el("div", { class: "row" });
-  const element = el("fieldset", { class: "field boxes", "aria-describedby": `${id}-fault ${id}-hint` },
-    el("legend", {}, label), row, told, below);
-  const ticks = () => [...row.querySelectorAll("input")];
+/** Checkboxes of which at least one must be checked. The value is the list of the checked ones. `offer` replaces them. */
+export function checkboxes({ name, label, options, chosen, hint = "" }) {
+  const id = `field-${count += 1}`;
+  const error = h("p", { class: "field-error bad", id: `${id}-error`, hidden: true });
+  const hintText = h("p", { class: "hint", id: `${id}-hint`, hidden: hint === "" }, hint);
+  const row = h("div", { class: "row" });
+  const element = h("fieldset", { class: "field checkboxes", "aria-describedby": `${id}-error ${id}-hint` },
+    h("legend", {}, label), row, error, hintText);
+  const inputs = () => [...row.querySelectorAll("input")];
   const one = {
     name, element,
-    get input() { return ticks()[0]; },
-    value: () => ticks().filter((tick) => tick.checked).map((tick) => tick.value),
-    lacks: () => (one.value().length ? "" : "Choose one at least."),
-    fault: (text) => fault(text, told, ticks()),
-    offer(offered, ticked) {
-      row.replaceChildren(...offered.map(([value, text]) => el("label", { class: "box" },
-        el("input", { type: "checkbox", name, value, checked: ticked.includes(value) }), text)));
+    get input() { return inputs()[0]; },
+    value: () => inputs().filter((input) => input.checked).map((input) => input.value),
+    missing: () => (one.value().length ? "" : "Choose at least one."),
+    setError: (text) => showFieldError(text, error, inputs()),
+    offer(offered, checked) {
+      row.replaceChildren(...offered.map(([value, text]) => h("label", { class: "checkbox" },
+        h("input", { type: "checkbox", name, value, checked: checked.includes(value) }), text)));
     },
   };
   one.offer(options, chosen);
   return one;
 }
 
-function fault(text, told, inputs) {
-  say(told, text);
-  told.hidden = text === "";
+function showFieldError(text, error, inputs) {
+  setText(error, text);
+  error.hidden = text === "";
   for (const input of inputs) {
     if (text) input.setAttribute("aria-invalid", "true");
     else input.removeAttribute("aria-invalid");
@@ -57,41 +57,41 @@ function fault(text, told, inputs) {
 }
 
 /**
- * A form of such fields; what is hidden is not asked for. `action` is called with the values by name and may throw a
- * Problem, which is shown; what it returns as text is shown as success. `cancel` adds a button.
+ * A form of such fields; hidden fields are skipped. `action` receives the values by name. A thrown AppError is shown as an
+ * error, a returned string as success. `cancel` adds a Cancel button.
  */
 export function form({ fields, submit, action, cancel = null, kind = "" }) {
-  const send = el("button", { class: "button primary", type: "submit" }, submit);
-  const told = el("p", { class: "told", role: "status", hidden: true });
-  const element = el("form", { class: `form ${kind}`, noValidate: true },
+  const submitButton = h("button", { class: "button primary", type: "submit" }, submit);
+  const message = h("p", { class: "form-message", role: "status", hidden: true });
+  const element = h("form", { class: `form ${kind}`, noValidate: true },
     ...fields.map((one) => one.element),
-    el("div", { class: "row form-end" }, send,
-      cancel ? el("button", { class: "button", type: "button", onclick: cancel }, "Cancel") : null),
-    told);
-  const tellAll = (text, bad) => {
-    say(told, text);
-    told.hidden = text === "";
-    told.classList.toggle("bad", bad);
+    h("div", { class: "row form-end" }, submitButton,
+      cancel ? h("button", { class: "button", type: "button", onclick: cancel }, "Cancel") : null),
+    message);
+  const showMessage = (text, bad) => {
+    setText(message, text);
+    message.hidden = text === "";
+    message.classList.toggle("bad", bad);
   };
   element.addEventListener("submit", async (event) => {
     event.preventDefault();
-    fields.forEach((one) => one.fault(""));
-    tellAll("", false);
-    const asked = fields.filter((one) => !one.element.hidden);
-    const empty = asked.filter((one) => one.lacks() !== "");
-    empty.forEach((one) => one.fault(one.lacks()));
+    fields.forEach((one) => one.setError(""));
+    showMessage("", false);
+    const visible = fields.filter((one) => !one.element.hidden);
+    const empty = visible.filter((one) => one.missing() !== "");
+    empty.forEach((one) => one.setError(one.missing()));
     if (empty.length) {
       empty[0].input.focus();
       return;
     }
-    send.disabled = true;
+    submitButton.disabled = true;
     try {
-      const said = await action(Object.fromEntries(asked.map((one) => [one.name, one.value()])));
-      if (typeof said === "string") tellAll(said, false);
+      const success = await action(Object.fromEntries(visible.map((one) => [one.name, one.value()])));
+      if (typeof success === "string") showMessage(success, false);
     } catch (problem) {
       show(problem);
     }
-    send.disabled = false;
+    submitButton.disabled = false;
   });
   if (cancel) {
     element.addEventListener("keydown", (event) => {
@@ -101,11 +101,11 @@ export function form({ fields, submit, action, cancel = null, kind = "" }) {
     });
   }
   const show = (problem) => {
-    const faults = problem.faults ?? [];
-    const named = faults.filter((fault) => fields.some((one) => one.name === fault.field));
-    for (const fault of named) fields.find((one) => one.name === fault.field).fault(fault.message);
+    const fieldErrors = problem.fieldErrors ?? [];
+    const named = fieldErrors.filter((error) => fields.some((one) => one.name === error.field));
+    for (const { field: name, message: text } of named) fields.find((one) => one.name === name).setError(text);
     if (named.length) fields.find((one) => one.input.hasAttribute("aria-invalid")).input.focus();
-    if (named.length === 0 || named.length < faults.length) tellAll(problem.message, true);
+    if (named.length === 0 || named.length < fieldErrors.length) showMessage(problem.message, true);
   };
   return element;
 }

@@ -1,19 +1,19 @@
-// Logging in.
+// The log-in page.
 
-import { el } from "./dom.js";
+import { h } from "./dom.js";
 import { field, form } from "./form.js";
-import { allowed, logIn } from "./session.js";
+import { access, logIn } from "./session.js";
 
 export const title = "Log in";
 
 export function open(main, { done }) {
   const name = field({
-    name: "username", label: "Name", required: true, autocomplete: "username", autocapitalize: "none", spellcheck: false,
+    name: "username", label: "Username", required: true, autocomplete: "username", autocapitalize: "none", spellcheck: false,
   });
   const password = field({
     name: "password", label: "Password", type: "password", required: true, autocomplete: "current-password",
   });
-  const sent = form({
+  const element = form({
     fields: [name, password], submit: "Log in",
     async action({ username, password: secret }) {
       try {
@@ -26,15 +26,15 @@ export function open(main, { done }) {
       await done();
     },
   });
-  main.replaceChildren(el("section", { class: "card narrow" },
-    el("h1", {}, "Log in"),
-    allowed.anonymous ? null : el("p", { class: "quiet" }, "Your songs are yours alone here, so this takes an account."),
-    sent,
-    allowed.registration
-      ? el("p", {}, el("a", { href: "#register" }, allowed.accounts
-        ? "Make an account"
-        : "Make the first account: it is the administrator’s."))
-      : el("p", { class: "quiet" }, "An administrator makes the accounts here.")));
+  main.replaceChildren(h("section", { class: "card narrow" },
+    h("h1", {}, "Log in"),
+    access.anonymous ? null : h("p", { class: "quiet" }, "Log in to see your songs."),
+    element,
+    access.registration
+      ? h("p", {}, h("a", { href: "#register" }, access.accounts
+        ? "Create an account"
+        : "Create the administrator account"))
+      : h("p", { class: "quiet" }, "Registration is closed. Ask an administrator for an account.")));
   name.input.focus();
   return {};
 }

@@ -1,21 +1,21 @@
-// A menu that opens at a button: arrows move in it, Escape and a click elsewhere close it.
+// A popup menu at a button. Arrow keys move the focus; Escape or a click outside closes it.
 
-import { byId, el } from "./dom.js";
+import { byId, h } from "./dom.js";
 
 let opener = null;
 
-/** Opens a menu at the button. Items are [words, action, kind]; an item without an action is only said. */
+/** Opens a menu at the button. Items are [label, action, class]; an item without an action is a note. */
 export function openMenu(button, items) {
   const menu = byId("menu");
   const entries = items.filter(Boolean).map(([words, action, kind = ""]) => (action
-    ? el("button", {
+    ? h("button", {
       class: `menu-item ${kind}`, type: "button", role: "menuitem", tabIndex: -1,
       onclick: () => {
         menu.hidePopover();
         action();
       },
     }, words)
-    : el("p", { class: "quiet menu-note" }, words)));
+    : h("p", { class: "quiet menu-note" }, words)));
   menu.replaceChildren(...entries);
   menu.setAttribute("aria-label", button.getAttribute("aria-label"));
   menu.hidePopover();

@@ -1,155 +1,158 @@
-// Talking with the node: requests, uploads and live events. Failures become sentences.
+// HTTP client of the node's API: requests, uploads and the event stream. Errors carry a message for the user.
 
-export const AWAY = "This node cannot be reached. It may be restarting; trying again…";
+export const UNREACHABLE = "Cannot reach this node. Retrying…";
 
-export const STALE = "Too few nodes are up. This is what this node knew last; it is brought up to date when more are back.";
+export const STALE = "Too few nodes are online. Showing the last known data until more nodes are back.";
 
-/** A refusal or failure whose message can be shown as it is. `faults` names the fields that are meant, where some are. */
-export class Problem extends Error {
-  constructor(message, { away = false, code = null, faults = [] } = {}) {
+/** An error with a message for the user. `fieldErrors` lists the errors of single fields as { field, message }. */
+export class AppError extends Error {
+  constructor(message, { offline = false, code = null, fieldErrors = [] } = {}) {
     super(message);
-    this.away = away;
+    this.offline = offline;
     this.code = code;
-    this.faults = faults;
+    this.fieldErrors = fieldErrors;
   }
 }
 
-let loggedOut = () => {};
+let loggedOutHandler = () => {};
 
-/** Names what happens when the node says that one has to log in. */
-export function whenLoggedOut(happens) {
-  loggedOut = happens;
+/** Sets the callback for responses that require log-in. */
+export function onLoggedOut(handler) {
+  loggedOutHandler = handler;
 }
 
-function refusal(body, status) {
+function apiError(body, status) {
   const errors = body?.errors ?? [];
-  const told = errors.map((error) => error.message).join(" ");
+  const text = errors.map((error) => error.message).join(" ");
   const code = errors[0]?.code ?? null;
   if (code === "not_logged_in") {
-    loggedOut();
-    return new Problem("You are not logged in any more. Log in, and do it again.", { code });
+    loggedOutHandler();
+    return new AppError("Your session has ended. Log in and try again.", { code });
   }
-  const message = told || `The node answered with status ${status} and no reason. Try again in a moment.`;
-  return new Problem(message, { code, faults: errors.filter((error) => error.field) });
+  const message = text || `The node returned HTTP status ${status} without an error message. Try again.`;
+  return new AppError(message, { code, fieldErrors: errors.filter((error) => error.field) });
 }
 
-/** The data of a JSON answer. A request that was given up throws the browser's AbortError. */
-export async function ask(path, options = {}) {
-  let answer;
+/** Sends a request and returns the data of the JSON response. An aborted request throws the browser's AbortError. */
+export async function request(path, options = {}) {
+  let response;
   try {
-    answer = await fetch(path, { ...options, cache: "no-store" });
+    response = await fetch(path, { ...options, cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(AWAY, { away: true });
+    throw new AppError(UNREACHABLE, { offline: true });
   }
-  const body = await answer.json().catch((error) => {
+  const body = await response.json().catch((error) => {
     if (error.name === "AbortError") throw error;
     return null;
   });
-  if (!answer.ok || !body?.ok) throw refusal(body, answer.status);
+  if (!response.ok || !body?.ok) throw apiError(body, response.status);
   return body.data;
 }
 
-/** Changes something; what is given is sent as JSON. */
-export function tell(method, path, what) {
-  if (what === undefined) return ask(path, { method });
-  return ask(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(what) });
+/** Reads `path`. */
+export const get = (path, { signal } = {}) => request(path, { signal });
+
+/** Sends a request that changes data, with `body` as JSON. */
+export function mutate(method, path, body) {
+  if (body === undefined) return request(path, { method });
+  return request(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 }
 
-/** The data of a JSON answer; while there is no majority, what the node knew last, after a call of `stale`. */
-export async function askOrStale(path, stale, options = {}) {
+/** Reads `path`. Without a majority it calls `stale` and returns the last known data of the node. */
+export async function getOrStale(path, stale, options = {}) {
   try {
-    return await ask(path, options);
+    return await get(path, options);
   } catch (problem) {
     if (problem.code !== "no_majority") throw problem;
-    const data = await ask(`${path}${path.includes("?") ? "&" : "?"}stale=true`, options);
+    const data = await get(`${path}${path.includes("?") ? "&" : "?"}stale=true`, options);
     stale();
     return data;
   }
 }
 
 /**
- * Reads a list page by page until there are as many as wanted, or no more; a page may be short and not be the last. `path`
- * makes the address for a cursor, null for the beginning. Returns { items, next }.
+ * Reads pages of a list until it has `wanted` items or the list ends; a page can be short without being the last.
+ * `path` returns the path for a cursor; null is the first page. Returns { items, next }.
  */
-export async function collect(name, path, wanted, { from = null, stale, signal }) {
+export async function readPages(name, path, wanted, { from = null, stale, signal }) {
   const items = [];
   let next = from;
   do {
-    const data = await askOrStale(path(next), stale, { signal });
+    const data = await getOrStale(path(next), stale, { signal });
     items.push(...data[name]);
     next = data.next;
   } while (next !== null && items.length < wanted);
   return { items, next };
 }
 
-/** Why a file could not be played, asked once more in a way that tells. */
-export async function whyNot(path) {
+/** Requests the file again to find out why it does not play. Returns a message. */
+export async function playbackError(path) {
   try {
-    const answer = await fetch(path, { headers: { range: "bytes=0-0" }, cache: "no-store" });
-    if (answer.ok) return "Your browser could not play this. Download it instead.";
-    return refusal(await answer.json().catch(() => null), answer.status).message;
+    const response = await fetch(path, { headers: { range: "bytes=0-0" }, cache: "no-store" });
+    if (response.ok) return "Your browser cannot play this file. Download it instead.";
+    return apiError(await response.json().catch(() => null), response.status).message;
   } catch {
-    return AWAY;
+    return UNREACHABLE;
   }
 }
 
-/** A name for an upload: the node does it once, however often it is sent under it. */
-export function uploadKey() {
+/** A random Idempotency-Key: the node handles one upload per key, also after retries. */
+export function idempotencyKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Uploads a file. `progress` is called with a number from 0 to 1. Returns { done, abort }. */
 export function upload(file, { title, model, key }, progress) {
-  const request = new XMLHttpRequest();
+  const xhr = new XMLHttpRequest();
   const form = new FormData();
   if (title) form.append("title", title);
   if (model) form.append("model", model);
   form.append("file", file, file.name);
   const done = new Promise((resolve, reject) => {
-    request.upload.addEventListener("progress", (event) => {
+    xhr.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable) progress(event.loaded / event.total);
     });
-    request.upload.addEventListener("load", () => progress(1));
-    request.addEventListener("load", () => {
+    xhr.upload.addEventListener("load", () => progress(1));
+    xhr.addEventListener("load", () => {
       let body = null;
       try {
-        body = JSON.parse(request.responseText);
+        body = JSON.parse(xhr.responseText);
       } catch {
-        // What can be said without it, refusal() says.
+        // apiError() builds a message from the status.
       }
-      if (request.status >= 200 && request.status < 300 && body?.ok) resolve(body.data.song);
-      else reject(refusal(body, request.status));
+      if (xhr.status >= 200 && xhr.status < 300 && body?.ok) resolve(body.data.song);
+      else reject(apiError(body, xhr.status));
     });
-    const broke = "The connection to this node broke off; it may be restarting. Try again: it is not added twice.";
-    request.addEventListener("error", () => reject(new Problem(broke, { away: true })));
-    request.addEventListener("abort", () => reject(new Problem("The upload was cancelled.")));
+    const message = "Connection to this node lost. Try again; the song will not be added twice.";
+    xhr.addEventListener("error", () => reject(new AppError(message, { offline: true })));
+    xhr.addEventListener("abort", () => reject(new AppError("Upload cancelled.")));
   });
-  request.open("POST", "/songs/upload");
-  request.setRequestHeader("idempotency-key", key);
-  request.send(form);
-  return { done, abort: () => request.abort() };
+  xhr.open("POST", "/songs/upload");
+  xhr.setRequestHeader("idempotency-key", key);
+  xhr.send(form);
+  return { done, abort: () => xhr.abort() };
 }
 
-/** Listens to the node, over its restarts, until the function that it returns is called. */
-export function listen({ greeted, lost, on }) {
+/** Subscribes to the event stream and reconnects after errors. Returns the function that unsubscribes. */
+export function subscribe({ onConnect, onDisconnect, on }) {
   let source = null;
-  let again = null;
-  const begin = () => {
+  let retryTimer = null;
+  const open = () => {
     source = new EventSource("/events");
-    source.addEventListener("hello", (event) => greeted(JSON.parse(event.data)));
+    source.addEventListener("hello", (event) => onConnect(JSON.parse(event.data)));
     for (const [name, handler] of Object.entries(on)) {
       source.addEventListener(name, (event) => handler(JSON.parse(event.data)));
     }
     source.addEventListener("error", () => {
-      lost();
-      // The browser tries again by itself unless it was refused in so many words.
-      if (source.readyState === EventSource.CLOSED) again = setTimeout(begin, 2000);
+      onDisconnect();
+      // The browser reconnects unless the node rejected the request.
+      if (source.readyState === EventSource.CLOSED) retryTimer = setTimeout(open, 2000);
     });
   };
-  begin();
+  open();
   return () => {
-    clearTimeout(again);
+    clearTimeout(retryTimer);
     source.close();
   };
 }

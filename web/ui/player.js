@@ -1,42 +1,42 @@
-// Listening: one thing sounds at a time, and all tracks of a song share one place in it, so that switching from the
-// drums to the bass goes on where one was.
+// Audio playback. One track plays at a time. All tracks of a song share one position, so that switching between stems
+// continues at the same time.
 
-import { clock, el, icon, say } from "./dom.js";
-import { whyNot } from "./net.js";
+import { formatTime, h, icon, setText } from "./dom.js";
+import { playbackError } from "./net.js";
 
-let sounding = null;
+let activeTrack = null;
 
-/** The place in a song that its tracks share. */
-export class Place {
+/** The playback position that all tracks of a song share. */
+export class Position {
   seconds = 0;
 }
 
 /**
- * One line with a button, a place and a time. `address` is asked each time it begins to play. `began` is called when it
- * sounds for the first time, `ended` when it has come to its end, `changed` when it plays or rests.
+ * A track with a play button, a seek slider and a time. `address` returns the URL and is called on every start of playback.
+ * `onFirstPlay` is called on the first playback, `onEnded` at the end of the track, `onChange` when playback starts or pauses.
  */
 export class Track {
-  constructor({ name, label, address, seconds, place, downloads, began = null, ended = null, changed = null }) {
+  constructor({ name, label, address, seconds, position, downloads, onFirstPlay = null, onEnded = null, onChange = null }) {
     this.name = name;
     this.label = label;
     this.address = address;
-    this.place = place;
+    this.position = position;
     this.length = seconds;
     this.audio = null;
-    this.began = began;
-    this.ended = ended;
-    this.changed = changed;
+    this.onFirstPlay = onFirstPlay;
+    this.onEnded = onEnded;
+    this.onChange = onChange;
 
-    this.button = el("button", { class: "play", type: "button", "aria-pressed": "false", onclick: () => this.toggle() });
-    this.seek = el("input", {
+    this.button = h("button", { class: "play", type: "button", "aria-pressed": "false", onclick: () => this.toggle() });
+    this.seek = h("input", {
       class: "seek", type: "range", min: 0, max: seconds, step: 0.1, value: 0,
-      "aria-label": `Place in ${label}`,
-      oninput: () => this.move(Number(this.seek.value)),
+      "aria-label": `Position in ${label}`,
+      oninput: () => this.seekTo(Number(this.seek.value)),
     });
-    this.time = el("span", { class: "time" });
-    this.problem = el("p", { class: "problem bad quiet", role: "alert", hidden: true });
-    this.element = el("div", { class: `track ${name}` },
-      this.button, el("span", { class: "track-name" }, label), this.seek, this.time, downloads, this.problem);
+    this.time = h("span", { class: "time" });
+    this.problem = h("p", { class: "problem bad quiet", role: "alert", hidden: true });
+    this.element = h("div", { class: `track ${name}` },
+      this.button, h("span", { class: "track-name" }, label), this.seek, this.time, downloads, this.problem);
     this.draw();
   }
 
@@ -50,21 +50,21 @@ export class Track {
   }
 
   play() {
-    if (sounding && sounding !== this) sounding.stop();
-    sounding = this;
-    this.say("");
+    if (activeTrack && activeTrack !== this) activeTrack.stop();
+    activeTrack = this;
+    this.showError("");
     const address = this.address();
-    if (!this.audio) this.open();
+    if (!this.audio) this.createAudio();
     if (this.current !== address) {
       this.current = address;
       this.audio.src = address;
     }
     this.button.classList.add("waiting");
-    this.moveAudio(this.place.seconds >= this.length - 0.5 ? 0 : this.place.seconds);
+    this.setAudioTime(this.position.seconds >= this.length - 0.5 ? 0 : this.position.seconds);
     this.audio.play().catch(() => this.draw());
   }
 
-  /** Plays again from the same place when what is heard has changed. */
+  /** Restarts playback at the current position after the URL has changed. */
   refresh() {
     if (this.playing) this.play();
   }
@@ -76,23 +76,23 @@ export class Track {
   close() {
     this.stop();
     if (this.audio) this.audio.removeAttribute("src");
-    if (sounding === this) sounding = null;
+    if (activeTrack === this) activeTrack = null;
   }
 
-  open() {
-    this.audio = el("audio", { preload: "none" });
+  createAudio() {
+    this.audio = h("audio", { preload: "none" });
     const draw = () => this.draw();
     for (const event of ["play", "pause", "ended", "durationchange"]) this.audio.addEventListener(event, draw);
     this.audio.addEventListener("playing", () => {
       this.button.classList.remove("waiting");
-      this.began?.();
-      this.began = null;
+      this.onFirstPlay?.();
+      this.onFirstPlay = null;
       this.draw();
     });
-    this.audio.addEventListener("ended", () => this.ended?.());
+    this.audio.addEventListener("ended", () => this.onEnded?.());
     this.audio.addEventListener("timeupdate", () => {
       if (!this.playing || this.audio.seeking) return;
-      this.place.seconds = this.audio.currentTime;
+      this.position.seconds = this.audio.currentTime;
       this.draw();
     });
     this.audio.addEventListener("error", async () => {
@@ -100,19 +100,19 @@ export class Track {
       if (!this.audio.getAttribute("src")) return;
       const failed = this.current;
       this.current = null;
-      this.say(await whyNot(failed));
+      this.showError(await playbackError(failed));
       this.draw();
     });
   }
 
-  /** Somebody moved the slider. */
-  move(seconds) {
-    this.place.seconds = seconds;
-    if (this.audio && this.current) this.moveAudio(seconds);
+  /** Seeks to the position of the slider. */
+  seekTo(seconds) {
+    this.position.seconds = seconds;
+    if (this.audio && this.current) this.setAudioTime(seconds);
     this.draw();
   }
 
-  moveAudio(seconds) {
+  setAudioTime(seconds) {
     const set = () => {
       if (Math.abs(this.audio.currentTime - seconds) > 0.05) this.audio.currentTime = seconds;
     };
@@ -120,8 +120,8 @@ export class Track {
     else this.audio.addEventListener("loadedmetadata", set, { once: true });
   }
 
-  say(problem) {
-    say(this.problem, problem);
+  showError(problem) {
+    setText(this.problem, problem);
     this.problem.hidden = problem === "";
   }
 
@@ -133,10 +133,10 @@ export class Track {
     if (this.drawn !== playing) {
       this.button.replaceChildren(icon(playing ? "pause" : "play"));
       this.drawn = playing;
-      this.changed?.();
+      this.onChange?.();
     }
-    this.seek.value = this.place.seconds;
-    this.seek.setAttribute("aria-valuetext", clock(this.place.seconds));
-    say(this.time, `${clock(this.place.seconds)} / ${clock(this.length)}`);
+    this.seek.value = this.position.seconds;
+    this.seek.setAttribute("aria-valuetext", formatTime(this.position.seconds));
+    setText(this.time, `${formatTime(this.position.seconds)} / ${formatTime(this.length)}`);
   }
 }

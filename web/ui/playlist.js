@@ -1,21 +1,21 @@
-// One playlist: its songs in their order, to be played, moved and taken out.
+// The page of a playlist: play, reorder and remove its songs.
 
-import * as bar from "./bar.js";
-import { confirm, sheet } from "./dialog.js";
-import { announce, clock, counted, el, icon, iconButton, nowAndAgain, say, settled } from "./dom.js";
+import { confirm, openDialog } from "./dialog.js";
+import { announce, debounce, formatTime, h, icon, iconButton, plural, poll, setText } from "./dom.js";
 import { tempoAndKey } from "./facts.js";
 import { field, form } from "./form.js";
-import { ask, askOrStale, tell } from "./net.js";
+import { get, getOrStale, mutate } from "./net.js";
+import * as playerBar from "./player_bar.js";
 import { reorderable } from "./reorder.js";
 import { user } from "./session.js";
-import { share } from "./share.js";
+import { openShareDialog } from "./share_dialog.js";
 
 export const title = "Playlist";
 
-/** How often it is looked whether somebody changed it: the nodes tell of songs and jobs alone. */
-const LOOK_EVERY = 5000;
-/** How often it is read from its beginning when it changes while it is read. */
-const READS = 3;
+/** Poll interval in milliseconds: there are no events for playlists. */
+const POLL_INTERVAL = 5000;
+/** How often reading is restarted when the playlist changes between two pages. */
+const MAX_READS = 3;
 
 export function open(main, { argument }) {
   return new Playlist(main, argument);
@@ -27,42 +27,42 @@ class Playlist {
     this.main = main;
     this.playlist = null;
     this.moving = false;
-    this.save = settled(500, () => this.saveOrder());
-    this.soon = settled(500, () => this.reload().catch(() => {}));
-    this.unwatch = bar.watch(() => this.drawPlaying());
-    this.stopLooking = nowAndAgain(LOOK_EVERY, () => this.look());
+    this.saveSoon = debounce(500, () => this.saveOrder());
+    this.reloadSoon = debounce(500, () => this.reload().catch(() => {}));
+    this.stopWatching = playerBar.watch(() => this.drawPlaying());
+    this.stopPolling = poll(POLL_INTERVAL, () => this.refresh());
     this.on = { song: (song) => this.showSong(song), song_removed: ({ id: gone }) => this.showRemoved(gone) };
-    main.replaceChildren(el("p", { class: "empty", role: "status" }, "Reading the playlist…"));
+    main.replaceChildren(h("p", { class: "empty", role: "status" }, "Loading playlist…"));
   }
 
   async reload() {
     let stale = false;
     try {
       const playlist = await this.read(() => { stale = true; });
-      // What is being moved is newer than what was read.
+      // Do not overwrite a move that is not saved yet.
       if (!this.isMoved && !this.closed) this.draw(playlist);
     } catch (problem) {
-      if (problem.away || problem.code === "no_majority" || this.playlist) throw problem;
-      this.main.replaceChildren(el("div", { class: "empty" }, el("h1", {}, "Nothing here"), el("p", {}, problem.message),
-        el("a", { href: "#playlists" }, "All playlists")));
+      if (problem.offline || problem.code === "no_majority" || this.playlist) throw problem;
+      this.main.replaceChildren(h("div", { class: "empty" }, h("h1", {}, "Playlist not found"), h("p", {}, problem.message),
+        h("a", { href: "#playlists" }, "All playlists")));
     }
     return stale;
   }
 
-  /** Reads it again if it has changed, in another window or at another node. */
-  async look() {
+  /** Reloads the playlist if it changed elsewhere. */
+  async refresh() {
     if (!this.playlist || this.isMoved) return;
     try {
-      const { playlist } = await ask(`${this.address}?limit=1`);
+      const { playlist } = await get(`${this.address}?limit=1`);
       if (playlist.updated_at !== this.playlist.updated_at) await this.reload();
     } catch {
-      // Who looks by itself need not complain; what is done says why it fails.
+      // Background polling ignores errors; actions of the user report them.
     }
   }
 
-  /** The playlist with all its entries, page by page. Of a long one the first page is shown while the others come. */
+  /** Reads all pages of the playlist. Shows a long one while its other pages load. */
   async read(stale) {
-    for (let left = READS; ; left -= 1) {
+    for (let left = MAX_READS; ; left -= 1) {
       try {
         return await this.readPages(stale);
       } catch (problem) {
@@ -75,28 +75,28 @@ class Playlist {
     let playlist = null;
     let next = null;
     do {
-      const data = await askOrStale(next === null ? this.address : `${this.address}?cursor=${next}`, stale);
+      const data = await getOrStale(next === null ? this.address : `${this.address}?cursor=${next}`, stale);
       const { entries, hidden } = data.playlist;
       playlist ??= { ...data.playlist, entries: [], hidden: 0 };
       playlist.entries.push(...entries);
       playlist.hidden += hidden;
       next = data.next;
-      if (next !== null && !this.playlist && !this.closed) this.draw({ ...playlist, partly: true });
+      if (next !== null && !this.playlist && !this.closed) this.draw({ ...playlist, partial: true });
     } while (next !== null && !this.closed);
     return playlist;
   }
 
-  /** An order names all entries, those too that one does not see. */
-  get mayMove() {
-    return this.mayChange && this.playlist.hidden === 0 && !this.playlist.partly;
+  /** Saving an order needs the ids of all entries, so playlists with hidden entries cannot be reordered. */
+  get canReorder() {
+    return this.canEdit && this.playlist.hidden === 0 && !this.playlist.partial;
   }
 
-  get mayChange() {
+  get canEdit() {
     return this.playlist.mine || user?.administrator === true;
   }
 
   get isMoved() {
-    return this.moving || Boolean(this.list?.querySelector(".carried"));
+    return this.moving || Boolean(this.list?.querySelector(".dragged"));
   }
 
   draw(playlist) {
@@ -104,61 +104,62 @@ class Playlist {
     const focused = held && [held.dataset.entry, [...held.querySelectorAll("button")].indexOf(document.activeElement)];
     this.playlist = playlist;
     const { entries } = playlist;
-    const button = (words, onclick, kind = "") => el("button", { class: `button ${kind}`, type: "button", onclick }, words);
-    this.problem = el("p", { class: "bad", role: "alert", hidden: true });
-    this.list = el("ol", { class: "entries" }, ...entries.map((entry) => this.item(entry)));
-    if (this.mayMove) {
+    const button = (words, onclick, kind = "") => h("button", { class: `button ${kind}`, type: "button", onclick }, words);
+    this.problem = h("p", { class: "bad", role: "alert", hidden: true });
+    this.list = h("ol", { class: "entries" }, ...entries.map((entry) => this.item(entry)));
+    if (this.canReorder) {
       reorderable(this.list, {
         grip: ".grip",
-        step: (item, to) => announce(`${item.dataset.title}: place ${to + 1} of ${this.list.children.length}.`),
+        step: (item, to) => announce(`${item.dataset.title}: position ${to + 1} of ${this.list.children.length}.`),
         moved: () => {
           this.moving = true;
           this.number();
-          this.save();
+          this.saveSoon();
         },
       });
     }
-    const owner = playlist.owner && playlist.owner.id !== user?.id ? `from ${playlist.owner.name} · ` : "";
+    const owner = playlist.owner && playlist.owner.id !== user?.id ? `Shared by ${playlist.owner.name} · ` : "";
     this.main.replaceChildren(...[
-      el("p", { class: "crumb" }, el("a", { href: "#playlists" }, "Playlists")),
-      el("div", { class: "head" },
-        el("div", {}, el("h1", {}, playlist.name), playlist.description ? el("p", {}, playlist.description) : null,
-          el("p", { class: "quiet" }, `${owner}${counted(playlist.songs, "song")} · ${clock(playlist.duration)}`)),
-        el("div", { class: "row" },
+      h("p", { class: "crumb" }, h("a", { href: "#playlists" }, "Playlists")),
+      h("div", { class: "head" },
+        h("div", {}, h("h1", {}, playlist.name), playlist.description ? h("p", {}, playlist.description) : null,
+          h("p", { class: "quiet" }, `${owner}${plural(playlist.songs, "song")} · ${formatTime(playlist.duration)}`)),
+        h("div", { class: "row" },
           entries.length ? button("Play all", () => this.play(0), "primary") : null,
-          this.mayChange ? button("Rename", () => this.rename()) : null,
-          this.mayChange ? button("Share…", () => share("playlist", playlist)) : null,
-          this.mayChange ? button("Delete", () => this.delete()) : null)),
+          this.canEdit ? button("Edit…", () => this.edit()) : null,
+          this.canEdit ? button("Share…", () => openShareDialog("playlist", playlist)) : null,
+          this.canEdit ? button("Delete…", () => this.delete()) : null)),
       this.problem, this.list,
       playlist.hidden
-        ? el("p", { class: "quiet" }, `${counted(playlist.hidden, "more song is", "more songs are")} not yours to hear.`)
+        ? h("p", { class: "quiet" }, `You don’t have access to ${plural(playlist.hidden, "song")} in this playlist.`)
         : null,
       entries.length
-        ? el("p", { class: "quiet", hidden: !this.mayMove }, "Drag the dots to move a song, or press the arrow keys on them.")
-        : el("p", { class: "empty" }, "Nothing in it yet. In the list of ", el("a", { href: "#songs" }, "songs"),
-          ", the three dots at a song add it here."),
-      playlist.partly ? el("p", { class: "quiet", role: "status" }, "Reading the other songs…") : null,
+        ? h("p", { class: "quiet", hidden: !this.canReorder },
+          "Drag a handle to move a song, or focus it and press the arrow keys.")
+        : h("p", { class: "empty" }, "This playlist is empty. Add songs from the menu of a song in the ",
+          h("a", { href: "#songs" }, "library"), "."),
+      playlist.partial ? h("p", { class: "quiet", role: "status" }, "Loading more songs…") : null,
     ].filter(Boolean));
     this.number();
     this.drawPlaying();
-    if (focused) this.list.children[this.place(Number(focused[0]))]?.querySelectorAll("button")[focused[1]]?.focus();
+    if (focused) this.list.children[this.indexOf(Number(focused[0]))]?.querySelectorAll("button")[focused[1]]?.focus();
   }
 
   item(entry) {
     const { song } = entry;
     const facts = [song.artist, ...tempoAndKey(song)].filter(Boolean).join(" · ");
     const grip = iconButton("grip", `Move ${song.title} with the arrow keys`, null, "grip");
-    const play = el("button", {
+    const play = h("button", {
       class: "play", type: "button", "aria-label": `Play ${song.title}`, "aria-pressed": "false",
-      onclick: () => this.play(this.place(entry.id)),
+      onclick: () => this.play(this.indexOf(entry.id)),
     }, icon("play"));
-    const item = el("li", { class: "entry" },
-      this.mayMove ? grip : null,
-      el("span", { class: "place quiet number", "aria-hidden": "true" }),
+    const item = h("li", { class: "entry" },
+      this.canReorder ? grip : null,
+      h("span", { class: "place quiet number", "aria-hidden": "true" }),
       play,
-      el("div", { class: "entry-name" }, el("strong", {}, song.title), el("span", { class: "quiet" }, facts)),
-      el("span", { class: "quiet number" }, clock(song.seconds)),
-      this.mayChange ? iconButton("close", `Take ${song.title} out`, () => this.takeOut(entry, item)) : null);
+      h("div", { class: "entry-name" }, h("strong", {}, song.title), h("span", { class: "quiet" }, facts)),
+      h("span", { class: "quiet number" }, formatTime(song.seconds)),
+      this.canEdit ? iconButton("close", `Remove ${song.title} from the playlist`, () => this.remove(entry, item)) : null);
     item.dataset.entry = entry.id;
     item.dataset.song = song.id;
     item.dataset.title = song.title;
@@ -169,7 +170,7 @@ class Playlist {
     return [...this.list.children].map((item) => Number(item.dataset.entry));
   }
 
-  place(entry) {
+  indexOf(entry) {
     return this.order.indexOf(entry);
   }
 
@@ -178,18 +179,18 @@ class Playlist {
     return this.order.map((id) => of.get(id));
   }
 
-  play(place) {
-    bar.play(this.songs, place);
+  play(index) {
+    playerBar.play(this.songs, index);
   }
 
   number() {
-    [...this.list.children].forEach((item, place) => say(item.querySelector(".place"), String(place + 1)));
+    [...this.list.children].forEach((item, index) => setText(item.querySelector(".place"), String(index + 1)));
   }
 
   drawPlaying() {
     if (!this.playlist) return;
-    const now = String(bar.sounding());
-    // Of thousands of entries those alone that play now, or did.
+    const now = String(playerBar.playingSong());
+    // Update only the entries that play now or did before: there can be thousands.
     for (const button of this.list.querySelectorAll(`[data-song="${now}"] .play, .play[aria-pressed="true"]`)) {
       const item = button.closest(".entry");
       const playing = item.dataset.song === now;
@@ -199,49 +200,49 @@ class Playlist {
     }
   }
 
-  say(problem) {
-    say(this.problem, problem);
+  showError(problem) {
+    setText(this.problem, problem);
     this.problem.hidden = problem === "";
   }
 
   async saveOrder() {
     try {
-      const { playlist } = await tell("PUT", `${this.address}/order`, { entries: this.order });
+      const { playlist } = await mutate("PUT", `${this.address}/order`, { entries: this.order });
       this.playlist.updated_at = playlist.updated_at;
-      this.say("");
+      this.showError("");
       this.moving = false;
     } catch (problem) {
       this.moving = false;
       await this.reload().catch(() => {});
-      this.say(problem.message);
+      this.showError(problem.message);
     }
   }
 
-  async takeOut(entry, item) {
+  async remove(entry, item) {
     try {
-      await tell("DELETE", `${this.address}/songs/${entry.id}`);
+      await mutate("DELETE", `${this.address}/songs/${entry.id}`);
       const after = item.nextElementSibling ?? item.previousElementSibling;
       const focus = after?.dataset.entry;
       await this.reload();
-      announce(`${entry.song.title} was taken out.`);
-      (focus ? this.list.children[this.place(Number(focus))]?.querySelector("button") : this.main)?.focus();
+      announce(`${entry.song.title} removed from the playlist.`);
+      (focus ? this.list.children[this.indexOf(Number(focus))]?.querySelector("button") : this.main)?.focus();
     } catch (problem) {
-      this.say(problem.message);
+      this.showError(problem.message);
     }
   }
 
-  rename() {
-    const close = sheet("Rename the playlist", form({
+  edit() {
+    const close = openDialog("Edit playlist", form({
       fields: [
         field({ name: "name", label: "Name", required: true, maxLength: 200, autocomplete: "off", value: this.playlist.name }),
         field({
-          name: "description", label: "Description", maxLength: 1000, autocomplete: "off",
+          name: "description", label: "Description (optional)", maxLength: 1000, autocomplete: "off",
           value: this.playlist.description ?? "",
         }),
       ],
       submit: "Save",
       action: async ({ name, description }) => {
-        await tell("PATCH", this.address, { name: name.trim(), description: description.trim() });
+        await mutate("PATCH", this.address, { name: name.trim(), description: description.trim() });
         close();
         await this.reload();
       },
@@ -249,32 +250,32 @@ class Playlist {
   }
 
   async delete() {
-    if (!await confirm(`Delete the playlist “${this.playlist.name}”? Its songs stay.`, "Delete")) return;
+    if (!await confirm(`Delete the playlist “${this.playlist.name}”? Its songs are kept.`, "Delete")) return;
     try {
-      await tell("DELETE", this.address);
-      announce(`${this.playlist.name} was deleted.`);
+      await mutate("DELETE", this.address);
+      announce(`${this.playlist.name} deleted.`);
       location.hash = "#playlists";
     } catch (problem) {
-      this.say(problem.message);
+      this.showError(problem.message);
     }
   }
 
   showSong(song) {
-    if (this.playlist?.entries.some((entry) => entry.song.id === song.id)) this.soon();
+    if (this.playlist?.entries.some((entry) => entry.song.id === song.id)) this.reloadSoon();
   }
 
   showRemoved(id) {
-    if (this.playlist?.entries.some((entry) => entry.song.id === id)) this.soon();
+    if (this.playlist?.entries.some((entry) => entry.song.id === id)) this.reloadSoon();
   }
 
   close() {
     this.closed = true;
-    this.stopLooking();
+    this.stopPolling();
     if (this.moving) {
-      this.save.stop();
+      this.saveSoon.stop();
       this.saveOrder();
     }
-    this.soon.stop();
-    this.unwatch();
+    this.reloadSoon.stop();
+    this.stopWatching();
   }
 }

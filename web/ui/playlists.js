@@ -1,47 +1,48 @@
-// One's playlists, and those that others share.
+// The user's playlists and those shared by others.
 
-import { clock, counted, el, nowAndAgain, when } from "./dom.js";
-import { askOrStale } from "./net.js";
-import { newPlaylist } from "./pick.js";
+import { formatDate, formatTime, h, plural, poll } from "./dom.js";
+import { getOrStale } from "./net.js";
+import { newPlaylist } from "./playlist_picker.js";
 import { user } from "./session.js";
 
 export const title = "Playlists";
 
-/** How often it is looked whether there are others: the nodes tell of songs and jobs alone. */
-const LOOK_EVERY = 5000;
+/** Poll interval in milliseconds: there are no events for playlists. */
+const POLL_INTERVAL = 5000;
 
 export function open(main) {
   let drawn = "";
-  const list = el("ul", { class: "cards" });
-  const none = el("p", { class: "empty", role: "status" }, "Reading the playlists…");
-  main.replaceChildren(el("div", { class: "head" }, el("h1", {}, "Playlists"),
-    el("button", {
-      class: "button primary", type: "button", onclick: () => newPlaylist((made) => { location.hash = `#playlists/${made.id}`; }),
-    }, "New playlist")), list, none);
+  const list = h("ul", { class: "cards" });
+  const placeholder = h("p", { class: "empty", role: "status" }, "Loading playlists…");
+  main.replaceChildren(h("div", { class: "head" }, h("h1", {}, "Playlists"),
+    h("button", {
+      class: "button primary", type: "button",
+      onclick: () => newPlaylist((playlist) => { location.hash = `#playlists/${playlist.id}`; }),
+    }, "New playlist")), list, placeholder);
   const page = {
     async reload() {
       let stale = false;
-      const { playlists } = await askOrStale("/playlists/", () => { stale = true; });
+      const { playlists } = await getOrStale("/playlists/", () => { stale = true; });
       const key = JSON.stringify(playlists);
-      // What has not changed keeps the focus.
+      // Redrawing would lose the focus.
       if (key === drawn) return stale;
       drawn = key;
       list.replaceChildren(...playlists.map(card));
-      none.hidden = playlists.length > 0;
-      none.textContent = "No playlists yet. Make one for the next rehearsal, and add songs to it from the list of songs.";
+      placeholder.hidden = playlists.length > 0;
+      placeholder.textContent = "No playlists yet. Create one, then add songs from the library.";
       return stale;
     },
-    close: nowAndAgain(LOOK_EVERY, () => page.reload().catch(() => {})),
+    close: poll(POLL_INTERVAL, () => page.reload().catch(() => {})),
   };
   return page;
 }
 
 function card(playlist) {
-  const from = playlist.owner && playlist.owner.id !== user?.id ? `from ${playlist.owner.name}` : null;
-  const about = [from, counted(playlist.songs, "song"), playlist.songs ? clock(playlist.duration) : null,
-    `changed ${when(playlist.updated_at)}`];
-  return el("li", { class: "card" },
-    el("a", { class: "cover-link", href: `#playlists/${playlist.id}` }, playlist.name),
-    playlist.description ? el("p", {}, playlist.description) : null,
-    el("p", { class: "quiet" }, about.filter(Boolean).join(" · ")));
+  const from = playlist.owner && playlist.owner.id !== user?.id ? `Shared by ${playlist.owner.name}` : null;
+  const about = [from, plural(playlist.songs, "song"), playlist.songs ? formatTime(playlist.duration) : null,
+    `changed ${formatDate(playlist.updated_at)}`];
+  return h("li", { class: "card" },
+    h("a", { class: "cover-link", href: `#playlists/${playlist.id}` }, playlist.name),
+    playlist.description ? h("p", {}, playlist.description) : null,
+    h("p", { class: "quiet" }, about.filter(Boolean).join(" · ")));
 }

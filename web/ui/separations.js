@@ -1,44 +1,44 @@
-// What opens below a song: the stems of its separations, one at a time. Most songs have one, and then there is no choice.
+// The separations of a song and the stems of the chosen one. Songs with a single separation show no chooser.
 
 import { confirm } from "./dialog.js";
-import { announce, el, say, settled } from "./dom.js";
-import { WORDS } from "./jobs.js";
-import { ask, tell } from "./net.js";
-import { panel } from "./panel.js";
-import { formatName, stemsOf } from "./parts.js";
-import { mayChange } from "./session.js";
+import { announce, debounce, h, setText } from "./dom.js";
+import { STATE_LABELS } from "./jobs.js";
+import { get, mutate } from "./net.js";
+import { canEdit } from "./session.js";
+import { formatName, stemsOf } from "./stems.js";
+import { stemsPanel } from "./stems_panel.js";
 
 const isReady = (separation) => separation.job.state === "done";
 
-/** The stems of one separation, to be heard and fetched. */
-export function heard(song, { own, job, parts }, began) {
+/** The stems panel of one separation. */
+export function separationPanel(song, { own, job, parts }, onFirstPlay) {
   const of = { ...song, parts: { song: song.parts.song, ...parts } };
-  return panel(of, { base: `/songs/${song.id}`, job: own ? null : job.id, began });
+  return stemsPanel(of, { base: `/songs/${song.id}`, job: own ? null : job.id, onFirstPlay });
 }
 
-/** The one of a song's separations that this job is, if it is one. */
-export async function separationBy(job, song) {
-  const { separations } = await ask(`/songs/${song}/separations`);
+/** The separation of a song that a job produced, or null. */
+export async function separationOfJob(job, song) {
+  const { separations } = await get(`/songs/${song}/separations`);
   return separations.find((one) => one.job.id === job) ?? null;
 }
 
 export class Separations {
-  /** `began` is called when the song is heard. */
-  constructor(song, began) {
+  /** `onFirstPlay` is called when the original is first played. */
+  constructor(song, onFirstPlay) {
     this.song = song;
-    this.began = began;
+    this.onFirstPlay = onFirstPlay;
     this.all = [];
     this.shown = null;
-    this.soon = settled(400, () => this.reload());
-    this.choice = el("select", { "aria-label": "Separation", onchange: () => this.draw() });
-    this.job = el("a", { class: "button small" }, "Its job");
-    this.remove = el("button", { class: "button small", type: "button", onclick: () => this.delete() }, "Delete…");
-    this.chooser = el("div", { class: "row separations check", hidden: true },
-      el("span", { class: "quiet" }, "Separation"), this.choice, this.job, this.remove);
-    this.told = el("p", { class: "quiet", role: "status", hidden: true });
-    this.place = el("div");
-    this.element = el("div", {}, this.chooser, this.told, this.place);
-    // The song's own is known already; whether there are others is asked.
+    this.reloadSoon = debounce(400, () => this.reload());
+    this.choice = h("select", { "aria-label": "Separation", onchange: () => this.draw() });
+    this.job = h("a", { class: "button small" }, "Show job");
+    this.remove = h("button", { class: "button small", type: "button", onclick: () => this.delete() }, "Delete…");
+    this.chooser = h("div", { class: "row separations check", hidden: true },
+      h("span", { class: "quiet" }, "Separation"), this.choice, this.job, this.remove);
+    this.message = h("p", { class: "quiet", role: "status", hidden: true });
+    this.content = h("div");
+    this.element = h("div", {}, this.chooser, this.message, this.content);
+    // Show the primary separation, which is known already, while the others load.
     this.show({ own: true, job: { id: song.job_id, state: "done" }, parts: song.parts });
     this.reload();
   }
@@ -47,17 +47,17 @@ export class Separations {
     return this.all.find(({ job }) => String(job.id) === this.choice.value);
   }
 
-  /** Reads which there are. What plays plays on. */
+  /** Reloads the separations. Playback continues. */
   async reload() {
     try {
-      this.all = (await ask(`/songs/${this.song.id}/separations`)).separations;
+      this.all = (await get(`/songs/${this.song.id}/separations`)).separations;
     } catch (problem) {
-      this.say(problem.message);
+      this.showError(problem.message);
       return;
     }
     if (this.closed) return;
     const before = this.choice.value;
-    this.choice.replaceChildren(...this.all.map((one) => el("option", { value: one.job.id }, called(one))));
+    this.choice.replaceChildren(...this.all.map((one) => h("option", { value: one.job.id }, separationLabel(one))));
     this.choice.value = this.all.some(({ job }) => String(job.id) === before) ? before : this.all[0].job.id;
     this.chooser.hidden = this.all.length < 2;
     this.draw();
@@ -66,8 +66,8 @@ export class Separations {
   draw() {
     const { chosen } = this;
     this.job.href = `#jobs/${chosen.job.id}`;
-    this.remove.hidden = chosen.own || !mayChange(this.song);
-    this.say(isReady(chosen) ? "" : `Its stems are not there: it is ${WORDS[chosen.job.state]}. Its job says more.`);
+    this.remove.hidden = chosen.own || !canEdit(this.song);
+    this.showError(isReady(chosen) ? "" : `No stems yet. The job is ${STATE_LABELS[chosen.job.state]}.`);
     this.show(chosen);
   }
 
@@ -76,41 +76,41 @@ export class Separations {
     if (this.key === key) return;
     this.key = key;
     this.shown?.close();
-    this.shown = key === null ? null : heard(this.song, separation, this.began);
-    this.place.replaceChildren(...(this.shown ? [this.shown.element] : []));
+    this.shown = key === null ? null : separationPanel(this.song, separation, this.onFirstPlay);
+    this.content.replaceChildren(...(this.shown ? [this.shown.element] : []));
   }
 
   showJob(job) {
     const known = this.all.find((one) => one.job.id === job.id);
-    if (!known || known.job.state !== job.state) this.soon();
+    if (!known || known.job.state !== job.state) this.reloadSoon();
   }
 
   async delete() {
     const { chosen, song } = this;
-    if (!await confirm(`Delete the separation “${called(chosen)}” of “${song.title}”, on all nodes?`, "Delete")) return;
+    if (!await confirm(`Delete the separation “${separationLabel(chosen)}” of “${song.title}” from all nodes?`, "Delete")) return;
     try {
-      await tell("DELETE", `/songs/${song.id}/separations/${chosen.job.id}`);
-      announce("The separation was deleted.");
+      await mutate("DELETE", `/songs/${song.id}/separations/${chosen.job.id}`);
+      announce("Separation deleted.");
       this.choice.focus();
       await this.reload();
     } catch (problem) {
-      this.say(problem.message);
+      this.showError(problem.message);
     }
   }
 
-  say(problem) {
-    say(this.told, problem);
-    this.told.hidden = problem === "";
+  showError(problem) {
+    setText(this.message, problem);
+    this.message.hidden = problem === "";
   }
 
   close() {
     this.closed = true;
-    this.soon.stop();
+    this.reloadSoon.stop();
     this.shown?.close();
   }
 }
 
-function called({ own, job }) {
-  const state = job.state === "done" ? "" : ` (${WORDS[job.state]})`;
-  return `${own ? "The song’s own: " : ""}${job.model}, ${stemsOf(job)} · ${job.formats.map(formatName).join(" · ")}${state}`;
+function separationLabel({ own, job }) {
+  const state = job.state === "done" ? "" : ` (${STATE_LABELS[job.state]})`;
+  return `${own ? "Primary: " : ""}${job.model}, ${stemsOf(job)} · ${job.formats.map(formatName).join(" · ")}${state}`;
 }

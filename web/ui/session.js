@@ -1,39 +1,39 @@
-// Who one is, as the node says, and what follows from that for the page. The node decides; the page only spares people
-// buttons that would be refused.
+// The session and the permissions of the user. The node checks every request; these checks only hide controls whose
+// requests would be rejected.
 
-import { ask, tell } from "./net.js";
+import { get, mutate } from "./net.js";
 
-/** Who is logged in, or null. */
+/** The logged-in user, or null. */
 export let user = null;
-/** Whether people without an account are let in, whether one may register, whether anybody has an account. */
-export let allowed = { anonymous: true, registration: false, accounts: true };
+/** Whether anonymous access is allowed, whether registration is open, and whether any account exists. */
+export let access = { anonymous: true, registration: false, accounts: true };
 
-/** Asks who one is. Returns whether that is somebody else than before. */
+/** Reads the session. Returns whether the user changed. */
 export async function load() {
-  const { user: now, ...rest } = await ask("/auth/me");
+  const { user: now, ...rest } = await get("/auth/me");
   const changed = now?.id !== user?.id || now?.administrator !== user?.administrator || now?.username !== user?.username;
   user = now;
-  allowed = rest;
+  access = rest;
   return changed;
 }
 
-/** The node said that nobody is logged in. */
-export function forget() {
+/** Clears the user after the node reported that the session has ended. */
+export function clear() {
   user = null;
 }
 
-export const isLetIn = () => user !== null || allowed.anonymous;
+export const hasAccess = () => user !== null || access.anonymous;
 
-/** A song is changed by whose it is, and what is nobody's by everybody. */
-export const mayChange = (song) => song.uploader_id === null || owns(song);
+/** Owners and administrators can edit a song; anyone can edit a song without an owner. */
+export const canEdit = (song) => song.uploader_id === null || owns(song);
 
-/** A song is shared by whose it is; what is nobody's is for everybody already. */
-export const mayShare = (song) => song.uploader_id !== null && owns(song);
+/** Owners and administrators can share a song. Songs without an owner are visible to everyone already. */
+export const canShare = (song) => song.uploader_id !== null && owns(song);
 
 const owns = (song) => user !== null && (song.uploader_id === user.id || user.administrator);
 
-export const logIn = (username, password) => tell("POST", "/auth/login", { username, password });
+export const logIn = (username, password) => mutate("POST", "/auth/login", { username, password });
 
-export const logOut = () => tell("POST", "/auth/logout");
+export const logOut = () => mutate("POST", "/auth/logout");
 
-export const register = (wish) => tell("POST", "/auth/register", wish);
+export const register = (values) => mutate("POST", "/auth/register", values);

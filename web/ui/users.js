@@ -1,78 +1,78 @@
-// The users, for administrators.
+// User management for administrators.
 
-import { choose, confirm, sheet } from "./dialog.js";
-import { announce, el, say, when } from "./dom.js";
+import { choose, confirm, openDialog } from "./dialog.js";
+import { announce, formatDate, h, setText } from "./dom.js";
 import { form } from "./form.js";
 import { openMenu } from "./menu.js";
-import { askOrStale, tell } from "./net.js";
+import { getOrStale, mutate } from "./net.js";
 import { accountFields, passwordFields } from "./register.js";
 import { register, user as me } from "./session.js";
 
 export const title = "Users";
 
-const PAGE = 50;
+const PAGE_SIZE = 50;
 
-/** Asks what becomes of the songs, and removes a user. Returns whether that was done. */
-export async function remove(user) {
+/** Asks what to do with the user's songs and deletes the user. Returns whether the user was deleted. */
+export async function deleteUser(user) {
   const who = user.id === me.id ? "your account" : `the user “${user.username}”`;
-  const songs = await choose(`Delete ${who}? What becomes of the songs? Playlists, tokens and shares go.`, [
-    ["Keep the user", undefined, ""],
-    ["Leave to everybody what is shared with everybody", "hand_over", "danger"],
+  const songs = await choose(`Delete ${who}? Playlists, tokens and shares are deleted too. Choose what to do with the songs.`, [
+    ["Cancel", undefined, ""],
+    ["Keep only songs shared with everyone", "hand_over", "danger"],
     ["Delete all songs", "delete", "danger"],
   ]);
   if (!songs) return false;
-  await tell("DELETE", `/users/${user.id}?songs=${songs}`);
-  announce(`${user.username} was deleted.`);
+  await mutate("DELETE", `/users/${user.id}?songs=${songs}`);
+  announce(`${user.username} deleted.`);
   return true;
 }
 
 export function open(main) {
   if (!me.administrator) {
-    main.replaceChildren(el("p", { class: "empty" }, "This page is for administrators."));
+    main.replaceChildren(h("p", { class: "empty" }, "Only administrators can open this page."));
     return {};
   }
-  const list = el("ul", { class: "jobs", "aria-label": "Users" });
-  const none = el("p", { class: "empty", role: "status" }, "Reading the users…");
-  const problem = el("p", { class: "bad", role: "alert", hidden: true });
-  const more = el("button", { class: "button", type: "button", hidden: true, onclick: () => read(next).catch(fail) }, "Show more users");
+  const list = h("ul", { class: "jobs", "aria-label": "Users" });
+  const placeholder = h("p", { class: "empty", role: "status" }, "Loading users…");
+  const problem = h("p", { class: "bad", role: "alert", hidden: true });
+  const more = h("button", { class: "button", type: "button", hidden: true, onclick: () => read(next).catch(fail) }, "Load more");
   let next = null;
   const fail = (failed) => {
-    say(problem, failed.message);
+    setText(problem, failed.message);
     problem.hidden = false;
   };
   const read = async (before) => {
     let stale = false;
-    const path = `/users/?limit=${PAGE}${before === null ? "" : `&before=${before}`}`;
-    const data = await askOrStale(path, () => { stale = true; });
+    const path = `/users/?limit=${PAGE_SIZE}${before === null ? "" : `&before=${before}`}`;
+    const data = await getOrStale(path, () => { stale = true; });
     if (before === null) list.replaceChildren();
-    list.append(...data.users.map((user) => item(user, act)));
+    list.append(...data.users.map((user) => item(user, run)));
     next = data.next;
     more.hidden = next === null;
-    none.hidden = true;
+    placeholder.hidden = true;
     return stale;
   };
-  const act = async (what) => {
+  const run = async (action) => {
     try {
       problem.hidden = true;
-      if (await what() !== false) await read(null);
+      if (await action() !== false) await read(null);
     } catch (failed) {
       fail(failed);
     }
   };
   main.replaceChildren(
-    el("div", { class: "head" }, el("h1", {}, "Users"),
-      el("button", { class: "button primary", type: "button", onclick: () => add(() => read(null)) }, "Add a user")),
-    problem, list, none, more);
+    h("div", { class: "head" }, h("h1", {}, "Users"),
+      h("button", { class: "button primary", type: "button", onclick: () => add(() => read(null)) }, "Add user")),
+    problem, list, placeholder, more);
   return {
     reload: () => read(null),
   };
 }
 
 function add(added) {
-  const close = sheet("Add a user", form({
-    fields: accountFields(), submit: "Add",
-    async action(wish) {
-      await register({ ...wish, username: wish.username.trim() });
+  const close = openDialog("Add user", form({
+    fields: accountFields(), submit: "Add user",
+    async action(values) {
+      await register({ ...values, username: values.username.trim() });
       close();
       await added();
     },
@@ -80,41 +80,41 @@ function add(added) {
 }
 
 function setPassword(user) {
-  const close = sheet(`A new password for ${user.username}`, form({
-    fields: passwordFields("New password"), submit: "Set it",
+  const close = openDialog(`Set password for ${user.username}`, form({
+    fields: passwordFields("New password", "Repeat new password"), submit: "Set password",
     async action(values) {
-      await tell("PATCH", `/users/${user.id}`, values);
+      await mutate("PATCH", `/users/${user.id}`, values);
       close();
-      announce(`${user.username} has a new password.`);
+      announce(`Password of ${user.username} changed.`);
     },
   }));
 }
 
-function item(user, act) {
+function item(user, run) {
   const address = `/users/${user.id}`;
-  const more = el("button", {
-    class: "button small", type: "button", "aria-haspopup": "menu", "aria-label": `What to do with ${user.username}`,
+  const more = h("button", {
+    class: "button small", type: "button", "aria-haspopup": "menu", "aria-label": `Actions for ${user.username}`,
     onclick: () => openMenu(more, [
-      [user.administrator ? "Make a plain user" : "Make an administrator", () => act(async () => {
+      [user.administrator ? "Remove administrator role" : "Make administrator", () => run(async () => {
         const question = user.administrator
-          ? `Take from ${user.username} what administrators may?`
-          : `Make ${user.username} an administrator, who sees everything and may delete it?`;
-        if (!await confirm(question, "Yes", "No")) return false;
-        return tell("PATCH", address, { administrator: !user.administrator });
+          ? `Remove the administrator role from ${user.username}?`
+          : `Make ${user.username} an administrator? Administrators can see, change and delete everything.`;
+        if (!await confirm(question, user.administrator ? "Remove role" : "Make administrator")) return false;
+        return mutate("PATCH", address, { administrator: !user.administrator });
       })],
-      user.id !== me.id && ["Set a new password…", () => setPassword(user)],
-      ["Log out everywhere", () => act(async () => {
-        if (!await confirm(`Log ${user.username} out everywhere?`, "Log out", "Leave it")) return false;
-        await tell("DELETE", `${address}/sessions`);
-        return announce(`${user.username} was logged out.`);
+      user.id !== me.id && ["Set password…", () => setPassword(user)],
+      ["Log out everywhere", () => run(async () => {
+        if (!await confirm(`Log ${user.username} out of all sessions?`, "Log out")) return false;
+        await mutate("DELETE", `${address}/sessions`);
+        return announce(`${user.username} logged out.`);
       })],
-      ["Delete…", () => act(() => remove(user)), "bad"],
+      ["Delete…", () => run(() => deleteUser(user)), "bad"],
     ]),
-  }, "Change");
-  return el("li", { class: "job" }, el("div", { class: "job-head" },
-    el("div", {}, el("strong", {}, user.username), " ",
-      user.administrator ? el("span", { class: "tag" }, "administrator") : null,
-      user.id === me.id ? el("span", { class: "tag" }, "you") : null,
-      el("p", { class: "quiet" }, [user.email, `since ${when(user.created_at)}`].filter(Boolean).join(" · "))),
+  }, "Actions");
+  return h("li", { class: "job" }, h("div", { class: "job-head" },
+    h("div", {}, h("strong", {}, user.username), " ",
+      user.administrator ? h("span", { class: "tag" }, "administrator") : null,
+      user.id === me.id ? h("span", { class: "tag" }, "you") : null,
+      h("p", { class: "quiet" }, [user.email, `created ${formatDate(user.created_at)}`].filter(Boolean).join(" · "))),
     more));
 }

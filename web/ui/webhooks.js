@@ -1,55 +1,56 @@
-// Web hooks: addresses that the nodes tell when one's jobs end, and what came of telling them.
+// Webhooks: URLs that receive a request when a job of the user ends, and their deliveries.
 
-import { copyable } from "./copy.js";
+import { copyField } from "./copy_field.js";
 import { confirm } from "./dialog.js";
-import { announce, counted, el, nowAndAgain, say, span, when } from "./dom.js";
-import { boxes, field, form } from "./form.js";
-import { ask, tell } from "./net.js";
+import { announce, formatDate, formatDuration, h, plural, poll, setText } from "./dom.js";
+import { checkboxes, field, form } from "./form.js";
+import { get, mutate } from "./net.js";
 
 const EVENTS = [["job.done", "is done"], ["job.failed", "fails"], ["job.cancelled", "is cancelled"]];
-const FATES = { delivered: ["done", "delivered"], pending: ["pending", "not yet"], given_up: ["failed", "given up"] };
+const DELIVERY_STATES = { delivered: ["done", "delivered"], pending: ["pending", "pending"], given_up: ["failed", "failed"] };
 const OR = new Intl.ListFormat("en", { type: "disjunction" });
-/** How many of the latest deliveries are shown. */
-const SHOWN = 10;
-/** How often it is looked what became of them. */
-const LOOK_EVERY = 5000;
+/** Number of deliveries shown. */
+const MAX_DELIVERIES = 10;
+/** Poll interval of deliveries in milliseconds. */
+const POLL_INTERVAL = 5000;
 
-export class WebHooks {
+export class Webhooks {
   constructor(base) {
     this.address = `${base}/webhooks`;
     this.hooks = new Map();
-    this.list = el("ul", { class: "plain", "aria-label": "Web hooks" });
-    this.problem = el("p", { class: "bad", role: "alert", hidden: true });
-    this.made = el("div");
-    const look = () => this.hooks.forEach((hook) => hook.readDeliveries());
-    this.close = nowAndAgain(LOOK_EVERY, look);
-    this.element = el("div", {},
-      el("p", { class: "quiet" }, "Your own server can be told when a job of yours ends. Each delivery is signed with the ",
-        "hook’s secret, and tried again for a day where nobody answers."),
-      this.problem, this.list, this.form(), this.made);
+    this.list = h("ul", { class: "plain", "aria-label": "Webhooks" });
+    this.problem = h("p", { class: "bad", role: "alert", hidden: true });
+    this.created = h("div");
+    const refresh = () => this.hooks.forEach((hook) => hook.readDeliveries());
+    this.close = poll(POLL_INTERVAL, refresh);
+    this.element = h("div", {},
+      h("p", { class: "quiet" }, "A webhook sends a request to your server when one of your jobs ends. Requests are signed ",
+        "with the secret of the webhook. Failed deliveries are retried for one day."),
+      this.problem, this.list, this.form(), this.created);
   }
 
   form() {
     const url = field({
-      name: "url", label: "Address", type: "url", required: true, maxLength: 1000, autocomplete: "off", spellcheck: false,
+      name: "url", label: "URL", type: "url", required: true, maxLength: 1000, autocomplete: "off", spellcheck: false,
       placeholder: "https://example.org/quartet",
     });
-    const events = boxes({ name: "events", label: "When a job", options: EVENTS, chosen: EVENTS.map(([event]) => event) });
+    const chosen = EVENTS.map(([event]) => event);
+    const events = checkboxes({ name: "events", label: "Send when a job", options: EVENTS, chosen });
     return form({
-      fields: [url, events], submit: "Add a web hook",
-      action: async (wish) => {
-        const { webhook, secret } = await tell("POST", this.address, { ...wish, url: wish.url.trim() });
+      fields: [url, events], submit: "Add webhook",
+      action: async (values) => {
+        const { webhook, secret } = await mutate("POST", this.address, { ...values, url: values.url.trim() });
         url.input.value = "";
-        this.made.replaceChildren(
-          el("p", {}, `This is what deliveries to ${webhook.url} are signed with. It is shown this once.`),
-          copyable("The secret", secret));
+        this.created.replaceChildren(
+          h("p", {}, `Signing secret for ${webhook.url}. Copy it now; it will not be shown again.`),
+          copyField("Secret", secret));
         await this.reload();
       },
     });
   }
 
   async reload() {
-    const { webhooks } = await ask(this.address);
+    const { webhooks } = await get(this.address);
     const there = new Set(webhooks.map((hook) => hook.id));
     for (const [id, hook] of this.hooks) {
       if (there.has(id)) continue;
@@ -58,53 +59,54 @@ export class WebHooks {
     }
     for (const hook of webhooks) {
       if (!this.hooks.has(hook.id)) {
-        const made = new WebHook(this, hook.id);
-        this.hooks.set(hook.id, made);
-        this.list.append(made.element);
+        const item = new Webhook(this, hook.id);
+        this.hooks.set(hook.id, item);
+        this.list.append(item.element);
       }
       this.hooks.get(hook.id).update(hook);
     }
-    this.say("");
+    this.showError("");
   }
 
-  /** What is done to a hook, with what it could not be done for. */
-  async act(what) {
+  /** Runs an action and shows its error. */
+  async run(action) {
     try {
-      await what();
+      await action();
     } catch (problem) {
-      this.say(problem.message);
+      this.showError(problem.message);
     }
   }
 
-  say(problem) {
-    say(this.problem, problem);
+  showError(problem) {
+    setText(this.problem, problem);
     this.problem.hidden = problem === "";
   }
 }
 
-class WebHook {
+class Webhook {
   constructor(list, id) {
     this.list = list;
     this.address = `${list.address}/${id}`;
-    this.url = el("strong");
-    this.about = el("p", { class: "quiet" });
-    this.turn = el("button", { class: "button small", type: "button", onclick: () => list.act(() => this.switch()) });
-    this.remove = el("button", { class: "button small", type: "button", onclick: () => list.act(() => this.delete()) }, "Delete");
-    this.deliveries = el("ol", { class: "plain" });
-    this.none = el("p", { class: "quiet", role: "status" });
-    this.details = el("details", { ontoggle: () => this.readDeliveries() },
-      el("summary", { class: "quiet" }, "Latest deliveries"), this.deliveries, this.none);
-    this.element = el("li", { class: "hook" },
-      el("div", {}, this.url, this.about), el("div", { class: "row" }, this.turn, this.remove), this.details);
+    this.url = h("strong");
+    this.about = h("p", { class: "quiet" });
+    this.toggleButton = h("button", { class: "button small", type: "button", onclick: () => list.run(() => this.switch()) });
+    this.remove = h("button", { class: "button small", type: "button", onclick: () => list.run(() => this.delete()) }, "Delete");
+    this.deliveries = h("ol", { class: "plain" });
+    this.note = h("p", { class: "quiet", role: "status" });
+    this.details = h("details", { ontoggle: () => this.readDeliveries() },
+      h("summary", { class: "quiet" }, "Recent deliveries"), this.deliveries, this.note);
+    this.element = h("li", { class: "hook" },
+      h("div", {}, this.url, this.about), h("div", { class: "row" }, this.toggleButton, this.remove), this.details);
   }
 
   update(hook) {
     this.hook = hook;
-    say(this.url, hook.url);
+    setText(this.url, hook.url);
     const events = EVENTS.filter(([event]) => hook.events.includes(event)).map(([, words]) => words);
-    say(this.about, `${hook.active ? "" : "Switched off · "}when a job ${OR.format(events)} · since ${when(hook.created_at)}`);
-    say(this.turn, hook.active ? "Switch off" : "Switch on");
-    this.turn.setAttribute("aria-label", `Switch ${hook.url} ${hook.active ? "off" : "on"}`);
+    const state = hook.active ? "" : "Disabled · ";
+    setText(this.about, `${state}when a job ${OR.format(events)} · created ${formatDate(hook.created_at)}`);
+    setText(this.toggleButton, hook.active ? "Disable" : "Enable");
+    this.toggleButton.setAttribute("aria-label", `${hook.active ? "Disable" : "Enable"} ${hook.url}`);
     this.remove.setAttribute("aria-label", `Delete ${hook.url}`);
     this.readDeliveries();
   }
@@ -112,41 +114,41 @@ class WebHook {
   async readDeliveries() {
     if (!this.details.open) return;
     try {
-      const { deliveries } = await ask(`${this.address}/deliveries`);
-      this.deliveries.replaceChildren(...deliveries.slice(0, SHOWN).map(line));
-      say(this.none, deliveries.length ? "" : "Nothing so far: no job of yours has ended since.");
+      const { deliveries } = await get(`${this.address}/deliveries`);
+      this.deliveries.replaceChildren(...deliveries.slice(0, MAX_DELIVERIES).map(deliveryItem));
+      setText(this.note, deliveries.length ? "" : "No deliveries yet.");
     } catch (problem) {
-      say(this.none, problem.message);
+      setText(this.note, problem.message);
     }
-    this.none.hidden = this.none.textContent === "";
+    this.note.hidden = this.note.textContent === "";
   }
 
   async switch() {
-    const { webhook } = await tell("PATCH", this.address, { active: !this.hook.active });
+    const { webhook } = await mutate("PATCH", this.address, { active: !this.hook.active });
     this.update(webhook);
-    announce(`${webhook.url} is switched ${webhook.active ? "on" : "off"}.`);
+    announce(`${webhook.url} ${webhook.active ? "enabled" : "disabled"}.`);
   }
 
   async delete() {
-    if (!await confirm(`Delete the web hook ${this.hook.url}? It hears of nothing any more.`, "Delete")) return;
-    await tell("DELETE", this.address);
-    announce("The web hook was deleted.");
+    if (!await confirm(`Delete the webhook ${this.hook.url}?`, "Delete")) return;
+    await mutate("DELETE", this.address);
+    announce("Webhook deleted.");
     await this.list.reload();
   }
 }
 
-function line(delivery) {
-  const [kind, words] = FATES[delivery.state] ?? ["", delivery.state];
+function deliveryItem(delivery) {
+  const [kind, words] = DELIVERY_STATES[delivery.state] ?? ["", delivery.state];
   const last = delivery.tries.at(-1);
-  const said = [
-    when(last?.at ?? delivery.at),
-    last && (last.status === null ? last.error : `answered with ${last.status} after ${span(last.seconds * 1000)}`),
-    delivery.tried > 1 && `tried ${counted(delivery.tried, "time")}`,
-    delivery.next_at !== null && delivery.tried > 0 && `again ${when(delivery.next_at)}`,
+  const details = [
+    formatDate(last?.at ?? delivery.at),
+    last && (last.status === null ? last.error : `HTTP status ${last.status} in ${formatDuration(last.seconds * 1000)}`),
+    delivery.tried > 1 && plural(delivery.tried, "attempt"),
+    delivery.next_at !== null && delivery.tried > 0 && `next attempt ${formatDate(delivery.next_at)}`,
   ];
-  return el("li", { class: "delivery" }, el("span", { class: `status ${kind}` }, words), " ",
-    el("a", { href: `#jobs/${delivery.job_id}` }, `job ${delivery.job_id}`), ` ${wordsOf(delivery.event)} `,
-    el("span", { class: "quiet" }, said.filter(Boolean).join(" · ")));
+  return h("li", { class: "delivery" }, h("span", { class: `status ${kind}` }, words), " ",
+    h("a", { href: `#jobs/${delivery.job_id}` }, `job ${delivery.job_id}`), ` ${eventLabel(delivery.event)} `,
+    h("span", { class: "quiet" }, details.filter(Boolean).join(" · ")));
 }
 
-const wordsOf = (event) => ({ "job.done": "was done", "job.failed": "failed", "job.cancelled": "was cancelled" }[event] ?? event);
+const eventLabel = (event) => ({ "job.done": "done", "job.failed": "failed", "job.cancelled": "cancelled" }[event] ?? event);
