@@ -10,7 +10,7 @@ use std::time::Duration;
 use inference::models::Library;
 use serde::Deserialize;
 use storage::NodeId;
-use storage::blobs::{Allowance, Hash};
+use storage::blobs::Allowance;
 use web::client::Network;
 
 use work::amqp;
@@ -22,7 +22,6 @@ const MOST_SCRUB_DAYS: f64 = 3650.0;
 /// The shortest grace of a file that nothing refers to, in seconds: what is spread is confirmed within the last five, a
 /// command is proposed for eight at most, and the rest is for a node that is busy.
 const LEAST_GRACE_SECONDS: u64 = 30;
-
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -357,7 +356,8 @@ impl Configuration {
             own_models,
             broker: None,
             external: None,
-            workers: model.map_or_else(WorkerSettings::default, |model| WorkerSettings { model, ..WorkerSettings::default() }),
+            workers: model
+                .map_or_else(WorkerSettings::default, |model| WorkerSettings { model, ..WorkerSettings::default() }),
             limits: Limits::default(),
             accounts: Accounts::default(),
             hooks: Hooks::default(),

@@ -23,6 +23,7 @@ mod conditional;
 mod dates;
 pub mod error;
 pub mod events;
+mod facts;
 mod fields;
 pub mod file_name;
 mod guard;

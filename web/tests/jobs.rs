@@ -4,7 +4,10 @@
 
 mod alone;
 
+use live::attempt_log::{Recorder, Recording, name_of};
+use net::request::RequestId;
 use std::process::Command as Program;
+use tracing_subscriber::layer::SubscriberExt;
 
 use alone::{Node, claim, wav, work};
 use axum::http::StatusCode;
@@ -188,7 +191,7 @@ async fn a_job_tells_what_became_of_it() {
     assert_eq!((&job["started_at"], &job["finished_at"]), (&json!(began), &json!(began + 3000)));
     assert_eq!(job["tasks"][1]["attempts"][0]["seconds"], 2.0);
 
-    // A failure keeps the worker's lines, and the node that works on another one is asked.
+    // A failed attempt's log is in the state; the node that runs an attempt has its log.
     let song = [wav(), vec![0]].concat();
     assert_eq!(node.upload("two.wav", &song).await.0, StatusCode::OK);
     claim(&node, 2, 0, 1, began).await;
@@ -196,7 +199,15 @@ async fn a_job_tells_what_became_of_it() {
     let (task, reason) = (TaskId { job: 2, index: 0 }, "no song".to_owned());
     let fail = Command::FailTask { task, attempt: 1, node: 3, reason, lines: vec![line], at: began + 2 };
     node.cluster.propose(fail).await.unwrap().unwrap();
-    claim(&node, 2, 0, 2, began + 3).await;
+    let claim = Command::ClaimTask { task, attempt: 2, node: 0, at: began + 3 };
+    node.cluster.propose(claim).await.unwrap().unwrap();
+    let _recording = Recording::start(task, 2);
+    {
+        let _recorder = tracing::subscriber::set_default(tracing_subscriber::registry().with(Recorder));
+        tracing::callsite::rebuild_interest_cache();
+        let id = RequestId::new(name_of(task, 2).as_bytes()).unwrap();
+        id.scope(async { tracing::info!("segment 1 of 1") }).await;
+    }
     let (_, body) = node.json("GET", "/jobs/2/log").await;
     let log: Vec<_> = body["data"]["log"]
         .as_array()
@@ -206,10 +217,7 @@ async fn a_job_tells_what_became_of_it() {
             (line["attempt"].as_u64().unwrap(), line["level"].as_str().unwrap(), line["message"].as_str().unwrap())
         })
         .collect();
-    assert_eq!(
-        log,
-        [(2, "info", "node 3 works on 2.0, attempt 2"), (1, "warn", "the file is gone"), (1, "error", "no song")]
-    );
+    assert_eq!(log, [(2, "info", "segment 1 of 1"), (1, "warn", "the file is gone"), (1, "error", "no song")]);
 
     // The charts know of it.
     let (_, body) = node.json("GET", "/stats/series?span=600&step=60").await;

@@ -63,16 +63,25 @@ impl Foundation {
             members: addresses,
             data: me.data.clone(),
             heartbeat: Duration::from_millis(consensus.heartbeat_ms),
-            election: Duration::from_millis(consensus.election_min_ms)..Duration::from_millis(consensus.election_max_ms),
+            election: Duration::from_millis(consensus.election_min_ms)
+                ..Duration::from_millis(consensus.election_max_ms),
         };
         let started = tokio::select! {
             started = runtime.handle().spawn(Cluster::start(raft, database.clone(), peer.clone())) => started?.map(Some),
             () = stopping.cancelled() => Ok(None),
         };
         match started {
-            Ok(Some(cluster)) => {
-                Ok(Some(Self { id: me.id, database, blobs, peer, replication, cluster, live, secret, _runtime: runtime }))
-            }
+            Ok(Some(cluster)) => Ok(Some(Self {
+                id: me.id,
+                database,
+                blobs,
+                peer,
+                replication,
+                cluster,
+                live,
+                secret,
+                _runtime: runtime,
+            })),
             otherwise => {
                 // Before the thread of the connections ends.
                 peer.close().await;

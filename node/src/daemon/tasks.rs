@@ -71,12 +71,8 @@ impl Tasks {
                 Arc::new(broker) as Arc<dyn Broker>
             });
 
-        let scheduler = Arc::new(Scheduler::new(
-            cluster.clone(),
-            live.clone(),
-            broker.clone(),
-            configuration.workers.clone(),
-        ));
+        let scheduler =
+            Arc::new(Scheduler::new(cluster.clone(), live.clone(), broker.clone(), configuration.workers.clone()));
         let service = WorkService { scheduler: Arc::clone(&scheduler), reset: reset.clone() };
         peer.serve(Protocol::Work, Arc::new(service));
         loops.spawn(Arc::clone(&scheduler).run(stopping.clone()));
@@ -111,12 +107,8 @@ impl Tasks {
             grace: configuration.collect_grace(),
             scrub_mark: me.data.join("scrub"),
         };
-        let deps = Deps {
-            cluster: cluster.clone(),
-            peer: peer.clone(),
-            replication: replication.clone(),
-            live: live.clone(),
-        };
+        let deps =
+            Deps { cluster: cluster.clone(), peer: peer.clone(), replication: replication.clone(), live: live.clone() };
         maintenance.start(&deps, &settings, &loops, stopping);
         loops.spawn(publish::run(
             cluster.clone(),

@@ -17,7 +17,7 @@ use storage::blobs::{BlobError, Hash};
 use tokio::sync::watch;
 
 use super::worker::{Activity, Next, Worker};
-use super::{Copies, Deps, Settings, Maintenance};
+use super::{Copies, Deps, Maintenance, Settings};
 
 /// How often the situation is looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -180,7 +180,8 @@ mod tests {
             total: 9,
             ..LoopStatus::default()
         };
-        let scrub = LoopStatus { name: "scrub".into(), error: Some("the disk is gone".into()), ..LoopStatus::default() };
+        let scrub =
+            LoopStatus { name: "scrub".into(), error: Some("the disk is gone".into()), ..LoopStatus::default() };
         let troubled = NodeReport { damaged: 2, loops: vec![repair, scrub], ..NodeReport::default() };
         let status = serde_json::from_value(serde_json::json!({
             "id": 0, "leader": 0, "term": 3, "role": "leader", "last_applied": 900, "last_log": 900,
@@ -211,7 +212,10 @@ mod tests {
         ] {
             assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
         }
-        assert!(!shown.contains(" 1 entries behind") && !shown.contains("node 0: ") && !shown.contains("node 2: "), "{shown}");
+        assert!(
+            !shown.contains(" 1 entries behind") && !shown.contains("node 0: ") && !shown.contains("node 2: "),
+            "{shown}"
+        );
         assert!(!shown.contains("upgrade"), "{shown}");
     }
 

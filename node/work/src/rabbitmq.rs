@@ -11,7 +11,6 @@
 //! Each node also has an exclusive queue at the fanout exchange for resets. Any message there makes every node drop its
 //! running work. If the broker has another exchange of that name, the node works without it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -233,7 +232,8 @@ impl Link {
         let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
         let queue = with_timeout(channel.queue_declare("".into(), own, FieldTable::default())).await?;
         let bind = QueueBindOptions::default();
-        with_timeout(channel.queue_bind(queue.name().clone(), exchange, "".into(), bind, FieldTable::default())).await?;
+        with_timeout(channel.queue_bind(queue.name().clone(), exchange, "".into(), bind, FieldTable::default()))
+            .await?;
         let consume = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
         with_timeout(channel.basic_consume(queue.name().clone(), "".into(), consume, FieldTable::default())).await
     }

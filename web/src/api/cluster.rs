@@ -220,8 +220,7 @@ pub(crate) async fn cluster(state: State, visitor: Visitor) -> Result<Answer<Clu
     let shared = Arc::clone(&state);
     crate::blocking("looking at the cluster", move || {
         let status = shared.app.cluster.status();
-        let nodes: Vec<_> =
-            shared.app.live.nodes().into_iter().map(|node| NodeView::of(node, status.leader)).collect();
+        let nodes: Vec<_> = shared.app.live.nodes().into_iter().map(|node| NodeView::of(node, status.leader)).collect();
         let open = shared.app.cluster.peek().open_tasks().unwrap_or_default();
         let running = open.iter().filter(|task| matches!(task.state, TaskState::Running { .. })).count() as u64;
         let broker = shared.app.broker.as_ref().map(|status| status.borrow().clone());

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
-use futures_util::future::BoxFuture;
+use live::{Live, NodeReport};
 use net::peer::{Peer, PeerConfig, Secret};
 use net::secret_box::SecretBox;
 use raft::{Cluster, ClusterConfig};
@@ -26,44 +26,6 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use web::accounts::Accounts;
-use web::api::cluster::{BrokerReport, NodeReport};
-
-struct Alone;
-
-impl web::Nodes for Alone {
-    fn overview(&self) -> Vec<NodeReport> {
-        vec![NodeReport {
-            id: 0,
-            http: "127.0.0.1:8080".into(),
-            alive: true,
-            heard_ms_ago: Some(0),
-            leader: true,
-            version: "0".into(),
-            working_on: Vec::new(),
-            slots: 0,
-            stuck: 0,
-            tasks_done: 0,
-            blobs: 0,
-            blob_bytes: 0,
-            free_bytes: 0,
-            quota_bytes: None,
-            damaged: 0,
-            short: 0,
-            missing: 0,
-            copies_among: [0].into(),
-            loops: Vec::new(),
-        }]
-    }
-
-    fn lines(&self, node: u64, task: TaskId, attempt: u32) -> BoxFuture<'static, Vec<Line>> {
-        let message = format!("node {node} works on {task}, attempt {attempt}");
-        Box::pin(async move { vec![Line { at: 1, level: Level::Info, message }] })
-    }
-
-    fn broker(&self) -> BrokerReport {
-        BrokerReport { configured: false, connected: false, queue: String::new(), ready: None, pending: 0, running: 0 }
-    }
-}
 
 /// See the module's page.
 pub(crate) struct Node {
@@ -95,6 +57,8 @@ impl Node {
         .unwrap();
         let database = Database::open(&folder.path().join("database")).unwrap();
         let sharing = Sharing::start(Blobs::open(folder.path(), Allowance::default()).unwrap(), peer.clone());
+        let live = Live::start(peer.clone(), BTreeMap::new());
+        live.publish(NodeReport { version: "0".into(), http: "127.0.0.1:8080".into(), ..NodeReport::default() }).await;
         let cluster = Cluster::start(
             ClusterConfig {
                 id: 0,
@@ -104,7 +68,7 @@ impl Node {
                 election: Duration::from_millis(100)..Duration::from_millis(200),
             },
             database,
-            peer,
+            peer.clone(),
         )
         .await
         .unwrap();
@@ -120,7 +84,8 @@ impl Node {
         let router = web::router(web::App {
             cluster: cluster.clone(),
             sharing: sharing.clone(),
-            nodes: Arc::new(Alone),
+            live,
+            broker: None,
             sandbox: Sandbox::none(),
             limits: web::Limits { max_upload_bytes: 1_000_000, max_seconds: 60, jobs_per_user: 2 },
             accounts: Accounts {

@@ -188,7 +188,8 @@ impl ExternalPublisher {
     }
 
     async fn reclaim(&self, job: &Job, unconsumed: bool) {
-        let reason = if unconsumed { "the queue has no consumer" } else { "no external worker has delivered it in time" };
+        let reason =
+            if unconsumed { "the queue has no consumer" } else { "no external worker has delivered it in time" };
         tracing::info!(job = job.id, reason, "returning the job to the cluster's workers");
         match self.cluster.propose(Command::TakeInside { job: job.id }).await {
             Ok(Ok(_)) => {}

@@ -11,7 +11,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Queue};
 use storage::blobs::Hash;
 
-use crate::amqp::{BrokerError, PERSISTENT, with_timeout, quorum};
+use crate::amqp::{BrokerError, PERSISTENT, quorum, with_timeout};
 
 /// The header that names the model.
 const MODEL: &str = "model";
@@ -63,7 +63,12 @@ pub async fn declare(connection: &Connection, queue: &str) -> Result<(), BrokerE
 }
 
 /// Publishes a song and waits until the broker has stored it. The channel must have publisher confirms on.
-pub async fn publish(channel: &Channel, queue: &str, message: &ExternalMessage, song: &[u8]) -> Result<(), BrokerError> {
+pub async fn publish(
+    channel: &Channel,
+    queue: &str,
+    message: &ExternalMessage,
+    song: &[u8],
+) -> Result<(), BrokerError> {
     let published = async {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let confirm = channel.basic_publish("".into(), queue.into(), options, song, message.properties()).await?;
@@ -117,9 +122,10 @@ mod tests {
     #[test]
     fn properties_are_read_back() {
         let hash = Hash::of(b"song");
-        for message in
-            [ExternalMessage { hash, model: Some("htdemucs".into()), job: Some(7) }, ExternalMessage { hash, model: None, job: None }]
-        {
+        for message in [
+            ExternalMessage { hash, model: Some("htdemucs".into()), job: Some(7) },
+            ExternalMessage { hash, model: None, job: None },
+        ] {
             assert_eq!(ExternalMessage::of(&message.properties()), Some(message));
         }
         assert_eq!(ExternalMessage::of(&BasicProperties::default()), None);

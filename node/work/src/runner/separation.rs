@@ -77,8 +77,7 @@ impl SeparationError {
             }
             cause = error.source();
         }
-        let is_full =
-            |error: &ShareError| matches!(error, ShareError::Full { .. } | ShareError::Blob(BlobError::Full));
+        let is_full = |error: &ShareError| matches!(error, ShareError::Full { .. } | ShareError::Blob(BlobError::Full));
         match self {
             Self::Store(error) => matches!(error, BlobError::Full),
             Self::Song(error) | Self::Replicate(error) => is_full(error),

@@ -60,7 +60,8 @@ impl FairQueue {
             }
         }
         self.last.retain(|owner, _| owners.contains(owner.as_str()));
-        let virtual_time = self.virtual_time.iter().zip(waiting).filter(|(_, waits)| *waits).map(|(virtual_time, _)| *virtual_time);
+        let virtual_time =
+            self.virtual_time.iter().zip(waiting).filter(|(_, waits)| *waits).map(|(virtual_time, _)| *virtual_time);
         let Some(least) = virtual_time.min() else { return };
         for (virtual_time, waits) in self.virtual_time.iter_mut().zip(waiting) {
             if !waits {
@@ -107,7 +108,11 @@ impl FairQueue {
 }
 
 /// The pending tasks of one priority that are not dispatched, by owner.
-fn queues<'a>(jobs: &'a OpenJobs, priority: Priority, dispatched: &'a HashSet<&Dispatch>) -> BTreeMap<&'a str, Tasks<'a>> {
+fn queues<'a>(
+    jobs: &'a OpenJobs,
+    priority: Priority,
+    dispatched: &'a HashSet<&Dispatch>,
+) -> BTreeMap<&'a str, Tasks<'a>> {
     let mut by_owner: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.priority == priority && !job.pending.is_empty()) {
         by_owner.entry(&job.owner).or_default().push(job);
@@ -115,7 +120,8 @@ fn queues<'a>(jobs: &'a OpenJobs, priority: Priority, dispatched: &'a HashSet<&D
     let queues = by_owner.into_iter().filter_map(|(owner, mut jobs)| {
         // The sort is stable, so the jobs stay in the order of their age.
         jobs.sort_by_key(|job| Reverse(job.pending[0].kind.stage()));
-        let tasks = jobs.into_iter().flat_map(|job| &job.pending).filter(|dispatch| !dispatched.contains(dispatch)).copied();
+        let tasks =
+            jobs.into_iter().flat_map(|job| &job.pending).filter(|dispatch| !dispatched.contains(dispatch)).copied();
         let tasks: Box<dyn Iterator<Item = Dispatch> + 'a> = Box::new(tasks);
         let mut tasks = tasks.peekable();
         tasks.peek().is_some().then_some((owner, tasks))

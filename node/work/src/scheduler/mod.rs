@@ -155,8 +155,7 @@ impl Scheduler {
         if !changes.all && changes.jobs.is_empty() {
             return true;
         }
-        let (view, mut jobs, changed) =
-            (self.cluster.peek(), std::mem::take(&mut term.jobs), std::mem::take(changes));
+        let (view, mut jobs, changed) = (self.cluster.peek(), std::mem::take(&mut term.jobs), std::mem::take(changes));
         let read = tokio::task::spawn_blocking(move || {
             if changed.all {
                 return OpenJobs::read(&view);

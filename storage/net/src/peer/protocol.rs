@@ -21,8 +21,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Raft, Self::Cluster, Self::Blobs, Self::Live, Self::Work, Self::Operator];
+    pub(crate) const ALL: [Self; 6] = [Self::Raft, Self::Cluster, Self::Blobs, Self::Live, Self::Work, Self::Operator];
 
     /// Its name among the numbers.
     pub(super) fn name(self) -> &'static str {
