@@ -1,10 +1,10 @@
-//! Decodes one file as an upload and a worker do, and prints what it holds as one line of JSON.
+//! Decodes one file like an upload and a worker, and prints its properties as one line of JSON.
 //!
 //! `cargo run --package audio --example decode FILE OUT.f32`
 //!
-//! OUT.f32 gets interleaved stereo samples at 44.1 kHz: 32-bit floats, little-endian. A file that is refused gives
-//! `{"error": SENTENCE}` and exit code 1. `memory_kb` is the most memory that decoding took. scripts/formats compares
-//! the samples with ffmpeg's.
+//! OUT.f32 receives interleaved stereo samples at 44.1 kHz: 32-bit floats, little-endian. For a refused file the output
+//! is `{"error": MESSAGE}` and the exit code is 1. `memory_kb` is the peak of the memory. scripts/formats compares the
+//! samples with ffmpeg's.
 
 #![allow(clippy::print_stdout)]
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     code
 }
 
-/// The most memory that this process has held, in KiB; 0 where the system does not tell.
+/// The peak of this process's memory, in KiB; 0 if the system does not report it.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,4 +1,4 @@
-//! Encodes a song as HE-AAC in ADTS, which ffmpeg cannot, for scripts/formats.
+//! Encodes a song as HE-AAC in ADTS, which ffmpeg does not support, for scripts/formats.
 //!
 //! `cargo run --package audio --example he_aac he|hev2 IN.wav OUT.aac`
 //!
@@ -9,7 +9,7 @@ use std::error::Error;
 use fdk_aac::enc::{AudioObjectType, BitRate, ChannelMode, Encoder, EncoderParams, Transport};
 
 const WAV_HEADER: usize = 44;
-/// Stereo frames of silence behind the song, which push its end out of the encoder.
+/// Stereo frames of silence after the song, which drain the encoder.
 const FLUSH: usize = 8_192;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,6 @@
-//! Prints how right the analysis is on composed songs of known tempo and key, and how long it takes.
+//! Prints the accuracy of the analysis on composed songs with known tempo and key, and its duration.
 //!
-//! `cargo run --release -p inference --example musical`
+//! `cargo run --release -p audio --example musical`
 
 #![allow(clippy::print_stdout)]
 
@@ -14,7 +14,7 @@ const SECONDS: f64 = 30.0;
 const SONGS: usize = 48;
 const GROOVES: [Groove; 4] = [Groove::Rock, Groove::House, Groove::Ballad, Groove::Unplugged];
 
-/// What counts as an error in the key, from none to any.
+/// The errors in the key, from none to any.
 fn relation(truth: Key, found: Option<Key>) -> &'static str {
     let Some(found) = found else { return "none" };
     let interval = (found.tonic + 12 - truth.tonic) % 12;
@@ -33,7 +33,7 @@ fn main() {
     let mut relations = Vec::new();
     println!("{:>7} {:>9} {:>5}   {:>10} {:>10} {:>5}   groove", "BPM", "found", "conf", "key", "found", "conf");
     for song in 0..SONGS {
-        // Tempi from 60 to 190, in an order that has nothing to do with the keys'.
+        // Tempi from 60 to 190, in an order that is independent of the keys'.
         let bpm = 60.0 + 130.0 * ((song * 19 % SONGS) as f32 + 0.37) / SONGS as f32;
         let groove = GROOVES[(song / 2 + song / 24) % GROOVES.len()];
         let plan = Plan { bpm, key: keys[song % keys.len()], groove };

@@ -1,7 +1,7 @@
-//! What is done with a stem that goes beyond full scale, as Demucs' `--clip-mode` has it.
+//! The treatment of stems that exceed full scale, as with Demucs' `--clip-mode`.
 //!
-//! A stem may be louder than the song it comes from, where the song's other stems cancel it. Integer files cannot
-//! hold that; see `prevent_clip` in demucs/audio.py.
+//! A stem may be louder than its song where the other stems cancel it. Integer files cannot hold samples beyond full
+//! scale; see `prevent_clip` in demucs/audio.py.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,26 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::Stereo;
 
-/// Above a rescaled stem there is this much room.
+/// The headroom of a rescaled stem, as a factor of its peak.
 const ROOM: f32 = 1.01;
-/// What samples are clamped to.
+/// The largest magnitude of clamped samples.
 const CLAMP: f32 = 0.99;
 
-/// What is done with a stem that goes beyond full scale.
+/// The treatment of stems that exceed full scale.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClipMode {
-    /// The whole stem becomes quieter, so that its peak fits; stems no longer add up to the song.
+    /// The whole stem becomes quieter until its peak fits; stems no longer add up to the song.
     Rescale,
-    /// Every sample beyond ±0.99 is set to that.
+    /// Samples beyond ±0.99 become ±0.99.
     Clamp,
-    /// Nothing: a format that cannot hold a sample clamps it at full scale.
+    /// Samples stay as they are; formats of integers clamp them at full scale.
     #[default]
     None,
 }
 
 impl ClipMode {
-    /// Prepares samples of a stem whose largest magnitude is `peak`; only [`ClipMode::Rescale`] asks for it.
+    /// Prepares samples of a stem whose largest magnitude is `peak`; only [`ClipMode::Rescale`] needs the peak.
     pub fn apply(self, samples: &mut Stereo, peak: f32) {
         match self {
             Self::Rescale => {
@@ -54,9 +54,9 @@ impl fmt::Display for ClipMode {
     }
 }
 
-/// Something is no clip mode.
+/// A text is not a clip mode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no clip mode {0:?}; possible are rescale, clamp and none")]
+#[error("invalid clip mode {0:?}: use rescale, clamp or none")]
 pub struct ClipModeError(String);
 
 impl FromStr for ClipMode {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_become_what_demucs_makes_of_them() {
+    fn clip_modes_equal_those_of_demucs() {
         let apply = |mode: ClipMode, samples: [f32; 4], peak: f32| {
             let mut stereo = [samples.to_vec(), samples.to_vec()];
             mode.apply(&mut stereo, peak);
@@ -92,12 +92,12 @@ mod tests {
     }
 
     #[test]
-    fn text_and_value_are_the_same() {
+    fn clip_modes_round_trip_as_text() {
         for mode in [ClipMode::Rescale, ClipMode::Clamp, ClipMode::None] {
             assert_eq!(mode.to_string().parse(), Ok(mode));
             assert_eq!(serde_json::to_string(&mode).unwrap(), format!("\"{mode}\""));
         }
         let error = "tanh".parse::<ClipMode>().unwrap_err().to_string();
-        assert!(error.contains("possible are rescale, clamp and none"), "{error}");
+        assert!(error.contains("use rescale, clamp or none"), "{error}");
     }
 }

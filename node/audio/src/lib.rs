@@ -1,4 +1,4 @@
-//! Audio files in, samples out, and back.
+//! Decoding, analysis and encoding of audio files.
 //!
 //! ```text
 //! decode --> Pcm --> analysis
@@ -6,8 +6,8 @@
 //!             +----> encode, mix
 //! ```
 //!
-//! Audio is stereo, 32-bit float, 44.1 kHz throughout. Everything streams: a decoded song is a file of samples, and no
-//! function holds a whole song in memory. The crate knows no models, clusters, tasks or HTTP.
+//! Audio is stereo, 32-bit float, 44.1 kHz throughout. Everything is a stream: a decoded song is a file of samples, and
+//! no function holds a whole song in memory. The crate has no models, clusters, tasks or HTTP.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -7,11 +7,11 @@ use crate::pcm::Pcm;
 use crate::sandbox::Sandbox;
 use crate::tags::Tags;
 
-/// Frames that are mixed at a time.
+/// The number of frames that are mixed at a time.
 const BLOCK: usize = 1 << 15;
 
-/// Mixes the stems with their weights into `out`. Where the sum goes beyond full scale, it is clamped. Working files
-/// lie beside `out` meanwhile.
+/// Mixes the stems with their weights into `out`. The sum is clamped at full scale. Working files are beside `out`
+/// until it returns.
 pub fn mix_mp3(sandbox: &Sandbox, stems: &[(PathBuf, f32)], out: &Path) -> Result<(), EncodeError> {
     let mut decoded = Vec::new();
     for (at, (stem, weight)) in stems.iter().enumerate() {
@@ -34,12 +34,12 @@ pub fn mix_mp3(sandbox: &Sandbox, stems: &[(PathBuf, f32)], out: &Path) -> Resul
     writer.finish()
 }
 
-/// A file that goes with this value.
+/// A file that is removed with this value.
 struct Working(PathBuf);
 
 impl Drop for Working {
     fn drop(&mut self) {
-        // Whoever made the folder clears it as well.
+        // The creator of the folder removes it and all its files too.
         let _ = std::fs::remove_file(&self.0);
     }
 }

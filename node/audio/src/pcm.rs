@@ -10,16 +10,16 @@ use crate::Stereo;
 
 const FRAME: u64 = 8;
 
-/// Statistics of a whole song, which models normalise by.
+/// Statistics of a whole song, for the normalisation in models.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SongStats {
     /// The mean of the mono sum.
     pub mean: f32,
-    /// Its unbiased standard deviation.
+    /// The unbiased standard deviation of the mono sum.
     pub std: f32,
 }
 
-/// Writes a decoded song and gathers its statistics on the way.
+/// Writes a decoded song and computes its statistics.
 pub struct PcmWriter {
     file: BufWriter<File>,
     frames: u64,
@@ -28,7 +28,7 @@ pub struct PcmWriter {
 }
 
 impl PcmWriter {
-    /// Writes to an empty file that can be read too.
+    /// Starts a song in an empty file that is open for writing and reading.
     pub fn new(file: File) -> Self {
         Self { file: BufWriter::with_capacity(1 << 18, file), frames: 0, sum: 0.0, squares: 0.0 }
     }
@@ -46,7 +46,7 @@ impl PcmWriter {
         Ok(())
     }
 
-    /// Ends the file.
+    /// Completes the file.
     pub fn finish(self) -> io::Result<Pcm> {
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let count = self.frames as f64;
@@ -67,7 +67,7 @@ pub struct Pcm {
 }
 
 impl Pcm {
-    /// A file that a [`PcmWriter`] wrote, of `frames` frames with these statistics; an error if it is shorter.
+    /// Opens a file that a [`PcmWriter`] wrote, of `frames` frames with these statistics; fails if it is shorter.
     pub fn open(file: File, frames: u64, stats: SongStats) -> io::Result<Self> {
         if file.metadata()?.len() < frames.saturating_mul(FRAME) {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the decoded song is shorter than its length"));
@@ -75,17 +75,17 @@ impl Pcm {
         Ok(Self { file, frames, stats })
     }
 
-    /// How long it is.
+    /// Its length in frames at 44.1 kHz.
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Mean and deviation of its mono sum.
+    /// The mean and the deviation of its mono sum.
     pub fn stats(&self) -> &SongStats {
         &self.stats
     }
 
-    /// `length` frames from `start` on, which may lie outside of the song, where there is silence.
+    /// Reads `length` frames from `start` on. Frames outside of the song are silent.
     pub fn read(&self, start: i64, length: usize) -> io::Result<Stereo> {
         let mut window = [vec![0.0; length], vec![0.0; length]];
         let first = start.max(0) as u64;
@@ -106,7 +106,7 @@ impl Pcm {
     }
 }
 
-/// Creates the file of a decoded song, empty, for writing and reading.
+/// Creates an empty file for a decoded song, open for writing and reading.
 pub fn create(path: &std::path::Path) -> io::Result<File> {
     File::options().create(true).truncate(true).read(true).write(true).open(path)
 }

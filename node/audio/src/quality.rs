@@ -1,8 +1,8 @@
-//! How good a separation is.
+//! Measures the quality of a separation.
 
 /// The scale-invariant signal-to-distortion ratio of an estimate, in dB (Le Roux et al., "SDR – half-baked or well
-/// done?", 2019): the energy of the reference's share in the estimate over the energy of everything else. Both are as
-/// long. Infinite where nothing else is there; NaN where the reference is silent.
+/// done?", 2019): the energy of the reference's part of the estimate divided by the energy of the remainder. Both
+/// signals have the same length. The result is infinite without a remainder, and NaN for a silent reference.
 pub fn si_sdr(estimate: &[f32], reference: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
     let scale = dot(estimate, reference) / dot(reference, reference);

@@ -1,4 +1,4 @@
-//! Any sample rate to 44.1 kHz, as a stream.
+//! Resamples any sample rate to 44.1 kHz, as a stream.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler};
@@ -9,17 +9,17 @@ use crate::RATE;
 
 /// A sample rate cannot be converted.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
-#[error("the sample rate of {rate} Hz cannot be converted to 44.1 kHz: {reason}")]
+#[error("cannot convert the sample rate of {rate} Hz to 44.1 kHz: {reason}")]
 pub struct ResampleError {
     rate: u32,
     reason: String,
 }
 
-/// Frames that are resampled at a time, about.
+/// The approximate number of frames that are resampled at a time.
 const CHUNK: u32 = 4096;
 
-/// Frames at `rate` Hz that become an even number of ours: the filter's delay is half of them, and half a frame of it
-/// could not be made good.
+/// The number of frames at `rate` Hz that become an even number of frames at 44.1 kHz. The filter's delay is half of
+/// them and must be a whole number of frames.
 fn chunk(rate: u32) -> usize {
     let (mut unit, mut rest) = (rate, RATE);
     while rest > 0 {
@@ -29,24 +29,24 @@ fn chunk(rate: u32) -> usize {
     (pair * CHUNK.div_ceil(pair)) as usize
 }
 
-/// How many frames a song of `frames` frames at `rate` Hz has at 44.1 kHz.
+/// The number of frames at 44.1 kHz of a song of `frames` frames at `rate` Hz.
 pub(crate) fn resampled(frames: u64, rate: u32) -> u64 {
     let exact = u128::from(frames) * u128::from(RATE);
     u64::try_from((exact + u128::from(rate) / 2) / u128::from(rate)).unwrap_or(u64::MAX).max(u64::from(frames > 0))
 }
 
-/// Takes interleaved stereo at one rate and gives it at 44.1 kHz, exactly as long as [`resampled`] says.
+/// Converts interleaved stereo at one rate to 44.1 kHz. The output has exactly [`resampled`] frames.
 pub(crate) enum ToRate {
     Same,
-    Fft(Box<Stream>),
+    Fft(Box<RateConverter>),
 }
 
-pub(crate) struct Stream {
+pub(crate) struct RateConverter {
     resampler: Fft<f32>,
     rate: u32,
     waiting: Vec<f32>,
     output: Vec<f32>,
-    /// Frames that still have to be dropped: the filter's delay.
+    /// The number of frames of the filter's delay that are still to be dropped.
     skip: usize,
     taken: u64,
     given: u64,
@@ -61,10 +61,18 @@ impl ToRate {
             .map_err(|error| ResampleError { rate, reason: error.to_string() })?;
         let skip = resampler.output_delay();
         let output = vec![0.0; 2 * resampler.output_frames_max()];
-        Ok(Self::Fft(Box::new(Stream { resampler, rate, waiting: Vec::new(), output, skip, taken: 0, given: 0 })))
+        Ok(Self::Fft(Box::new(RateConverter {
+            resampler,
+            rate,
+            waiting: Vec::new(),
+            output,
+            skip,
+            taken: 0,
+            given: 0,
+        })))
     }
 
-    /// Feeds interleaved frames; what comes out goes to `sink`.
+    /// Feeds interleaved frames, and passes the output to `sink`.
     pub(crate) fn feed<E: From<ResampleError>>(
         &mut self,
         interleaved: &[f32],
@@ -80,7 +88,7 @@ impl ToRate {
         }
     }
 
-    /// Gives what is still inside.
+    /// Passes the remaining output to `sink`.
     pub(crate) fn finish<E: From<ResampleError>>(
         &mut self,
         sink: &mut dyn FnMut(&[f32]) -> Result<(), E>,
@@ -96,10 +104,10 @@ impl ToRate {
     }
 }
 
-impl Stream {
+impl RateConverter {
     fn run<E: From<ResampleError>>(&mut self, sink: &mut dyn FnMut(&[f32]) -> Result<(), E>) -> Result<(), E> {
         let rate = self.rate;
-        let told = |error: &dyn std::fmt::Display| ResampleError { rate, reason: error.to_string() };
+        let failed = |error: &dyn std::fmt::Display| ResampleError { rate, reason: error.to_string() };
         let mut used = 0;
         loop {
             let wanted = self.resampler.input_frames_next();
@@ -107,11 +115,11 @@ impl Stream {
             if input.len() < 2 * wanted {
                 break;
             }
-            let input = InterleavedSlice::new(input, 2, wanted).map_err(|error| told(&error))?;
+            let input = InterleavedSlice::new(input, 2, wanted).map_err(|error| failed(&error))?;
             let room = self.output.len() / 2;
-            let mut output = InterleavedSlice::new_mut(&mut self.output, 2, room).map_err(|error| told(&error))?;
+            let mut output = InterleavedSlice::new_mut(&mut self.output, 2, room).map_err(|error| failed(&error))?;
             let (_, made) =
-                self.resampler.process_into_buffer(&input, &mut output, None).map_err(|error| told(&error))?;
+                self.resampler.process_into_buffer(&input, &mut output, None).map_err(|error| failed(&error))?;
             used += wanted;
             let dropped = self.skip.min(made);
             self.skip -= dropped;

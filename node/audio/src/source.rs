@@ -1,7 +1,7 @@
-//! A file as a stream with a position of its own.
+//! A file as a stream with its own position.
 //!
-//! Decoders, demultiplexers and tag readers each read the same open file. They share its descriptor but not its
-//! cursor: every read names its position.
+//! Decoders, demultiplexers and tag readers each read the same open file. They share its descriptor but not its cursor:
+//! every read names its position.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

@@ -1,31 +1,31 @@
-//! Threads for audio work: apart from an asynchronous runtime's, and at a lower priority, so that a busy separator
-//! delays no heartbeat and no page. Threads that such a thread starts inherit its priority.
+//! Threads for audio work: separate from those of an asynchronous runtime, and at a lower priority, so that a busy
+//! separator delays neither heartbeats nor pages. Threads that such a thread starts inherit its priority.
 
 use tokio::sync::oneshot;
 
-/// The work's thread panicked; the panic's message is in the log.
+/// The thread panicked; the log has the message.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the program failed inside this step; its log says more")]
+#[error("an internal error ended this step; the log of the node has the details")]
 pub struct Panicked;
 
-/// The niceness of such threads.
+/// The niceness of these threads.
 const NICENESS: i32 = 10;
 
-/// Runs `work` on a thread of its own at lower priority.
+/// Runs `work` on its own thread at lower priority.
 pub async fn at_low_priority<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
     let (sender, result) = oneshot::channel();
     let spawned = std::thread::Builder::new().name(name.into()).spawn(move || {
-        // On Linux a thread's niceness is its own. Being refused is no reason not to work.
+        // On Linux a thread's niceness is its own. The work goes on if the system refuses to change it.
         if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
-            tracing::debug!(%error, "the priority stays as it is");
+            tracing::debug!(%error, "cannot lower the priority of a thread");
         }
         let _ = sender.send(work());
     });
     if let Err(error) = spawned {
-        tracing::error!(%error, "no thread could be started");
+        tracing::error!(%error, "cannot start a thread");
         return Err(Panicked);
     }
     result.await.map_err(|_| Panicked)

@@ -1,4 +1,5 @@
-//! Headers that programs write wrongly, and lengths that no header gives: what is decoded is what the file holds.
+//! Wrong headers of real programs, and formats without a length in the header: the decoded song is the sound in the
+//! file.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 struct Files(TempDir);
 
 impl Files {
-    /// A folder with `song.wav`: two seconds of noise and tones in 16 bits, of which the samples are returned too.
+    /// A folder with `song.wav`: two seconds of noise and tones in 16 bits. Returns the samples too.
     fn new() -> (Self, Stereo) {
         let files = Self(TempDir::new().unwrap());
         let mut state = 1u32;
@@ -77,7 +78,7 @@ fn wav(samples: &[i16]) -> Vec<u8> {
     file
 }
 
-/// The bytes with some of them replaced.
+/// The bytes with a part replaced.
 fn with(bytes: &[u8], at: usize, new: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at..at + new.len()].copy_from_slice(new);
@@ -89,7 +90,7 @@ fn is_the_song(pcm: &Pcm, song: &Stereo) -> bool {
 }
 
 #[test]
-fn wav_headers_are_forgiven() {
+fn wrong_wav_headers_are_accepted() {
     let (files, song) = Files::new();
     let good = std::fs::read(files.at("song.wav")).unwrap();
     let (head, samples) = good.split_at(44);
@@ -117,7 +118,7 @@ fn wav_headers_are_forgiven() {
             Err(error) => panic!("{name}: {error}"),
         }
     }
-    // RF64 has its lengths in a chunk of its own.
+    // RF64 has its lengths in a separate chunk.
     let mut rf64 = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
     rf64.extend((good.len() as u64 + 28).to_le_bytes());
     rf64.extend((samples.len() as u64).to_le_bytes());
@@ -134,7 +135,7 @@ fn wav_headers_are_forgiven() {
     }
     assert!(is_the_song(&files.decoded(&extensible).unwrap(), &song));
 
-    // A length that is none of these is a file that was cut off; samples without a description are a damaged header.
+    // Any other length means that the file is cut off; samples without a description are a damaged header.
     let cut = &good[..good.len() / 2];
     assert!(matches!(files.decoded(cut), Err(DecodeError::Truncated { .. })));
     let bare = [&head[..12], &good[36..]].concat();
@@ -142,7 +143,7 @@ fn wav_headers_are_forgiven() {
 }
 
 #[test]
-fn aiff_headers_are_forgiven() {
+fn wrong_aiff_headers_are_accepted() {
     let (files, song) = Files::new();
     let good = files.made("-c:a pcm_s16be", "song.aiff");
     for size in [0u32, 8, u32::MAX, good.len() as u32 + 100] {
@@ -152,7 +153,7 @@ fn aiff_headers_are_forgiven() {
 }
 
 #[test]
-fn flac_is_decoded_to_the_sample_or_refused() {
+fn flac_is_decoded_exactly_or_refused() {
     let (files, song) = Files::new();
     let good = files.made("-c:a flac", "song.flac");
     for (name, file) in [
@@ -168,12 +169,12 @@ fn flac_is_decoded_to_the_sample_or_refused() {
             Err(error) => panic!("{name}: {error}"),
         }
     }
-    // A bit in the middle: a frame is lost, and nothing may be made up for it.
+    // A bit in the middle: a frame is lost and must not be replaced.
     let at = good.len() / 2;
     let flipped = with(&good, at, &[good[at] ^ 1]);
     assert!(matches!(files.decoded(&flipped), Err(DecodeError::Damaged { .. })));
     assert!(files.decoded(&good[..good.len() - 2000]).is_err());
-    // 32 bits, as flac 1.4 writes them; ffmpeg writes 24 at most.
+    // 32 bits, as written by flac 1.4; ffmpeg writes 24 at most.
     let deep = files.made("-c:a flac -sample_fmt s32 -bits_per_raw_sample 24", "24.flac");
     assert!(is_the_song(&files.decoded(&deep).unwrap(), &song));
 }
@@ -203,15 +204,15 @@ fn mp3_lengths_come_from_the_frames() {
             Err(error) => panic!("{name}: {error}"),
         }
     }
-    // A header with a count of bytes knows that half is missing.
+    // A header with a count of bytes shows that half is missing.
     assert!(matches!(files.decoded(&tagged[..tagged.len() / 2]), Err(DecodeError::Truncated { .. })));
-    // A frame of free format tells no length.
+    // The header of a free-format frame holds no length.
     let free = [0xff, 0xfb, 0x00, 0x64].iter().copied().chain([0; 500]).collect::<Vec<u8>>().repeat(20);
     assert!(matches!(files.decoded(&free), Err(DecodeError::Unsupported(_))));
 }
 
 #[test]
-fn adts_lengths_come_from_the_frames() {
+fn adts_lengths_are_those_of_the_frames() {
     let (files, _) = Files::new();
     let aac = files.made("-af volume=0:enable='lt(t,1)' -c:a aac -b:a 96k", "song.aac");
     let frames = files.decoded(&aac).unwrap().frames();
@@ -233,9 +234,9 @@ fn quicktime_samples_are_read_in_their_byte_order() {
 }
 
 #[test]
-fn edit_lists_tell_where_a_song_begins() {
+fn edit_lists_determine_the_start_of_a_song() {
     let (files, song) = Files::new();
-    // ALAC is lossless, so that a trim can be compared to the sample.
+    // ALAC is lossless, so a trim can be compared exactly.
     let whole = files.made("-c:a alac", "song.m4a");
     assert!(is_the_song(&files.decoded(&whole).unwrap(), &song));
     let list = whole.windows(4).position(|name| name == b"elst").expect("ffmpeg writes an edit list") + 12;
@@ -252,7 +253,7 @@ fn edit_lists_tell_where_a_song_begins() {
 }
 
 #[test]
-fn chained_ogg_is_decoded_to_its_end() {
+fn all_streams_of_chained_ogg_are_decoded() {
     let (files, song) = Files::new();
     let one = files.made("-c:a libvorbis -serial_offset 1", "one.ogg");
     let length = files.decoded(&one).unwrap().frames();
@@ -267,7 +268,7 @@ fn chained_ogg_is_decoded_to_its_end() {
 }
 
 #[test]
-fn claims_without_an_honest_origin_are_refused_at_once() {
+fn impossible_headers_are_refused_at_once() {
     let (files, _) = Files::new();
     let good = std::fs::read(files.at("song.wav")).unwrap();
     // 65,535 channels; a rate of 4 GHz; blocks of no bytes.

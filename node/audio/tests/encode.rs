@@ -1,4 +1,4 @@
-//! Every format against two decoders: ours and ffmpeg's.
+//! Every output format, decoded by two decoders: ours and ffmpeg's.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -18,7 +18,7 @@ fn write(folder: &Path, format: &str, tags: &Tags, samples: &Stereo) -> PathBuf 
     let format: Format = format.parse().unwrap();
     let path = folder.join(format!("song.{}", format.extension()));
     let mut encoder = Encoder::create(&path, format, tags).unwrap();
-    // In blocks of odd sizes.
+    // In blocks of different sizes.
     for at in (0..samples[0].len()).step_by(10_007) {
         let end = samples[0].len().min(at + 10_007);
         encoder.write(&samples.clone().map(|channel| channel[at..end].to_vec())).unwrap();
@@ -27,13 +27,13 @@ fn write(folder: &Path, format: &str, tags: &Tags, samples: &Stereo) -> PathBuf 
     path
 }
 
-/// The file's samples as our decoder reads them.
+/// The file's samples from our decoder.
 fn read(path: &Path) -> Stereo {
     let pcm = Sandbox::none().decode_to(path, &path.with_extension("samples")).unwrap();
     pcm.read(0, pcm.frames() as usize).unwrap()
 }
 
-/// The file's samples as ffmpeg decodes them, with further options before the file.
+/// The file's samples from ffmpeg, with options for the input file.
 fn ffmpeg(path: &Path, options: &[&str]) -> Stereo {
     let output = Command::new("ffmpeg")
         .args(["-v", "error"])
@@ -50,7 +50,7 @@ fn ffmpeg(path: &Path, options: &[&str]) -> Stereo {
     [0, 1].map(|channel| samples.iter().skip(channel).step_by(2).copied().collect())
 }
 
-/// What ffprobe says of a file: its format's and its stream's entries, and the tags, with names in lower case.
+/// The output of ffprobe for a file: the entries of the format and the stream, and the tags, with names in lower case.
 fn ffprobe(path: &Path) -> BTreeMap<String, String> {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-show_format", "-show_streams", "-of", "default=noprint_wrappers=1"])
@@ -77,7 +77,7 @@ fn tags() -> Tags {
     song.for_stem("vocals")
 }
 
-/// Noise at full scale and beyond, where predictors fail, with every extreme of an integer in it.
+/// Noise at and beyond full scale, which predictors cannot compress, with the extreme values of integers.
 fn noise(frames: usize) -> Stereo {
     let mut state = 1u64;
     let mut next = move || {
@@ -94,8 +94,8 @@ fn noise(frames: usize) -> Stereo {
     samples
 }
 
-/// What encoders have special cases for, in turns: lone impulses, the last bit flickering, a ramp, few of the bits
-/// used, and both channels the same or opposite.
+/// Signals that encoders treat specially, in turns: single impulses, a flickering lowest bit, a ramp, few used bits,
+/// and equal or opposite channels.
 fn changeable(frames: usize) -> Stereo {
     let random = noise(frames);
     let sample = |channel: usize, at: usize| {
@@ -112,7 +112,7 @@ fn changeable(frames: usize) -> Stereo {
     [0, 1].map(|channel| (0..frames).map(|at| sample(channel, at)).collect())
 }
 
-/// What integers of so many bits hold of the samples.
+/// The samples, rounded and clamped to integers of `bits` bits.
 fn quantized(samples: &Stereo, bits: u32) -> Stereo {
     let scale = f64::from(1u32 << (bits - 1));
     samples.clone().map(|channel| {
@@ -122,10 +122,10 @@ fn quantized(samples: &Stereo, bits: u32) -> Stereo {
 }
 
 #[test]
-fn lossless_formats_give_back_every_number() {
+fn lossless_formats_preserve_every_sample() {
     let folder = TempDir::new().unwrap();
     let mut song = compose(31, 6.0).mixture();
-    // What 16 bits round.
+    // Values that 16 bits round.
     song.iter_mut().flatten().enumerate().for_each(|(at, sample)| *sample += (at % 77) as f32 * 1e-6);
     let silence = [vec![0.0; 100_000], vec![0.0; 100_000]];
     let constant = [vec![0.25; 100_000], vec![-0.5; 100_000]];
@@ -148,13 +148,13 @@ fn lossless_formats_give_back_every_number() {
 }
 
 #[test]
-fn flac_says_how_long_it_is_and_what_its_samples_hash_to() {
+fn flac_headers_hold_the_length_and_the_md5() {
     let folder = TempDir::new().unwrap();
     let song = compose(32, 25.0).mixture();
     for bits in [16u32, 24] {
         let path = write(folder.path(), &format!("flac:{bits}"), &tags(), &song);
         let bytes = std::fs::read(&path).unwrap();
-        // STREAMINFO (RFC 9639, section 8.2): 5 bits of the sample size less one, 36 of the length, 128 of the MD5.
+        // STREAMINFO (RFC 9639, section 8.2): 5 bits of the sample size minus one, 36 of the length, 128 of the MD5.
         let info = &bytes[8..42];
         assert_eq!(u32::from(info[12] & 1) << 4 | u32::from(info[13] >> 4), bits - 1);
         let frames = (u64::from(info[13] & 15) << 32) | u64::from(u32::from_be_bytes(info[14..18].try_into().unwrap()));
@@ -168,7 +168,7 @@ fn flac_says_how_long_it_is_and_what_its_samples_hash_to() {
             .unwrap();
         let stated: String = info[18..].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(String::from_utf8(md5.stdout).unwrap().trim(), format!("MD5={stated}"));
-        // A place in the middle is found.
+        // A position in the middle can be sought.
         let tail = ffmpeg(&path, &["-ss", "20"]);
         assert!(tail[0] == quantized(&song, bits)[0][20 * RATE as usize..]);
     }
@@ -180,7 +180,7 @@ fn an_mp3_has_every_frame_at_every_bitrate() {
     let song = compose(33, 4.0).mixture();
     for (at, kbps) in BITRATES.into_iter().enumerate() {
         let tags = if at % 2 == 0 { tags() } else { Tags::default() };
-        // Every kind of length where our own info tag gives way to LAME's, and at the end.
+        // Lengths around the limit between our info tag and LAME's, and at the end.
         let lengths: &[usize] =
             if kbps <= 64 || kbps == 320 { &[1, 575, 576, 577, 1152, 44_100, 100_001] } else { &[1, 100_001] };
         for length in lengths.iter().copied() {
@@ -221,20 +221,20 @@ fn an_mp3_can_be_sought_in() {
 }
 
 #[test]
-fn presets_go_from_the_best_to_the_quickest() {
+fn presets_range_from_the_best_to_the_fastest() {
     let folder = TempDir::new().unwrap();
     let song = compose(35, 3.0).mixture();
     for preset in PRESETS {
         let path = write(folder.path(), &format!("mp3:128:{preset}"), &Tags::default(), &song);
         let bytes = std::fs::read(&path).unwrap();
-        // The last digit of the info tag's quality is LAME's (Xing's 100 to 0, less 10 for VBR quality 4 each).
+        // The last digit of the info tag's quality is LAME's (Xing's 100 to 0, minus 10 per VBR quality of 4).
         let quality = u32::from_be_bytes(bytes[152..156].try_into().unwrap());
         assert_eq!(10 - quality % 10, u32::from(preset), "{quality}");
     }
 }
 
 #[test]
-fn tags_are_read_back_by_ffprobe_and_by_us() {
+fn ffprobe_and_our_reader_find_the_tags() {
     let folder = TempDir::new().unwrap();
     let song = compose(36, 1.0).mixture();
     for format in ["mp3:320", "mp3:32", "flac:16", "flac:24", "wav:int16", "wav:int24", "wav:float32"] {
@@ -261,7 +261,7 @@ fn tags_are_read_back_by_ffprobe_and_by_us() {
 }
 
 #[test]
-fn long_tags_spoil_no_file() {
+fn long_tags_do_not_damage_files() {
     let folder = TempDir::new().unwrap();
     let song = compose(37, 1.0).mixture();
     let long = Some("long ".repeat(200).trim().to_owned());
@@ -275,7 +275,7 @@ fn long_tags_spoil_no_file() {
 }
 
 #[test]
-fn what_cannot_be_encoded_is_refused_by_its_reason() {
+fn unsupported_formats_are_refused_with_a_reason() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("song");
     for format in [
@@ -286,7 +286,7 @@ fn what_cannot_be_encoded_is_refused_by_its_reason() {
     ] {
         let error = Encoder::create(&path, format, &Tags::default()).err().unwrap();
         assert!(matches!(error, EncodeError::Format(_)), "{error}");
-        assert!(error.to_string().contains("possible are"), "{error}");
+        assert!(error.to_string().contains("use "), "{error}");
         assert!(!path.exists());
     }
     let error = Encoder::create(&folder.path().join("no/folder"), Format::WORKING, &Tags::default()).err().unwrap();

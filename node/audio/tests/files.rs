@@ -1,4 +1,4 @@
-//! Files of every kind that people have, good and bad.
+//! Valid and invalid files of every accepted kind.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -37,7 +37,7 @@ impl Files {
         self.convert_with(from, options, "", name)
     }
 
-    /// Makes `name` from `from` with ffmpeg's options, at first those that may name further inputs.
+    /// Makes `name` from `from` with ffmpeg's options; the first ones may name further inputs.
     fn convert_with(&self, from: &str, first: &str, then: &str, name: &str) -> PathBuf {
         let status = Command::new("ffmpeg")
             .args(["-v", "error", "-y", "-i"])
@@ -51,7 +51,7 @@ impl Files {
         self.at(name)
     }
 
-    /// What both ways of reading say of a file.
+    /// The results of probing and of decoding a file.
     fn read(&self, path: &Path) -> Result<(Probe, Pcm), DecodeError> {
         let probe = Sandbox::none().inspect(path, &LIMITS)?.probe;
         Ok((probe, Sandbox::none().decode_to(path, &self.at("samples"))?))
@@ -75,7 +75,7 @@ fn float_wav(rate: u32, samples: &[f32]) -> Vec<u8> {
     file
 }
 
-/// How like the song what was read is, in dB, when it begins `lag` frames late.
+/// The SI-SDR in dB between the song and a decoded song that begins `lag` frames late.
 fn likeness(pcm: &Pcm, song: &Stereo, lag: i64) -> f64 {
     let margin = 4096;
     let length = song[0].len() - 2 * margin;
@@ -85,12 +85,12 @@ fn likeness(pcm: &Pcm, song: &Stereo, lag: i64) -> f64 {
 }
 
 #[test]
-fn every_format_is_read() {
+fn every_format_is_decoded() {
     let files = Files::new();
     let song = compose(11, 4.0);
     song.write(files.0.path()).unwrap();
     let song = song.mixture();
-    // Options, name, what the probe calls it, the frames that come first, and how like the original it must be.
+    // Options, name, the format that the probe reports, the frames before the song, and the least SI-SDR in dB.
     for (options, name, format, lag, wanted) in [
         ("-c:a pcm_s16le", "s16.wav", "wav", 0, 90.0),
         ("-c:a pcm_s24le", "s24.wav", "wav", 0, 90.0),
@@ -106,7 +106,7 @@ fn every_format_is_read() {
         ("-ar 48000 -b:a 320k", "48.mp3", "mp3", 0, 20.0),
         ("-c:a libvorbis -q:a 8", "vorbis.ogg", "ogg", 0, 15.0),
         ("-c:a aac -b:a 320k", "aac.m4a", "m4a", 0, 15.0),
-        // Without a container nothing tells of the encoder's first 1024 frames.
+        // Without a container, the encoder's delay of 1024 frames is unknown.
         ("-c:a aac -b:a 320k", "aac.aac", "aac", 1024, 15.0),
     ] {
         let path = files.convert("song.wav", options, name);
@@ -126,7 +126,7 @@ fn every_format_is_read() {
 }
 
 #[test]
-fn a_name_that_lies_is_no_hindrance() {
+fn wrong_extensions_are_ignored() {
     let files = Files::new();
     compose(12, 1.0).write(files.0.path()).unwrap();
     files.convert("song.wav", "-c:a flac", "truth.flac");
@@ -137,7 +137,7 @@ fn a_name_that_lies_is_no_hindrance() {
 }
 
 #[test]
-fn any_number_of_channels_becomes_two() {
+fn any_number_of_channels_is_mixed_to_two() {
     let files = Files::new();
     let song = compose(13, 2.0);
     song.write(files.0.path()).unwrap();
@@ -148,7 +148,7 @@ fn any_number_of_channels_becomes_two() {
     let [left, right] = pcm.read(0, 2 * RATE as usize).unwrap();
     assert_eq!(left, right);
 
-    // Only the low-frequency channel of six sounds, and then only the left surround.
+    // Only the low-frequency channel of six has sound, then only the left surround channel.
     let surround = |channel: usize, name: &str| {
         let mut filter = ["0*c0"; 6];
         filter[channel] = "c0";
@@ -166,7 +166,7 @@ fn any_number_of_channels_becomes_two() {
 }
 
 #[test]
-fn every_rate_becomes_ours_in_time_and_pitch() {
+fn resampling_preserves_duration_and_pitch() {
     let files = Files::new();
     for rate in [8_000, 11_025, 16_000, 22_050, 32_000, 37_801, 48_000, 88_200, 96_000, 192_000] {
         let tone = |rate: u32, seconds: u32| -> Vec<f32> {
@@ -182,7 +182,7 @@ fn every_rate_becomes_ours_in_time_and_pitch() {
 }
 
 #[test]
-fn short_silent_and_odd_files_are_defined() {
+fn short_silent_and_unusual_files_are_handled() {
     let files = Files::new();
     let one = files.bytes("one.wav", &float_wav(RATE, &[0.5]));
     assert_eq!(files.read(&one).unwrap().1.read(0, 1).unwrap(), [[0.5], [0.5]]);
@@ -197,7 +197,7 @@ fn short_silent_and_odd_files_are_defined() {
     let broken = files.bytes("nan.wav", &float_wav(RATE, &broken));
     assert_eq!(files.read(&broken).unwrap().1.read(0, 4).unwrap()[0], [0.0, 0.0, 0.25, 0.0]);
 
-    // Beyond full scale is what floats are for; what no recording holds is refused.
+    // Floats may exceed full scale; samples larger than those of any recording are refused.
     let hot = files.bytes("hot.wav", &float_wav(RATE, &[40.0, -40.0]));
     assert_eq!(files.read(&hot).unwrap().1.read(0, 2).unwrap()[0], [40.0, -40.0]);
     for peak in [32_768.0, f32::MAX] {
@@ -209,7 +209,7 @@ fn short_silent_and_odd_files_are_defined() {
 }
 
 #[test]
-fn a_constant_offset_stays() {
+fn a_constant_offset_is_preserved() {
     let files = Files::new();
     let tone = |at: u32| 0.25 + 0.5 * (at as f32 / 20.0).sin();
     for rate in [RATE, 48_000] {
@@ -221,9 +221,9 @@ fn a_constant_offset_stays() {
 }
 
 #[test]
-fn what_is_lossless_is_read_to_the_bit() {
+fn lossless_formats_are_decoded_exactly() {
     let files = Files::new();
-    // More than 16 bits, at 44.1 kHz in stereo, and in steps that 24 bits hold.
+    // More than 16 bits, at 44.1 kHz in stereo, in multiples of a 24-bit step.
     let song = compose(16, 2.0).mixture().map(|channel| {
         let fine = |(at, sample): (usize, f32)| sample * 0.9 + (at % 251) as f32 / 8_388_608.0;
         let step = |sample: f32| (sample * 8_388_608.0).round() / 8_388_608.0;
@@ -269,7 +269,7 @@ fn an_mp3_of_ours_gives_back_every_frame() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_by_its_reason() {
+fn invalid_files_are_refused_with_a_reason() {
     let files = Files::new();
     compose(15, 8.0).write(files.0.path()).unwrap();
     let error = |name: &str, bytes: &[u8]| match files.read(&files.bytes(name, bytes)) {

@@ -1,5 +1,5 @@
-//! Tags that are made to exhaust their reader take little memory. The test has a process of its own, whose peak is
-//! measured.
+//! Tags that are made to exhaust their reader use little memory. The test has its own process and measures the peak of
+//! its memory.
 
 #![cfg(target_os = "linux")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
@@ -12,17 +12,17 @@ use audio::decode::DecodeError;
 use audio::tags::{Cover, MAX_COVER, Tags, tags_of};
 use tempfile::TempDir;
 
-/// The memory that reading may take, in bytes.
+/// The memory that reading may use, in bytes.
 const MOST: u64 = 64 << 20;
 
-/// The process's peak of memory, in bytes.
+/// The peak of the process's memory, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// Writes a file piece by piece and reads its tags.
+/// Writes a file in parts and reads its tags.
 fn read(path: &Path, write: impl FnOnce(&mut BufWriter<File>)) -> Result<(Tags, Option<Cover>), DecodeError> {
     let mut out = BufWriter::new(File::create(path).unwrap());
     write(&mut out);
@@ -38,7 +38,7 @@ fn id3_header(out: &mut impl Write, flags: u8, size: u32) {
     out.write_all(&[b"ID3\x03\0" as &[u8], &[flags], &syncsafe(size)].concat()).unwrap();
 }
 
-/// Writes a picture frame whose picture has `size` bytes.
+/// Writes a picture frame with a picture of `size` bytes.
 fn picture(out: &mut (impl Write + Seek), kind: u8, size: u32) {
     let head = [b"\0image/jpeg\0" as &[u8], &[kind, 0]].concat();
     out.write_all(b"APIC").unwrap();
@@ -48,7 +48,7 @@ fn picture(out: &mut (impl Write + Seek), kind: u8, size: u32) {
 }
 
 #[test]
-fn tags_of_any_size_take_little_memory() {
+fn tags_of_any_size_use_little_memory() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("file");
     let before = peak();
@@ -63,7 +63,7 @@ fn tags_of_any_size_take_little_memory() {
     for flags in [0, 0x80] {
         let (tags, cover) = read(&path, |out| {
             id3_header(out, flags, (150 << 20) + 36);
-            // Of unsynchronized bytes, 0xff counts with the zero behind it.
+            // In unsynchronized bytes, 0xff counts together with the zero after it.
             picture(out, 3, 150 << 20);
             out.write_all(title).unwrap();
         })
@@ -80,7 +80,7 @@ fn tags_of_any_size_take_little_memory() {
     .unwrap();
     assert_eq!(cover.map(|cover| cover.bytes.len()), Some(MAX_COVER));
 
-    // A frame of 200 KB that would be 200 MiB: zeros that compress well.
+    // A frame of 200 KB that expands to 200 MiB of zeros.
     let (tags, _) = read(&path, |out| {
         id3_header(out, 0, 200_024);
         out.write_all(b"TALB").unwrap();
@@ -106,7 +106,7 @@ fn tags_of_any_size_take_little_memory() {
     .unwrap();
     assert_eq!(tags, Tags::default());
 
-    // Comments that claim four thousand million entries, in a packet without an end.
+    // Comments that claim 4 billion entries, in a packet without an end.
     let (tags, _) = read(&path, |out| {
         let page = |flags: u8, lengths: &[u8]| {
             [b"OggS\0" as &[u8], &[flags], &[0; 20], &[lengths.len() as u8], lengths].concat()

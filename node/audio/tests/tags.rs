@@ -1,4 +1,4 @@
-//! Tags of every kind that programs write, and damaged ones.
+//! Valid tags of every kind, and damaged ones.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -27,7 +27,7 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// Makes `name` from `from` with ffmpeg's options, at first those that may name further inputs.
+    /// Makes `name` from `from` with ffmpeg's options; the first ones may name further inputs.
     fn convert(&self, from: &str, first: &str, then: &str, name: &str) -> PathBuf {
         let status = Command::new("ffmpeg")
             .args(["-v", "error", "-y", "-i"])
@@ -95,7 +95,7 @@ fn item(name: &str, binary: bool, value: &[u8]) -> Vec<u8> {
     [&head.concat(), name.as_bytes(), &[0], value].concat()
 }
 
-/// An APE tag, with a header if asked.
+/// An APE tag, optionally with a header.
 fn ape(header: bool, items: &[Vec<u8>]) -> Vec<u8> {
     let content = items.concat();
     let end = |flags: u32| {
@@ -146,7 +146,7 @@ fn mp4(items: &[Vec<u8>]) -> Vec<u8> {
     [atom(b"ftyp", b"M4A \0\0\0\0"), movie].concat()
 }
 
-/// A FLAC block; the last one if so.
+/// A FLAC block, optionally marked as the last.
 fn block(kind: u8, last: bool, content: &[u8]) -> Vec<u8> {
     let size = (content.len() as u32).to_be_bytes();
     [&[kind | u8::from(last) << 7], &size[1..], content].concat()
@@ -214,7 +214,7 @@ fn tags_and_covers_are_read_from_every_container() {
     let attached = format!("-attach {} -metadata:s:t mimetype=image/jpeg -c:a flac", files.at("cover.jpg").display());
     let (_, cover) = read(&files.convert("song.wav", &attached, "", "cover.mka"));
     assert_eq!(cover.map(|cover| cover.mime), Some("image/jpeg"));
-    // QuickTime has texts of its own.
+    // QuickTime has its own texts.
     let (tags, _) = read(&files.convert("song.wav", "-c:a aac", written, "tagged.mov"));
     assert_eq!((tags.title, tags.artist, tags.year), (wanted.title, wanted.artist, wanted.year));
 
@@ -275,7 +275,7 @@ fn every_version_of_id3v2_is_read() {
             assert_eq!(tags, wanted, "version {version}");
             assert_eq!(cover.unwrap().bytes, PNG, "version {version}");
         }
-        // Zeros behind each 0xff: over the whole tag before version 4, in every frame since.
+        // Zeros after each 0xff: in the whole tag before version 4, in every frame since.
         let unsynchronized = |bytes: &[u8]| {
             bytes.iter().flat_map(|byte| if *byte == 0xff { vec![0xff, 0] } else { vec![*byte] }).collect::<Vec<_>>()
         };
@@ -298,7 +298,7 @@ fn every_version_of_id3v2_is_read() {
             "version {version}"
         );
     }
-    // Extended headers, one of them announced and missing.
+    // Extended headers, one of them announced but missing.
     let title = frame(3, b"TIT2", b"\0A");
     for (version, header) in [(3, b"\0\0\0\x06\0\0\0\0\0\0" as &[u8]), (4, b"\0\0\0\x06\x01\0"), (3, b"")] {
         let tag = id3(version, 0x40, &[header, &title].concat());
@@ -316,7 +316,7 @@ fn every_version_of_id3v2_is_read() {
     for (version, flags) in [(3, 0x80), (3, 0x40), (4, 0x08), (4, 0x04)] {
         assert_eq!(flagged(version, flags, b"\0A"), None);
     }
-    // A version that is not known, and a tag that is longer than the file.
+    // An unknown version, and a tag longer than the file.
     assert_eq!(files.tags(&id3(5, 0, &title)), Tags::default());
     let mut long = id3(3, 0, &title);
     long[7] = 1;
@@ -328,7 +328,7 @@ fn plain_sizes_in_id3v2_4_are_read() {
     let files = Files::new();
     let plain = |id: &[u8], content: &[u8]| frame(3, id, content);
     let long = [b"\0" as &[u8], &[b'a'; 300]].concat();
-    // Zeros in the picture where it would end if its size were not plain.
+    // Zeros in the picture at the place where it would end if its size were not plain.
     let picture = [b"\0image/png\0\x03\0" as &[u8], PNG, &[0; 1000]].concat();
     let frames = [plain(b"APIC", &picture), plain(b"TALB", &long), plain(b"TIT2", b"\0A"), vec![0; 50]].concat();
     let (tags, cover) = files.of(&id3(4, 0, &frames)).unwrap();
@@ -375,7 +375,7 @@ fn several_values_are_kept() {
 }
 
 #[test]
-fn the_album_artist_stands_in() {
+fn the_album_artist_replaces_a_missing_artist() {
     let files = Files::new();
     let album = frame(3, b"TPE2", b"\0Various");
     assert_eq!(files.tags(&id3(3, 0, &album)).artist, text("Various"));
@@ -388,7 +388,7 @@ fn the_album_artist_stands_in() {
 }
 
 #[test]
-fn the_tag_nearest_to_the_sound_wins() {
+fn the_tag_nearest_to_the_sound_has_priority() {
     let files = Files::new();
     let sound = files.bare("-b:a 96k", "bare.mp3");
     let far = id3(3, 0, &[frame(3, b"TIT2", b"\0Far"), frame(3, b"TALB", b"\0Far album")].concat());
@@ -416,7 +416,7 @@ fn the_tag_nearest_to_the_sound_wins() {
     let file = [&sound, &*ape(false, &items), lyrics, &old].concat();
     assert_eq!(files.tags(&file).title, text("Ape"));
     assert_eq!(files.tags(&[&ape(true, &items), &*sound].concat()).title, text("Ape"));
-    // In FLAC files, comments lie nearest.
+    // In FLAC files, comments are nearest.
     let bare = files.bare("", "bare.flac");
     let list = block(4, true, &comments(&[b"TITLE=Comment"]));
     let flac = [&*far, b"fLaC", &block(0, false, &bare[8..42]), &list, &old].concat();
@@ -510,7 +510,7 @@ fn pictures_in_comments_are_read_and_damaged_ones_ignored() {
     large.resize(MAX_COVER + 1, 0);
     assert_eq!(of(&[picture(3, &large), picture(4, JPEG)]), Some(JPEG.into()));
 
-    // In Ogg the block is a comment in base64, which lies across pages; ffmpeg copies it there.
+    // In Ogg the block is a comment in base64 across several pages; ffmpeg copies it there.
     files.convert("song.wav", "-filter_complex testsrc=s=256x256:d=0.04 -frames:v 1", "", "cover.png");
     let png = std::fs::read(files.at("cover.png")).unwrap();
     let mut noisy = png.clone();
@@ -550,13 +550,13 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn texts_are_cleaned_before_they_count() {
+fn texts_are_cleaned_before_one_is_chosen() {
     let files = Files::new();
     let frames =
         [frame(3, b"TIT2", b"\0 A\x01\tB\r\n"), frame(3, b"TALB", &[b"\0" as &[u8], &[b'x'; 70_000]].concat())];
     let tags = files.tags(&id3(3, 0, &frames.concat()));
     assert_eq!((tags.title, tags.album.map(|album| album.len())), (text("A B"), Some(MAX_TEXT)));
-    // A title without visible characters leaves the place to the next tag's.
+    // A title without visible characters is ignored; the next tag's title is used.
     let blank = id3(3, 0, &frame(3, b"TIT2", b"\x01\xff\xfe\x0b\x20\0\0"));
     let file = [&*blank, &[0xff, 0xfb, 0x90, 0], &id3v1("Old", "", "", 0, 255)].concat();
     assert_eq!(files.tags(&file), Tags { title: text("Old"), ..Tags::default() });
@@ -569,7 +569,7 @@ fn harmful_id3_tags_are_refused_in_words() {
     let table =
         |id: &str, child: &str| frame(3, b"CTOC", &[id.as_bytes(), b"\0\x01\x01", child.as_bytes(), b"\0"].concat());
     let title = frame(3, b"TIT2", b"\0A");
-    // A podcast: a table, hundreds of chapters with titles and pictures of their own.
+    // A podcast: a table of contents and hundreds of chapters with titles and pictures.
     let picture = frame(3, b"APIC", &[b"\0image/png\0\0\0", PNG].concat());
     let podcast = [table("t", "c"), chapter(&[&*title, &picture].concat()).repeat(900), title.clone()].concat();
     let (tags, cover) = files.of(&id3(3, 0, &podcast)).unwrap();
@@ -602,7 +602,7 @@ fn harmful_id3_tags_are_refused_in_words() {
 }
 
 #[test]
-fn damaged_tags_do_no_harm() {
+fn damaged_tags_cause_no_panic() {
     let files = Files::new();
     let written = "-metadata title=A -metadata artist=B -metadata genre=Jazz -metadata track=3";
     let mut state = 7u64;
@@ -624,7 +624,7 @@ fn damaged_tags_do_no_harm() {
         let whole = std::fs::read(files.convert("song.wav", options, written, name)).unwrap();
         for _ in 0..300 {
             let mut bytes = whole.clone();
-            // Tags lie at the beginning or the end.
+            // Tags are at the beginning or the end.
             for _ in 0..=random(4) {
                 let from = random(600.min(bytes.len()));
                 let at = if random(2) == 0 { from } else { bytes.len() - 1 - from };

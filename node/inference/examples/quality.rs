@@ -1,7 +1,7 @@
-//! Prints how well a model separates composed songs: SI-SDR for each stem in dB, beside the mixture's own, which is
-//! what a separator that does nothing would get.
+//! Prints the separation quality of a model on composed songs: the SI-SDR of each stem in dB beside that of the mixture
+//! itself, which is the result of a separator that does nothing.
 //!
-//! `cargo run -p inference --example quality [MODEL [FOLDER]]`; the folder is where `node model` keeps models.
+//! `cargo run -p inference --example quality [MODEL [FOLDER]]`; FOLDER is a folder of `node model`.
 
 #![allow(clippy::print_stdout)]
 

@@ -1,8 +1,8 @@
-//! A task's result: the weighted sum of some segments' sources, as a file.
+//! The output of a task: the weighted sum of its segments' sources, as a file.
 //!
 //! The file is a header and then frames, each with a float for every channel of every source. Sums are not yet divided
-//! by the sum of the weights: neighbouring parts overlap, and are added first. As long as no more than two segments
-//! overlap anywhere, the sum is the same to the bit however the segments were grouped into tasks.
+//! by the sum of the weights, because neighbouring parts overlap and must be added first. If at most two segments
+//! overlap anywhere, the sum is bit-identical for any grouping of segments into tasks.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -14,43 +14,43 @@ use audio::pcm::Pcm;
 
 const MAGIC: &[u8; 8] = b"QTPART02";
 
-/// A part could not be made or read.
+/// A part cannot be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
     /// The model failed.
     #[error(transparent)]
     Separate(#[from] SeparateError),
     /// The disk failed.
-    #[error("the part {path} cannot be read or written: {source}")]
+    #[error("cannot read or write the part {path}: {source}")]
     Io {
-        /// Which.
+        /// The part.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file is no part of this job.
+    /// The file is not a part with this number of sources.
     #[error("{0} is not a part of this job")]
     NotAPart(PathBuf),
-    /// The caller's flag was raised.
+    /// The caller set the `stop` flag.
     #[error("the separation was stopped")]
     Stopped,
 }
 
-/// Attaches the part's path to what the system said.
-fn told(path: &Path) -> impl Fn(io::Error) -> PartError + '_ {
+/// Adds the part's path to the system's error.
+fn io_error(path: &Path) -> impl Fn(io::Error) -> PartError + '_ {
     |source| PartError::Io { path: path.into(), source }
 }
 
-/// Which segments a part is made of.
+/// The segments of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// How the song is cut.
+    /// The model's geometry.
     pub geometry: Geometry,
     /// Frames of silence before the song, which shift it against the segments.
     pub delay: u64,
     /// The first segment.
     pub first: u32,
-    /// How many follow each other from there.
+    /// The number of consecutive segments.
     pub count: u32,
 }
 
@@ -61,8 +61,8 @@ impl Cut {
     }
 }
 
-/// Separates some segments and writes their sum to `out`. `stop` ends it between segments; `progress` hears how many
-/// are done.
+/// Separates the segments of a cut and writes their sum to `out`. `stop` ends the work between segments; `progress` is
+/// called with the number of finished segments.
 pub fn separate_part(
     separator: &dyn Separator,
     pcm: &Pcm,
@@ -78,10 +78,10 @@ pub fn separate_part(
     let (begin, _) = geometry.span(first, frames);
     let (_, end) = geometry.span((first + count).saturating_sub(1), frames);
     let header = Header { width: width as u32, begin, frames: end - begin, delay };
-    let mut file = BufWriter::with_capacity(1 << 18, File::create(out).map_err(told(out))?);
-    header.write(&mut file).map_err(told(out))?;
+    let mut file = BufWriter::with_capacity(1 << 18, File::create(out).map_err(io_error(out))?);
+    header.write(&mut file).map_err(io_error(out))?;
 
-    // The sum from frame `at` on; a segment's first stride is complete once the next one begins.
+    // The sum from frame `at` on; the first stride of a segment is complete once the next segment begins.
     let mut sum = vec![0.0f32; geometry.segment * width];
     let mut at = begin;
     for index in first..first + count {
@@ -90,16 +90,17 @@ pub fn separate_part(
         }
         let (start, stop_at) = geometry.span(index, frames);
         let length = (stop_at - start) as usize;
-        // A short last segment lies in the middle of the window, between real neighbouring audio where there is any.
+        // A short last segment is in the middle of the window, between the song's own neighbouring frames where there
+        // are any.
         let whole = if separator.any_length() { length } else { geometry.segment };
         let margin = (whole - length) / 2;
         let before = start as i64 - margin as i64 - delay as i64;
-        let window = pcm.read(before, whole).map_err(told(out))?;
+        let window = pcm.read(before, whole).map_err(io_error(out))?;
         let place = |frame: i64| (frame - before).clamp(0, whole as i64) as usize;
         let separated = separator.separate(&window, place(0)..place(pcm.frames() as i64), pcm.stats())?;
 
         let complete = ((start - at) as usize * width).min(sum.len());
-        write_samples(&mut file, &sum[..complete]).map_err(told(out))?;
+        write_samples(&mut file, &sum[..complete]).map_err(io_error(out))?;
         sum.copy_within(complete.., 0);
         let kept = sum.len() - complete;
         sum[kept..].fill(0.0);
@@ -114,8 +115,8 @@ pub fn separate_part(
         }
         progress(index + 1 - first);
     }
-    write_samples(&mut file, &sum[..(end - at) as usize * width]).map_err(told(out))?;
-    file.flush().map_err(told(out))
+    write_samples(&mut file, &sum[..(end - at) as usize * width]).map_err(io_error(out))?;
+    file.flush().map_err(io_error(out))
 }
 
 fn write_samples(file: &mut impl Write, samples: &[f32]) -> io::Result<()> {
@@ -154,11 +155,11 @@ pub(crate) struct PartReader {
 impl PartReader {
     /// Opens a part that must have `width` floats a frame.
     pub(crate) fn open(path: &Path, width: usize) -> Result<Self, PartError> {
-        let file = File::open(path).map_err(told(path))?;
-        let length = file.metadata().map_err(told(path))?.len();
+        let file = File::open(path).map_err(io_error(path))?;
+        let length = file.metadata().map_err(io_error(path))?.len();
         let mut file = BufReader::with_capacity(1 << 18, file);
         let mut bytes = [0; Header::BYTES as usize];
-        file.read_exact(&mut bytes).map_err(told(path))?;
+        file.read_exact(&mut bytes).map_err(io_error(path))?;
         let number = |range: std::ops::Range<usize>| {
             bytes[range].iter().rev().fold(0u64, |number, byte| (number << 8) | u64::from(*byte))
         };
@@ -171,32 +172,32 @@ impl PartReader {
         Ok(Self { path: path.into(), file, width, next: begin, end, delay })
     }
 
-    /// The frames of silence before the song, from whose beginning all frames are counted.
+    /// The frames of silence before the song; all frames are counted from their beginning.
     pub(crate) fn delay(&self) -> u64 {
         self.delay
     }
 
-    /// The first frame.
+    /// The part's first frame.
     pub(crate) fn begin(&self) -> u64 {
         self.next
     }
 
-    /// One past the last frame.
+    /// The end of the part's frames.
     pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
-    /// Adds the part's share to `block`, which begins at frame `at`. Blocks come in order and without gaps.
+    /// Adds the part's frames to `block`, which begins at frame `at`. Blocks must come in order and without gaps.
     pub(crate) fn add_to(&mut self, block: &mut [f32], at: u64) -> Result<(), PartError> {
         let block_end = at + (block.len() / self.width) as u64;
         if self.next >= self.end || self.next >= block_end {
             return Ok(());
         }
         let from = (self.next - at) as usize * self.width;
-        let upto = (self.end.min(block_end) - at) as usize * self.width;
-        let mut bytes = vec![0; 4 * (upto - from)];
-        self.file.read_exact(&mut bytes).map_err(told(&self.path))?;
-        for (sum, sample) in block[from..upto].iter_mut().zip(bytes.chunks_exact(4)) {
+        let end = (self.end.min(block_end) - at) as usize * self.width;
+        let mut bytes = vec![0; 4 * (end - from)];
+        self.file.read_exact(&mut bytes).map_err(io_error(&self.path))?;
+        for (sum, sample) in block[from..end].iter_mut().zip(bytes.chunks_exact(4)) {
             *sum += f32::from_le_bytes([sample[0], sample[1], sample[2], sample[3]]);
         }
         self.next = self.end.min(block_end);

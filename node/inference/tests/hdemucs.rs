@@ -1,27 +1,26 @@
-//! Hybrid Demucs against the reference's own values, and against checkpoints that are not what they should be.
-//! `scripts/parity` compares the released configuration in full.
+//! Hybrid Demucs compared with the outputs of the reference, and with invalid checkpoints. `scripts/parity` compares
+//! the released configuration in full.
 
 #![allow(clippy::unwrap_used)]
 
 mod reference;
 
-use inference::demucs::Demucs;
 use inference::models::{Library, Manifest};
-use reference::{Tensor, are_refused, changed, error, expected, is_refused, reference, segment};
+use reference::{Tensor, are_refused, changed, error, expected, is_refused, model, reference, segment, separate};
 
 #[test]
-fn the_reference_says_the_same() {
+fn outputs_equal_the_reference() {
     let expected = expected("hybrid.f32");
     for file in ["hybrid.th", "hybrid.safetensors"] {
-        let model = Demucs::load(&reference(file)).unwrap();
+        let model = model(&reference(file)).unwrap();
         assert_eq!(model.sources(), ["drums", "vocals"]);
-        assert_eq!(model.segment(), 13230);
-        // Shorter segments too, down to one that is shorter than what is mirrored at its ends.
+        assert_eq!((model.geometry().segment, model.any_length()), (13230, true));
+        // Shorter segments too, down to one that is shorter than its reflection at the ends.
         let mut rest = &expected[..];
         for length in [13230, 5000, 50] {
             let (these, others) = rest.split_at(4 * length);
             rest = others;
-            let found = model.forward(&segment(length)).unwrap();
+            let found = separate(&*model, &segment(length));
             let error = error(&found.concat().concat(), these);
             assert!(error < 5e-6, "{file}: {length} frames, {error:e}");
         }
@@ -29,28 +28,28 @@ fn the_reference_says_the_same() {
 }
 
 #[test]
-fn segments_of_a_single_frame_do_no_harm() {
-    let model = Demucs::load(&reference("hybrid.th")).unwrap();
+fn segments_of_few_frames_are_separated() {
+    let model = model(&reference("hybrid.th")).unwrap();
     for length in 1..4 {
-        let found = model.forward(&segment(length)).unwrap();
+        let found = separate(&*model, &segment(length));
         assert!(found.iter().flatten().all(|samples| samples.len() == length));
     }
 }
 
 #[test]
-fn a_manifest_tells_how_long_segments_are() {
+fn the_manifest_sets_the_length_of_segments() {
     let folder = tempfile::tempdir().unwrap();
     let library = Library::at(folder.path());
     let model = |name: &str, file: &str, segment: f64| {
         std::fs::copy(reference(file), folder.path().join(file)).unwrap();
-        let manifest = Manifest { files: vec![file.into()], weights: None, segment: Some(segment) };
+        let manifest = Manifest { files: vec![file.into()], segment: Some(segment), ..Manifest::default() };
         library.add(name, &manifest).unwrap();
         library.separator(name)
     };
     let separator = model("longer", "hybrid.th", 0.5).unwrap();
     assert_eq!((separator.geometry().segment, separator.geometry().stride), (22050, 16537));
     assert!(separator.any_length());
-    // HTDemucs has a segment of its own and no other.
+    // HTDemucs supports only its own segment length.
     let separator = model("same", "tiny.th", 0.2).unwrap();
     assert_eq!((separator.geometry().segment, separator.any_length()), (8820, false));
     for (name, file, seconds) in
@@ -62,15 +61,15 @@ fn a_manifest_tells_how_long_segments_are() {
 }
 
 #[test]
-fn checkpoints_that_do_not_fit_are_refused_by_name_and_reason() {
+fn invalid_checkpoints_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let file = "hybrid.safetensors";
     is_refused(
         changed(folder, file, |tensors| tensors.push(("surplus.weight".into(), vec![1], vec![0; 2])), |_| {}),
-        &["surplus.weight", "belong to nothing"],
+        &["surplus.weight", "not part of this network"],
     );
-    // One of each kind that only this network has.
+    // One tensor of each kind that only this network has.
     for name in [
         "encoder.2.norm1.weight",
         "encoder.2.dconv.layers.0.3.lstm.weight_hh_l1_reverse",
@@ -111,7 +110,7 @@ fn checkpoints_that_do_not_fit_are_refused_by_name_and_reason() {
         ("\"norm_groups\": 4", "\"norm_groups\": 0", "norm_groups"),
         ("\"norm_groups\": 4", "\"norm_groups\": 3", "norm_groups"),
         ("\"dconv_comp\": 4", "\"dconv_comp\": 0", "dconv_comp"),
-        ("\"dconv_comp\": 4", "\"dconv_comp\": 3", "waist"),
+        ("\"dconv_comp\": 4", "\"dconv_comp\": 3", "bottleneck"),
         ("\"denominator\": 10", "\"denominator\": 0", "segment"),
     ];
     are_refused(folder, file, &changes);

@@ -1,4 +1,4 @@
-//! HTDemucs against the reference's own values, and against checkpoints that are not what they should be.
+//! HTDemucs compared with the outputs of the reference, and with invalid checkpoints.
 //!
 //! `scripts/parity` compares the released configurations in full.
 
@@ -9,23 +9,24 @@ mod reference;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use inference::demucs::Demucs;
-use reference::{Notes, Tensor, are_refused, changed, error, expected, is_refused, reference, refusal, segment};
+use reference::{
+    Notes, Tensor, are_refused, changed, error, expected, is_refused, model, reference, refusal, segment, separate,
+};
 
 #[test]
-fn the_reference_says_the_same() {
+fn outputs_equal_the_reference() {
     let expected = expected("tiny.f32");
     for file in ["tiny.th", "tiny.safetensors"] {
-        let model = Demucs::load(&reference(file)).unwrap();
+        let model = model(&reference(file)).unwrap();
         assert_eq!(model.sources(), ["drums", "vocals"]);
-        assert_eq!(model.segment(), 8820);
-        let found = model.forward(&segment(8820)).unwrap();
+        assert_eq!((model.geometry().segment, model.any_length()), (8820, false));
+        let found = separate(&*model, &segment(8820));
         let error = error(&found.concat().concat(), &expected);
         assert!(error < 5e-6, "{file}: {error:e}");
     }
 }
 
-/// A zip as PyTorch writes it, with this pickle.
+/// A zip archive in PyTorch's layout, with this pickle.
 fn archive(folder: &Path, pickle: &[u8]) -> PathBuf {
     let path = folder.join("model.th");
     let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
@@ -37,11 +38,11 @@ fn archive(folder: &Path, pickle: &[u8]) -> PathBuf {
 }
 
 #[test]
-fn nothing_in_a_pickle_is_run() {
+fn pickles_run_no_code() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let text = trace.to_str().unwrap();
-    // What `pickle.dumps` makes of an object whose `__reduce__` is a call of the shell, in protocols 0 and 4.
+    // `pickle.dumps` of an object whose `__reduce__` calls the shell, in protocols 0 and 4.
     let old = format!("cposix\nsystem\n(S'touch {text}'\ntR.");
     let mut new = vec![0x80, 4, 0x8c, 5];
     new.extend_from_slice(b"posix\x8c\x06system\x93X");
@@ -50,14 +51,14 @@ fn nothing_in_a_pickle_is_run() {
     new.extend_from_slice(command.as_bytes());
     new.extend_from_slice(b"\x85R.");
     for program in [old.into_bytes(), new] {
-        let said = refusal(&archive(folder.path(), &program));
-        assert!(said.contains("posix.system"), "{said}");
+        let error = refusal(&archive(folder.path(), &program));
+        assert!(error.contains("posix.system"), "{error}");
         assert!(!trace.exists());
     }
 }
 
 #[test]
-fn pickles_that_would_exhaust_the_memory_are_refused() {
+fn pickles_that_exhaust_the_memory_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let nested: Vec<u8> = std::iter::repeat_n(b"]".as_slice(), 100_000)
         .chain(std::iter::repeat_n(b"a".as_slice(), 99_999))
@@ -65,7 +66,7 @@ fn pickles_that_would_exhaust_the_memory_are_refused() {
         .copied()
         .chain(*b".")
         .collect();
-    // Each line is a list of ten of the list before: 10^40 elements when all are written out.
+    // Each line is a list of ten of the list before: 10^40 elements in total.
     let mut doubled = b"]q\x00".to_vec();
     for level in 0..40u8 {
         doubled.push(b'(');
@@ -81,39 +82,39 @@ fn pickles_that_would_exhaust_the_memory_are_refused() {
 }
 
 #[test]
-fn damaged_checkpoints_are_refused_by_name_and_reason() {
+fn damaged_checkpoints_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged");
     for file in ["tiny.th", "tiny.safetensors"] {
         let whole = std::fs::read(reference(file)).unwrap();
         for length in [0, 1, 4, 100, whole.len() / 2, whole.len() - 100] {
             std::fs::write(&path, &whole[..length]).unwrap();
-            let said = refusal(&path);
+            let error = refusal(&path);
             assert!(
-                said.contains("no sound safetensors") || said.contains("no checkpoint of PyTorch"),
-                "{length}: {said}"
+                error.contains("not a valid safetensors") || error.contains("not a valid PyTorch"),
+                "{length}: {error}"
             );
         }
-        // Any byte may be wrong: it is refused, or the model is built of what is there, but nothing breaks.
+        // With any wrong byte the file is refused or the model is built, without a panic.
         for at in (0..whole.len()).step_by(whole.len() / 300) {
             let mut bytes = whole.clone();
             bytes[at] ^= 0xff;
             std::fs::write(&path, &bytes).unwrap();
-            let _ = Demucs::load(&path);
+            let _ = model(&path);
         }
     }
     assert!(refusal(Path::new("/nowhere.th")).contains("/nowhere.th"));
 }
 
 #[test]
-fn checkpoints_that_do_not_fit_are_refused_by_name_and_reason() {
+fn invalid_checkpoints_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let file = "tiny.safetensors";
     is_refused(changed(folder, file, |tensors| drop(tensors.pop()), |_| {}), &["is missing"]);
     is_refused(
         changed(folder, file, |tensors| tensors.push(("surplus.weight".into(), vec![1], vec![0; 2])), |_| {}),
-        &["surplus.weight", "belong to nothing"],
+        &["surplus.weight", "not part of this network"],
     );
     let misshape = |tensors: &mut Vec<Tensor>| {
         let tensor = tensors.iter_mut().find(|tensor| tensor.0 == "encoder.0.conv.bias").unwrap();

@@ -96,9 +96,8 @@ impl Publisher {
         let manifest = library.manifest(name)?;
         let paths = library.paths(&manifest);
         // Building it once shows that it can be used, and tells what planning needs to know.
-        let (built, weights, segment) = (name.to_owned(), manifest.weights.clone(), manifest.segment_frames());
-        let from = paths.clone();
-        let separator = at_low_priority("model", move || load(&built, &from, weights.as_deref(), segment)).await??;
+        let (built, model, from) = (name.to_owned(), manifest.clone(), paths.clone());
+        let separator = at_low_priority("model", move || load(&model.spec(&built, &from))).await??;
         let geometry = separator.geometry();
         let mut files = Vec::new();
         for (path, file) in paths.iter().zip(manifest.files) {

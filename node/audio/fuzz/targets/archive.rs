@@ -1,4 +1,4 @@
-//! Reads the archive in which a worker outside sends a song's stems.
+//! Reads the archive of a song's stems from an external worker.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use audio_fuzz::{checksums, input};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
-/// The largest stem, less than an input may have, so that too large a one comes up.
+/// The limit on a stem, smaller than the largest input, so that inputs can exceed it.
 const MOST: u64 = 5_000;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, _seed: u32| {
@@ -22,7 +22,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, _seed: u32| {
 
 fuzz_target!(init: input::choose_panics(), |bytes: &[u8]| {
     let names = ["bass".to_owned(), "drums".to_owned()];
-    // Bytes in memory are always ready: no runtime is needed.
+    // Bytes in memory are always ready, so no runtime is needed.
     let mut reading = pin!(received(bytes, &names));
     let Poll::Ready(read) = reading.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
         panic!("reading from memory has to wait");
@@ -33,7 +33,7 @@ fuzz_target!(init: input::choose_panics(), |bytes: &[u8]| {
     }
 });
 
-/// The names and sizes of the files, which are read in pieces.
+/// The names and sizes of the files, which are read in parts.
 async fn received(bytes: &[u8], names: &[String]) -> Result<Vec<(String, u64)>, entries::EntryError> {
     let (mut files, mut gathered) = (Vec::new(), Vec::new());
     let mut archive = entries::Entries::new(bytes, names, MOST);

@@ -1,11 +1,11 @@
-//! Checksums that fit mutated bytes. Without them a reader drops what the mutation has reached, and the fuzzer sees
-//! nothing of the code behind.
+//! Makes checksums valid in mutated bytes. Without this a reader drops mutated data, and the fuzzer does not reach the
+//! code behind.
 
 /// Ogg's polynomial (RFC 3533, section 6), not reflected.
 const OGG_POLYNOMIAL: u32 = 0x04c1_1db7;
 const OGG_HEADER: usize = 27;
 
-/// Mends the checksums of the Ogg pages that follow each other from the beginning on.
+/// Corrects the checksums of the consecutive Ogg pages from the beginning on.
 pub fn mend_ogg(mut bytes: &mut [u8]) {
     while bytes.starts_with(b"OggS") && bytes.len() >= OGG_HEADER {
         let table_end = OGG_HEADER + usize::from(bytes[OGG_HEADER - 1]);
@@ -23,7 +23,7 @@ pub fn mend_ogg(mut bytes: &mut [u8]) {
     }
 }
 
-/// Mends the checksums of the headers of a tar file.
+/// Corrects the checksums of the headers of a tar file.
 pub fn mend_tar(bytes: &mut [u8]) {
     const BLOCK: usize = 512;
     let mut at = 0;

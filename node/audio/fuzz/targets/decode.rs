@@ -1,4 +1,4 @@
-//! Decodes any file to its end, as an upload does.
+//! Decodes any file to its end, like an upload.
 
 #![no_main]
 
@@ -6,7 +6,7 @@ use audio::decode::{Limits, probe};
 use audio_fuzz::{checksums, input};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
-/// A few bytes can stand for hours of silence; what comes after a minute is more of the same.
+/// A few bytes can mean hours of silence; after a minute the code paths repeat.
 const LIMITS: Limits = Limits { max_seconds: 60 };
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, _seed: u32| {

@@ -1,4 +1,4 @@
-//! What the targets share: the input as a file, and which panics are faults.
+//! Common parts of the targets: the input as a file, and the panics that are faults.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -8,7 +8,7 @@ thread_local! {
     static FILE: RefCell<Option<File>> = const { RefCell::new(None) };
 }
 
-/// Calls `read` with a file that holds `bytes`. The file is the same one every time, because making one is slow.
+/// Calls `read` with a file of `bytes`. All calls share one file, because creating one is slow.
 pub fn as_file(bytes: &[u8], read: impl FnOnce(&File)) {
     FILE.with_borrow_mut(|kept| {
         let file = kept.get_or_insert_with(|| tempfile::tempfile().expect("a temporary file"));
@@ -18,8 +18,8 @@ pub fn as_file(bytes: &[u8], read: impl FnOnce(&File)) {
     });
 }
 
-/// Lets panics of libraries pass, which Quartet catches and takes for a damaged file, and ends the process at all
-/// others. With FUZZ_LIBRARIES set, panics of libraries end it too.
+/// Ignores panics of libraries, which Quartet catches and reports as a damaged file, and aborts the process at all
+/// others. With FUZZ_LIBRARIES set, panics of libraries abort it too.
 pub fn choose_panics() {
     let all = std::env::var_os("FUZZ_LIBRARIES").is_some();
     std::panic::set_hook(Box::new(move |panic| {
@@ -35,10 +35,10 @@ pub fn choose_panics() {
     }));
 }
 
-/// Where cargo keeps the sources of libraries.
+/// The folder in which cargo keeps the sources of libraries.
 const LIBRARIES: &str = "/registry/src/";
 
-/// Whether a panic inside the standard library began in a library: whether its first caller outside is one.
+/// Whether a panic inside the standard library began in a library: whether the first caller outside of it is one.
 fn called_by_library(backtrace: &str) -> bool {
     let mut places = backtrace.lines().filter_map(|line| line.trim_start().strip_prefix("at "));
     places

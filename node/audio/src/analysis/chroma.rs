@@ -1,54 +1,55 @@
-//! How much each pitch class sounds in a song, whatever it is tuned to.
+//! The weight of each pitch class in a song, in any tuning.
 //!
-//! The spectral peaks that stand out from what surrounds them are tones; noise and drums have few. Each tone counts for
-//! its pitch class by the logarithm of its strength within its window, so that neither loud passages nor loud voices
-//! drown the rest. They are collected in steps of ten cents; only when the song is over is it known where its semitones
-//! lie (as in Gómez, "Tonal description of music audio signals", 2006), and the steps become twelve classes.
+//! Spectral peaks that exceed their surroundings are tones; noise and drums have few. Each tone adds the logarithm of
+//! its strength within its window to its pitch class, so that loud passages and loud voices do not dominate. The
+//! weights are collected in steps of ten cents. At the end of the song its tuning is estimated (as in Gómez, "Tonal
+//! description of music audio signals", 2006), and the steps become twelve classes.
 
 use std::f64::consts::{PI, TAU};
 
 use super::frames::Frames;
 use crate::RATE;
 
-/// A window's samples, 372 ms: tones a semitone apart are apart from 150 Hz on.
+/// The length of a window in samples, 372 ms: it resolves semitones from 150 Hz on.
 const WINDOW: usize = 16_384;
-/// From one window to the next, in samples.
+/// The distance between the starts of two windows, in samples.
 const HOP: usize = WINDOW / 2;
-/// Where tones are looked for, in Hz.
+/// The range of tones, in Hz.
 const RANGE: [f64; 2] = [65.0, 1600.0];
-/// Steps a semitone is divided into, and an octave.
+/// The number of steps in a semitone and in an octave.
 const STEPS: usize = 10;
 const OCTAVE: usize = 12 * STEPS;
-/// A tone's power over the geometric mean of the bins around it, at least; one peak of noise in some thousands has it.
+/// The least power of a tone relative to the geometric mean of the bins around it; one noise peak in some thousands
+/// exceeds it.
 const SALIENCE: f32 = 16.0;
-/// How many bins to either side surround a tone.
+/// The number of bins on each side that surround a tone.
 const AROUND: usize = 16;
 /// A window whose strongest bin has less power is silent; 90 dB below full scale.
 const SILENCE: f32 = 1e-9;
-/// A tone with less power than this share of the strongest bin's is not heard beside it; 60 dB less.
+/// The least power of a tone relative to the strongest bin, 60 dB below it; weaker tones are inaudible beside it.
 const MASKED: f32 = 1e-6;
-/// A tone's magnitude, relative to the strongest of its window, at which compression sets in.
+/// The magnitude, relative to the strongest tone of the window, at which the compression of magnitudes begins.
 const KNEE: f32 = 0.02;
-/// A window with fewer tones is taken for noise.
+/// A window with fewer tones counts as noise.
 const TONES: usize = 2;
-/// The share of a song's sounding windows that must have tones.
+/// The least fraction of a song's windows that must have tones, silent windows aside.
 const TONAL: f64 = 0.3;
 
-/// See the module's page.
+/// Collects the pitch classes of a song.
 pub(super) struct Chroma {
     frames: Frames,
     tones: Tones,
 }
 
 struct Tones {
-    /// Weight by pitch class in steps of ten cents above C.
+    /// The weights by pitch class, in steps of ten cents above C.
     steps: Vec<f64>,
-    /// Windows that are not silent, and those that have tones.
+    /// The number of windows that are not silent, and of those with tones.
     sounding: u64,
     tonal: u64,
-    /// Sums of the logarithms of the bins' power up to each.
+    /// The cumulative sums of the logarithms of the bins' power.
     logarithms: Vec<f32>,
-    /// The tones of a window: their pitch in steps above C, their magnitude.
+    /// The tones of a window: the pitch in steps above C, and the magnitude.
     found: Vec<(f64, f32)>,
 }
 
@@ -63,7 +64,7 @@ impl Chroma {
         self.frames.feed(channels, |power| self.tones.take(power));
     }
 
-    /// The weight of each pitch class from C on, their sum 1; none where there are hardly any tones.
+    /// The weight of each pitch class from C on, with the sum 1; none if there are hardly any tones.
     pub(super) fn finish(self) -> Option<[f64; 12]> {
         let Self { frames, mut tones } = self;
         frames.finish(|power| tones.take(power));
@@ -81,7 +82,7 @@ impl Tones {
             return;
         }
         self.sounding += 1;
-        // Bins 160 dB below full scale are as good as silent.
+        // Bins 160 dB below full scale count as silent.
         self.logarithms.clear();
         self.logarithms.push(0.0);
         let mut sum = 0.0;
@@ -116,19 +117,19 @@ impl Tones {
     }
 }
 
-/// What a tone counts by its magnitude relative to the strongest.
+/// The weight of a tone by its magnitude relative to the strongest.
 fn weight(magnitude: f32) -> f64 {
     f64::from((magnitude / KNEE).ln_1p())
 }
 
-/// Where a peak is between its neighbours: the top of the parabola through their logarithms, from -0.5 to 0.5.
+/// The position of a peak between its neighbours: the top of the parabola through their logarithms, from -0.5 to 0.5.
 fn place(power: &[f32]) -> f64 {
     let [before, here, after] = [power[0], power[1], power[2]].map(|power| f64::from(power + 1e-16).ln());
     let bend = before - 2.0 * here + after;
     if bend < 0.0 { (0.5 * (before - after) / bend).clamp(-0.5, 0.5) } else { 0.0 }
 }
 
-/// Finds where the semitones lie and gathers each one's steps, the nearer the more.
+/// Estimates the tuning and adds up the steps of each semitone, weighted by their closeness.
 fn classes(steps: &[f64]) -> [f64; 12] {
     let angle = |step: f64| TAU * step / STEPS as f64;
     let (mut sine, mut cosine) = (0.0, 0.0);
@@ -136,7 +137,7 @@ fn classes(steps: &[f64]) -> [f64; 12] {
         sine += weight * angle(step as f64).sin();
         cosine += weight * angle(step as f64).cos();
     }
-    // How far the song is tuned above 440 Hz, in steps.
+    // The song's tuning above 440 Hz, in steps.
     let tuning = sine.atan2(cosine) / TAU * STEPS as f64;
     let mut classes = [0.0; 12];
     for (step, weight) in steps.iter().enumerate() {
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn tones_lie_in_their_classes_in_any_tuning() {
+    fn tones_are_in_their_classes_in_any_tuning() {
         for cents in [-40.0, -13.0, 0.0, 20.0, 45.0f64] {
             let [c, e, g] = [60.0, 64.0, 67.0].map(|pitch: f64| 440.0 * ((pitch - 69.0 + cents / 100.0) / 12.0).exp2());
             let classes = chroma(&[c, e, g]).unwrap();

@@ -1,22 +1,22 @@
-//! Cuts a stream of samples into overlapping windows and gives the power spectrum of each.
+//! Cuts a stream of samples into overlapping windows and computes the power spectrum of each.
 //!
-//! Window number n is centred on sample n times the hop, so the song begins in the middle of the first window and every
-//! sample is seen by as many. What lies before and after the song is silence.
+//! Window n is centred on sample n times the hop. So the song begins in the middle of the first window, and all samples
+//! are in equally many windows. Before and after the song there is silence.
 
 use std::sync::Arc;
 
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
-/// See the module's page.
+/// The stream and its transform.
 pub(super) struct Frames {
     fft: Arc<dyn RealToComplex<f32>>,
     /// A periodic Hann window, scaled so that a sine at full scale has a power of 1 in its bin.
     window: Vec<f32>,
     hop: usize,
-    /// What the windows to come still need, by channel.
+    /// The samples that later windows still need, by channel.
     pending: [Vec<f32>; 2],
-    /// Where the next window begins there.
+    /// The start of the next window in them.
     next: usize,
     input: Vec<f32>,
     bins: Vec<Complex<f32>>,
@@ -25,7 +25,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Windows of `window` samples, one each `hop`.
+    /// Starts a stream with windows of `window` samples, one every `hop` samples.
     pub(super) fn new(window: usize, hop: usize) -> Self {
         let fft = RealFftPlanner::new().plan_fft_forward(window);
         let turn = std::f64::consts::TAU / window as f64;
@@ -43,7 +43,7 @@ impl Frames {
         }
     }
 
-    /// Takes samples and gives the power spectra, both channels' summed, of the windows that are full.
+    /// Takes samples and passes the power spectra of all complete windows to `sink`, the sum of both channels.
     pub(super) fn feed(&mut self, channels: [&[f32]; 2], mut each: impl FnMut(&[f32])) {
         for (pending, channel) in self.pending.iter_mut().zip(channels) {
             pending.extend_from_slice(channel);
@@ -58,7 +58,7 @@ impl Frames {
         self.next -= done;
     }
 
-    /// Gives those that the song ends in.
+    /// Passes the spectra of the windows at the song's end to `sink`.
     pub(super) fn finish(mut self, each: impl FnMut(&[f32])) {
         let silence = vec![0.0; self.window.len() / 2];
         self.feed([&silence, &silence], each);
@@ -71,7 +71,7 @@ impl Frames {
             for ((input, sample), window) in self.input.iter_mut().zip(samples).zip(&self.window) {
                 *input = sample * window;
             }
-            // It refuses buffers of the wrong length, and it made these itself.
+            // The transform fails for buffers of the wrong length only, and it created these itself.
             if self.fft.process_with_scratch(&mut self.input, &mut self.bins, &mut self.scratch).is_ok() {
                 self.power.iter_mut().zip(&self.bins).for_each(|(power, bin)| *power += bin.norm_sqr());
             }
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn every_hop_of_the_song_has_its_window() {
+    fn every_hop_has_a_window() {
         for (length, windows) in [(0, 1), (1, 1), (99, 1), (100, 2), (1000, 11)] {
             assert_eq!(spectra(&vec![0.5; length], 64).len(), windows, "{length} samples");
         }
     }
 
     #[test]
-    fn how_the_stream_is_cut_changes_nothing() {
+    fn blocks_of_any_length_give_the_same_result() {
         let samples: Vec<f32> = (0..1000).map(|at| ((at * at) as f32 * 0.01).sin()).collect();
         assert_eq!(spectra(&samples, 1), spectra(&samples, 1000));
     }

@@ -1,30 +1,30 @@
-//! The key: the one of 24 whose profile is most like the song's chroma.
+//! The key: the one of 24 whose profile is most similar to the song's chroma.
 //!
-//! A profile says how often each pitch class occurs in music of a key (Krumhansl, "Cognitive foundations of musical
-//! pitch", 1990). These are counted in a large corpus (Albrecht and Shanahan, "The use of large corpora to train a new
-//! type of key-finding algorithm", 2013). Likeness is the correlation of the two.
+//! A profile is the frequency of each pitch class in music of a key (Krumhansl, "Cognitive foundations of musical
+//! pitch", 1990). These profiles are counted in a large corpus (Albrecht and Shanahan, "The use of large corpora to
+//! train a new type of key-finding algorithm", 2013). The similarity is the correlation of both.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::spelling::ParseKeyError;
-
-/// How frequent the pitch classes are, from the tonic on, in major and in minor.
+/// The frequencies of the pitch classes, from the tonic on, in major and in minor.
 const PROFILES: [[f64; 12]; 2] = [
     [0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081],
     [0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052],
 ];
-/// The tonics' names from C on, as few accidentals as can be in the key's signature, in major and in minor.
+/// The tonics' names from C on, with the fewest accidentals in the key's signature, in major and in minor.
 const NAMES: [[&str; 12]; 2] = [
     ["C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"],
     ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B"],
 ];
-/// Below this correlation a song is in no key.
+/// The number of characters that an error shows of an invalid text.
+const SHOWN: usize = 30;
+/// A song whose best correlation is lower has no key.
 const LIKE: f64 = 0.5;
-/// The least number of pitch classes a key is told by: the exponential of the chroma's entropy.
+/// The least number of pitch classes of a key: the exponential of the chroma's entropy.
 const CLASSES: f64 = 2.5;
-/// The lead in correlation over the next key that leaves no doubt.
+/// The lead in correlation over the next key that gives full confidence.
 const CLEAR: f64 = 0.2;
 
 /// Major or minor.
@@ -51,8 +51,19 @@ pub struct Key {
 pub struct KeyEstimate {
     /// The key.
     pub key: Key,
-    /// How clear it is, from 0 to 1: low where another key is as likely.
+    /// The confidence, from 0 to 1: low if another key is as likely.
     pub confidence: f64,
+}
+
+/// A text is not a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid key {0:?}: write it like \"F# minor\", \"Eb major\", \"F#m\", \"Eb\" or \"8A\"")]
+pub struct ParseKeyError(String);
+
+impl ParseKeyError {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.chars().take(SHOWN).collect())
+    }
 }
 
 impl Key {
@@ -87,8 +98,8 @@ impl TryFrom<String> for Key {
     }
 }
 
-/// The most likely key of a song with these pitch classes, their sum 1. None where it has too few of them or is like no
-/// key.
+/// The most likely key of a song with these pitch classes, which add up to 1. None if it has too few of them or is
+/// similar to no key.
 pub(super) fn estimate(chroma: &[f64; 12]) -> Option<KeyEstimate> {
     let entropy: f64 = chroma.iter().filter(|share| **share > 0.0).map(|share| -share * share.ln()).sum();
     if entropy < CLASSES.ln() {
@@ -129,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_found_in_its_own_profile() {
+    fn the_profile_of_a_key_is_in_that_key() {
         for key in Key::all() {
             let mut chroma = PROFILES[key.mode as usize];
             chroma.rotate_right(usize::from(key.tonic));
@@ -151,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn a_single_tone_all_twelve_and_a_tritone_are_in_no_key() {
+    fn ambiguous_pitch_classes_have_no_key() {
         for classes in [&[0][..], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], &[0, 6], &[0, 7]] {
             assert_eq!(estimate(&shares(classes)), None, "{classes:?}");
         }
     }
 
     #[test]
-    fn keys_are_text_and_text_is_keys() {
+    fn keys_round_trip_as_text() {
         for key in Key::all() {
             assert_eq!(key.to_string().parse(), Ok(key));
         }

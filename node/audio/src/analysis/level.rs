@@ -1,6 +1,6 @@
-//! How loud a song is, as broadcasters measure it: EBU R128 on ITU-R BS.1770.
+//! The loudness of a song in broadcast terms: EBU R128 on ITU-R BS.1770.
 //!
-//! The gates look at the whole song, so the energy of each tenth of a second is kept: about a hundred bytes a second.
+//! The gates need the whole song, so the energy of each tenth of a second is kept: about a hundred bytes per second.
 
 use ebur128::{EbuR128, Mode};
 
@@ -14,9 +14,9 @@ pub(super) struct Levels {
     pub(super) sample_peak: Option<f64>,
 }
 
-/// Measures them.
+/// Measures the levels of a song.
 pub(super) struct Level {
-    /// None once it has refused something, which it does not with two channels at 44.1 kHz.
+    /// None after an error of the library, which does not occur with two channels at 44.1 kHz.
     meter: Option<EbuR128>,
 }
 
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_of_the_standard_measures_what_the_standard_says() {
+    fn the_tone_of_the_standard_has_its_loudness() {
         // EBU Tech 3341, case 1: a stereo tone of 1 kHz at -23 dBFS has -23 LUFS.
         let found = levels(sine(1000.0, 10f32.powf(-23.0 / 20.0)), 20);
         assert!((found.loudness.unwrap() + 23.0).abs() < 0.1);
@@ -74,8 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_between_the_samples_is_seen() {
-        // Every sample of this tone lies at an eighth of a turn: 3 dB below its crest (EBU Tech 3341, case 16).
+    fn a_peak_between_samples_is_measured() {
+        // Every sample of this tone is 3 dB below its crest (EBU Tech 3341, case 16).
         let quarter = |at: usize| 0.5 * (std::f32::consts::FRAC_PI_2 * at as f32 + std::f32::consts::FRAC_PI_4).sin();
         let found = levels(quarter, 2);
         assert!((found.sample_peak.unwrap() + 9.03).abs() < 0.1);

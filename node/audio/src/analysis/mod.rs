@@ -1,4 +1,4 @@
-//! What musicians look for in a song: how long and how loud it is, its tempo, its key, and its outline to draw.
+//! Measures a song: its duration, loudness, tempo and key, and the outline of its waveform.
 //!
 //! ```text
 //! blocks --+-- level                      duration, loudness, peaks
@@ -7,14 +7,14 @@
 //!          +-- peaks                      the waveform as it is drawn
 //! ```
 //!
-//! Everything is a stream: samples come in blocks of any length and are not kept. What must hold:
+//! Everything is a stream: samples come in blocks of any length and are not kept. Invariants:
 //!
-//! - The result depends on the samples alone, not on how they were cut into blocks.
-//! - Memory grows by at most two kB a second of music, and [`Peaks`] stay as small as they are.
-//! - Every number in a result is finite, whatever comes in. What a song does not have is `None`.
+//! - The result depends on the samples alone, not on the blocks.
+//! - Memory grows by at most two kB per second of music, and the size of [`Peaks`] is bounded.
+//! - Every number in a result is finite for any input. A property that the song does not have is `None`.
 //!
-//! Tempo and key are one each for the whole song: where a song changes them, the one that prevails is given, with less
-//! confidence. Time signatures, the places of beats and chords are not found.
+//! There is one tempo and one key for the whole song. If they change, the prevailing one is reported with less
+//! confidence. Time signatures, the positions of beats, and chords are not detected.
 
 mod chroma;
 mod frames;
@@ -30,9 +30,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-pub use key::{Key, KeyEstimate, Mode};
+pub use key::{Key, KeyEstimate, Mode, ParseKeyError};
 pub use peaks::{Peaks, PeaksBuilder};
-pub use spelling::ParseKeyError;
 pub use tempo::Tempo;
 
 use crate::pcm::Pcm;
@@ -41,31 +40,31 @@ use chroma::Chroma;
 use level::Level;
 use onsets::Onsets;
 
-/// How much of a song is read at once, in frames.
+/// The number of frames that are read at a time.
 const BLOCK: usize = 1 << 16;
-/// No sample counts as louder, so that no sum of squares overflows; 120 dB above full scale.
+/// The largest magnitude of a sample, so that no sum of squares overflows; 120 dB above full scale.
 const LOUDEST: f32 = 1e6;
 
-/// What was found.
+/// The properties of a song.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
     /// Its duration in seconds.
     pub seconds: f64,
-    /// Its integrated loudness in LUFS (EBU R128); none where it is silent or shorter than 0.4 s.
+    /// Its integrated loudness in LUFS (EBU R128); none if it is silent or shorter than 0.4 s.
     pub loudness: Option<f64>,
-    /// Its loudness range in LU (EBU Tech 3342); none where there is no loudness.
+    /// Its loudness range in LU (EBU Tech 3342); none if there is no loudness.
     pub loudness_range: Option<f64>,
-    /// The highest level between the samples too, in dBTP (ITU-R BS.1770, fourfold oversampled); none in silence.
+    /// The highest level, including between samples, in dBTP (ITU-R BS.1770, fourfold oversampled); none in silence.
     pub true_peak: Option<f64>,
     /// The highest sample's level in dBFS; none in silence.
     pub sample_peak: Option<f64>,
-    /// Its tempo; none where there is no beat.
+    /// Its tempo; none if it has no beat.
     pub tempo: Option<Tempo>,
-    /// Its key; none where there is none.
+    /// Its key; none if it has no clear one.
     pub key: Option<KeyEstimate>,
 }
 
-/// Analyses a song as it comes.
+/// Analyses a song as a stream.
 pub struct Analyser {
     frames: u64,
     level: Level,
@@ -80,13 +79,13 @@ impl Default for Analyser {
 }
 
 impl Analyser {
-    /// For a song at 44.1 kHz that has not begun yet.
+    /// Starts the analysis of a song at 44.1 kHz.
     pub fn new() -> Self {
         Self { frames: 0, level: Level::new(), onsets: Onsets::new(), chroma: Chroma::new() }
     }
 
-    /// Takes the song's next frames, any number of them. Where a channel is longer than the other, its rest is left
-    /// out; samples that are not numbers count as silence.
+    /// Takes the song's next frames, any number of them. If a channel is longer than the other, its rest is ignored;
+    /// NaN counts as silence.
     pub fn feed(&mut self, block: &Stereo) {
         let block = finite(block);
         let length = block[0].len().min(block[1].len());
@@ -97,7 +96,7 @@ impl Analyser {
         self.chroma.feed(channels);
     }
 
-    /// Says what was found.
+    /// The result.
     pub fn finish(self) -> Analysis {
         let level = self.level.finish();
         let tempo = tempo::estimate(&self.onsets.finish());
@@ -114,27 +113,27 @@ impl Analyser {
     }
 }
 
-/// To hundredths: no measurement here is finer, and a short number stays itself as text.
+/// Rounds to hundredths: no measurement here is more exact.
 fn rounded(value: f64) -> f64 {
     (100.0 * value).round() / 100.0
 }
 
-/// The block, with what no computation survives replaced.
+/// The block, with NaN and very large samples replaced.
 fn finite(block: &Stereo) -> Cow<'_, Stereo> {
-    // False for what is not a number as well.
+    // False for NaN too.
     let sound = |sample: &f32| sample.abs() <= LOUDEST;
     if block.iter().flatten().all(sound) {
         return Cow::Borrowed(block);
     }
-    let mend = |sample: &f32| if sample.is_nan() { 0.0 } else { sample.clamp(-LOUDEST, LOUDEST) };
-    Cow::Owned(block.each_ref().map(|channel| channel.iter().map(mend).collect()))
+    let replace = |sample: &f32| if sample.is_nan() { 0.0 } else { sample.clamp(-LOUDEST, LOUDEST) };
+    Cow::Owned(block.each_ref().map(|channel| channel.iter().map(replace).collect()))
 }
 
-/// Analyses and outlines a decoded song.
+/// Computes the analysis and the outline of a decoded song.
 ///
 /// # Errors
 ///
-/// The file with its samples cannot be read.
+/// The file of samples cannot be read.
 pub fn analyse(pcm: &Pcm) -> io::Result<(Analysis, Peaks)> {
     let (mut analyser, mut peaks) = (Analyser::new(), PeaksBuilder::new());
     let mut start = 0;
@@ -148,11 +147,11 @@ pub fn analyse(pcm: &Pcm) -> io::Result<(Analysis, Peaks)> {
     Ok((analyser.finish(), peaks.finish()))
 }
 
-/// Outlines a decoded song and does no more.
+/// Computes the outline of a decoded song only.
 ///
 /// # Errors
 ///
-/// The file with its samples cannot be read.
+/// The file of samples cannot be read.
 pub fn outline(pcm: &Pcm) -> io::Result<Peaks> {
     let mut peaks = PeaksBuilder::new();
     for start in (0..pcm.frames()).step_by(BLOCK) {

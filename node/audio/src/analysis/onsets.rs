@@ -1,26 +1,26 @@
-//! How strongly something begins at each moment: the rise of the spectrum from one window to the next, summed over bands
-//! as wide as the ear's (spectral flux; Ellis, "Beat tracking by dynamic programming", 2007; Böck, Krebs and Schedl,
-//! "Evaluating the online capabilities of onset detection methods", 2012).
+//! The onset strength at each moment: the rise of the spectrum from one window to the next, summed over bands on the
+//! mel scale (spectral flux; Ellis, "Beat tracking by dynamic programming", 2007; Böck, Krebs and Schedl, "Evaluating
+//! the online capabilities of onset detection methods", 2012).
 //!
-//! Energies are compressed by a power law, so a song twice as loud has the same envelope but for its scale, and no level
-//! has to be known in advance. One number each hundredth of a second is kept.
+//! Energies are compressed by a power law. So a louder song has the same envelope except for its scale, and no level
+//! must be known in advance. One number is kept for each hundredth of a second.
 
 use super::frames::Frames;
 use crate::RATE;
 
-/// A window's samples, 46 ms.
+/// The length of a window in samples, 46 ms.
 const WINDOW: usize = 2048;
-/// From one window to the next, in samples.
+/// The distance between the starts of two windows, in samples.
 const HOP: usize = 441;
-/// Onset strengths a second.
+/// The number of onset strengths per second.
 pub(super) const ONSET_RATE: f64 = RATE as f64 / HOP as f64;
-/// The bands: how many, and where the first begins and the last ends, in Hz.
+/// The number of bands, and the frequencies at which the first begins and the last ends, in Hz.
 const BANDS: usize = 40;
 const RANGE: [f32; 2] = [30.0, 16_000.0];
-/// The power of a band's energy that counts; about what loudness is to the ear.
+/// The exponent of the compression; about that of perceived loudness.
 const COMPRESSION: f32 = 0.25;
 
-/// See the module's page.
+/// Computes the onset envelope of a song.
 pub(super) struct Onsets {
     frames: Frames,
     flux: Flux,
@@ -28,14 +28,14 @@ pub(super) struct Onsets {
 
 /// The onset envelope of a whole song.
 pub(super) struct Envelope {
-    /// At [`ONSET_RATE`].
+    /// The strengths, at [`ONSET_RATE`].
     pub(super) strengths: Vec<f32>,
-    /// The mean of what the strengths are the rises of: what would be a strong one.
+    /// The mean of the compressed energies, of which the strengths are the rises: the scale of a strong onset.
     pub(super) level: f32,
 }
 
 struct Flux {
-    /// The first bin of each band, and after the last band its end.
+    /// The first bin of each band, and the end of the last.
     edges: [usize; BANDS + 1],
     before: Option<[f32; BANDS]>,
     strengths: Vec<f32>,
@@ -72,7 +72,7 @@ impl Flux {
     }
 }
 
-/// Bands equally wide on the mel scale (O'Shaughnessy, 1987), at least a bin each.
+/// Bands of equal width on the mel scale (O'Shaughnessy, 1987), with at least one bin each.
 fn edges() -> [usize; BANDS + 1] {
     let mel = |hertz: f32| (1.0 + hertz / 700.0).ln();
     let [low, high] = RANGE.map(mel);
@@ -97,13 +97,13 @@ mod tests {
     }
 
     #[test]
-    fn bands_lie_inside_the_spectrum_and_none_is_empty() {
+    fn bands_are_inside_the_spectrum_and_not_empty() {
         let edges = edges();
         assert!(edges.windows(2).all(|edge| edge[0] < edge[1]) && edges[BANDS] <= WINDOW / 2);
     }
 
     #[test]
-    fn a_click_is_where_the_envelope_peaks() {
+    fn the_envelope_peaks_at_a_click() {
         let mut samples = vec![0.0; RATE as usize];
         samples[20_000] = 0.5;
         let strengths = envelope(&samples).strengths;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_louder_song_has_the_same_envelope_but_for_its_scale() {
+    fn loudness_only_scales_the_envelope() {
         let samples: Vec<f32> = (0..RATE as usize).map(|at| ((at * at) as f32 * 1e-5).sin() * 0.01).collect();
         let quiet = envelope(&samples);
         let loud = envelope(&samples.iter().map(|sample| 16.0 * sample).collect::<Vec<_>>());

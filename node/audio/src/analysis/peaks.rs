@@ -1,14 +1,14 @@
-//! A waveform's outline, small enough to send and to draw.
+//! The outline of a waveform, small enough to send and to draw.
 //!
 //! The stream is cut into buckets of equally many frames, of which the lowest and the highest sample are kept. They
-//! begin with one frame each; whenever there would be too many of them, neighbours are joined and the size doubles. So
-//! memory is bounded, and any song ends with [`MOST`] buckets at most and, unless it is tiny, half as many at least.
+//! begin with one frame each. When there would be too many buckets, neighbours are joined and the size doubles. So
+//! memory is bounded: any song has at most [`MOST`] buckets and, unless it is tiny, at least half as many.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Stereo;
 
-/// The most buckets an outline has.
+/// The largest number of buckets of an outline.
 const MOST: usize = 2000;
 /// Full scale in an outline.
 const FULL_SCALE: f32 = 127.0;
@@ -16,23 +16,23 @@ const FULL_SCALE: f32 = 127.0;
 /// The outline of a song or a stem, both channels in one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peaks {
-    /// Its length in frames at 44.1 kHz.
+    /// The length in frames at 44.1 kHz.
     pub frames: u64,
-    /// The frames in each bucket; the last may have fewer. A power of two.
+    /// The number of frames in each bucket; the last may have fewer. A power of two.
     pub frames_per_bucket: u64,
-    /// The lowest sample of each bucket; -127 is negative full scale, beyond which it is clipped.
+    /// The lowest sample of each bucket, clamped; -127 is negative full scale.
     pub min: Vec<i8>,
-    /// The highest sample of each bucket; 127 is full scale.
+    /// The highest sample of each bucket, clamped; 127 is full scale.
     pub max: Vec<i8>,
 }
 
-/// Draws an outline as samples come.
+/// Computes an outline from a stream of samples.
 pub struct PeaksBuilder {
     frames: u64,
     frames_per_bucket: u64,
-    /// Lowest and highest of each full bucket, and of the last, which fills.
+    /// The lowest and the highest sample of each complete bucket, and of the last, which fills.
     buckets: Vec<[f32; 2]>,
-    /// How many frames the last bucket still takes.
+    /// The number of frames that the last bucket still takes.
     room: u64,
 }
 
@@ -43,13 +43,13 @@ impl Default for PeaksBuilder {
 }
 
 impl PeaksBuilder {
-    /// Of a song that has not begun yet.
+    /// Starts the outline of a song.
     pub fn new() -> Self {
         Self { frames: 0, frames_per_bucket: 1, buckets: Vec::with_capacity(MOST), room: 0 }
     }
 
-    /// Takes the next frames, any number of them. Where a channel is longer than the other, its rest is left out;
-    /// samples that are not numbers count as none.
+    /// Takes the next frames, any number of them. If a channel is longer than the other, its rest is ignored; NaN is
+    /// skipped.
     pub fn feed(&mut self, block: &Stereo) {
         let length = block[0].len().min(block[1].len());
         let mut from = 0;
@@ -57,21 +57,21 @@ impl PeaksBuilder {
             if self.room == 0 {
                 self.open();
             }
-            let upto = length.min(from.saturating_add(usize::try_from(self.room).unwrap_or(usize::MAX)));
+            let end = length.min(from.saturating_add(usize::try_from(self.room).unwrap_or(usize::MAX)));
             if let Some(bucket) = self.buckets.last_mut() {
-                for sample in block.iter().flat_map(|channel| &channel[from..upto]) {
-                    // These pass over what is not a number.
+                for sample in block.iter().flat_map(|channel| &channel[from..end]) {
+                    // These skip NaN.
                     bucket[0] = bucket[0].min(*sample);
                     bucket[1] = bucket[1].max(*sample);
                 }
             }
-            self.room -= (upto - from) as u64;
-            from = upto;
+            self.room -= (end - from) as u64;
+            from = end;
         }
         self.frames += length as u64;
     }
 
-    /// Begins a bucket, joining neighbours first where there are too many.
+    /// Begins a bucket; joins neighbours first if there are too many.
     fn open(&mut self) {
         if self.buckets.len() == MOST {
             for at in 0..MOST / 2 {
@@ -87,7 +87,7 @@ impl PeaksBuilder {
 
     /// The outline.
     pub fn finish(self) -> Peaks {
-        // A bucket without a number in it is silent.
+        // A bucket of NaN only is silent.
         let level = |sample: f32, none: f32| {
             let sample = if sample == none { 0.0 } else { sample };
             (sample * FULL_SCALE).round().clamp(-FULL_SCALE, FULL_SCALE) as i8
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn any_length_has_buckets_that_cover_it() {
+    fn buckets_cover_songs_of_any_length() {
         for length in [0, 1, 2, MOST - 1, MOST, MOST + 1, 4 * MOST, 123_456] {
             let peaks = outline(&vec![0.5; length], 1000);
             assert_eq!(peaks.frames, length as u64);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_spike_survives_however_long_the_song() {
+    fn a_single_spike_is_in_the_outline_of_any_song() {
         let mut samples = vec![0.0; 1_000_000];
         (samples[765_432], samples[123_456]) = (1.0, -0.5);
         let peaks = outline(&samples, 4096);
@@ -133,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn how_the_stream_is_cut_changes_nothing() {
+    fn blocks_of_any_length_give_the_same_outline() {
         let samples: Vec<f32> = (0..30_000).map(|at| ((at * at) as f32 * 0.001).sin()).collect();
         assert_eq!(outline(&samples, 7), outline(&samples, 30_000));
     }
 
     #[test]
-    fn what_is_no_number_or_too_loud_is_drawn_all_the_same() {
+    fn nan_and_loud_samples_have_an_outline() {
         let peaks = outline(&[f32::NAN, 3.0, f32::NEG_INFINITY], 3);
         assert_eq!((peaks.min, peaks.max), (vec![0, 0, -127], vec![0, 127, 0]));
     }

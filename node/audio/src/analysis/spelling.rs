@@ -1,30 +1,21 @@
-//! How people, and the programs that write tags, spell keys.
+//! The spellings of keys by people and in tags.
 //!
-//! All of them become the one spelling in which keys are shown: "F#m", "Gb minor" and "11A" are "F# minor". The tonic has
-//! one accidental at most. What is not certain to mean one key is none.
+//! All of them become the one spelling in which keys are displayed: "F#m", "Gb minor" and "11A" are "F# minor". The
+//! tonic has at most one accidental. A text that could mean several keys is refused.
 
 use std::str::FromStr;
 
-use super::key::{Key, Mode};
-
-/// The most characters of a wrong text that are shown.
-const SHOWN: usize = 30;
-
-/// A text is no key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no key; it should look like \"F# minor\", \"Eb major\", \"F#m\", \"Eb\" or \"8A\"")]
-pub struct ParseKeyError(String);
+use super::key::{Key, Mode, ParseKeyError};
 
 impl FromStr for Key {
     type Err = ParseKeyError;
 
     fn from_str(text: &str) -> Result<Self, ParseKeyError> {
-        let wrong = || ParseKeyError(text.chars().take(SHOWN).collect());
-        on_wheel(text).or_else(|| named(text)).ok_or_else(wrong)
+        on_wheel(text).or_else(|| named(text)).ok_or_else(|| ParseKeyError::new(text))
     }
 }
 
-/// A key as those who mix records number them: twelve fifths in a circle, minor as A and major as B, C major at 8.
+/// A key on the Camelot wheel: the circle of fifths, numbered, with minor as A and major as B; C major is 8B.
 fn on_wheel(text: &str) -> Option<Key> {
     let (number, mode) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if !(1..=2).contains(&number.len()) || !number.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -77,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_spelling_becomes_the_one_that_is_shown() {
+    fn all_spellings_of_a_key_are_parsed() {
         for (text, shown) in [
             ("F# minor", "F# minor"),
             ("Em", "E minor"),
@@ -111,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_no_key_is_none() {
+    fn invalid_keys_are_refused() {
         for wrong in [
             "",
             " ",

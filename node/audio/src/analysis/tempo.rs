@@ -1,14 +1,14 @@
 //! The tempo, from the onset envelope.
 //!
-//! A beat is what repeats: the envelope's autocorrelation has peaks at its period and the multiples of it. Each period
-//! from 40 to 240 BPM is judged by the mean of the autocorrelation at its first multiples (a comb, as in Percival and
-//! Tzanetakis, "Streamlined tempo estimation based on autocorrelation and cross-correlation with pulses", 2014), less
-//! what repeats at a quarter of it, for a beat with much inside is likely two of them; and by how usual such a tempo is:
-//! a normal distribution over its logarithm (Ellis, "Beat tracking by dynamic programming", 2007). Then the best one is
-//! sharpened: the peak near twice its period is found, near four times, and so on, as far as the music keeps its time,
-//! which divides what is uncertain by as much.
+//! A beat repeats: the envelope's autocorrelation has peaks at its period and the multiples of it. Each period from 40
+//! to 240 BPM has a score. It is the mean of the autocorrelation at the first multiples of the period (a comb, as in
+//! Percival and Tzanetakis, "Streamlined tempo estimation based on autocorrelation and cross-correlation with pulses",
+//! 2014). The correlation at a quarter of the period is subtracted: a beat with many onsets within is probably two
+//! beats. The score is weighted by a normal distribution over the logarithm of the tempo (Ellis, "Beat tracking by
+//! dynamic programming", 2007). Then the best period is refined: the peak near twice the period is found, near four
+//! times, and so on, as far as the music keeps its time. This divides the uncertainty by the same factor.
 //!
-//! Whether a song is at 80 or 160 is at times a matter of opinion; such errors of an octave are the ones that remain.
+//! Errors of an octave remain: whether a song is at 80 or 160 BPM can be ambiguous.
 
 use realfft::num_complex::Complex;
 use realfft::{FftError, RealFftPlanner};
@@ -16,32 +16,32 @@ use serde::{Deserialize, Serialize};
 
 use super::onsets::{Envelope, ONSET_RATE};
 
-/// The tempi that are considered, in BPM.
+/// The range of tempi, in BPM.
 const RANGE: [f64; 2] = [40.0, 240.0];
-/// The ratio of one considered tempo to the next.
+/// The ratio of two neighbouring candidates.
 const STEP: f64 = 1.004;
-/// The most usual tempo in BPM, and the deviation of the usual ones in octaves.
+/// The most common tempo in BPM, and the standard deviation of common tempi in octaves.
 const USUAL: f64 = 120.0;
 const SPREAD: f64 = 1.2;
-/// The multiples of a period that are looked at, with their weights. Four beats are a bar, which tells a beat from one
-/// and a half; two get less, for a backbeat makes two beats more alike than one.
+/// The multiples of a period in the comb, with their weights. Four beats are a bar, which distinguishes a beat from one
+/// and a half. Two beats have a lower weight: with a backbeat, two beats repeat better than one.
 const COMB: [(f64, f64); 4] = [(1.0, 1.0), (2.0, 0.5), (3.0, 1.0), (4.0, 1.5)];
-/// What the correlation at quarters of a period takes from it.
+/// The weight of the correlation at quarters of a period, which is subtracted.
 const INSIDE: f64 = 0.4;
-/// The envelope is correlated with itself in blocks of this many strengths, 41 s, each half over the one before.
+/// The length of the blocks in which the envelope is correlated with itself: 41 s, overlapping by half.
 const BLOCK: usize = 4096;
 /// The longest lag that is computed, 20 s.
 const LAGS: usize = BLOCK / 2;
-/// What is heard as an onset stands out from half a second around it.
+/// The mean around an onset is taken over half a second and subtracted.
 const AROUND: usize = 50;
-/// Below the first mean correlation there is no beat; from the second on there is no doubt.
+/// Below the first mean correlation there is no beat; from the second on the beat has full confidence.
 const BEAT: [f64; 2] = [0.12, 0.6];
-/// Another tempo is a rival if it is this much off, and no rival at all if its score is so much lower.
+/// Another tempo is a rival if it differs by this factor, and no rival if its score is lower by this much.
 const APART: f64 = 0.06;
 const CLEAR: f64 = 0.25;
-/// How strong onsets are in what has no beat at all, as a share of the level; a steady tone has none.
+/// The onset strength of sounds without a beat, relative to the level; a steady tone has none.
 const STEADY: f32 = 1e-3;
-/// A repetition must be this much as strong as the beat for the tempo to be sharpened by it.
+/// The least correlation of a repetition, relative to that of the beat, that refines the tempo.
 const HELD: f64 = 0.4;
 
 /// A tempo.
@@ -49,11 +49,11 @@ const HELD: f64 = 0.4;
 pub struct Tempo {
     /// Beats per minute.
     pub bpm: f64,
-    /// How clear it is, from 0 to 1: about a half where the beat is plain and half or double the tempo is as likely.
+    /// The confidence, from 0 to 1: about a half if the beat is clear and half or double the tempo is as likely.
     pub confidence: f64,
 }
 
-/// The tempo that prevails, where there is one.
+/// The prevailing tempo, if there is a beat.
 pub(super) fn estimate(envelope: &Envelope) -> Option<Tempo> {
     let strengths = &envelope.strengths;
     let mean = strengths.iter().sum::<f32>() / strengths.len().max(1) as f32;
@@ -71,30 +71,30 @@ pub(super) fn estimate(envelope: &Envelope) -> Option<Tempo> {
     let rival = best(&|other| (other / bpm).ln().abs() > APART).map_or(0.0, |(_, score)| score.max(0.0));
     let sharp = repetition.sharpen(period(bpm));
     let beat = ((repetition.comb(sharp)? - BEAT[0]) / (BEAT[1] - BEAT[0])).min(1.0);
-    // That there is a beat is half of it, which one it is the other half.
+    // The existence of a beat is one half of the confidence, the choice of the tempo the other.
     let lead = if score > 0.0 { ((1.0 - rival / score) / CLEAR).min(1.0) } else { 0.0 };
     (beat > 0.0).then(|| Tempo { bpm: 60.0 * ONSET_RATE / sharp, confidence: beat * (0.5 + 0.5 * lead) })
 }
 
-/// A beat's length in strengths.
+/// The length of a beat, in strengths.
 fn period(bpm: f64) -> f64 {
     60.0 * ONSET_RATE / bpm
 }
 
-/// How usual a tempo is; 1 is the most usual.
+/// The prior of a tempo; 1 for the most common.
 fn usual(bpm: f64) -> f64 {
     (-0.5 * ((bpm / USUAL).log2() / SPREAD).powi(2)).exp()
 }
 
-/// The envelope less its mean around each moment.
+/// The envelope minus its mean around each moment.
 fn standing_out(strengths: &[f32]) -> Vec<f32> {
     let mut sums = vec![0.0f64];
     for strength in strengths {
         sums.push(sums[sums.len() - 1] + f64::from(*strength));
     }
     let around = |at: usize| {
-        let (from, upto) = (at.saturating_sub(AROUND), (at + AROUND + 1).min(strengths.len()));
-        ((sums[upto] - sums[from]) / (upto - from) as f64) as f32
+        let (from, end) = (at.saturating_sub(AROUND), (at + AROUND + 1).min(strengths.len()));
+        ((sums[end] - sums[from]) / (end - from) as f64) as f32
     };
     strengths.iter().enumerate().map(|(at, strength)| strength - around(at)).collect()
 }
@@ -103,7 +103,7 @@ fn standing_out(strengths: &[f32]) -> Vec<f32> {
 struct Repetition(Vec<f64>);
 
 impl Repetition {
-    /// The mean over blocks, each of the same weight. None where nothing ever begins.
+    /// The mean over blocks of equal weight. None if there is no onset.
     fn of(envelope: &[f32]) -> Result<Option<Self>, FftError> {
         let mut planner = RealFftPlanner::<f32>::new();
         let (forward, inverse) = (planner.plan_fft_forward(2 * BLOCK), planner.plan_fft_inverse(2 * BLOCK));
@@ -121,14 +121,14 @@ impl Repetition {
             inverse.process(&mut spectrum, &mut input)?;
             let energy = f64::from(input[0]);
             if energy > 0.0 {
-                // As many products as there are at each lag, so that long lags count no less.
+                // Divides by the number of products at each lag, so that long lags count as much as short ones.
                 for (lag, (sum, product)) in sum.iter_mut().zip(&input).enumerate().take(block.len()) {
                     *sum += f64::from(*product) / energy * block.len() as f64 / (block.len() - lag) as f64;
                 }
                 weights += 1.0;
             }
             from += BLOCK / 2;
-            // What is left has been seen as the second half of this block.
+            // The rest was the second half of this block.
             if from + BLOCK / 2 >= envelope.len() {
                 break;
             }
@@ -144,7 +144,7 @@ impl Repetition {
         Some(low + (high - low) * (lag - below as f64))
     }
 
-    /// The weighted mean over the multiples of a period that are short enough; none where not even two of them are.
+    /// The weighted mean over the multiples of a period that are short enough; none if fewer than two are.
     fn comb(&self, period: f64) -> Option<f64> {
         let known = COMB.iter().map_while(|(multiple, weight)| Some((self.near(multiple * period)?, weight)));
         let (mut sum, mut weights, mut teeth) = (0.0, 0.0, 0);
@@ -154,30 +154,30 @@ impl Repetition {
         (teeth >= 2).then(|| sum / weights)
     }
 
-    /// How like a beat a period is.
+    /// The score of a period.
     fn beat(&self, period: f64) -> Option<f64> {
         let inside = self.near(0.25 * period)?.min(self.near(0.75 * period)?).max(0.0);
         Some(self.comb(period)? - INSIDE * inside)
     }
 
-    /// The highest of the correlations at a lag and at a hundredth of a second to either side.
+    /// The largest of the correlations at a lag and one strength to either side.
     fn near(&self, lag: f64) -> Option<f64> {
         Some(self.at(lag - 1.0)?.max(self.at(lag)?).max(self.at(lag + 1.0)?))
     }
 
-    /// The place of the highest peak at most `reach` away, by the parabola through its neighbours.
+    /// The position of the highest peak at most `reach` away, by the parabola through its neighbours.
     fn peak(&self, lag: f64, reach: f64) -> Option<f64> {
-        let (from, upto) = (((lag - reach).ceil() as usize).max(1), (lag + reach).floor() as usize);
+        let (from, end) = (((lag - reach).ceil() as usize).max(1), (lag + reach).floor() as usize);
         let value = |at: usize| self.0.get(at).copied();
-        value(upto + 1)?;
-        let top = (from..=upto).max_by(|a, b| self.0[*a].total_cmp(&self.0[*b]))?;
+        value(end + 1)?;
+        let top = (from..=end).max_by(|a, b| self.0[*a].total_cmp(&self.0[*b]))?;
         let [before, here, after] = [value(top - 1)?, value(top)?, value(top + 1)?];
         let bend = before - 2.0 * here + after;
         let shift = if bend < 0.0 { (0.5 * (before - after) / bend).clamp(-0.5, 0.5) } else { 0.0 };
         Some(top as f64 + shift)
     }
 
-    /// The period, by the longest multiple at which the music still repeats.
+    /// The period, refined by the longest multiple at which the music still repeats.
     fn sharpen(&self, rough: f64) -> f64 {
         let Some(mut period) = self.peak(rough, 0.02 * rough + 1.0) else { return rough };
         let strength = self.at(period).unwrap_or(0.0);
@@ -197,7 +197,7 @@ impl Repetition {
 mod tests {
     use super::*;
 
-    /// `seconds` of an envelope that has strength 1 at every beat, spread over two frames as it falls.
+    /// `seconds` of an envelope with strength 1 at every beat, spread over the two nearest strengths.
     fn pulses(bpm: f64, seconds: f64) -> Envelope {
         let mut strengths = vec![0.0; (seconds * ONSET_RATE) as usize];
         let mut beat = 0.3 * ONSET_RATE;
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn pulses_have_their_tempo_to_a_tenth() {
+    fn the_tempo_of_pulses_is_exact_to_a_tenth() {
         for bpm in [61.3, 77.7, 90.0, 119.95, 128.02, 150.4, 174.0] {
             let found = estimate(&pulses(bpm, 30.0)).unwrap();
             assert!((found.bpm - bpm).abs() < 0.1, "{bpm}: {found:?}");
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_once_or_never_has_no_tempo() {
+    fn single_onsets_have_no_tempo() {
         assert_eq!(estimate(&Envelope { strengths: vec![], level: 0.0 }), None);
         assert_eq!(estimate(&Envelope { strengths: vec![0.0; 3000], level: 1.0 }), None);
         let mut once = vec![0.0; 3000];

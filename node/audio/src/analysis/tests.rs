@@ -1,4 +1,4 @@
-//! What the whole analysis says of songs that are known, and of what is no song.
+//! The whole analysis on songs with known properties, and on other signals.
 
 use std::f32::consts::TAU;
 
@@ -48,7 +48,7 @@ fn plan(bpm: f32, key: Key, groove: Groove) -> Plan {
     Plan { bpm, key, groove }
 }
 
-/// Whether all its numbers are finite: JSON has no others.
+/// Whether all numbers are finite: JSON has no others.
 fn is_finite(analysis: &Analysis) -> bool {
     let text = serde_json::to_string(analysis).unwrap();
     serde_json::from_str::<Analysis>(&text).unwrap() == *analysis
@@ -77,7 +77,7 @@ fn tempo_and_key_of_composed_songs_are_mostly_right() {
 }
 
 #[test]
-fn silence_and_nothing_have_a_duration_and_nothing_else() {
+fn silence_has_only_a_duration() {
     for seconds in [0, 1, 10] {
         let found = analysed(&mono(vec![0.0; seconds * SECOND]));
         let nothing = Analysis {
@@ -94,7 +94,7 @@ fn silence_and_nothing_have_a_duration_and_nothing_else() {
 }
 
 #[test]
-fn a_single_frame_is_a_song() {
+fn a_single_frame_is_analysed() {
     let found = analysed(&mono(vec![0.5]));
     assert_eq!(found.seconds, 1.0 / f64::from(RATE));
     assert!((found.sample_peak.unwrap() + 6.02).abs() < 0.01);
@@ -102,7 +102,7 @@ fn a_single_frame_is_a_song() {
 }
 
 #[test]
-fn what_is_no_number_does_no_harm() {
+fn nan_gives_finite_results() {
     let key = Key { tonic: 2, mode: Mode::Minor };
     let mut song = compose_as(1, 10.0, &plan(120.0, key, Groove::Rock)).mixture();
     song[0][100_000] = f32::NAN;
@@ -130,7 +130,7 @@ fn a_steady_tone_has_neither_tempo_nor_key() {
 }
 
 #[test]
-fn clicks_have_their_tempo_and_no_key() {
+fn clicks_have_a_tempo_and_no_key() {
     for bpm in [72.0, 100.0, 127.9, 145.3] {
         let found = analysed(&clicks(bpm, 30));
         let tempo = found.tempo.unwrap();
@@ -140,14 +140,14 @@ fn clicks_have_their_tempo_and_no_key() {
 }
 
 #[test]
-fn a_held_chord_is_in_its_key_and_has_no_tempo() {
+fn a_held_chord_has_a_key_and_no_tempo() {
     let found = analysed(&sines(&[48.0, 60.0, 64.0, 67.0], 15));
     assert_eq!(found.key.unwrap().key.to_string(), "C major");
     assert_eq!(found.tempo, None);
 }
 
 #[test]
-fn how_the_stream_is_cut_changes_nothing() {
+fn blocks_of_any_length_give_the_same_analysis() {
     let key = Key { tonic: 9, mode: Mode::Minor };
     let song = compose_as(3, 8.0, &plan(110.0, key, Groove::House)).mixture();
     let whole = analysed(&song);
@@ -155,9 +155,9 @@ fn how_the_stream_is_cut_changes_nothing() {
         let mut analyser = Analyser::new();
         let mut from = 0;
         for size in sizes.iter().cycle() {
-            let upto = (from + size).min(song[0].len());
-            analyser.feed(&song.each_ref().map(|channel| channel[from..upto].to_vec()));
-            from = upto;
+            let end = (from + size).min(song[0].len());
+            analyser.feed(&song.each_ref().map(|channel| channel[from..end].to_vec()));
+            from = end;
             if from == song[0].len() {
                 break;
             }
@@ -179,7 +179,7 @@ fn level_and_a_constant_offset_change_neither_tempo_nor_key() {
 }
 
 #[test]
-fn a_channel_upside_down_is_heard_all_the_same() {
+fn an_inverted_channel_is_analysed() {
     let key = Key { tonic: 7, mode: Mode::Minor };
     let [left, _] = compose_as(5, 15.0, &plan(120.0, key, Groove::Rock)).mixture();
     let right = left.iter().map(|sample| -sample).collect();

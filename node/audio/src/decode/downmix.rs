@@ -1,8 +1,8 @@
-//! Any number of channels to two, by their positions.
+//! Mixes any number of channels to two, by their positions.
 //!
 //! The coefficients are those of ITU-R BS.775-3, annex 4: the centre and the surround channels at -3 dB, a single rear
-//! channel at -6 dB on both sides, no low-frequency channel. Positions that the recommendation does not know are
-//! treated as the nearest that it knows. Sums are not scaled: they may exceed full scale.
+//! channel at -6 dB on both sides, no low-frequency channel. Positions outside of the recommendation are treated as the
+//! nearest position within it. Sums are not scaled and may exceed full scale.
 
 use symphonia::core::audio::{Channels, Position};
 
@@ -13,8 +13,8 @@ const HALF_POWER: f32 = std::f32::consts::FRAC_1_SQRT_2;
 pub(super) struct Layout(Vec<Position>);
 
 impl Layout {
-    /// The positions that `count` channels have when nothing says which: those of FLAC (RFC 9639, section 9.1.3).
-    /// `None` if there is no usual layout of so many.
+    /// The default positions of `count` channels: those of FLAC (RFC 9639, section 9.1.3). `None` if there is no
+    /// default for this number.
     pub(super) fn usual(count: usize) -> Option<Self> {
         use Position as P;
         let positions: &[Position] = match count {
@@ -42,7 +42,7 @@ impl Layout {
         Some(Self(positions.to_vec()))
     }
 
-    /// The positions of `count` channels in Vorbis' order (Vorbis I specification, section 4.3.9), which Opus has too.
+    /// The positions of `count` channels in Vorbis' order (Vorbis I specification, section 4.3.9), which Opus shares.
     pub(super) fn of_vorbis(count: usize) -> Option<Self> {
         use Position as P;
         let (left, right, centre, low) = (P::FRONT_LEFT, P::FRONT_RIGHT, P::FRONT_CENTER, P::LFE1);
@@ -62,12 +62,12 @@ impl Layout {
         Some(Self::of(positions))
     }
 
-    /// These positions, in the order of the samples.
+    /// The positions, in the order of the samples.
     pub(super) fn of(positions: &[Position]) -> Self {
         Self(positions.to_vec())
     }
 
-    /// The positions of a buffer of Symphonia's, whose samples lie in the order of the positions' bits.
+    /// The positions of a Symphonia buffer, whose samples are in the order of the positions' bits.
     pub(super) fn of_channels(channels: &Channels) -> Option<Self> {
         match channels {
             Channels::Positioned(positions) if positions.bits().count_ones() > 0 => {
@@ -77,7 +77,7 @@ impl Layout {
         }
     }
 
-    /// How many channels there are.
+    /// The number of channels.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
@@ -89,7 +89,7 @@ pub(super) struct Downmix(Vec<[f32; 2]>);
 impl Downmix {
     pub(super) fn new(layout: &Layout) -> Self {
         Self(match layout.0.as_slice() {
-            // A single channel goes to both sides, also if its position is one side.
+            // A single channel goes to both sides, even if its position is on one side.
             [_] => vec![[1.0, 1.0]],
             positions => positions.iter().map(|position| gains(*position)).collect(),
         })
@@ -112,7 +112,7 @@ impl Downmix {
     }
 }
 
-/// How much of a channel is in left and right.
+/// The gains of a channel in left and right.
 fn gains(position: Position) -> [f32; 2] {
     use Position as P;
     let (left, right, both, rear) = ([HALF_POWER, 0.0], [0.0, HALF_POWER], [HALF_POWER; 2], [0.5; 2]);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn every_channel_goes_where_it_stands() {
+    fn channels_are_mixed_by_their_positions() {
         let six = Layout::usual(6).unwrap();
         for (channel, left, right) in [
             (0, 1.0, 0.0),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn one_channel_is_heard_on_both_sides() {
+    fn a_single_channel_goes_to_both_sides() {
         assert_eq!(mixed(&Layout::usual(1).unwrap(), &[0.5, -0.25]), [0.5, 0.5, -0.25, -0.25]);
         assert_eq!(mixed(&Layout::of(&[Position::FRONT_LEFT]), &[0.5]), [0.5, 0.5]);
     }

@@ -1,4 +1,4 @@
-//! Why a file cannot be decoded, in sentences for the person who has it.
+//! The reasons for which a file cannot be decoded, as messages for its owner.
 
 use std::io;
 
@@ -11,96 +11,96 @@ use crate::resample::ResampleError;
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum DecodeError {
     /// The file is empty.
-    #[error("the file is empty; choose one with music in it")]
+    #[error("the file is empty; choose another file")]
     Empty,
-    /// No audio of a known kind.
-    #[error("this is not an audio file that can be read; use {ACCEPTED}")]
+    /// The file is not audio in a supported format.
+    #[error("this is not an audio file in a supported format; use {ACCEPTED}")]
     NotAudio,
-    /// The container is known; its audio cannot be decoded.
+    /// The container is supported, its audio is not.
     #[error("this file's audio cannot be decoded ({0}); convert it to FLAC, WAV or MP3")]
     Unsupported(String),
-    /// It has no samples.
-    #[error("the file holds no sound; choose one that is longer than nothing")]
+    /// The file has no samples.
+    #[error("the file holds no sound; choose another file")]
     Silent,
-    /// It ends before the length that its header gives.
-    #[error("the file ends after {found:.1} of {promised:.1} seconds; it was cut off, use the whole file")]
+    /// The file ends before the length in its header.
+    #[error("the file ends after {found:.1} of {promised:.1} seconds; it is cut off, use the complete file")]
     Truncated {
-        /// Seconds that are there.
+        /// The length of the sound in the file, in seconds.
         found: f64,
-        /// Seconds that should be.
+        /// The length in the header, in seconds.
         promised: f64,
     },
-    /// Its end is missing; how much of it is unknown.
-    #[error("the end of the file is missing; it was cut off, use the whole file")]
+    /// The file's end is missing; the length of the missing part is unknown.
+    #[error("the end of the file is missing; it is cut off, use the complete file")]
     CutOff,
-    /// A part of it is broken.
+    /// A part of the file is damaged.
     #[error("the file is damaged after {seconds:.1} seconds ({reason}); use an intact copy")]
     Damaged {
-        /// Where.
+        /// The position of the damage, in seconds.
         seconds: f64,
-        /// How.
+        /// What is wrong there.
         reason: String,
     },
-    /// Its header is broken.
+    /// The header is damaged.
     #[error("the header of this {format} file is damaged ({reason}); save or convert it again")]
     Header {
-        /// The container.
+        /// The name of the container.
         format: String,
-        /// How.
+        /// What is wrong with it.
         reason: String,
     },
-    /// Its tag can harm programs that read it.
+    /// The file's tag exhausts programs that read it.
     #[error("this file is not accepted: {0}; remove the tag with a tag editor")]
     Tag(String),
-    /// Its samples are beyond what any recording has.
+    /// The samples are larger than those of any recording.
     #[error(
         "the samples of this file reach {0:+.0} dB above full scale, so they are not what its header says; export it \
          again, for example as 24-bit WAV"
     )]
     Loud(f64),
-    /// It is too long.
-    #[error("the song is longer than {0} seconds, the most that is accepted here; use a shorter one")]
+    /// The song is too long.
+    #[error("the song is longer than the limit of {0} seconds; use a shorter one")]
     TooLong(u64),
     /// The sample rate cannot be converted.
     #[error(transparent)]
     Resample(#[from] ResampleError),
     /// The disk failed.
-    #[error("the samples cannot be read or written: {0}")]
+    #[error("cannot read or write the samples: {0}")]
     Io(
         #[from]
         #[serde(with = "crate::sandbox::io_error")]
         io::Error,
     ),
-    /// The process that decoded it did not end well.
-    #[error("the file cannot be read: {0}; export the song again, for example as WAV or FLAC")]
+    /// The process that decoded the file failed.
+    #[error("cannot read the file: {0}; export the song again, for example as WAV or FLAC")]
     Failed(Failure),
 }
 
-/// Why a process that decodes a file gives no result, where that is the file's fault.
+/// The reasons for which a file makes its decoding process fail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failure {
     /// The bound in bytes.
     #[error("decoding it needs more than {} MB of memory", .0 / 1_000_000)]
     Memory(u64),
-    /// The bound in seconds.
+    /// The bound on processor time, in seconds.
     #[error("decoding it takes more than {0} seconds of processor time")]
     Processor(u64),
-    /// The bound in seconds.
+    /// The bound on real time, in seconds.
     #[error("decoding it takes longer than {0} seconds")]
     Time(u64),
     /// The bound in bytes.
     #[error("it holds more than {} MB of samples", .0 / 1_000_000)]
     Samples(u64),
-    /// A signal ended it.
+    /// A signal ended the process.
     #[error("its decoder crashed")]
     Crashed,
-    /// Its answer cannot be read.
-    #[error("its decoder gave no usable result")]
+    /// The process' answer is invalid.
+    #[error("its decoder returned an invalid result")]
     Nonsense,
 }
 
 impl DecodeError {
-    /// Whether the file is at fault, so that it cannot be decoded anywhere. Other errors may pass.
+    /// Whether the file itself is the cause, so that every node would fail. Other errors may be temporary.
     pub fn is_the_files(&self) -> bool {
         !matches!(self, Self::Io(_))
     }

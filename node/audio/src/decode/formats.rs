@@ -1,15 +1,15 @@
 //! The accepted files: the only list, used by the error messages, the page's form and a test of docs/using.md.
 
-/// A kind of file that people have.
+/// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileKind {
-    /// What people call it.
+    /// Its common name.
     pub name: &'static str,
-    /// The extensions that its files have, in lower case.
+    /// The extensions of such files, in lower case.
     pub extensions: &'static [&'static str],
 }
 
-/// Every kind of file that is accepted, the most usual first.
+/// Every accepted kind of file, the most common first.
 pub const KINDS: &[FileKind] = &[
     FileKind { name: "MP3", extensions: &["mp3", "mp2", "mp1", "mpa"] },
     FileKind { name: "WAV", extensions: &["wav", "wave", "bwf", "rf64", "w64"] },
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sentence_names_every_kind() {
+    fn the_list_names_every_kind() {
         let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         let (last, others) = names.split_last().unwrap();
         assert_eq!(ACCEPTED, format!("{} or {last}", others.join(", ")));

@@ -1,14 +1,13 @@
-//! Files in, samples out.
+//! Decodes audio files to samples.
 //!
 //! ```text
 //! file --> demux: packets --> codec: samples --> trim --> downmix --> 44.1 kHz
 //! ```
 //!
-//! A file is decoded to its end before it is accepted, so that a damaged one is refused when it is uploaded and not
-//! when a worker meets the damage. What is decoded is what the file holds: estimates of a length are not believed, the
-//! delay of encoders is cut where the file gives it, and a length in a header that the file contradicts makes the file
-//! damaged. A packet of a lossy codec that cannot be decoded becomes silence of its length; in a lossless file it is
-//! damage.
+//! A file is decoded to its end before it is accepted. So a damaged file is refused at upload, not later on a worker.
+//! The decoded song is exactly the sound in the file. Estimates of a length are ignored. The delay of encoders is cut
+//! if the file states it. A length in a header that contradicts the file makes the file damaged. A packet of a lossy
+//! codec that cannot be decoded becomes silence of its length; in a lossless file it is damage.
 
 mod codec;
 mod demux;
@@ -29,27 +28,27 @@ use crate::pcm::PcmWriter;
 use crate::resample::{ToRate, resampled};
 use stream::{Block, Stream};
 
-/// What is accepted.
+/// The limits on accepted songs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// The longest song, in seconds.
     pub max_seconds: u64,
 }
 
-/// What a file holds.
+/// The sound in a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
-    /// The extension that suits the file, in lower case.
+    /// The usual extension of such files, in lower case.
     pub format: String,
-    /// Its length in frames at 44.1 kHz, exactly as [`decode_to`] makes them.
+    /// The length in frames at 44.1 kHz, exactly as [`decode_to`] writes them.
     pub frames: u64,
-    /// Its own sample rate in Hz: the first, if it changes.
+    /// The file's sample rate in Hz: the first, if it changes.
     pub rate: u32,
-    /// Its own channels: the first, if they change.
+    /// The file's number of channels: the first, if it changes.
     pub channels: usize,
 }
 
-/// Decodes the whole file and tells what it holds.
+/// Decodes the whole file and returns the properties of its sound.
 pub fn probe(file: &File, limits: &Limits) -> Result<Probe, DecodeError> {
     guarded(|| {
         let mut stream = Stream::open(file, Some(limits.max_seconds))?;
@@ -67,7 +66,7 @@ pub fn probe(file: &File, limits: &Limits) -> Result<Probe, DecodeError> {
     })
 }
 
-/// The frames at 44.1 kHz of so many frames at a rate, of which there may be none yet.
+/// Converts a number of frames at a rate to frames at 44.1 kHz; 0 before there are any.
 fn resampled_frames((rate, frames): (u32, u64)) -> u64 {
     if frames == 0 { 0 } else { resampled(frames, rate) }
 }
@@ -98,8 +97,8 @@ pub fn decode_to(file: &File, out: File) -> Result<Pcm, DecodeError> {
     })
 }
 
-/// Turns a panic of a decoder into an error: one file is damaged then, and the process goes on.
+/// Turns a panic of a decoder into an error: the file counts as damaged, and the process goes on.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     std::panic::catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(DecodeError::Damaged { seconds: 0.0, reason: "its decoder failed on it".into() }))
+        .unwrap_or_else(|_| Err(DecodeError::Damaged { seconds: 0.0, reason: "its decoder failed".into() }))
 }

@@ -11,14 +11,14 @@ use super::error::DecodeError;
 use super::signal::check_signal;
 use crate::RATE;
 
-/// Samples beyond this are not those of a recording: the loudest that floating-point recorders write are far below.
+/// The largest magnitude of a recording's samples: floating-point recorders stay far below it.
 const LOUDEST: f32 = 256.0;
-/// Damaged packets that a lossy file may always have; a file cut from a stream begins with a few.
+/// The number of damaged packets that any lossy file may have; a file cut from a stream begins with a few.
 const DAMAGED_PACKETS: u64 = 8;
-/// The share of damaged packets that a lossy file may have: one in this many.
+/// The fraction of damaged packets that a lossy file may have: one in this many.
 const DAMAGED_SHARE: u64 = 50;
 
-/// Some stereo frames at the file's own rate.
+/// Stereo frames at the file's own rate.
 pub(super) struct Block<'a> {
     pub interleaved: &'a [f32],
     pub rate: u32,
@@ -29,15 +29,15 @@ type Sink<'a> = dyn FnMut(Block<'_>) -> Result<(), DecodeError> + 'a;
 /// A file that is being decoded.
 pub(super) struct Stream {
     container: Container,
-    /// Packets that were read before their codec was chosen, and what follows them.
+    /// Packets that were read before their codec was chosen, and the event after them.
     ahead: VecDeque<Event>,
     max_seconds: Option<u64>,
     first: Option<Signal>,
-    /// Seconds that were heard.
+    /// The length of the sound up to here that is kept, in seconds.
     seconds: f64,
     packets: u64,
     damaged: u64,
-    /// Why the first damaged packet was.
+    /// What was wrong with the first damaged packet.
     reason: Option<(f64, String)>,
 }
 
@@ -49,9 +49,9 @@ struct Current {
     keep_rate: Option<u32>,
     promised: Option<u64>,
     lossless: bool,
-    /// Frames that were decoded.
+    /// The number of decoded frames.
     at: u64,
-    /// Frames that were heard.
+    /// The number of decoded frames that are kept.
     heard: u64,
     /// The length of the last packet in frames.
     usual: u64,
@@ -71,17 +71,17 @@ impl Stream {
         })
     }
 
-    /// The extension that suits the file.
+    /// The usual extension of such files.
     pub(super) fn format(&self) -> &'static str {
         self.container.format
     }
 
-    /// The rate in Hz and the channels at the beginning.
+    /// The rate in Hz and the number of channels at the beginning.
     pub(super) fn signal(&self) -> (u32, usize) {
         self.first.as_ref().map_or((0, 0), |signal| (signal.rate, signal.layout.count()))
     }
 
-    /// Decodes to the end.
+    /// Decodes the file to its end.
     pub(super) fn run(&mut self, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
         let (mut raw, mut stereo, mut current) = (Vec::new(), Vec::new(), None);
         while let Some(event) = self.next()? {
@@ -117,7 +117,7 @@ impl Stream {
         }
     }
 
-    /// The error with the place at which it happened, which a demultiplexer does not know.
+    /// Adds the position to an error, which a demultiplexer does not know.
     fn placed(&self, error: DecodeError) -> DecodeError {
         match error {
             DecodeError::Damaged { reason, .. } => DecodeError::Damaged { seconds: self.seconds, reason },
@@ -205,7 +205,7 @@ impl Stream {
         self.give(current, [packet.trim_start, packet.trim_end], stereo, sink)
     }
 
-    /// Gives the part of decoded frames that is heard.
+    /// Passes the decoded frames that are kept to `sink`.
     fn give(
         &mut self,
         current: &mut Current,
@@ -215,7 +215,7 @@ impl Stream {
     ) -> Result<(), DecodeError> {
         let frames = stereo.len() as u64 / 2;
         let Some((signal, _)) = &current.downmix else {
-            // Nothing is known of the signal yet; the time counts all the same.
+            // The signal is still unknown; the time counts nevertheless.
             current.at += frames;
             return Ok(());
         };
@@ -232,13 +232,13 @@ impl Stream {
         }
         current.at += frames;
         match self.max_seconds {
-            // Resampling rounds: the last frame is allowed.
+            // Resampling rounds, so one frame is tolerated.
             Some(most) if self.seconds > most as f64 + 1.0 / f64::from(RATE) => Err(DecodeError::TooLong(most)),
             _ => Ok(()),
         }
     }
 
-    /// Ends a track: takes what its codec still holds, and compares its length with what was promised.
+    /// Completes a track: drains its codec, and compares its length with the promised one.
     fn end(
         &mut self,
         mut ended: Current,
@@ -264,7 +264,7 @@ impl Stream {
 }
 
 impl Current {
-    /// Converts the ranges to the decoded track's rate, once it is known.
+    /// Converts the ranges to the decoded track's rate, once that is known.
     fn scale_keep(&mut self, rate: u32) {
         let Some(unit) = self.keep_rate.take().filter(|unit| *unit != rate) else { return };
         let scaled = |at: u64| match at {
@@ -277,7 +277,7 @@ impl Current {
         self.keep.iter_mut().for_each(|range| *range = scaled(range.start)..scaled(range.end));
     }
 
-    /// The parts of these frames that are heard.
+    /// The parts of these frames that are kept.
     fn heard_in(&mut self, frames: Range<u64>) -> Vec<Range<u64>> {
         while self.keep.front().is_some_and(|range| range.end <= frames.start) {
             self.keep.pop_front();
@@ -292,9 +292,9 @@ impl Current {
     }
 }
 
-/// Makes silence of what is no number, and refuses what no recording holds.
+/// Replaces NaN by silence, and refuses samples larger than those of any recording.
 fn check_loudness(samples: &mut [f32]) -> Result<(), DecodeError> {
-    // Without their sign, floats are in the order of their bits, and what is no number is above all others.
+    // Without their sign, floats are ordered like their bits, and NaN is above all numbers.
     let highest = samples.iter().fold(0, |highest, sample| highest.max(sample.abs().to_bits()));
     if highest <= LOUDEST.to_bits() {
         return Ok(());

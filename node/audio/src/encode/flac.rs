@@ -1,8 +1,8 @@
 //! FLAC of 16 or 24 bits, with Vorbis comments.
 //!
-//! The stream's header holds the number of frames and the MD5 of all samples, so that a decoder can tell that it gave
-//! back what went in. Room is left for a table of seek points, one every ten seconds of four hours; a longer song has
-//! none, and players search. Of the song so far the encoder keeps only where its blocks lie: 20 kB a minute.
+//! The stream's header holds the number of frames and the MD5 of all samples, so that a decoder can check its output.
+//! There is space for a table of seek points, one every ten seconds of four hours. Longer songs have no table, and
+//! players search instead. The encoder keeps the positions of its blocks in memory: 20 kB per minute.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -15,7 +15,7 @@ use super::{EncodeError, to_integer};
 use crate::tags::Tags;
 use crate::{RATE, Stereo};
 
-/// Room for seek points, in bytes: 18 for each.
+/// The space for seek points, in bytes: 18 for each.
 const ROOM: u32 = 18 * 4 * 360 + 4;
 
 pub(super) struct FlacWriter {
@@ -63,8 +63,8 @@ impl FlacWriter {
     }
 }
 
-/// A file that the encoder and its owner have in common: the encoder drops what it writes to without saying whether
-/// the last bytes arrived.
+/// A file that the encoder shares with its owner: the encoder drops its output without reporting whether the last bytes
+/// were written.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<BufWriter<File>>>);
 

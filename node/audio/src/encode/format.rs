@@ -1,22 +1,22 @@
-//! What a finished file can be: the format, and how it is written as text.
+//! The formats of finished files, and their notation as text.
 //!
 //! The text is `mp3:KBPS`, `mp3:KBPS:PRESET`, `flac:BITS` or `wav:ENCODING`; configuration files, requests and the
-//! cluster's state hold it. A format's name alone stands for its default. A value's text is read back as the same
-//! value, and what cannot be encoded cannot be read.
+//! cluster's state hold it. A format's name alone means its default. A value's text parses to the same value, and a
+//! format without an encoder does not parse.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The bitrates in kbit/s: those of MPEG-1 layer III, without the 56 that LAME's binding does not offer.
+/// The bitrates in kbit/s: those of MPEG-1 layer III, except 56, which LAME's binding does not offer.
 pub const BITRATES: [u32; 13] = [32, 40, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
-/// LAME's presets, from the best and slowest to the quickest, as Demucs' `--mp3-preset` has them.
+/// LAME's presets, from the best and slowest to the fastest, as in Demucs' `--mp3-preset`.
 pub const PRESETS: std::ops::RangeInclusive<u8> = 2..=7;
-/// The preset of an MP3 whose text does not name one.
+/// The preset of an MP3 whose text names none.
 pub const DEFAULT_PRESET: u8 = 2;
 
-/// How a file is encoded.
+/// The encoding of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Format {
@@ -29,34 +29,34 @@ pub enum Format {
     },
     /// The Free Lossless Audio Codec.
     Flac {
-        /// Bits a sample: 16 or 24.
+        /// Bits per sample: 16 or 24.
         bits: u8,
     },
     /// RIFF WAVE, and RF64 beyond 4 GB.
     Wav {
-        /// How samples are held.
+        /// The encoding of samples.
         encoding: WavEncoding,
     },
 }
 
-/// How a WAV file holds a sample.
+/// The encoding of samples in a WAV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WavEncoding {
     /// 16-bit integers.
     Int16,
     /// 24-bit integers.
     Int24,
-    /// 32-bit floats, which go beyond full scale unharmed.
+    /// 32-bit floats, which are not clamped at full scale.
     Float32,
 }
 
 impl Format {
-    /// For listening: 320 kbit/s, at a preset that is twice as quick as the best.
+    /// For listening: 320 kbit/s, at a preset twice as fast as the best.
     pub const LISTENING: Self = Self::Mp3 { kbps: 320, preset: 5 };
-    /// For working on: 16-bit WAV.
+    /// For further processing: 16-bit WAV.
     pub const WORKING: Self = Self::Wav { encoding: WavEncoding::Int16 };
 
-    /// The usual ending of the file's name, without the dot.
+    /// The usual extension, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Mp3 { .. } => "mp3",
@@ -74,7 +74,7 @@ impl Format {
         }
     }
 
-    /// Says whether there are encoders for the numbers in it.
+    /// Fails if there is no encoder for its numbers.
     pub fn check(self) -> Result<Self, FormatError> {
         match self {
             Self::Mp3 { kbps, .. } if !BITRATES.contains(&kbps) => Err(FormatError::Bitrate(kbps.to_string())),
@@ -142,30 +142,30 @@ impl TryFrom<String> for Format {
     }
 }
 
-/// Something is no format that can be made.
+/// A text is not a supported format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// No format is written so.
+    /// The text has another form.
     #[error(
-        "there is no format {0:?}; possible are mp3:KBPS, mp3:KBPS:PRESET, flac:16, flac:24, wav:int16, wav:int24 and \
+        "invalid format {0:?}: use mp3:KBPS, mp3:KBPS:PRESET, flac:16, flac:24, wav:int16, wav:int24 or \
          wav:float32"
     )]
     Unknown(String),
-    /// MPEG-1 layer III does not have the bitrate.
-    #[error("an MP3 cannot have {0:?} kbit/s; possible are {possible}", possible = list(&BITRATES))]
+    /// MPEG-1 layer III does not have this bitrate.
+    #[error("invalid MP3 bitrate {0:?}: use one of {possible} kbit/s", possible = list(&BITRATES))]
     Bitrate(String),
-    /// LAME is not asked for this quality.
+    /// The preset is not one of [`PRESETS`].
     #[error(
-        "an MP3 cannot have the preset {0:?}; possible are {best} (the best) to {quickest} (the quickest)",
+        "invalid MP3 preset {0:?}: use {best} (the best) to {fastest} (the fastest)",
         best = PRESETS.start(),
-        quickest = PRESETS.end()
+        fastest = PRESETS.end()
     )]
     Preset(String),
-    /// FLAC is made of 16 or 24 bits here.
-    #[error("a FLAC file cannot have {0:?} bits; possible are 16 and 24")]
+    /// FLAC files have 16 or 24 bits.
+    #[error("invalid number of FLAC bits {0:?}: use 16 or 24")]
     Bits(String),
-    /// WAV is made of these here.
-    #[error("a WAV file cannot hold {0:?}; possible are int16, int24 and float32")]
+    /// WAV files have one of three encodings.
+    #[error("invalid WAV encoding {0:?}: use int16, int24 or float32")]
     Encoding(String),
 }
 
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_value_are_the_same() {
+    fn formats_round_trip_as_text() {
         for text in ["mp3:320", "mp3:32:7", "mp3:128:3", "flac:16", "flac:24", "wav:int16", "wav:int24", "wav:float32"]
         {
             let format: Format = text.parse().unwrap();
@@ -192,20 +192,20 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_is_possible() {
+    fn errors_list_the_valid_values() {
         for (text, wanted) in [
-            ("", "possible are mp3:KBPS"),
-            ("ogg:320", "possible are mp3:KBPS"),
-            ("mp3:320:2:1", "possible are mp3:KBPS"),
-            ("flac:16:2", "possible are mp3:KBPS"),
-            ("mp3:56", "possible are 32, 40, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320"),
-            ("mp3:", "possible are 32,"),
-            ("mp3:-1", "possible are 32,"),
-            ("mp3:320:1", "possible are 2 (the best) to 7 (the quickest)"),
-            ("mp3:320:best", "possible are 2 (the best) to 7 (the quickest)"),
-            ("flac:20", "possible are 16 and 24"),
-            ("flac:999", "possible are 16 and 24"),
-            ("wav:int32", "possible are int16, int24 and float32"),
+            ("", "use mp3:KBPS"),
+            ("ogg:320", "use mp3:KBPS"),
+            ("mp3:320:2:1", "use mp3:KBPS"),
+            ("flac:16:2", "use mp3:KBPS"),
+            ("mp3:56", "use one of 32, 40, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320"),
+            ("mp3:", "use one of 32,"),
+            ("mp3:-1", "use one of 32,"),
+            ("mp3:320:1", "use 2 (the best) to 7 (the fastest)"),
+            ("mp3:320:best", "use 2 (the best) to 7 (the fastest)"),
+            ("flac:20", "use 16 or 24"),
+            ("flac:999", "use 16 or 24"),
+            ("wav:int32", "use int16, int24 or float32"),
         ] {
             let error = text.parse::<Format>().unwrap_err().to_string();
             assert!(error.contains(wanted), "{text}: {error}");

@@ -1,8 +1,8 @@
-//! Tags for the beginning of an MP3: ID3v2.4 in UTF-8 (id3.org, "ID3 tag version 2.4.0").
+//! Tags at the beginning of an MP3: ID3v2.4 in UTF-8 (id3.org, "ID3 tag version 2.4.0").
 
 use crate::tags::Tags;
 
-/// The tag's bytes; none if there is nothing to say.
+/// The tag's bytes; none if there are no tags.
 pub(super) fn tag(tags: &Tags) -> Vec<u8> {
     let mut frames = Vec::new();
     for (name, value) in [
@@ -37,7 +37,7 @@ fn frame(frames: &mut Vec<u8>, name: &[u8; 4], text: &str) {
     frames.extend(text.as_bytes());
 }
 
-/// A length in four bytes of seven bits, which never look like the beginning of an MPEG frame.
+/// A length in four bytes of seven bits, which never resemble the beginning of an MPEG frame.
 fn syncsafe(length: usize) -> [u8; 4] {
     [21, 14, 7, 0].map(|shift| (length >> shift & 0x7f) as u8)
 }

@@ -1,24 +1,24 @@
-//! The info tag of an MP3 whose bitrate is so low that LAME leaves its own out: its frames have fewer bytes than the
-//! tag. The tag's frame has 64 kbit/s instead, which MPEG audio allows from frame to frame.
+//! The info tag of an MP3 with a low bitrate. LAME omits its own tag there because the frames have fewer bytes than the
+//! tag. The tag's frame has 64 kbit/s instead; MPEG audio allows another bitrate in every frame.
 //!
-//! The layout is Xing's, with LAME's extension (Gabriel Bouvigne, "MP3 info tag revision 1 specifications"): the
-//! counts that give the length, a table to seek by, and the frames of silence at both ends.
+//! The layout is Xing's, with LAME's extension (Gabriel Bouvigne, "MP3 info tag revision 1 specifications"): the counts
+//! that determine the length, a table for seeking, and the frames of silence at both ends.
 
 /// The bytes of the tag: one frame of 64 kbit/s at 44.1 kHz.
 pub(super) const SIZE: usize = 208;
 
 /// An MPEG frame's header: MPEG-1 layer III without a checksum, 64 kbit/s, 44.1 kHz, joint stereo, an original.
 const HEADER: [u8; 4] = [0xff, 0xfb, 0x50, 0x44];
-/// Where the tag begins: behind the header and the side information of a stereo frame.
+/// The offset of the tag: after the header and the side information of a stereo frame.
 const BEGIN: usize = 36;
-/// Where LAME's extension begins.
+/// The offset of LAME's extension.
 const EXTENSION: usize = BEGIN + 120;
-/// Frames of silence that LAME puts before the song (`ENCDELAY` in lame's encoder.h).
+/// The frames of silence that LAME adds before the song (`ENCDELAY` in lame's encoder.h).
 const DELAY: u64 = 576;
-/// Audio frames in an MPEG frame.
+/// The number of audio frames in an MPEG frame.
 const MPEG_FRAME: u64 = 1152;
 
-/// The tag of a file at `kbps` kbit/s that holds `frames` audio frames and has `bytes` bytes from the tag on.
+/// The tag of a file at `kbps` kbit/s with `frames` audio frames, and `bytes` bytes from the tag on.
 pub(super) fn tag(kbps: u32, frames: u64, bytes: u64) -> Vec<u8> {
     // `lame_encode_flush` adds silence until the song's end has passed the decoder's delay.
     let mut padding = MPEG_FRAME - (frames + DELAY) % MPEG_FRAME;
@@ -32,11 +32,11 @@ pub(super) fn tag(kbps: u32, frames: u64, bytes: u64) -> Vec<u8> {
     let mut put = |at: usize, bytes: &[u8]| tag[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &HEADER);
     put(BEGIN, b"Info");
-    // The number of MPEG frames, the bytes, the table and the quality are there.
+    // The number of MPEG frames, the bytes, the table and the quality are present.
     put(BEGIN + 4, &15u32.to_be_bytes());
     put(BEGIN + 8, &small(count));
     put(BEGIN + 12, &small(bytes));
-    // At a constant bitrate every hundredth of the song has as many bytes; the table counts in parts of 256.
+    // At a constant bitrate every hundredth of the song has as many bytes; the table counts in units of 1/256.
     for hundredth in 0..100 {
         put(BEGIN + 16 + hundredth, &[(hundredth * 256 / 100) as u8]);
     }
@@ -52,7 +52,7 @@ pub(super) fn tag(kbps: u32, frames: u64, bytes: u64) -> Vec<u8> {
     tag
 }
 
-/// The CRC-16 of the polynomial x^16 + x^15 + x^2 + 1, bits reversed, from 0, as LAME computes it.
+/// The CRC-16 with the polynomial x^16 + x^15 + x^2 + 1, bits reversed, initial value 0, as in LAME.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |sum, byte| {
         (0..8).fold(sum ^ u16::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xa001 } else { sum >> 1 })

@@ -1,8 +1,7 @@
-//! Samples to files: MP3 by LAME, FLAC, and WAV.
+//! Encodes samples to files: MP3 by LAME, FLAC, and WAV.
 //!
-//! Every encoder is a stream: it holds a few blocks of samples, however long the song is. What goes in comes out:
-//! decoded, each file has exactly the frames that were written, and FLAC and WAV exactly the numbers that
-//! rounding and clamping at full scale make of them.
+//! Every encoder is a stream: it holds a few blocks of samples, for songs of any length. A decoded file has exactly the
+//! frames that were written. FLAC and WAV have exactly the same samples, after rounding and clamping at full scale.
 
 mod flac;
 mod format;
@@ -23,14 +22,14 @@ use crate::Stereo;
 use crate::pcm::Pcm;
 use crate::tags::Tags;
 
-/// Frames that are read at a time.
+/// The number of frames that are read at a time.
 const BLOCK: usize = 1 << 15;
 
-/// A file cannot be encoded.
+/// Samples cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     /// The disk failed.
-    #[error("a file cannot be written: {0}")]
+    #[error("cannot write the file: {0}")]
     Io(#[from] io::Error),
     /// LAME failed.
     #[error("LAME failed: {0}")]
@@ -41,8 +40,8 @@ pub enum EncodeError {
     /// There is no encoder for the format.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// A stem that should be mixed cannot be read.
-    #[error("a stem cannot be read: {0}")]
+    /// A stem of a mix cannot be read.
+    #[error("cannot read a stem: {0}")]
     Stem(#[from] crate::decode::DecodeError),
 }
 
@@ -56,7 +55,7 @@ enum Writer {
 }
 
 impl Encoder {
-    /// Begins a file with its tags.
+    /// Creates a file with its tags.
     pub fn create(path: &Path, format: Format, tags: &Tags) -> Result<Self, EncodeError> {
         Ok(Self(match format.check()? {
             Format::Mp3 { kbps, preset } => Writer::Mp3(Mp3Writer::create(path, kbps, preset, tags)?),
@@ -74,7 +73,7 @@ impl Encoder {
         }
     }
 
-    /// Ends the file. One that is not ended cannot be used.
+    /// Completes the file. Without this call it is invalid.
     pub fn finish(self) -> Result<(), EncodeError> {
         match self.0 {
             Writer::Mp3(writer) => writer.finish(),

@@ -1,9 +1,9 @@
 //! MP3 by LAME, at a constant bitrate.
 //!
-//! The file's first MPEG frame is LAME's info tag. It says how much silence the encoder put at both ends, so that
-//! players give back exactly the frames that went in, and where in the file each hundredth of the song lies, so that
-//! they can seek. Before it lies the ID3 tag. LAME leaves its tag out where the bitrate's frames are too small for
-//! it; then [`crate::encode::info`] makes one.
+//! The file's first MPEG frame is LAME's info tag. It holds the length of the silence that the encoder added at both
+//! ends, so that players can remove it. It also holds the position of each hundredth of the song, for seeking. The ID3
+//! tag is before it. LAME omits its tag if the bitrate's frames are too small for it; then [`crate::encode::info`]
+//! makes one.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -16,19 +16,19 @@ use super::{EncodeError, id3, info};
 use crate::tags::Tags;
 use crate::{RATE, Stereo};
 
-/// The least bitrate whose frames LAME's info tag fits, in kbit/s.
+/// The lowest bitrate whose frames have space for LAME's info tag, in kbit/s.
 const LEAST_WITH_TAG: u32 = 64;
-/// What the last frames may take, in bytes (lame.h, `lame_encode_flush`).
+/// The largest size of the last frames, in bytes (lame.h, `lame_encode_flush`).
 const FLUSH: usize = 7200;
-/// The loudest sample that LAME is given, 40 dB above full scale. MP3 has no coefficients for what is louder by far, and
-/// LAME ends the process there (quantize.c, `MAX_BITS_PER_CHANNEL`).
+/// The largest sample for LAME, 40 dB above full scale. MP3 has no coefficients for much larger samples, and LAME
+/// aborts the process for them (quantize.c, `MAX_BITS_PER_CHANNEL`).
 const LOUDEST: f32 = 100.0;
 
 pub(super) struct Mp3Writer {
     encoder: Encoder,
     file: BufWriter<File>,
     buffer: Vec<u8>,
-    /// Where the info tag lies.
+    /// The offset of the info tag.
     info_at: u64,
     kbps: u32,
     frames: u64,
@@ -83,12 +83,12 @@ impl Mp3Writer {
             .map_err(|error| EncodeError::Lame(format!("{error:?}")))?;
         self.file.write_all(&self.buffer)?;
         let bytes = self.file.stream_position()? - self.info_at;
-        // What the tag says is known only now; room for it was left.
+        // The tag's content is known only now; its space was reserved.
         let mut tag = Vec::with_capacity(self.encoder.lame_tag_size());
         if self.kbps < LEAST_WITH_TAG {
             tag = info::tag(self.kbps, self.frames, bytes);
         } else if self.encoder.lame_tag_encode_to_vec(&mut tag).is_none() {
-            return Err(EncodeError::Lame("it made no info tag".into()));
+            return Err(EncodeError::Lame("it returned no info tag".into()));
         }
         self.file.seek(SeekFrom::Start(self.info_at))?;
         self.file.write_all(&tag)?;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sample_is_too_loud_for_lame() {
+    fn loud_samples_do_not_abort_lame() {
         let folder = tempfile::tempdir().unwrap();
         for kbps in [32, 128, 320] {
             for loudness in [1.0, 99.0, 1e4, 1e10, f32::MAX, f32::INFINITY, f32::NAN] {

@@ -1,8 +1,8 @@
-//! WAV, and RF64 (EBU Tech 3306) where a file outgrows the 32-bit lengths of WAV.
+//! WAV, and RF64 (EBU Tech 3306) for files beyond the 32-bit lengths of WAV.
 //!
-//! The length is known at the end only. So every file begins with a chunk that readers skip, as large as the one that
-//! holds RF64's 64-bit lengths, and the header is written again when the file is finished. Tags are a RIFF INFO list
-//! before the samples, where readers find it without passing them; the stem's name is its subject (`ISBJ`).
+//! The length is known only at the end. So every file begins with a chunk that readers skip, as large as the chunk of
+//! RF64's 64-bit lengths, and the header is written again when the file is complete. Tags are a RIFF INFO list before
+//! the samples, so that readers find it without reading the samples. The stem's name is the subject (`ISBJ`).
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use super::{EncodeError, to_integer};
 use crate::tags::Tags;
 use crate::{RATE, Stereo};
 
-/// The largest length that a WAV file's header can tell, in bytes.
+/// The largest length that a WAV file's header can hold, in bytes.
 const MOST: u64 = u32::MAX as u64;
 
 pub(super) struct WavWriter {
@@ -22,7 +22,7 @@ pub(super) struct WavWriter {
     info: Vec<u8>,
     frames: u64,
     bytes: Vec<u8>,
-    /// The largest length before the file becomes RF64.
+    /// The largest length of a file before it becomes RF64.
     most: u64,
 }
 
@@ -60,7 +60,7 @@ impl WavWriter {
     }
 }
 
-/// All that comes before the samples of a song of `frames` frames; as long for any number of them.
+/// Everything before the samples of a song of `frames` frames; its length is the same for any number of them.
 fn header(encoding: WavEncoding, info: &[u8], frames: u64, most: u64) -> Vec<u8> {
     let (tag, bytes): (u16, u16) = match encoding {
         WavEncoding::Int16 => (1, 2),
@@ -79,7 +79,7 @@ fn header(encoding: WavEncoding, info: &[u8], frames: u64, most: u64) -> Vec<u8>
     format.extend((8 * bytes).to_le_bytes());
     let mut chunks = Vec::new();
     if encoding == WavEncoding::Float32 {
-        // What is no integer tells the size of its extension, which is none, and the number of frames.
+        // Formats other than integers have the size of their extension, which is 0, and the number of frames.
         format.extend(0u16.to_le_bytes());
         chunk(&mut chunks, b"fmt ", &format);
         chunk(&mut chunks, b"fact", &small(frames).to_le_bytes());
@@ -90,7 +90,7 @@ fn header(encoding: WavEncoding, info: &[u8], frames: u64, most: u64) -> Vec<u8>
         chunk(&mut chunks, b"LIST", info);
     }
 
-    // The lengths of the file, of the samples, the number of frames, and a table of further lengths, which is empty.
+    // The lengths of the file and of the samples, the number of frames, and an empty table of further lengths.
     const LENGTHS: usize = 28;
     let length = 4 + (8 + LENGTHS + chunks.len() + 8) as u64 + samples;
     let large = length > most;
@@ -137,7 +137,7 @@ fn info(tags: &Tags) -> Vec<u8> {
     info
 }
 
-/// Appends a chunk, which is filled up to an even length.
+/// Appends a chunk, padded to an even length.
 fn chunk(file: &mut Vec<u8>, name: &[u8; 4], content: &[u8]) {
     file.extend(name);
     file.extend((content.len() as u32).to_le_bytes());
@@ -188,19 +188,19 @@ mod tests {
     }
 
     #[test]
-    fn eight_hours_of_floats_have_their_length() {
+    fn eight_hours_of_floats_have_a_valid_length() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("song.wav");
         let frames = 8 * 3600 * u64::from(RATE);
         let header = header(WavEncoding::Float32, b"", frames, MOST);
         std::fs::write(&path, &header).unwrap();
-        // The samples are a hole in the file, which takes no room.
+        // The samples are a hole in a sparse file.
         File::options().write(true).open(&path).unwrap().set_len(header.len() as u64 + 8 * frames).unwrap();
         assert_eq!(ffprobe(&path, "format=duration"), "28800.000000");
     }
 
     #[test]
-    fn the_last_file_that_fits_is_a_plain_one() {
+    fn the_largest_file_that_fits_is_plain_wav() {
         let overhead = header(WavEncoding::Int16, b"", 0, MOST).len() as u64 - 8;
         let frames = (MOST - overhead) / 4;
         assert_eq!(&header(WavEncoding::Int16, b"", frames, MOST)[..4], b"RIFF");

@@ -1,36 +1,36 @@
-//! What the process that reads one file may use.
+//! The bounds of a process that reads one file.
 
 use serde::{Deserialize, Serialize};
 
 use crate::RATE;
 
-/// The memory that a decoder may take on top of what the program maps when it starts, in bytes. The most that a file of
-/// scripts/formats takes is 58 MB.
+/// The memory that a decoder may use in addition to the memory that the program maps at its start, in bytes. The
+/// largest need of a file of scripts/formats is 58 MB.
 const MEMORY: u64 = 512 << 20;
-/// The processor time for what does not depend on the length, in seconds: the start, headers, tags.
+/// The processor time for work that does not depend on the length, in seconds: the start, headers, tags.
 const ANY_LENGTH: u64 = 30;
-/// Decoding may take one second of processor time for this many seconds of sound: some four times what the slowest
-/// format takes, AAC of six channels.
+/// The seconds of sound per second of processor time that decoding must reach: the slowest format, AAC with six
+/// channels, is some four times faster.
 const SECONDS_IN_ONE: u64 = 25;
-/// Real time that may pass for each second of processor time: the machine has other work, which has priority.
+/// The real time per second of processor time: the machine has other work, which has priority.
 const PATIENCE: u64 = 4;
-/// Bytes of a decoded frame: two channels of 32 bits.
+/// The size of a decoded frame in bytes: two channels of 32 bits.
 const FRAME: u64 = 8;
-/// Frames that a decoded file may have beyond its length.
+/// The number of frames by which a decoded file may exceed its expected length.
 const SLACK: u64 = 60 * RATE as u64;
-/// The longest song where nothing is known of its length, in seconds: a day.
+/// The longest song if its length is unknown, in seconds: a day.
 const LONGEST: u64 = 24 * 60 * 60;
 
-/// What reading files may take.
+/// The bounds for reading files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Memory beyond what the program maps when it starts, in bytes.
+    /// Memory in addition to that mapped at the program's start, in bytes.
     pub memory: u64,
-    /// Seconds of processor time for what does not depend on the length.
+    /// Processor time for work that does not depend on the length, in seconds.
     pub any_length: u64,
     /// The longest song, in seconds.
     pub longest: u64,
-    /// Real time that may pass for each second of processor time.
+    /// Real time per second of processor time.
     pub patience: u64,
 }
 
@@ -41,14 +41,14 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// For decoding at most this many seconds, into a file or not.
+    /// The bounds for decoding at most this many seconds, with or without an output file.
     pub(super) fn for_sound(&self, seconds: u64, writes: bool) -> Budget {
         let frames = seconds.saturating_mul(u64::from(RATE)).saturating_add(SLACK);
         let file = if writes { frames.saturating_mul(FRAME) } else { 0 };
         self.of(self.any_length.saturating_add(seconds / SECONDS_IN_ONE), file)
     }
 
-    /// For reading tags.
+    /// The bounds for reading tags.
     pub(super) fn for_tags(&self) -> Budget {
         self.of(self.any_length, 0)
     }
@@ -58,15 +58,15 @@ impl Bounds {
     }
 }
 
-/// What one process may use.
+/// The bounds of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Budget {
-    /// Memory beyond what the program maps when it starts, in bytes.
+    /// Memory in addition to that mapped at the program's start, in bytes.
     pub memory: u64,
     /// Processor time in seconds.
     pub processor: u64,
     /// Real time in seconds.
     pub patience: u64,
-    /// The largest file that it may write, in bytes.
+    /// The largest size of the output file, in bytes.
     pub file: u64,
 }

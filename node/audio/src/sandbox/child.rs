@@ -1,6 +1,6 @@
-//! The child's side: reads one file and says what is in it.
+//! The child process: reads one file and reports its content.
 //!
-//! The order is fixed: open what is needed, give up everything else, look at the bytes. Nothing before the second step may
+//! The order is fixed: open the files, give up all other rights, read the content. Nothing before the second step may
 //! depend on the file's content.
 
 use std::ffi::OsString;
@@ -19,24 +19,25 @@ use crate::pcm;
 use crate::tags::Cover;
 use crate::{decode, tags};
 
-/// The argument that makes a program a child.
+/// The first argument that turns a program into a child.
 pub const ARGUMENT: &str = "decode";
 
-/// The status of a child that was not started by a [`super::Sandbox`], or whose parent is gone.
+/// The exit status of a child that no [`super::Sandbox`] started, or whose parent has ended.
 const NOT_ASKED: i32 = 2;
 
-/// Does what the arguments behind [`ARGUMENT`] say. Called before anything else: no other thread may run yet.
+/// Runs the request in the arguments after [`ARGUMENT`]. Must be called before anything else, while the process has one
+/// thread.
 pub fn serve(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let request = arguments.next().and_then(|text| serde_json::from_str::<Request>(text.to_str()?).ok());
     let Some(request) = request else {
-        eprintln!("This command is for the program itself, which reads each song in a process of its own.");
+        eprintln!("This command is internal: the program reads each song in a child process.");
         std::process::exit(NOT_ASKED);
     };
     if !has_parent(request.parent) {
         std::process::exit(NOT_ASKED);
     }
-    // The parent says what has happened.
+    // The parent reports the failure.
     std::panic::set_hook(Box::new(|_| {}));
     let out = arguments.next();
     let (answer, cover) = answer(&request, out.as_ref().map(Path::new)).unwrap_or_else(|error| {
@@ -49,12 +50,12 @@ pub fn serve(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         };
         (Answer::Failed(error), None)
     });
-    // A parent that does not read any more is gone.
+    // A parent that no longer reads has ended.
     let _ = write(&mut io::stdout().lock(), &answer, cover.as_ref());
     ExitCode::SUCCESS
 }
 
-/// Ends this process with its parent; false if that has ended already.
+/// Makes this process end with its parent; false if the parent has ended already.
 fn has_parent(parent: i32) -> bool {
     #[cfg(target_os = "linux")]
     if rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).is_err() {

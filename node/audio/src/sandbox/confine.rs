@@ -1,7 +1,7 @@
-//! Giving up everything that reading an open file does not need.
+//! Gives up all rights that reading an open file does not need.
 //!
-//! After [`confine`] this process can read and write what is open, take memory up to its bound, and end. It cannot open
-//! files or sockets, start programs or threads, or send signals to other processes: the kernel answers EPERM.
+//! After [`confine`] this process can read and write open files, allocate memory up to its bound, and end. It cannot
+//! open files or sockets, start programs or threads, or send signals to other processes: the kernel returns EPERM.
 
 use std::io;
 
@@ -9,11 +9,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::bounds::Budget;
 
-/// The stack: what programs have by default, whatever this one was started with.
+/// The size of the stack in bytes: the default of programs, whatever the parent's limit.
 const STACK: u64 = 8 << 20;
-/// Open files: what is open, and the copies of its descriptor that readers hold.
+/// The number of open files: those that are open, and the duplicates of the descriptor in readers.
 const FILES: u64 = 64;
-/// The processor time after the signal that ends the process, in seconds, until one that cannot be caught.
+/// The processor time between the signal that ends the process and the one that cannot be caught, in seconds.
 const GRACE: u64 = 5;
 
 /// Bounds this process, which must have a single thread.
@@ -22,10 +22,10 @@ pub(super) fn confine(budget: &Budget) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         let _ = rustix::thread::set_name(c"quartet-decode");
-        // Where memory runs out for all, this process goes first. Not every container allows it.
+        // If the system runs out of memory, it ends this process first. Some containers forbid this setting.
         let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     }
-    // With 1 instead of 0 no dump is written, and none goes to a program that collects them either (core(5)).
+    // With 1 instead of 0, neither a dump file nor a dump for a collecting program is written (core(5)).
     bound(Resource::Core, 1, 1)?;
     bound(Resource::Stack, STACK, STACK)?;
     bound(Resource::Nofile, FILES, FILES)?;
@@ -44,8 +44,8 @@ fn bound(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     Ok(setrlimit(resource, Rlimit { current: Some(soft.min(allowed)), maximum: Some(hard.min(allowed)) })?)
 }
 
-/// The bytes of address space that the program has mapped, where the system says so. A program with libraries for a GPU
-/// maps gigabytes.
+/// The address space that the program has mapped, in bytes, if the system reports it. A program with libraries for a
+/// GPU maps gigabytes.
 fn mapped() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
@@ -63,9 +63,9 @@ mod filter {
         SeccompCondition as Condition, SeccompFilter, SeccompRule as Rule,
     };
 
-    /// System calls with any arguments.
+    /// System calls that are allowed with any arguments.
     const ALLOWED: [c_long; 25] = [
-        // Open files. The standard library asks an open file for its length with statx, the C library with the others.
+        // Open files. The standard library gets the length of an open file with statx, the C library with the others.
         libc::SYS_read,
         libc::SYS_readv,
         libc::SYS_pread64,
@@ -84,25 +84,25 @@ mod filter {
         libc::SYS_munmap,
         libc::SYS_mremap,
         libc::SYS_madvise,
-        // Signals of its own, among them the handler that tells of an overflow of the stack.
+        // Signals of its own, such as the handler that reports a stack overflow.
         libc::SYS_rt_sigaction,
         libc::SYS_rt_sigprocmask,
         libc::SYS_rt_sigreturn,
         libc::SYS_sigaltstack,
-        // Locks, hash tables, clocks, and the end.
+        // Locks, hash tables, clocks, and the exit.
         libc::SYS_futex,
         libc::SYS_getrandom,
         libc::SYS_clock_gettime,
         libc::SYS_exit_group,
     ];
-    /// Which commands of fcntl.
+    /// The commands of fcntl that are allowed.
     const FCNTL: [libc::c_int; 4] = [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL];
 
     /// Forbids every other system call.
     pub(super) fn apply() -> io::Result<()> {
         let program = program().map_err(io::Error::other)?;
         match seccompiler::apply_filter(&program) {
-            // A kernel without filters, or a sandbox around this one that has none. The other bounds hold.
+            // The kernel has no filters, or a sandbox around this one forbids them. The other bounds hold.
             Err(Error::Prctl(error) | Error::Seccomp(error))
                 if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) =>
             {
@@ -116,7 +116,7 @@ mod filter {
         let mut rules: Vec<(c_long, Vec<Rule>)> = ALLOWED.into_iter().map(|call| (call, Vec::new())).collect();
         let fcntl = FCNTL.into_iter().map(|command| only(1, Is::Eq, command.unsigned_abs().into()));
         rules.push((libc::SYS_fcntl, fcntl.collect::<Result<_, _>>()?));
-        // No memory that can be executed.
+        // No executable memory.
         let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
         for call in [libc::SYS_mmap, libc::SYS_mprotect] {
             rules.push((call, vec![only(2, Is::MaskedEq(executable), 0)?]));
@@ -139,7 +139,7 @@ mod filter {
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod filter {
-    /// There are filters for Linux on two kinds of processors.
+    /// Filters exist for Linux on two processor architectures only.
     pub(super) fn apply() -> std::io::Result<()> {
         Ok(())
     }

@@ -1,15 +1,15 @@
-//! What a decoder must not do, done on demand: for tests, in the dev profile alone.
+//! Makes a decoder misbehave on demand, for tests, in the dev profile only.
 //!
-//! `FAILPOINTS=decode.child=return(abort)` in the environment of the child makes it abort before it looks at the file. Other
-//! words than `abort` are in [`reach`].
+//! `FAILPOINTS=decode.child=return(abort)` in the environment of the child makes it abort before it reads the file.
+//! [`reach`] has the other values.
 
 use std::fs::File;
 use std::io::{self, Write};
 
-/// The name of the step.
+/// The name of the failpoint.
 const STEP: &str = "decode.child";
 
-/// The process is bounded and has not looked at the file.
+/// Called when the process is confined and has not read the file.
 pub(super) fn reach(samples: Option<&File>) {
     let wanted = std::env::var("FAILPOINTS").unwrap_or_default();
     let actions = wanted.split(';').filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim() == STEP);
@@ -35,7 +35,7 @@ fn misbehave(word: &str, samples: Option<&File>) {
         },
         "exit" => std::process::exit(0),
         "nonsense" => {
-            let _ = io::stdout().write_all(b"nonsense, and enough of it to be taken for an answer");
+            let _ = io::stdout().write_all(b"invalid bytes, enough to be read as an answer");
             std::process::exit(0);
         }
         "flood" => loop {
@@ -45,7 +45,7 @@ fn misbehave(word: &str, samples: Option<&File>) {
             let zeros = vec![0; 1 << 20];
             while samples.is_some_and(|mut file| file.write_all(&zeros).is_ok()) {}
         }
-        // Whatever reaches out of the process.
+        // Actions that reach out of the process.
         "reach" => {
             let tried = [
                 std::net::TcpStream::connect("127.0.0.1:1").map(drop),
@@ -66,7 +66,7 @@ fn misbehave(word: &str, samples: Option<&File>) {
     }
 }
 
-/// Needs more stack with each call.
+/// Uses more stack with each call.
 fn overflow(depth: u64) -> u64 {
     let frame = std::hint::black_box([depth; 128]);
     if depth == u64::MAX { 0 } else { overflow(depth + 1) + frame[0] }

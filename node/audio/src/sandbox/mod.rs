@@ -1,17 +1,17 @@
-//! Where files from strangers are read: in a process of their own.
+//! Reads untrusted files in a child process.
 //!
-//! Decoders and tag readers are large, and a crafted file can make one overflow its stack, allocate all memory or never
-//! end. A panic can be caught; these cannot. So each file is read by a child process: the same program, started with one
-//! hidden argument (`process`). The child opens the file, gives up all that it does not need (`confine`) and only then
-//! looks at the bytes ([`child`]). What it may use is in `bounds`, what the two processes say to each other in
-//! `protocol`.
+//! Decoders and tag readers are large programs. A crafted file can make one overflow its stack, allocate all memory or
+//! never end. A panic can be caught; these cannot. So each file is read by a child process: the same program, started
+//! with one hidden argument (`process`). The child opens the file, gives up all rights that it does not need
+//! (`confine`) and only then reads the content ([`child`]). Its bounds are in `bounds`, the messages between both
+//! processes in `protocol`.
 //!
-//! Invariants: a file cannot end, fill or stop the process that reads it through a [`Sandbox::child`]. The result is the one
-//! that [`Sandbox::none`] gives, samples and errors alike, except where a bound is exceeded or the child dies. An error that
-//! is the file's fault is told from one that is not: [`DecodeError::is_the_files`].
+//! Invariants: a file cannot crash, fill or block the process that reads it through a [`Sandbox::child`]. The result
+//! equals that of [`Sandbox::none`], samples and errors alike, unless a bound is exceeded or the child dies.
+//! [`DecodeError::is_the_files`] separates errors caused by the file from all others.
 //!
-//! The child is not hidden from the machine: it runs as the same user. Outside of Linux it has bounds but no filter of
-//! system calls.
+//! The child runs as the same user and in the same namespaces as its parent. On systems other than Linux it has bounds
+//! but no filter of system calls.
 
 mod bounds;
 pub mod child;
@@ -35,18 +35,18 @@ use crate::pcm::{self, Pcm};
 use crate::tags::{Cover, Tags};
 use crate::{RATE, decode, tags};
 
-/// What a file holds and what its tags say.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspected {
-    /// The sound.
+    /// The properties of its sound.
     pub probe: Probe,
-    /// The tags.
+    /// Its tags.
     pub tags: Tags,
-    /// The picture of the cover.
+    /// Its cover.
     pub cover: Option<Cover>,
 }
 
-/// Reads files from strangers.
+/// Reads untrusted files.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     program: Option<Program>,
@@ -59,20 +59,20 @@ impl Sandbox {
         Self { program: None, bounds: Bounds::default() }
     }
 
-    /// Reads each file in a process of its own. `program` must call [`child::serve`] when its first argument is
+    /// Reads each file in a child process. `program` must call [`child::serve`] if its first argument is
     /// [`child::ARGUMENT`].
     pub fn child(program: PathBuf) -> Self {
         Self { program: Some(Program::new(program)), bounds: Bounds::default() }
     }
 
-    /// Reads each file in another process of this program, also when its file has been exchanged since it started.
+    /// Reads each file in a child process of this program, even if its executable was replaced since its start.
     pub fn own_child() -> io::Result<Self> {
-        // On Linux this is the running program itself, whatever now has its name.
+        // On Linux this path is the running program itself, whatever file has its name now.
         let program = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
         Ok(Self::child(program))
     }
 
-    /// With other bounds.
+    /// Sets the bounds.
     pub fn within(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
         self
@@ -94,9 +94,9 @@ impl Sandbox {
         self.decode_within(path, out, self.bounds.longest)
     }
 
-    /// Decodes a file that is known to have about this many frames at 44.1 kHz, as [`Self::decode_to`] does.
+    /// Decodes a file with about this many frames at 44.1 kHz, like [`Self::decode_to`].
     pub fn decode_known(&self, path: &Path, out: &Path, frames: u64) -> Result<Pcm, DecodeError> {
-        // Other versions of a decoder may find more of the same file.
+        // Other versions of a decoder may find more frames in the same file.
         let seconds = frames.div_ceil(u64::from(RATE)).saturating_mul(2).min(self.bounds.longest);
         self.decode_within(path, out, seconds)
     }

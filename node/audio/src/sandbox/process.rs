@@ -1,6 +1,6 @@
-//! The parent's side: one process for one file, from its start to its end.
+//! The parent process: starts one child for one file and waits for its end.
 //!
-//! Whatever becomes of the caller, the process is ended and its status is read: there are no zombies.
+//! The child is always ended and its status read, even if the caller panics: there are no zombies.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,32 +19,32 @@ use super::protocol::{self, Answer, LONGEST_ANSWER, Request, Work};
 use crate::decode::{DecodeError, Failure};
 use crate::tags::Cover;
 
-/// Variables that the child keeps: where its libraries are, and the steps at which tests make things go wrong. The others
-/// may hold secrets.
+/// Variables that the child keeps: the paths of its libraries, and the failpoints of tests. Other variables may hold
+/// secrets.
 const KEPT: &[&str] = if cfg!(debug_assertions) { &["LD_LIBRARY_PATH", "FAILPOINTS"] } else { &["LD_LIBRARY_PATH"] };
-/// What is kept of what the child says to its standard error, in bytes.
-const LONGEST_COMPLAINT: usize = 4096;
-/// What the standard library says when memory cannot be had.
+/// The largest part of the child's standard error that is kept, in bytes.
+const MAX_STDERR: usize = 4096;
+/// The message of the standard library when an allocation fails.
 const NO_MEMORY: &str = "memory allocation of ";
-/// The status of a program that has panicked.
+/// The exit status of a program that panicked.
 const PANICKED: i32 = 101;
 
 /// The program that reads files.
 #[derive(Debug, Clone)]
 pub(super) struct Program(Arc<PathBuf>);
 
-/// How a process ended.
+/// The end of a process.
 struct Ended {
     status: ExitStatus,
-    /// What it said.
+    /// Its standard output.
     answer: Vec<u8>,
-    /// What it complained of.
-    complaint: Vec<u8>,
-    /// Why it was ended by this process.
+    /// Its standard error.
+    error_output: Vec<u8>,
+    /// The bound for which this process ended it.
     stopped: Option<Failure>,
 }
 
-/// The answer of a process was none.
+/// The answer was invalid.
 pub(super) fn nonsense() -> DecodeError {
     DecodeError::Failed(Failure::Nonsense)
 }
@@ -54,7 +54,7 @@ impl Program {
         Self(Arc::new(path))
     }
 
-    /// Has one file read. The calling thread waits, and the process ends with that thread.
+    /// Starts a child for one file and waits for its answer. The child ends with this thread.
     pub(super) fn run(
         &self,
         file: File,
@@ -78,11 +78,11 @@ impl Program {
             // An interrupt from the terminal is for the parent, which may stop in order.
             .process_group(0);
         let ended = Running(command.spawn()?).ended(Instant::now() + Duration::from_secs(budget.patience), &budget)?;
-        let complaint = String::from_utf8_lossy(&ended.complaint);
+        let stderr = String::from_utf8_lossy(&ended.error_output);
         match outcome(&ended, &budget) {
             Ok((Answer::Failed(error), _)) => Err(error),
             Err(error) => {
-                tracing::debug!(status = %ended.status, complaint = complaint.trim(), %error, "a decoder's process failed");
+                tracing::debug!(status = %ended.status, stderr = stderr.trim(), %error, "a decoder's process failed");
                 Err(error)
             }
             answer => answer,
@@ -90,7 +90,7 @@ impl Program {
     }
 }
 
-/// What the end of a process means.
+/// The error for a process' end.
 fn outcome(ended: &Ended, budget: &Budget) -> Result<(Answer, Option<Cover>), DecodeError> {
     if let Some(failure) = &ended.stopped {
         return Err(DecodeError::Failed(failure.clone()));
@@ -98,37 +98,37 @@ fn outcome(ended: &Ended, budget: &Budget) -> Result<(Answer, Option<Cover>), De
     let failure = match (ended.status.code(), ended.status.signal().and_then(Signal::from_named_raw)) {
         (Some(0), _) => return protocol::read(&ended.answer).ok_or_else(nonsense),
         (Some(PANICKED), _) => Failure::Crashed,
-        // A library is missing, or it is another program.
+        // A library is missing, or the program is another one.
         (Some(code), _) => {
-            return Err(io::Error::other(format!("the decoder could not be started (status {code})")).into());
+            return Err(io::Error::other(format!("cannot start the decoder (status {code})")).into());
         }
         (_, Some(Signal::XCPU)) => Failure::Processor(budget.processor),
         (_, Some(Signal::XFSZ)) => Failure::Samples(budget.file),
-        (_, Some(Signal::ABORT)) if String::from_utf8_lossy(&ended.complaint).contains(NO_MEMORY) => {
+        (_, Some(Signal::ABORT)) if String::from_utf8_lossy(&ended.error_output).contains(NO_MEMORY) => {
             Failure::Memory(budget.memory)
         }
         (
             _,
             Some(Signal::ABORT | Signal::BUS | Signal::FPE | Signal::ILL | Signal::SEGV | Signal::SYS | Signal::TRAP),
         ) => Failure::Crashed,
-        // Somebody ended it: an operator, the system when memory ran out for all, or who stops this service.
+        // Another process ended it: an operator, the system without memory, or the service manager.
         (None, _) => {
-            let words = format!("the decoder was ended from outside ({})", ended.status);
+            let words = format!("another process ended the decoder ({})", ended.status);
             return Err(io::Error::new(io::ErrorKind::Interrupted, words).into());
         }
     };
     Err(DecodeError::Failed(failure))
 }
 
-/// A process that ends with this value.
+/// A child process that is ended with this value.
 struct Running(Child);
 
 impl Running {
-    /// Reads what the process says until it ends, or until `deadline`.
+    /// Reads the process' output until it ends, or until `deadline`.
     fn ended(mut self, deadline: Instant, budget: &Budget) -> io::Result<Ended> {
-        let (mut answer, mut complaint) = (Vec::new(), Vec::new());
+        let (mut answer, mut error_output) = (Vec::new(), Vec::new());
         let mut stopped = None;
-        if !self.listen(deadline, &mut answer, &mut complaint)? {
+        if !self.read_streams(deadline, &mut answer, &mut error_output)? {
             let late = Instant::now() >= deadline;
             stopped = Some(if late { Failure::Time(budget.patience) } else { Failure::Nonsense });
         }
@@ -144,11 +144,16 @@ impl Running {
                 self.0.wait()?
             }
         };
-        Ok(Ended { status, answer, complaint, stopped })
+        Ok(Ended { status, answer, error_output, stopped })
     }
 
-    /// Reads both streams to their ends; false if that takes too long or there is too much.
-    fn listen(&mut self, deadline: Instant, answer: &mut Vec<u8>, complaint: &mut Vec<u8>) -> io::Result<bool> {
+    /// Reads both streams to their ends; false if that takes too long or the output is too large.
+    fn read_streams(
+        &mut self,
+        deadline: Instant,
+        answer: &mut Vec<u8>,
+        error_output: &mut Vec<u8>,
+    ) -> io::Result<bool> {
         let (mut stdout, mut stderr) = (self.0.stdout.take(), self.0.stderr.take());
         let mut buffer = vec![0; 64 << 10];
         while stdout.is_some() || stderr.is_some() {
@@ -156,7 +161,7 @@ impl Running {
             if left.is_zero() {
                 return Ok(false);
             }
-            let (said, complained) = {
+            let (answered, has_errors) = {
                 let mut streams = Vec::with_capacity(2);
                 streams.extend(stdout.as_ref().map(|stream| PollFd::new(stream, PollFlags::IN)));
                 streams.extend(stderr.as_ref().map(|stream| PollFd::new(stream, PollFlags::IN)));
@@ -167,16 +172,16 @@ impl Running {
                 let mut ready = streams.iter().map(|stream| !stream.revents().is_empty());
                 (stdout.is_some() && ready.next().unwrap_or(false), stderr.is_some() && ready.next().unwrap_or(false))
             };
-            if said {
+            if answered {
                 take(&mut stdout, &mut buffer, |bytes| answer.extend_from_slice(bytes))?;
             }
             if answer.len() > LONGEST_ANSWER {
                 return Ok(false);
             }
-            if complained {
+            if has_errors {
                 take(&mut stderr, &mut buffer, |bytes| {
-                    let room = LONGEST_COMPLAINT - complaint.len();
-                    complaint.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                    let room = MAX_STDERR - error_output.len();
+                    error_output.extend_from_slice(&bytes[..bytes.len().min(room)]);
                 })?;
             }
         }
@@ -201,13 +206,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both do nothing where the status has been read.
+        // Both do nothing if the status has been read.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Takes what a stream has now, and closes it at its end.
+/// Reads the available bytes of a stream, and closes it at its end.
 fn take<S: Read>(stream: &mut Option<S>, buffer: &mut [u8], mut sink: impl FnMut(&[u8])) -> io::Result<()> {
     let Some(open) = stream else { return Ok(()) };
     match open.read(buffer) {

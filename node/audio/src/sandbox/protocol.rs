@@ -1,8 +1,8 @@
-//! What the two processes say to each other.
+//! The messages between both processes.
 //!
-//! The request is one argument of the child, in JSON. Its answer goes to its standard output: four bytes with the length of
-//! a JSON text (little-endian), the text, and the bytes of the cover up to the end. The file itself is the child's standard
-//! input; the path of the samples, if there are any, is an argument of its own, because a path need not be Unicode.
+//! The request is one argument of the child, in JSON. Its answer goes to its standard output: the length of a JSON text
+//! (four bytes, little-endian), the text, and then the bytes of the cover. The file itself is the child's standard
+//! input. The path of the samples, if there are any, is an argument of its own, because a path need not be Unicode.
 
 use std::io::{self, Write};
 
@@ -15,10 +15,10 @@ use crate::tags::{Cover, MAX_COVER, Tags};
 
 /// The longest JSON text of an answer, in bytes.
 const LONGEST_TEXT: usize = 1 << 20;
-/// The longest answer in bytes.
+/// The longest answer, in bytes.
 pub(super) const LONGEST_ANSWER: usize = 4 + LONGEST_TEXT + MAX_COVER;
 
-/// What is to be done with the file.
+/// The work on the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Work {
     /// Decode it without writing, and read its tags.
@@ -32,37 +32,37 @@ pub(super) enum Work {
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Request {
-    /// What is to be done.
+    /// The work to do.
     pub work: Work,
-    /// What the child may use.
+    /// The bounds of the child.
     pub budget: Budget,
-    /// The process that asks.
+    /// The id of the parent process.
     pub parent: i32,
 }
 
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// What [`Work::Inspect`] found; a cover may follow.
+    /// The result of [`Work::Inspect`]; a cover may follow.
     Inspected {
-        /// The sound.
+        /// The properties of the sound.
         probe: Probe,
         /// The tags.
         tags: Tags,
     },
-    /// What [`Work::Decode`] wrote.
+    /// The result of [`Work::Decode`].
     Decoded {
-        /// How many frames.
+        /// The number of frames.
         frames: u64,
-        /// Their statistics.
+        /// The statistics of the samples.
         stats: SongStats,
     },
-    /// What [`Work::Tags`] found; a cover may follow.
+    /// The result of [`Work::Tags`]; a cover may follow.
     Tagged {
         /// The tags.
         tags: Tags,
     },
-    /// It did not work.
+    /// The work failed.
     Failed(DecodeError),
 }
 
@@ -76,17 +76,17 @@ pub(super) fn write(to: &mut impl Write, answer: &Answer, cover: Option<&Cover>)
     to.flush()
 }
 
-/// Reads an answer; nothing if it is none.
+/// Reads an answer; none if it is invalid.
 pub(super) fn read(bytes: &[u8]) -> Option<(Answer, Option<Cover>)> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (text, cover) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
     let answer = serde_json::from_slice(text).ok()?;
-    // Its bytes say again what kind it is: the child may have said anything.
+    // The bytes of the cover determine its media type again: the child is not trusted.
     let cover = if cover.is_empty() { None } else { Some(Cover::of(cover)?) };
     Some((answer, cover))
 }
 
-/// How an [`io::Error`] travels.
+/// An [`io::Error`] in a message.
 #[derive(Serialize, Deserialize)]
 struct Told {
     number: Option<i32>,
@@ -94,7 +94,7 @@ struct Told {
     message: String,
 }
 
-/// Kinds that come without a number of the system.
+/// The kinds of errors without a number of the system.
 const KINDS: [io::ErrorKind; 5] = [
     io::ErrorKind::InvalidData,
     io::ErrorKind::InvalidInput,
@@ -103,7 +103,7 @@ const KINDS: [io::ErrorKind; 5] = [
     io::ErrorKind::WriteZero,
 ];
 
-/// For `#[serde(with)]`.
+/// The functions for `#[serde(with)]`.
 pub(crate) mod io_error {
     use super::*;
 
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_arrive_as_they_were() {
+    fn errors_are_transferred_unchanged() {
         let full = || DecodeError::Io(io::Error::from(rustix::io::Errno::NOSPC));
         for error in [
             DecodeError::NotAudio,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_arrive_to_the_last_bit() {
+    fn statistics_are_transferred_exactly() {
         for seed in 1..2000u32 {
             let value = f32::from_bits(seed.wrapping_mul(0x9e37_79b9) & 0x7f7f_ffff);
             let sent = SongStats { mean: -value, std: value };
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_no_answer() {
+    fn invalid_answers_are_refused() {
         let mut good = Vec::new();
         let cover = Cover::of(b"\xff\xd8\xff\xe0JFIF").unwrap();
         let answer = Answer::Tagged { tags: Tags::default() };
@@ -177,7 +177,7 @@ mod tests {
         for length in 0..4 + text {
             assert!(read(&good[..length]).is_none(), "{length}");
         }
-        // A cover that is no picture.
+        // The cover is not a picture.
         assert!(read(&[&good[..4 + text], b"#!/bin/sh"].concat()).is_none());
         assert!(read(&[&[0xff; 4], &good[4..]].concat()).is_none());
         assert!(read(b"").is_none());

@@ -8,24 +8,24 @@ use super::MAX_COVER;
 use super::draft::{Draft, Field};
 use super::input::{Input, MAX_VALUE};
 use super::picture::Pictures;
-use super::text::untold;
+use super::text::unlabelled;
 
-/// Comments that are looked at.
+/// The largest number of comments that are read.
 const MAX_COMMENTS: u32 = 10_000;
-/// Blocks of a FLAC file, or packets of an Ogg stream, that are looked at.
+/// The largest number of blocks of a FLAC file, or of packets of an Ogg stream, that are read.
 const MAX_BLOCKS: u32 = 1_000;
-/// Pages of an Ogg file that are looked at.
+/// The largest number of pages of an Ogg file that are read.
 const MAX_PAGES: u32 = 2_000;
-/// Logical streams of an Ogg file that are looked at.
+/// The largest number of logical streams of an Ogg file that are read.
 const MAX_STREAMS: usize = 16;
-/// Bytes of comments that are read: a cover in base64 and what lies beside it.
+/// The largest size of the comments that are read, in bytes: a cover in base64 and other comments.
 const MAX_PACKET: u64 = MAX_COVER as u64 / 3 * 4 + (1 << 20);
 
 /// FLAC's metadata blocks.
 const COMMENTS: u8 = 4;
 const PICTURE: u8 = 6;
 
-/// Reads the comments in `bytes`. Bytes that are cut off or damaged end the reading.
+/// Reads the comments in `bytes`. Truncated or damaged bytes end the reading.
 fn read_comments(bytes: &[u8], draft: &mut Draft, pictures: &mut Pictures) {
     let mut rest = bytes;
     let Some(_vendor) = take(&mut rest) else { return };
@@ -34,19 +34,19 @@ fn read_comments(bytes: &[u8], draft: &mut Draft, pictures: &mut Pictures) {
     for _ in 0..u32::from_le_bytes(*count).min(MAX_COMMENTS) {
         let Some(comment) = take(&mut rest) else { return };
         let Some(equals) = comment.iter().position(|byte| *byte == b'=') else { continue };
-        let (name, value) = (untold(&comment[..equals]), &comment[equals + 1..]);
+        let (name, value) = (unlabelled(&comment[..equals]), &comment[equals + 1..]);
         if name.eq_ignore_ascii_case("METADATA_BLOCK_PICTURE") {
             if pictures.allow(value.len() as u64 / 4 * 3) {
                 pictures.offer_encoded_block(value);
             }
         } else if let Some(field) = Field::named(&name) {
             let value = &value[..value.len().min(MAX_VALUE as usize)];
-            draft.add(field, &untold(value));
+            draft.add(field, &unlabelled(value));
         }
     }
 }
 
-/// Takes bytes whose length lies before them.
+/// Takes bytes that follow their length.
 fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, behind) = rest.split_first_chunk()?;
     let (taken, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
@@ -68,7 +68,7 @@ pub(super) fn flac(input: &mut Input<'_>, at: u64, pictures: &mut Pictures) -> i
                     pictures.offer_block(&block);
                 }
             }
-            // No block, but sound.
+            // Not a block, but sound.
             0x7f => break,
             _ => {}
         }
@@ -80,17 +80,17 @@ pub(super) fn flac(input: &mut Input<'_>, at: u64, pictures: &mut Pictures) -> i
     Ok(draft)
 }
 
-/// Which packets of a logical stream hold comments.
+/// The packets of a logical stream that hold comments.
 #[derive(Clone, Copy)]
-enum Codec {
+enum CommentCodec {
     Vorbis,
     Opus,
     Flac,
     Speex,
 }
 
-impl Codec {
-    /// The codec of the stream that begins with this packet, if it has sound.
+impl CommentCodec {
+    /// The codec of the stream that begins with this packet, if it is a codec of sound.
     fn of(packet: &[u8]) -> Option<Self> {
         match packet {
             [0x01, b'v', b'o', b'r', b'b', b'i', b's', ..] => Some(Self::Vorbis),
@@ -125,7 +125,7 @@ impl Codec {
 /// Reads the comments of the first logical stream with sound in the Ogg file that begins at `at` (RFC 3533).
 pub(super) fn ogg(input: &mut Input<'_>, mut at: u64, pictures: &mut Pictures) -> io::Result<Draft> {
     let mut draft = Draft::default();
-    // The first packet of every stream lies on a page of its own, before all others.
+    // The first packet of every stream is on its own page, before all others.
     let mut streams = BTreeMap::new();
     let (mut packet, mut index) = (Vec::new(), 1);
     for _ in 0..MAX_PAGES {
@@ -137,7 +137,7 @@ pub(super) fn ogg(input: &mut Input<'_>, mut at: u64, pictures: &mut Pictures) -
         let serial = [s0, s1, s2, s3];
         if page[5] & 0x02 != 0 {
             if streams.len() < MAX_STREAMS {
-                streams.insert(serial, Codec::of(&input.read(position, 8)?));
+                streams.insert(serial, CommentCodec::of(&input.read(position, 8)?));
             }
             continue;
         }

@@ -1,14 +1,14 @@
-//! What one tag of a file holds, before all its tags become the song's.
+//! The content of one tag, before all tags of a file are combined.
 
 use super::genre;
 use super::text::clean;
 use super::{Tags, hundredths};
 use crate::analysis::Key;
 
-/// Artists or genres that are kept of one song.
+/// The largest number of artists or genres that are kept.
 const MAX_VALUES: usize = 32;
 
-/// What a text of a tag is about.
+/// The field of a text in a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     Title,
@@ -24,7 +24,7 @@ pub(super) enum Field {
 }
 
 impl Field {
-    /// The field of a name, in any case, as Vorbis comments, APE items, Matroska, CAF and free MP4 items have names.
+    /// The field with a name, in any case. Vorbis comments, APE items, Matroska, CAF and free MP4 items have names.
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
             "title" => Self::Title,
@@ -42,7 +42,7 @@ impl Field {
     }
 }
 
-/// What one tag holds. Of a field with one value, the first usable text counts.
+/// The content of one tag. A field with one value takes the first usable text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Draft {
     title: Option<String>,
@@ -58,7 +58,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Takes a text, unless it is unusable or the field has its value.
+    /// Takes a text, unless it is unusable or the field has a value.
     pub(super) fn add(&mut self, field: Field, text: &str) {
         let Some(text) = clean(text) else { return };
         match field {
@@ -75,7 +75,7 @@ impl Draft {
         }
     }
 
-    /// Takes every field that is missing here from a tag that counts less.
+    /// Takes every missing field from a tag of lower priority.
     pub(super) fn complete_by(&mut self, other: Self) {
         let Self { title, artists, album_artists, album, track, year, genres, bpm, key, stem } = other;
         for (mine, theirs) in [
@@ -98,7 +98,7 @@ impl Draft {
         self.key = self.key.or(key);
     }
 
-    /// The song's tags. The album's artist stands in for a missing artist.
+    /// The song's tags. The album's artist replaces a missing artist.
     pub(super) fn into_tags(self) -> Tags {
         let artists = if self.artists.is_empty() { self.album_artists } else { self.artists };
         let several = |values: &[String]| if values.len() > 1 { values.to_vec() } else { Vec::new() };
@@ -128,19 +128,19 @@ fn append(values: &mut Vec<String>, text: String) {
     }
 }
 
-/// The number in "3/12"; programs write 0 when they know none.
+/// The number in "3/12"; programs write 0 for unknown.
 fn track(text: &str) -> Option<String> {
     let number: u32 = text.split('/').next()?.trim().parse().ok()?;
     (number > 0).then(|| number.to_string())
 }
 
-/// The year of a date, which begins with it; programs write 0000 when they know none.
+/// The year at the beginning of a date; programs write 0000 for unknown.
 fn year(date: &str) -> Option<String> {
     let year = date.get(..4).filter(|year| year.bytes().all(|digit| digit.is_ascii_digit()))?;
     (year != "0000").then(|| year.to_owned())
 }
 
-/// A tempo that songs have; programs write 0 when they know none.
+/// A valid tempo; programs write 0 for unknown.
 fn bpm(text: &str) -> Option<u32> {
     text.replace(',', ".").parse().ok().and_then(hundredths)
 }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tempo_is_one_that_songs_have() {
+    fn a_tempo_is_within_its_range() {
         for (text, bpm) in [
             ("120", Some(12_000)),
             (" 127.957 ", Some(12_796)),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_usable_text_counts_and_several_are_kept() {
+    fn single_fields_take_the_first_usable_text() {
         let found = tags(&[
             (Field::Title, "\u{200b}"),
             (Field::Title, "One"),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lesser_tag_fills_gaps_only() {
+    fn tags_of_lower_priority_fill_gaps_only() {
         let mut draft = Draft::default();
         draft.add(Field::Artist, "A");
         draft.add(Field::AlbumArtist, "Various");

@@ -1,8 +1,8 @@
-//! Names of genres that tags give as numbers.
+//! Names of genres that tags store as numbers.
 //!
-//! ID3v1 numbers genres, and Winamp added to its list. ID3v2 writes such a number as "17" or "(17)", and a name that
-//! refines it behind: "(17)Krautrock". "RX" and "CR" mean remixes and covers, and "((" begins a name with a bracket
-//! (ID3v2.3, section 4.2.1, TCON; ID3v2.4, section 4.2.3).
+//! ID3v1 numbers genres, and Winamp extended the list. ID3v2 writes such a number as "17" or "(17)", optionally
+//! followed by a name that refines it: "(17)Krautrock". "RX" and "CR" mean remixes and covers, and "((" begins a name
+//! with a bracket (ID3v2.3, section 4.2.1, TCON; ID3v2.4, section 4.2.3).
 
 /// The genres of ID3v1 by number: 80 of the original list, then those of Winamp up to version 5.6.
 const NAMES: &str = "\
@@ -50,12 +50,12 @@ pub(super) fn names(text: &str) -> Vec<String> {
     names
 }
 
-/// What a code means: `None` if the text is no code, `Some(None)` if it is a number without a genre.
+/// The meaning of a code: `None` if the text is not a code, `Some(None)` if it is a number without a genre.
 fn coded(code: &str) -> Option<Option<&'static str>> {
     match code {
         "RX" => Some(Some("Remix")),
         "CR" => Some(Some("Cover")),
-        // A number needs a byte; other numbers, like a decade, are names.
+        // A number fits into a byte; other numbers, such as decades, are names.
         _ if code.len() <= 3 && code.bytes().all(|digit| digit.is_ascii_digit()) => {
             code.parse::<u8>().ok().map(|number| named(usize::from(number)))
         }

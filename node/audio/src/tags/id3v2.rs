@@ -1,15 +1,15 @@
 //! ID3v2 tags, versions 2.2 to 2.4 (id3.org, "ID3 tag version 2.4.0 - Main Structure" and "- Native Frames").
 //!
-//! The frames are walked in order of the file. Only headers and frames that are shown are read, so a large tag costs
-//! its headers. Three rules make the walk independent of what the tag claims:
+//! The frames are read in the order of the file. Only headers and used frames are read, so a large tag costs its
+//! headers. Three rules make this independent of the lengths in the tag:
 //!
-//! - A tag has at most [`MAX_FRAMES`] frames and [`MAX_CHAPTERS`] chapters, and no chapters within chapters. More have
-//!   no honest origin: a file that has them is refused, because other readers run out of stack or memory on it.
+//! - A tag has at most [`MAX_FRAMES`] frames and [`MAX_CHAPTERS`] chapters, and no chapters within chapters. A file
+//!   with more is refused: no real program writes it, and other readers run out of stack or memory on it.
 //! - The tag ends with the file, a frame with its tag.
 //! - A frame is read up to the limits of [`Input`] and [`Pictures`].
 //!
-//! ID3v2.4 stores sizes in seven bits a byte. Old versions of iTunes stored plain sizes instead; what follows a frame
-//! tells which it is. Compressed and encrypted frames are not read.
+//! ID3v2.4 stores sizes in seven bits per byte. Old versions of iTunes store plain sizes instead; the bytes after a
+//! frame show which it is. Compressed and encrypted frames are not read.
 
 use std::io;
 
@@ -19,18 +19,19 @@ use super::picture::{FRONT, Pictures};
 use super::text;
 use crate::decode::DecodeError;
 
-/// Frames of a tag, those within chapters included.
+/// The largest number of frames of a tag, including those within chapters.
 const MAX_FRAMES: u32 = 10_000;
-/// Chapters and tables of contents of a tag; podcasts have some hundred.
+/// The largest number of chapters and tables of contents of a tag; podcasts have some hundred.
 const MAX_CHAPTERS: u32 = 2_000;
-/// Tables of contents of a tag. Usual tags have one, and readers follow the references from one to the next.
+/// The largest number of tables of contents of a tag. Usual tags have one, and readers follow the references between
+/// them.
 const MAX_TABLES: u32 = 100;
-/// The bytes of a tag's header.
+/// The length of a tag's header, in bytes.
 const HEADER: u64 = 10;
-/// Raw bytes that are read at once.
+/// The number of raw bytes that are read at a time.
 const BLOCK: u64 = 4 << 10;
 
-/// Where a tag lies that begins with `header` at `at`: its first and last position. `None` if it is no tag.
+/// The first and the last position of the tag whose `header` is at `at`. `None` if it is not a tag.
 pub(super) fn range(input: &mut Input<'_>, at: u64) -> io::Result<Option<(u64, u64)>> {
     let Some(header) = input.array::<10>(at)? else { return Ok(None) };
     let [b'I', b'D', b'3', major, revision, flags, size @ ..] = header else { return Ok(None) };
@@ -70,16 +71,16 @@ pub(super) fn read(input: &mut Input<'_>, at: u64, end: u64, pictures: &mut Pict
     Ok(draft)
 }
 
-/// A tag's bytes in sequence, without the zeros that unsynchronization put in (ID3v2.4, section 6.1).
+/// A tag's bytes in sequence, without the zeros of unsynchronization (ID3v2.4, section 6.1).
 struct Body<'a, 'b> {
     input: &'a mut Input<'b>,
-    /// Where the next raw bytes lie, and where the tag ends.
+    /// The position of the next raw bytes, and the end of the tag.
     at: u64,
     end: u64,
     unsynchronized: bool,
     /// Whether the last raw byte was 0xff.
     after_ff: bool,
-    /// Bytes that were read and not taken.
+    /// Bytes that are read and not yet taken.
     ready: Vec<u8>,
     taken: usize,
 }
@@ -90,7 +91,7 @@ impl<'a, 'b> Body<'a, 'b> {
         Self { input, at, end, unsynchronized, after_ff: false, ready: Vec::new(), taken: 0 }
     }
 
-    /// The next bytes, `count` of them unless the tag ends. They are not taken.
+    /// The next `count` bytes, or fewer at the end of the tag. They are not taken.
     fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         while self.ready.len() - self.taken < count && self.at < self.end {
             self.ready.drain(..self.taken);
@@ -114,7 +115,7 @@ impl<'a, 'b> Body<'a, 'b> {
     fn take(&mut self, count: u64) -> io::Result<Vec<u8>> {
         let taken = self.peek(usize::try_from(count).unwrap_or(usize::MAX))?.to_vec();
         self.taken += taken.len();
-        // A large frame's memory goes with it.
+        // Releases the memory of a large frame.
         if taken.len() as u64 > BLOCK {
             self.ready.drain(..self.taken);
             self.ready.shrink_to_fit();
@@ -145,7 +146,7 @@ impl<'a, 'b> Body<'a, 'b> {
         Ok(())
     }
 
-    /// Where the next byte lies; true of bodies that are not unsynchronized.
+    /// The position of the next byte; only valid in bodies that are not unsynchronized.
     fn position(&self) -> u64 {
         self.at - (self.ready.len() - self.taken) as u64
     }
@@ -154,9 +155,9 @@ impl<'a, 'b> Body<'a, 'b> {
 struct Walk<'a, 'b> {
     body: Body<'a, 'b>,
     version: u8,
-    /// Whether every frame's content is unsynchronized, as ID3v2.4 does it.
+    /// Whether the content of every frame is unsynchronized, as in ID3v2.4.
     unsynchronized: bool,
-    /// Whether a frame was met whose size is certainly plain.
+    /// Whether a frame was found whose size is certainly plain.
     plain_sizes: bool,
     frames: u32,
     chapters: u32,
@@ -191,13 +192,13 @@ impl Walk<'_, '_> {
         if is_id(&size) {
             return Ok(());
         }
-        // ID3v2.4 counts the four bytes of the size.
+        // ID3v2.4 includes the four bytes of the size.
         let length =
             if self.version == 4 { u64::from(syncsafe(size)) } else { 4 + u64::from(u32::from_be_bytes(size)) };
         self.body.skip(length)
     }
 
-    /// Walks the frames in the next `left` bytes, those of a chapter if `inside`, and leaves the body behind them.
+    /// Reads the frames in the next `left` bytes, those of a chapter if `inside`, and positions the body after them.
     fn frames(&mut self, mut left: u64, inside: bool) -> Result<(), DecodeError> {
         loop {
             let header = if self.version == 2 { 6 } else { 10 };
@@ -205,7 +206,7 @@ impl Walk<'_, '_> {
                 return Ok(self.body.skip(left)?);
             }
             let Some(frame) = self.header()? else {
-                // Padding, or what is no frame.
+                // Padding, or not a frame.
                 return Ok(self.body.skip(if left == u64::MAX { 0 } else { left - header })?);
             };
             self.frames += 1;
@@ -244,7 +245,7 @@ impl Walk<'_, '_> {
         Ok(Some(Frame { id, size: u64::from(size), flags }))
     }
 
-    /// A frame's size in ID3v2.4, whether it is stored as it should be or plain.
+    /// A frame's size in ID3v2.4, in seven bits per byte or plain.
     fn size(&mut self, bytes: [u8; 4]) -> io::Result<u32> {
         let (plain, correct) = (u32::from_be_bytes(bytes), syncsafe(bytes));
         self.plain_sizes |= bytes.iter().any(|byte| *byte >= 0x80);
@@ -254,7 +255,7 @@ impl Walk<'_, '_> {
         Ok(if self.plain_sizes { plain } else { correct })
     }
 
-    /// How likely a frame of this size ends where it should: 2 if a frame or the tag's end follows, 1 if padding does.
+    /// The plausibility of this size: 2 if a frame or the tag's end follows, 1 if padding does.
     fn follows(&mut self, size: u32) -> io::Result<u8> {
         let next = self.body.position() + u64::from(size);
         if next >= self.body.end {
@@ -268,7 +269,7 @@ impl Walk<'_, '_> {
         })
     }
 
-    /// Checks a chapter or a table of contents. What it holds is not shown.
+    /// Checks a chapter or a table of contents. Its content is not used.
     fn chapter(&mut self, frame: &Frame, mut left: u64, inside: bool) -> Result<(), DecodeError> {
         if inside {
             return Err(refused("its ID3 tag has chapters within chapters"));
@@ -299,7 +300,7 @@ impl Walk<'_, '_> {
         self.body.skip(count)
     }
 
-    /// Skips a string and the NUL behind it.
+    /// Skips a string and its NUL.
     fn skip_string(&mut self, left: &mut u64) -> io::Result<()> {
         while *left > 0 {
             let Some([byte]) = self.body.array()? else { return Ok(()) };
@@ -311,7 +312,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// Reads a frame whose content is shown and skips every other.
+    /// Reads a frame whose content is used and skips every other.
     fn content(&mut self, frame: &Frame, size: u64) -> io::Result<()> {
         let is_picture = matches!(&frame.id, b"APIC" | b"PIC\0");
         let field = field(&frame.id);
@@ -342,7 +343,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// A frame's content without what its flags put before it and in it.
+    /// A frame's content without the additions of its flags.
     fn unwrapped(&self, frame: &Frame, raw: Vec<u8>) -> Vec<u8> {
         let prefix = match self.version {
             3 => usize::from(frame.flags & 0x20 != 0),
@@ -358,7 +359,7 @@ impl Walk<'_, '_> {
         content.to_vec()
     }
 
-    /// Takes a text that its description names, which lies before it.
+    /// Takes a text whose preceding description names its field.
     fn described(&mut self, texts: &[String]) {
         let Some((description, values)) = texts.split_first() else { return };
         let field = Field::named(description.trim());
@@ -367,11 +368,11 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Offers a picture, which lies behind its media type, kind and description.
+    /// Offers a picture, which follows its media type, kind and description.
     fn picture(&mut self, id: &[u8; 4], encoding: u8, rest: &[u8]) {
         let behind_type = if id == b"PIC\0" { rest.get(3..) } else { behind_nul(rest, 0) };
         let Some((kind, rest)) = behind_type.and_then(|rest| rest.split_first()) else { return };
-        // Some programs write one NUL where UTF-16 needs two, and the picture's beginning tells.
+        // Some programs write one NUL where UTF-16 needs two; the beginning of the picture decides.
         let picture = [behind_nul(rest, encoding), behind_nul(rest, 0)]
             .into_iter()
             .flatten()
@@ -382,7 +383,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// What follows the NUL that ends a text of this encoding.
+/// The bytes after the NUL that ends a text of this encoding.
 fn behind_nul(bytes: &[u8], encoding: u8) -> Option<&[u8]> {
     if matches!(encoding, 1 | 2) {
         let (pairs, _) = bytes.as_chunks::<2>();
@@ -393,7 +394,7 @@ fn behind_nul(bytes: &[u8], encoding: u8) -> Option<&[u8]> {
     bytes.get(end + 1..)
 }
 
-/// Appends bytes without the zeros behind each 0xff.
+/// Appends bytes without the zeros after each 0xff.
 fn synchronize(raw: &[u8], after_ff: &mut bool, out: &mut Vec<u8>) {
     for byte in raw {
         if !(*after_ff && *byte == 0) {

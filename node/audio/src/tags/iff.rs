@@ -1,8 +1,8 @@
 //! Chunks of WAV and AIFF files: ID3 tags, the INFO list of WAV (Microsoft, "Multimedia Programming Interface and Data
 //! Specifications 1.0", 1991) and the text chunks of AIFF (Apple, "Audio Interchange File Format", version 1.3).
 //!
-//! Chunks that claim to be longer than the file end the reading, not in an error: the decoder finds out whether a file
-//! is whole.
+//! A chunk that is longer than the file ends the reading without an error; the decoder checks whether a file is
+//! complete.
 
 use std::io;
 
@@ -10,13 +10,13 @@ use super::draft::{Draft, Field};
 use super::id3v2;
 use super::input::Input;
 use super::picture::Pictures;
-use super::text::{until_nul, untold};
+use super::text::{unlabelled, until_nul};
 use crate::decode::DecodeError;
 
-/// Chunks of a file, or of a list, that are looked at.
+/// The largest number of chunks of a file, or of a list, that are read.
 const MAX_CHUNKS: usize = 1_000;
 
-/// Reads the tags of the WAV file that begins at `at`. An ID3 tag counts more than the list.
+/// Reads the tags of the WAV file that begins at `at`. An ID3 tag has priority over the list.
 pub(super) fn wav(input: &mut Input<'_>, mut at: u64, pictures: &mut Pictures) -> Result<Draft, DecodeError> {
     let (mut id3, mut info) = (Draft::default(), Draft::default());
     let length = input.length();
@@ -64,14 +64,14 @@ fn list(input: &mut Input<'_>, mut at: u64, end: u64, draft: &mut Draft) -> io::
         };
         if let Some(field) = field {
             let text = input.text(at, size.min(end - at))?;
-            draft.add(field, &untold(until_nul(&text)));
+            draft.add(field, &unlabelled(until_nul(&text)));
         }
         at += size + size % 2;
     }
     Ok(())
 }
 
-/// Reads the tags of the AIFF file that begins at `at`. An ID3 tag counts more than the text chunks.
+/// Reads the tags of the AIFF file that begins at `at`. An ID3 tag has priority over the text chunks.
 pub(super) fn aiff(input: &mut Input<'_>, mut at: u64, pictures: &mut Pictures) -> Result<Draft, DecodeError> {
     let (mut id3, mut texts) = (Draft::default(), Draft::default());
     let length = input.length();
@@ -81,8 +81,8 @@ pub(super) fn aiff(input: &mut Input<'_>, mut at: u64, pictures: &mut Pictures) 
         at += 8;
         let size = u64::from(u32::from_be_bytes(size));
         match &[n0, n1, n2, n3] {
-            b"NAME" => texts.add(Field::Title, &untold(until_nul(&input.text(at, size)?))),
-            b"AUTH" => texts.add(Field::Artist, &untold(until_nul(&input.text(at, size)?))),
+            b"NAME" => texts.add(Field::Title, &unlabelled(until_nul(&input.text(at, size)?))),
+            b"AUTH" => texts.add(Field::Artist, &unlabelled(until_nul(&input.text(at, size)?))),
             b"id3 " | b"ID3 " => id3.complete_by(id3v2::read(input, at, length.min(at + size), pictures)?),
             _ => {}
         }

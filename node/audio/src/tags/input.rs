@@ -1,35 +1,36 @@
-//! Reads bytes of a file by position, within bounds.
+//! Reads bytes of a file by position, within limits.
 //!
-//! All tag readers read through [`Input`]. It returns fewer bytes at the end of the file instead of an error, so that
-//! a claimed length is never trusted, and it limits how much text and how often is read of one file: files of any
-//! shape are read in bounded time and memory.
+//! All tag readers use [`Input`]. It returns fewer bytes at the end of the file instead of an error, so that lengths in
+//! a file are never trusted. It limits the amount of text and the number of reads per file, so any file is read in
+//! bounded time and memory.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Bytes of one text that are read; a text keeps [`MAX_TEXT`](super::MAX_TEXT) of them.
+/// The largest part of one text that is read, in bytes; [`MAX_TEXT`](super::MAX_TEXT) of them are kept.
 pub(super) const MAX_VALUE: u64 = 64 << 10;
-/// Bytes of all texts of a file that are read.
+/// The largest amount of text of a file that is read, in bytes.
 const MAX_TEXTS: u64 = 4 << 20;
-/// Reads of a file, after which it seems to end; files with a thousand small items need a few thousand.
+/// The largest number of reads; after them the file appears to end. Files with a thousand small items need a few
+/// thousand.
 const MAX_READS: u32 = 200_000;
 
 /// A reader with a position.
-pub(super) trait Stream: Read + Seek {}
+pub(super) trait SeekRead: Read + Seek {}
 
-impl<T: Read + Seek> Stream for T {}
+impl<T: Read + Seek> SeekRead for T {}
 
 /// A file whose bytes are read by position.
 pub(super) struct Input<'a> {
-    stream: Box<dyn Stream + 'a>,
+    stream: Box<dyn SeekRead + 'a>,
     length: u64,
-    /// Bytes of text that may still be read.
+    /// The amount of text that may still be read, in bytes.
     texts: u64,
-    /// Reads that are still allowed.
+    /// The number of reads that are still allowed.
     reads: u32,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(mut stream: impl Stream + 'a) -> io::Result<Self> {
+    pub(super) fn new(mut stream: impl SeekRead + 'a) -> io::Result<Self> {
         let length = stream.seek(SeekFrom::End(0))?;
         Ok(Self { stream: Box::new(stream), length, texts: MAX_TEXTS, reads: MAX_READS })
     }
@@ -62,7 +63,7 @@ impl<'a> Input<'a> {
         self.read(at, size)
     }
 
-    /// Takes a text of `size` bytes from what may be read of texts, and returns how much of it may be read.
+    /// Reserves a text of `size` bytes, and returns the number of bytes that may be read of it.
     pub(super) fn allow_text(&mut self, size: u64) -> u64 {
         let allowed = size.min(MAX_VALUE).min(self.texts);
         self.texts -= allowed;
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_limited_each_and_together() {
+    fn texts_are_limited_individually_and_in_total() {
         let bytes = vec![b'a'; 200 << 10];
         let mut input = Input::new(Cursor::new(&bytes)).unwrap();
         let mut total = 0;

@@ -1,7 +1,7 @@
 //! Tags of Matroska and WebM files (RFC 9559, sections 5.1 and 21; EBML: RFC 8794).
 //!
-//! Elements are found by a path of fixed depth. Tags that lie behind the sound are found through the seek head. Tags of
-//! chapters and attachments are not read.
+//! Elements are found on a path of fixed depth. Tags after the sound are found through the seek head. Tags of chapters
+//! and attachments are not read.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,11 +9,11 @@ use std::io;
 use super::draft::{Draft, Field};
 use super::input::Input;
 use super::picture::Pictures;
-use super::text::{until_nul, untold};
+use super::text::{unlabelled, until_nul};
 
-/// Elements of one element that are looked at.
+/// The largest number of elements that are read within one element.
 const MAX_ELEMENTS: usize = 10_000;
-/// Elements that are found through the seek head.
+/// The largest number of elements that are found through the seek head.
 const MAX_SOUGHT: usize = 16;
 
 const SEGMENT: u32 = 0x1853_8067;
@@ -43,15 +43,15 @@ const FILE_DATA: u32 = 0x465c;
 const ALBUM: u64 = 50;
 
 #[derive(Clone, Copy)]
-struct Element {
+struct TagElement {
     id: u32,
     /// Where its content begins and ends.
     begin: u64,
     end: u64,
 }
 
-/// The element at `at` within what ends at `end`. One of unknown size goes on to the end.
-fn element(input: &mut Input<'_>, at: u64, end: u64) -> io::Result<Option<Element>> {
+/// The element at `at` within an element that ends at `end`. An element of unknown size extends to the end.
+fn element(input: &mut Input<'_>, at: u64, end: u64) -> io::Result<Option<TagElement>> {
     let header = input.read(at, end.saturating_sub(at).min(12))?;
     let Some(id_length) = header.first().map(|first| first.leading_zeros() as usize + 1) else { return Ok(None) };
     if id_length > 4 || header.len() <= id_length {
@@ -66,11 +66,11 @@ fn element(input: &mut Input<'_>, at: u64, end: u64) -> io::Result<Option<Elemen
     let size = size.iter().fold(0, |size, byte| size << 8 | u64::from(*byte)) & (marker - 1);
     let begin = at + (id_length + size_length) as u64;
     let own_end = if size == marker - 1 { end } else { begin.saturating_add(size).min(end) };
-    Ok((begin <= end).then_some(Element { id, begin, end: own_end }))
+    Ok((begin <= end).then_some(TagElement { id, begin, end: own_end }))
 }
 
 /// The elements in another.
-fn children(input: &mut Input<'_>, parent: Element) -> io::Result<Vec<Element>> {
+fn children(input: &mut Input<'_>, parent: TagElement) -> io::Result<Vec<TagElement>> {
     let (mut at, mut children) = (parent.begin, Vec::new());
     while children.len() < MAX_ELEMENTS
         && let Some(child) = element(input, at, parent.end)?
@@ -81,14 +81,14 @@ fn children(input: &mut Input<'_>, parent: Element) -> io::Result<Vec<Element>> 
     Ok(children)
 }
 
-fn unsigned(input: &mut Input<'_>, element: Element) -> io::Result<u64> {
+fn unsigned(input: &mut Input<'_>, element: TagElement) -> io::Result<u64> {
     let bytes = input.read(element.begin, (element.end - element.begin).min(8))?;
     Ok(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-fn text(input: &mut Input<'_>, element: Element) -> io::Result<String> {
+fn text(input: &mut Input<'_>, element: TagElement) -> io::Result<String> {
     let bytes = input.text(element.begin, element.end - element.begin)?;
-    Ok(untold(until_nul(&bytes)).into_owned())
+    Ok(unlabelled(until_nul(&bytes)).into_owned())
 }
 
 /// Reads the tags of the file that begins at `at`.
@@ -99,7 +99,7 @@ pub(super) fn read(input: &mut Input<'_>, at: u64, pictures: &mut Pictures) -> i
     let Some(segment) = element(input, head.end, length)?.filter(|element| element.id == SEGMENT) else {
         return Ok(draft);
     };
-    // Those before the sound in order, then those that the seek head names.
+    // Elements before the sound in order, then those in the seek head.
     let mut sought = Vec::new();
     let mut seen = BTreeSet::new();
     let mut at = segment.begin;
@@ -123,8 +123,8 @@ pub(super) fn read(input: &mut Input<'_>, at: u64, pictures: &mut Pictures) -> i
     Ok(draft)
 }
 
-/// The positions in the segment of elements that are read here.
-fn seek_head(input: &mut Input<'_>, head: Element) -> io::Result<Vec<u64>> {
+/// The positions, within the segment, of the elements that are read here.
+fn seek_head(input: &mut Input<'_>, head: TagElement) -> io::Result<Vec<u64>> {
     let mut positions = Vec::new();
     for seek in children(input, head)?.into_iter().filter(|child| child.id == SEEK).take(MAX_SOUGHT) {
         let (mut id, mut position) = (0, None);
@@ -142,10 +142,10 @@ fn seek_head(input: &mut Input<'_>, head: Element) -> io::Result<Vec<u64>> {
     Ok(positions)
 }
 
-/// Reads a part of the segment.
+/// Reads an element of the segment.
 fn part(
     input: &mut Input<'_>,
-    part: Element,
+    part: TagElement,
     draft: &mut Draft,
     info: &mut Draft,
     pictures: &mut Pictures,
@@ -165,7 +165,7 @@ fn part(
 }
 
 /// Reads a tag of the song, the album or a track.
-fn tag(input: &mut Input<'_>, tag: Element, draft: &mut Draft) -> io::Result<()> {
+fn tag(input: &mut Input<'_>, tag: TagElement, draft: &mut Draft) -> io::Result<()> {
     let children_of_tag = children(input, tag)?;
     let mut level = None;
     for targets in children_of_tag.iter().filter(|child| child.id == TARGETS) {
@@ -200,7 +200,7 @@ fn tag(input: &mut Input<'_>, tag: Element, draft: &mut Draft) -> io::Result<()>
 }
 
 /// Reads an attached picture. The front cover's file is called "cover" (RFC 9559, section 21.1).
-fn attachment(input: &mut Input<'_>, file: Element, pictures: &mut Pictures) -> io::Result<()> {
+fn attachment(input: &mut Input<'_>, file: TagElement, pictures: &mut Pictures) -> io::Result<()> {
     let mut name = String::new();
     for child in children(input, file)? {
         match child.id {

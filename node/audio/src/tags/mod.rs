@@ -1,7 +1,7 @@
 //! The tags of a song's file: title, artists, album, tempo, key and the like, and the picture of the cover.
 //!
 //! ```text
-//! mod: which tags lie in the file, by its content
+//! mod: finds the tags in a file, by its content
 //!   id3v2, tail (APEv2, ID3v1), comments (FLAC, Ogg), iff (WAV, AIFF), mp4, matroska, caf: read one kind of tag
 //!     input, picture: read bytes of the file, within limits
 //!     text, genre, draft: decode and clean texts, and choose among them
@@ -11,13 +11,13 @@
 //!
 //! - A text has at most [`MAX_TEXT`] bytes, no control characters and at least one visible character. A picture has at
 //!   most [`MAX_COVER`] bytes, and its bytes determine its media type.
-//! - No reader recurses deeper than its format's fixed depth, and none trusts a length or a count in the file. Reading
-//!   takes less than 64 MiB of memory and 200,000 reads, whatever the file holds.
-//! - Tags do not decide whether a song is accepted: what cannot be read is absent. The exception is an ID3v2 tag that no
+//! - No reader recurses deeper than the fixed depth of its format, and none trusts a length or a count in the file.
+//!   Reading takes less than 64 MiB of memory and 200,000 reads for any file.
+//! - Tags do not decide whether a song is accepted: an unreadable tag is absent. The exception is an ID3v2 tag that no
 //!   program writes and that exhausts other readers: more than 10,000 frames, 2,000 chapters or 100 tables of contents,
 //!   or chapters within chapters.
-//! - Where a file has several tags, each field comes from the tag nearest to the sound that has it. ID3v1 counts least,
-//!   because it cuts texts off.
+//! - If a file has several tags, each field comes from the tag nearest to the sound that has it. ID3v1 has the lowest
+//!   priority, because it truncates texts.
 //!
 //! Lyrics, comments, ratings and chapters are not read, nor compressed or encrypted frames.
 
@@ -43,44 +43,44 @@ use crate::analysis::Key;
 use crate::decode::{DecodeError, guarded};
 use crate::source::Source;
 use draft::Draft;
-use input::{Input, Stream};
+use input::{Input, SeekRead};
 use picture::Pictures;
 
 /// The longest text, in bytes.
 pub const MAX_TEXT: usize = 1024;
 /// The largest picture, in bytes.
 pub const MAX_COVER: usize = 8 << 20;
-/// The tempi that songs have, in beats per minute.
+/// The range of tempi, in beats per minute.
 pub const BPM: RangeInclusive<f64> = 20.0..=400.0;
 
-/// Tags before the sound that are looked at.
+/// The largest number of tags before the sound that are read.
 const MAX_LEADING: usize = 8;
 
-/// What a file says of its song.
+/// The tags of a song.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tags {
     /// The song's title.
     pub title: Option<String>,
-    /// The main artist, or else the album's artist.
+    /// The main artist, or the album's artist if there is none.
     pub artist: Option<String>,
-    /// All artists, the main one first, if there are several; else none.
+    /// All artists, the main one first, if there are several; else empty.
     pub artists: Vec<String>,
-    /// The album that it is on.
+    /// The album.
     pub album: Option<String>,
-    /// Its number on the album.
+    /// The track number on the album.
     pub track: Option<String>,
-    /// The year in which it was recorded or published, in four digits.
+    /// The year of the recording or the release, in four digits.
     pub year: Option<String>,
-    /// The main kind of music.
+    /// The main genre.
     pub genre: Option<String>,
-    /// All kinds of music, the main one first, if there are several; else none.
+    /// All genres, the main one first, if there are several; else empty.
     pub genres: Vec<String>,
     /// The tempo in hundredths of beats per minute.
     pub bpm: Option<u32>,
     /// The key.
     pub key: Option<Key>,
-    /// Which stem of the song the file is; a whole song is none.
+    /// The name of the stem in the file; none for a whole song.
     pub stem: Option<String>,
 }
 
@@ -92,23 +92,23 @@ impl Tags {
     }
 }
 
-/// The picture on a song's cover.
+/// The cover of a song.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cover {
     /// Its media type.
     pub mime: &'static str,
-    /// The file.
+    /// The bytes of the picture.
     pub bytes: Vec<u8>,
 }
 
 impl Cover {
-    /// The picture in these bytes, if they are one and not too many.
+    /// The picture in these bytes, if they are a picture within the size limit.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let mime = Self::kind_of(bytes).filter(|_| bytes.len() <= MAX_COVER)?;
         Some(Self { mime, bytes: bytes.into() })
     }
 
-    /// The media type of a picture that begins so.
+    /// The media type of a picture that begins with these bytes.
     pub fn kind_of(beginning: &[u8]) -> Option<&'static str> {
         match beginning {
             [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
@@ -126,12 +126,12 @@ impl std::fmt::Debug for Cover {
     }
 }
 
-/// A tempo in beats per minute as whole hundredths, if it is one: 20 to 400.
+/// A tempo in beats per minute as hundredths, if it is valid: 20 to 400.
 pub fn hundredths(bpm: f64) -> Option<u32> {
     BPM.contains(&bpm).then(|| (bpm * 100.0).round() as u32)
 }
 
-/// Reads the file's tags. Its content determines where they lie.
+/// Reads the file's tags. Its content determines their positions.
 ///
 /// # Errors
 ///
@@ -140,21 +140,21 @@ pub fn tags_of(file: &File) -> Result<(Tags, Option<Cover>), DecodeError> {
     guarded(|| read(Source::new(file)?))
 }
 
-fn read(stream: impl Stream) -> Result<(Tags, Option<Cover>), DecodeError> {
+fn read(stream: impl SeekRead) -> Result<(Tags, Option<Cover>), DecodeError> {
     let mut input = Input::new(stream)?;
     let mut pictures = Pictures::default();
     let (leading, at) = leading(&mut input)?;
 
-    let container = Container::of(&input.read(at, 12)?);
+    let container = Wrapper::of(&input.read(at, 12)?);
     let mut draft = match container {
-        Container::Stream => Draft::default(),
-        Container::Flac => comments::flac(&mut input, at, &mut pictures)?,
-        Container::Ogg => comments::ogg(&mut input, at, &mut pictures)?,
-        Container::Wav => iff::wav(&mut input, at, &mut pictures)?,
-        Container::Aiff => iff::aiff(&mut input, at, &mut pictures)?,
-        Container::Mp4 => mp4::read(&mut input, at, &mut pictures)?,
-        Container::Matroska => matroska::read(&mut input, at, &mut pictures)?,
-        Container::Caf => caf::read(&mut input, at)?,
+        Wrapper::Stream => Draft::default(),
+        Wrapper::Flac => comments::flac(&mut input, at, &mut pictures)?,
+        Wrapper::Ogg => comments::ogg(&mut input, at, &mut pictures)?,
+        Wrapper::Wav => iff::wav(&mut input, at, &mut pictures)?,
+        Wrapper::Aiff => iff::aiff(&mut input, at, &mut pictures)?,
+        Wrapper::Mp4 => mp4::read(&mut input, at, &mut pictures)?,
+        Wrapper::Matroska => matroska::read(&mut input, at, &mut pictures)?,
+        Wrapper::Caf => caf::read(&mut input, at)?,
     };
     let end = input.length();
     for tag in leading.into_iter().rev() {
@@ -163,20 +163,20 @@ fn read(stream: impl Stream) -> Result<(Tags, Option<Cover>), DecodeError> {
             Leading::Ape(at) => tail::leading_ape(&mut input, at, &mut pictures)?,
         });
     }
-    let may_have_id3v1 = matches!(container, Container::Stream | Container::Flac);
+    let may_have_id3v1 = matches!(container, Wrapper::Stream | Wrapper::Flac);
     for tag in tail::read(&mut input, may_have_id3v1, &mut pictures)? {
         draft.complete_by(tag);
     }
     Ok((draft.into_tags(), pictures.into_cover()))
 }
 
-/// Where a tag before the sound begins.
+/// The position of a tag before the sound.
 enum Leading {
     Id3(u64),
     Ape(u64),
 }
 
-/// The tags before the sound, and where they end.
+/// The tags before the sound, and the position after them.
 fn leading(input: &mut Input<'_>) -> Result<(Vec<Leading>, u64), DecodeError> {
     let (mut tags, mut at) = (Vec::new(), 0);
     while tags.len() < MAX_LEADING {
@@ -193,10 +193,10 @@ fn leading(input: &mut Input<'_>) -> Result<(Vec<Leading>, u64), DecodeError> {
     Ok((tags, at))
 }
 
-/// What kind of file surrounds the sound.
+/// The container of the sound.
 #[derive(Clone, Copy)]
-enum Container {
-    /// Nothing: MPEG or ADTS frames, or no audio at all.
+enum Wrapper {
+    /// None: MPEG or ADTS frames, or no audio at all.
     Stream,
     Flac,
     Ogg,
@@ -207,8 +207,8 @@ enum Container {
     Caf,
 }
 
-impl Container {
-    /// The kind of a file that begins so.
+impl Wrapper {
+    /// The container of a file that begins with these bytes.
     fn of(beginning: &[u8]) -> Self {
         match beginning {
             [b'f', b'L', b'a', b'C', ..] => Self::Flac,
@@ -217,7 +217,7 @@ impl Container {
             [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Self::Aiff,
             [0x1a, 0x45, 0xdf, 0xa3, ..] => Self::Matroska,
             [b'c', b'a', b'f', b'f', ..] => Self::Caf,
-            // The kind of an MP4 file's first atom, which QuickTime leaves open.
+            // The type of an MP4 file's first atom, which QuickTime does not fix.
             _ => match beginning.get(4..8) {
                 Some(b"ftyp" | b"moov" | b"mdat" | b"wide" | b"free" | b"skip" | b"pnot") => Self::Mp4,
                 _ => Self::Stream,

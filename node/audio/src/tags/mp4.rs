@@ -1,7 +1,7 @@
 //! Tags of MP4 and QuickTime files: the item list that iTunes defined (`moov/udta/meta/ilst`) and QuickTime's own texts
 //! (`moov/udta/©nam` and others; Apple, "QuickTime File Format Specification", User Data Atoms).
 //!
-//! Atoms are found by a path of fixed depth. Keys of `mdta`, which cameras write, are not read.
+//! Atoms are found on a path of fixed depth. Keys of `mdta`, which cameras write, are not read.
 
 use std::io;
 
@@ -9,9 +9,9 @@ use super::draft::{Draft, Field};
 use super::genre;
 use super::input::Input;
 use super::picture::Pictures;
-use super::text::untold;
+use super::text::unlabelled;
 
-/// Atoms of one atom, or of the file, that are looked at.
+/// The largest number of atoms that are read within one atom, or the file.
 const MAX_ATOMS: usize = 10_000;
 /// Data types of values (QuickTime File Format Specification, "Well-known types").
 const UTF16: u32 = 2;
@@ -46,7 +46,7 @@ impl Atoms {
         self.left -= 1;
         let Some([s0, s1, s2, s3, kind @ ..]) = input.array::<8>(self.at)? else { return Ok(None) };
         let (size, header) = match u32::from_be_bytes([s0, s1, s2, s3]) {
-            // It goes on to the end.
+            // It extends to the end.
             0 => (self.end - self.at, 8),
             1 => (input.array(self.at + 8)?.map(u64::from_be_bytes).unwrap_or_default(), 16),
             size => (u64::from(size), 8),
@@ -81,10 +81,10 @@ pub(super) fn read(input: &mut Input<'_>, at: u64, pictures: &mut Pictures) -> i
             if atom.kind == *b"meta" {
                 items(input, &atom, &mut draft, pictures)?;
             } else if let Some(field) = field(&atom.kind) {
-                // The text's length and language lie before it.
+                // The text's length and language precede it.
                 if let Some([a, b, _, _]) = input.array(atom.begin)? {
                     let size = u64::from(u16::from_be_bytes([a, b])).min((atom.end - atom.begin).saturating_sub(4));
-                    texts.add(field, &untold(&input.text(atom.begin + 4, size)?));
+                    texts.add(field, &unlabelled(&input.text(atom.begin + 4, size)?));
                 }
             }
         }
@@ -95,7 +95,7 @@ pub(super) fn read(input: &mut Input<'_>, at: u64, pictures: &mut Pictures) -> i
 
 /// Reads the item list in a `meta` atom.
 fn items(input: &mut Input<'_>, meta: &Atom, draft: &mut Draft, pictures: &mut Pictures) -> io::Result<()> {
-    // Its version and flags are missing in some files: then the kind of its first atom lies four bytes in.
+    // Some files omit its version and flags: then the type of its first atom is four bytes in.
     let bare = input.array(meta.begin + 4)?.is_some_and(|kind: [u8; 4]| matches!(&kind, b"hdlr" | b"ilst" | b"free"));
     let begin = meta.begin + if bare { 0 } else { 4 };
     let Some(list) = Atoms::new(begin, meta.end).find(input, b"ilst")? else { return Ok(()) };
@@ -110,7 +110,7 @@ fn items(input: &mut Input<'_>, meta: &Atom, draft: &mut Draft, pictures: &mut P
             continue;
         }
         while let Some(value) = values.find(input, b"data")? {
-            // A type and a country lie before the value.
+            // A type and a country precede the value.
             let (at, size) = (value.begin + 8, (value.end - value.begin).saturating_sub(8));
             if item.kind == *b"covr" {
                 if let Some(picture) = pictures.read(input, at, size)? {
@@ -133,11 +133,11 @@ fn items(input: &mut Input<'_>, meta: &Atom, draft: &mut Draft, pictures: &mut P
     Ok(())
 }
 
-/// The field that the name in a free item stands for.
+/// The field with this name in a free item.
 fn name(input: &mut Input<'_>, item: &Atom) -> io::Result<Option<Field>> {
     let Some(name) = Atoms::of(item).find(input, b"name")? else { return Ok(None) };
     let bytes = input.text(name.begin + 4, (name.end - name.begin).saturating_sub(4))?;
-    Ok(Field::named(&untold(&bytes)))
+    Ok(Field::named(&unlabelled(&bytes)))
 }
 
 /// A value as a text.
@@ -146,7 +146,7 @@ fn text(item: &[u8; 4], kind: u32, bytes: &[u8]) -> String {
         b"trkn" => number(bytes.get(2..4).unwrap_or_default()).unwrap_or_default().to_string(),
         b"tmpo" => number(bytes).unwrap_or_default().to_string(),
         _ if kind == UTF16 => super::text::id3(2, bytes).into_iter().next().unwrap_or_default(),
-        _ => untold(bytes).into_owned(),
+        _ => unlabelled(bytes).into_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pictures in tags, of which one becomes the cover.
+//! Pictures in tags; one of them becomes the cover.
 
 use std::io;
 
@@ -10,19 +10,19 @@ use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use super::input::Input;
 use super::{Cover, MAX_COVER};
 
-/// Base64 with or without its padding, which some programs leave out.
+/// Base64 with or without padding, which some programs omit.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-/// What may lie before the picture in its frame, item or block: its media type and description.
+/// The largest size of the data before the picture in its frame, item or block: its media type and description.
 const MAX_HEAD: u64 = 64 << 10;
 /// The front cover among the kinds of pictures, in ID3v2 and FLAC.
 pub(super) const FRONT: u32 = 3;
-/// Bytes of all pictures of a file that are read.
+/// The largest total size of a file's pictures that are read, in bytes.
 const MAX_PICTURES: u64 = 64 << 20;
 
-/// The pictures of a file that may become its cover. Tags that count more offer theirs first.
+/// The pictures of a file that may become its cover. Tags of higher priority offer theirs first.
 #[derive(Default)]
 pub(super) struct Pictures {
     front: Option<Cover>,
@@ -31,13 +31,13 @@ pub(super) struct Pictures {
 }
 
 impl Pictures {
-    /// Reads `size` bytes from `at` that hold a picture and what describes it; `None` if they are too many or no
-    /// further picture is wanted.
+    /// Reads `size` bytes from `at` with a picture and its description; `None` if they exceed the limit or a cover was
+    /// found.
     pub(super) fn read(&mut self, input: &mut Input<'_>, at: u64, size: u64) -> io::Result<Option<Vec<u8>>> {
         if self.allow(size) { input.read(at, size).map(Some) } else { Ok(None) }
     }
 
-    /// Whether `size` bytes that hold a picture should be read. They count as read then.
+    /// Whether `size` bytes with a picture should be read. They count towards the limit.
     pub(super) fn allow(&mut self, size: u64) -> bool {
         let allowed = self.front.is_none()
             && size <= MAX_COVER as u64 + MAX_HEAD
@@ -46,7 +46,7 @@ impl Pictures {
         allowed
     }
 
-    /// Takes a picture, if one is missing and the bytes are one.
+    /// Takes a picture, if none is there yet and the bytes are a picture.
     pub(super) fn offer(&mut self, is_front: bool, bytes: &[u8]) {
         if is_front {
             self.front = self.front.take().or_else(|| Cover::of(bytes));

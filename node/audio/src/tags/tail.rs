@@ -1,6 +1,6 @@
 //! Tags at the end of a file: APEv2 ("APE Tags Specification", version 2.0) and ID3v1.
 //!
-//! An ID3v1 tag is the last 128 bytes. An APE tag lies before it, or before a Lyrics3 tag between them, and is found by
+//! An ID3v1 tag is the last 128 bytes. An APE tag precedes it, or precedes a Lyrics3 tag between them, and is found by
 //! its footer. An APE tag may also begin a file, where its header is found.
 
 use std::io;
@@ -9,19 +9,19 @@ use super::draft::{Draft, Field};
 use super::genre;
 use super::input::Input;
 use super::picture::Pictures;
-use super::text::{latin, until_nul, untold};
+use super::text::{latin, unlabelled, until_nul};
 
-/// The bytes of an ID3v1 tag.
+/// The length of an ID3v1 tag, in bytes.
 const ID3V1: u64 = 128;
-/// The bytes of an APE tag's header, and of its footer.
+/// The length of an APE tag's header, and of its footer, in bytes.
 const APE: u64 = 32;
-/// Items of an APE tag that are looked at.
+/// The largest number of items of an APE tag that are read.
 const MAX_ITEMS: u32 = 1_000;
 /// The longest name of an APE item.
 const MAX_NAME: u64 = 255;
 
-/// Reads the tags at the end of the file, the one that counts more first. `id3v1` tells whether the file may have an
-/// ID3v1 tag, whose three letters also occur in sound.
+/// Reads the tags at the end of the file, the one with the higher priority first. `id3v1` says whether the file may
+/// have an ID3v1 tag, whose three letters also occur in sound.
 pub(super) fn read(input: &mut Input<'_>, id3v1: bool, pictures: &mut Pictures) -> io::Result<[Draft; 2]> {
     let mut end = input.length();
     let mut drafts = [Draft::default(), Draft::default()];
@@ -29,7 +29,7 @@ pub(super) fn read(input: &mut Input<'_>, id3v1: bool, pictures: &mut Pictures) 
         && let Some(at) = end.checked_sub(ID3V1)
         && let Some(tag) = input.array::<128>(at)?
         && tag.starts_with(b"TAG")
-        // A tag of the kind "APETAGEX" may have its letters just there.
+        // A tag that begins with "APETAGEX" may have the letters "TAG" at this place.
         && input.read(at.saturating_sub(3), 3)? != b"APE"
     {
         drafts[1] = self::id3v1(&tag);
@@ -52,7 +52,7 @@ fn id3v1(tag: &[u8; 128]) -> Draft {
     add(Field::Artist, &tag[33..63]);
     add(Field::Album, &tag[63..93]);
     add(Field::Year, &tag[93..97]);
-    // ID3v1.1: a NUL ends the comment before its last byte, which is the track then.
+    // ID3v1.1: a NUL ends the comment before its last byte, which then is the track.
     if let [0, track] = tag[125..127] {
         draft.add(Field::Track, &track.to_string());
     }
@@ -62,7 +62,7 @@ fn id3v1(tag: &[u8; 128]) -> Draft {
     draft
 }
 
-/// Where a Lyrics3 tag begins that ends at `end`, or `end` (id3.org, "Lyrics3 v2.00").
+/// The position of a Lyrics3 tag that ends at `end`, or `end` (id3.org, "Lyrics3 v2.00").
 fn before_lyrics(input: &mut Input<'_>, end: u64) -> io::Result<u64> {
     let Some(at) = end.checked_sub(15) else { return Ok(end) };
     let Some(ending) = input.array::<15>(at)? else { return Ok(end) };
@@ -76,7 +76,7 @@ struct ApeHeader {
     items: u32,
 }
 
-/// The header or footer of an APE tag at `at`, if one lies there.
+/// The header or footer of an APE tag at `at`, if there is one.
 fn ape_header(input: &mut Input<'_>, at: u64) -> io::Result<Option<ApeHeader>> {
     let Some(header) = input.array::<20>(at)? else { return Ok(None) };
     let [b'A', b'P', b'E', b'T', b'A', b'G', b'E', b'X', _, _, _, _, s0, s1, s2, s3, i0, i1, i2, i3] = header else {
@@ -86,7 +86,7 @@ fn ape_header(input: &mut Input<'_>, at: u64) -> io::Result<Option<ApeHeader>> {
     Ok((size >= APE).then(|| ApeHeader { size, items: u32::from_le_bytes([i0, i1, i2, i3]) }))
 }
 
-/// Where the APE tag ends that begins at `at`.
+/// The end of the APE tag that begins at `at`.
 pub(super) fn leading_ape_end(input: &mut Input<'_>, at: u64) -> io::Result<Option<u64>> {
     Ok(ape_header(input, at)?.map(|header| at + APE + header.size))
 }
@@ -109,18 +109,18 @@ fn ape_items(input: &mut Input<'_>, mut at: u64, end: u64, count: u32, pictures:
             break;
         }
         at = value + size;
-        let name = untold(name);
-        // Bits 1 and 2 tell texts from binary data and links.
+        let name = unlabelled(name);
+        // Bits 1 and 2 distinguish texts from binary data and links.
         match flags >> 1 & 3 {
             0 => {
                 if let Some(field) = Field::named(&name) {
                     let text = input.text(value, size)?;
-                    text.split(|byte| *byte == 0).for_each(|text| draft.add(field, &untold(text)));
+                    text.split(|byte| *byte == 0).for_each(|text| draft.add(field, &unlabelled(text)));
                 }
             }
             1 if name.to_ascii_lowercase().starts_with("cover art") => {
                 if let Some(item) = pictures.read(input, value, size)? {
-                    // The name of a file lies before its bytes.
+                    // The name of a file precedes its bytes.
                     let picture = item.iter().position(|byte| *byte == 0).map(|nul| &item[nul + 1..]);
                     pictures.offer(name.eq_ignore_ascii_case("cover art (front)"), picture.unwrap_or_default());
                 }

@@ -29,7 +29,7 @@ pub(super) fn clean(text: &str) -> Option<String> {
     cleaned.chars().any(is_visible).then_some(cleaned)
 }
 
-/// Whether a character leaves a mark of its own: no white space, control, joiner, mark of direction or filler.
+/// Whether a character is visible: not white space, a control, a joiner, a direction mark or a filler.
 fn is_visible(character: char) -> bool {
     let blank = matches!(
         character,
@@ -54,8 +54,8 @@ fn is_visible(character: char) -> bool {
     !blank && !character.is_control() && !character.is_whitespace()
 }
 
-/// Decodes a text whose encoding is not told: UTF-8 if it is valid, else Windows-1252.
-pub(super) fn untold(bytes: &[u8]) -> Cow<'_, str> {
+/// Decodes a text of unknown encoding: UTF-8 if it is valid, else Windows-1252.
+pub(super) fn unlabelled(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         // A limit may have cut the last character.
@@ -64,7 +64,7 @@ pub(super) fn untold(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Decodes Latin-1 as Windows-1252, which differs in characters that no text has.
+/// Decodes Latin-1 as Windows-1252, which differs only in control characters, which texts do not have.
 pub(super) fn latin(bytes: &[u8]) -> Cow<'_, str> {
     WINDOWS_1252.decode_without_bom_handling(bytes).0
 }
@@ -78,7 +78,7 @@ pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
 pub(super) fn id3(encoding: u8, bytes: &[u8]) -> Vec<String> {
     match encoding {
         0 => bytes.split(|byte| *byte == 0).map(|text| latin(text).into_owned()).collect(),
-        3 => bytes.split(|byte| *byte == 0).map(|text| untold(text).into_owned()).collect(),
+        3 => bytes.split(|byte| *byte == 0).map(|text| unlabelled(text).into_owned()).collect(),
         1 | 2 => utf16(bytes, encoding == 2),
         _ => Vec::new(),
     }
@@ -129,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn encodings_are_told_apart() {
-        assert_eq!(untold("Künstler".as_bytes()), "Künstler");
-        assert_eq!(untold(b"K\xfcnstler \x8a"), "Künstler Š");
-        assert_eq!(untold(b"K\xc3\xbcnstle\xc3"), "Künstle");
+    fn encodings_are_detected() {
+        assert_eq!(unlabelled("Künstler".as_bytes()), "Künstler");
+        assert_eq!(unlabelled(b"K\xfcnstler \x8a"), "Künstler Š");
+        assert_eq!(unlabelled(b"K\xc3\xbcnstle\xc3"), "Künstle");
         assert_eq!(id3(0, b"A\xe9\0B"), ["Aé", "B"]);
         assert_eq!(id3(3, "Aé\0B".as_bytes()), ["Aé", "B"]);
         assert_eq!(id3(3, b"A\xe9t"), ["Aét"]);

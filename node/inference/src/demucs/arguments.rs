@@ -1,44 +1,56 @@
-//! What the classes' arguments have in common.
+//! The rules that the arguments of both classes share.
 //!
-//! What is not built here is refused by its name rather than computed wrongly, and so is what nobody knows.
+//! An argument that is not supported is refused by its name, and so is an unknown one. It is never ignored.
 
+use crate::checkpoint::BuildError;
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::ModelError;
 use audio::RATE;
 
-/// How long a segment may be, in frames.
+/// The allowed length of a segment, in frames.
 pub(super) const SEGMENTS: RangeInclusive<usize> = 1 << 12..=1 << 24;
 
-/// Arguments of one class.
+/// The names of the arguments that a checkpoint may give by position.
+const POSITIONS: [&str; 1] = ["sources"];
+
+/// All arguments by name.
+pub(super) fn by_name(positional: Vec<Value>, mut named: Map<String, Value>) -> Map<String, Value> {
+    for (position, value) in positional.into_iter().enumerate() {
+        let name = POSITIONS.get(position).map_or_else(|| format!("argument {position}"), |name| (*name).into());
+        named.insert(name, value);
+    }
+    named
+}
+
+/// The arguments that one class supports.
 pub(super) struct Known<'a> {
-    /// Those of which one value is built.
+    /// Arguments of which one value is supported.
     pub(super) built: &'a [(&'a str, Value)],
-    /// Those that are read.
+    /// Arguments that the configuration reads.
     pub(super) read: &'a [&'a str],
-    /// Those that change nothing when a trained model is run.
+    /// Arguments without effect on a trained model.
     pub(super) without_effect: &'a [&'a str],
 }
 
 impl Known<'_> {
-    /// Refuses what is not built.
-    pub(super) fn check(&self, arguments: &Map<String, Value>) -> Result<(), ModelError> {
+    /// Refuses arguments that are not supported.
+    pub(super) fn check(&self, arguments: &Map<String, Value>) -> Result<(), BuildError> {
         for (name, value) in arguments {
             let taken = match self.built.iter().find(|(known, _)| known == name) {
                 Some((_, wanted)) => is_same(wanted, value),
                 None => self.read.contains(&name.as_str()) || self.without_effect.contains(&name.as_str()),
             };
             if !taken {
-                return Err(ModelError::Unsupported(format!("{name} = {value}")));
+                return Err(BuildError::Unsupported(format!("{name} = {value}")));
             }
         }
         Ok(())
     }
 }
 
-/// Whether Python code would see no difference.
+/// Whether both values mean the same to the Python class.
 fn is_same(wanted: &Value, value: &Value) -> bool {
     let number = |value: &Value| value.as_f64().or_else(|| value.as_bool().map(|yes| f64::from(u8::from(yes))));
     match (wanted, value) {
@@ -50,26 +62,8 @@ fn is_same(wanted: &Value, value: &Value) -> bool {
     }
 }
 
-/// The names of the stems must be words of their own.
-pub(super) fn check_sources(sources: &[String]) -> Result<(), ModelError> {
-    if sources.is_empty() || sources.len() > 16 {
-        return Err(ModelError::Config("it must have 1 to 16 sources".into()));
-    }
-    let is_word = |name: &String| {
-        !name.is_empty()
-            && name.len() <= 32
-            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-    };
-    for (at, source) in sources.iter().enumerate() {
-        if !is_word(source) || source == "song" || sources[..at].contains(source) {
-            return Err(ModelError::Config(format!("{source:?} cannot be a source's name")));
-        }
-    }
-    Ok(())
-}
-
 /// A segment's length in frames: `int(segment * samplerate)`, where the segment is a number of seconds or a fraction.
-pub(super) fn segment(value: &Value) -> Result<usize, ModelError> {
+pub(super) fn segment(value: &Value) -> Result<usize, BuildError> {
     let rate = u64::from(RATE);
     let frames = || match value {
         Value::Object(fraction) => {
@@ -83,6 +77,8 @@ pub(super) fn segment(value: &Value) -> Result<usize, ModelError> {
         }
         _ => None,
     };
-    let refused = || ModelError::Config("the segment's length cannot be understood".into());
+    let refused = || {
+        BuildError::Config("the segment must be a number of seconds or a fraction, within the supported range".into())
+    };
     frames().filter(|frames| SEGMENTS.contains(frames)).ok_or_else(refused)
 }

@@ -1,41 +1,40 @@
-//! The two branches as far as they are alike in all versions: encoders that narrow the spectrum and the waveform side
-//! by side, and decoders that widen them again with what the encoders saw.
+//! The layers that both versions share: encoders that downsample the spectrum and the waveform side by side, and
+//! decoders that upsample them again with skip connections from the encoders.
 
 use candle_core::{Result, Tensor};
 
-use super::ModelError;
 use super::dconv::DConvShape;
 use super::frequency::{self, FrequencyDecoder, FrequencyEncoder};
 use super::time::{TimeDecoder, TimeEncoder};
-use super::weights::Weights;
+use crate::checkpoint::{BuildError, Weights};
 
-/// What the branches are built from.
+/// The sizes of the branches.
 pub(crate) struct BranchesShape {
     pub(crate) sources: usize,
-    /// Of the spectrum.
+    /// The spectrum's frequencies.
     pub(crate) frequencies: usize,
-    /// Each layer's residual branch, which tells its channels, the outermost layer first.
+    /// The residual branch of each layer with its channels, the outermost layer first.
     pub(crate) layers: Vec<DConvShape>,
     /// 1: residual branches in the encoders; 2: in the decoders; 3: in both.
     pub(crate) dconv_mode: u8,
-    /// How strongly the first layer tells frequencies from each other; 0 for not at all.
+    /// The factor of the frequency embedding after the first layer; 0 for none.
     pub(crate) embedding: f32,
-    /// The numbers of the outermost decoders in the spectrum's branch and in the waveform's.
+    /// The indexes of the outermost decoders in the spectrum's branch and in the waveform's.
     pub(crate) outermost: [usize; 2],
 }
 
-/// See the module's page.
+/// The encoders and decoders of both branches.
 pub(crate) struct Branches {
     encoders: Vec<(FrequencyEncoder, TimeEncoder)>,
-    /// In the order in which they are run: the narrowest first.
+    /// In the order in which they run: the narrowest first.
     decoders: Vec<(FrequencyDecoder, TimeDecoder)>,
 }
 
-/// What the encoders saw, for the decoders: of each layer both branches' results, and the waveform's length before it.
+/// The encoders' outputs for the decoders: of each layer both branches' outputs, and the waveform's length before it.
 pub(crate) struct Skips(Vec<(Tensor, Tensor, usize)>);
 
 impl Branches {
-    pub(crate) fn load(weights: &mut Weights, shape: &BranchesShape) -> std::result::Result<Self, ModelError> {
+    pub(crate) fn load(weights: &mut Weights, shape: &BranchesShape) -> std::result::Result<Self, BuildError> {
         let (mut encoders, mut decoders) = (Vec::new(), Vec::new());
         for (index, dconv) in shape.layers.iter().enumerate() {
             let inner = dconv.channels;
@@ -49,7 +48,7 @@ impl Branches {
                 .then(|| {
                     let shape_of = [shape.frequencies / frequency::STRIDE, inner];
                     let weight = weights.take("freq_emb.embedding.weight", &shape_of)?;
-                    Ok::<_, ModelError>(weight.iter().map(|value| value * shape.embedding).collect())
+                    Ok::<_, BuildError>(weight.iter().map(|value| value * shape.embedding).collect())
                 })
                 .transpose()?;
             let name = format!("encoder.{index}");
@@ -68,7 +67,7 @@ impl Branches {
         Ok(Self { encoders, decoders })
     }
 
-    /// `[frequencies, 4, frames]` and `[length, 2]` to what the deep sees.
+    /// Maps `[frequencies, 4, frames]` and `[length, 2]` to the core's inputs.
     pub(crate) fn encode(&self, mut x: Tensor, mut xt: Tensor) -> Result<(Tensor, Tensor, Skips)> {
         let mut skips = Vec::new();
         for (of_frequency, of_time) in &self.encoders {
@@ -80,10 +79,11 @@ impl Branches {
         Ok((x, xt, Skips(skips)))
     }
 
-    /// From the deep to as many frequencies and frames as there were, with four and two channels a source.
+    /// Maps the core's outputs to the original numbers of frequencies and frames, with four and two channels a source.
     pub(crate) fn decode(&self, mut x: Tensor, mut xt: Tensor, Skips(skips): Skips) -> Result<(Tensor, Tensor)> {
         for ((of_frequency, of_time), (skip, skip_time, length)) in self.decoders.iter().zip(skips.into_iter().rev()) {
-            // The waveform is smaller, so that its skip goes before the spectrum's layer takes the most memory of all.
+            // The waveform's layer goes first: this frees its skip before the spectrum's layer needs the most memory of
+            // all.
             xt = of_time.forward(xt, skip_time, length)?;
             x = of_frequency.forward(x, skip)?;
         }

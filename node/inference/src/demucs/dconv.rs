@@ -1,43 +1,42 @@
-//! The residual branch in every encoder and decoder layer: dilated convolutions through a narrow waist
-//! (`demucs/demucs.py`, `DConv`), in the deep of some models with a memory and an attention in the waist.
+//! The residual branch in every encoder and decoder layer: dilated convolutions through a bottleneck
+//! (`demucs/demucs.py`, `DConv`), in the core of some models with an LSTM and an attention in the bottleneck.
 //!
-//! A branch's norm spans what one call sees: a whole song's segment in the time branch, one frequency in the other. One
-//! frequency fits the cache, so it is done in one go; time goes block by block, and a block's wide product, which costs
-//! little for the waist is narrow, is made twice rather than kept: once for the norm's statistics and once for its
-//! result.
+//! A branch's norm covers the input of one call: a whole segment in the time branch, one frequency in the other. One
+//! frequency fits the cache and is processed at once. Time is processed in blocks. The wide product of a block is
+//! cheap, because the bottleneck is narrow. It is computed twice instead of stored: once for the norm's statistics and
+//! once for the result.
 
 use rayon::prelude::*;
 
-use super::ModelError;
 use super::local::LocalState;
 use super::lstm::Lstm;
-use super::weights::Weights;
+use crate::checkpoint::{BuildError, Weights};
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::pointwise::{self, Affine};
 
-/// PyTorch's `GroupNorm` default.
+/// The `eps` of PyTorch's `GroupNorm`.
 const EPS: f64 = 1e-5;
 const KERNEL: usize = 3;
-/// How many numbers a block of the time branch has, about: half a cache.
+/// The approximate number of values in a block of the time branch: half a cache.
 const BLOCK: usize = 1 << 16;
 
 /// The branch's shape.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DConvShape {
-    /// In and out.
+    /// Input and output channels.
     pub(crate) channels: usize,
-    /// In the waist.
+    /// Channels of the bottleneck.
     pub(crate) hidden: usize,
-    /// Layers; each dilates twice as far as the one before.
+    /// The number of layers; each has twice the dilation of the one before.
     pub(crate) depth: usize,
-    /// Whether a recurrent network runs through the waist. Only [`DConv::time`] knows these two.
+    /// Whether there is an LSTM in the bottleneck. Only [`DConv::time`] supports this and the attention.
     pub(crate) lstm: bool,
-    /// Whether the times in the waist listen to each other.
+    /// Whether there is a local attention in the bottleneck.
     pub(crate) attention: bool,
 }
 
 impl DConvShape {
-    /// Convolutions alone, through a waist `comp` times narrower.
+    /// Convolutions alone, with a bottleneck of `channels / comp` channels.
     pub(crate) fn plain(channels: usize, comp: f64, depth: usize) -> Self {
         Self { channels, hidden: (channels as f64 / comp) as usize, depth, lstm: false, attention: false }
     }
@@ -45,12 +44,12 @@ impl DConvShape {
 
 pub(crate) struct DConv {
     shape: DConvShape,
-    layers: Vec<Layer>,
+    layers: Vec<DConvLayer>,
 }
 
-struct Layer {
+struct DConvLayer {
     dilation: usize,
-    /// `[3 hidden, channels]`: the kernel's three columns below each other, so that one product serves them all.
+    /// `[3 hidden, channels]`: the kernel's three columns stacked, for one product instead of three.
     squeeze: Vec<f32>,
     squeeze_bias: Vec<f32>,
     squeeze_norm: [Vec<f32>; 2],
@@ -63,7 +62,7 @@ struct Layer {
     scale: Vec<f32>,
 }
 
-/// How many numbers there are, their mean, and the sum of the squares of what they are beyond it.
+/// The number of values, their mean, and the sum of the squared differences from it.
 #[derive(Clone, Copy)]
 pub(super) struct Moments {
     count: f64,
@@ -75,13 +74,13 @@ impl Moments {
     pub(super) fn of(values: &[f32]) -> Self {
         let count = values.len() as f64;
         let mean = pointwise::sum(values) / count;
-        // The mean in single precision is a little off; what that adds to the squares is taken away again.
+        // The mean is rounded to single precision; this corrects the squares for it.
         let centre = mean as f32;
         let off = mean - f64::from(centre);
         Self { count, mean, squares: pointwise::squares(values, centre) - count * off * off }
     }
 
-    /// The moments of both together (Chan, Golub and LeVeque, 1979).
+    /// The moments of both sets together (Chan, Golub and LeVeque, 1979).
     pub(super) fn with(self, other: Self) -> Self {
         let count = self.count + other.count;
         let apart = other.mean - self.mean;
@@ -105,7 +104,7 @@ impl Moments {
     }
 }
 
-/// Memory that a thread uses again for every frequency.
+/// Buffers that a thread reuses for every frequency.
 #[derive(Default)]
 pub(crate) struct Scratch {
     shifted: Vec<f32>,
@@ -114,7 +113,7 @@ pub(crate) struct Scratch {
 }
 
 impl DConv {
-    pub(crate) fn load(weights: &mut Weights, prefix: &str, shape: DConvShape) -> Result<Self, ModelError> {
+    pub(crate) fn load(weights: &mut Weights, prefix: &str, shape: DConvShape) -> Result<Self, BuildError> {
         let DConvShape { channels, hidden, depth, lstm, attention } = shape;
         let mut layers = Vec::with_capacity(depth);
         for index in 0..depth {
@@ -130,7 +129,7 @@ impl DConv {
             for tap in 0..KERNEL {
                 squeeze.extend(kernel.iter().skip(tap).step_by(KERNEL));
             }
-            layers.push(Layer {
+            layers.push(DConvLayer {
                 dilation: 1 << index,
                 squeeze,
                 squeeze_bias: take(0, "bias", &[hidden])?,
@@ -146,13 +145,13 @@ impl DConv {
         Ok(Self { shape, layers })
     }
 
-    /// One frequency, in place: `[channels, frames]`.
+    /// Processes one frequency, `[channels, frames]`, in place.
     pub(crate) fn frequency(&self, values: &mut [f32], scratch: &mut Scratch) {
         let DConvShape { channels, hidden, .. } = self.shape;
         let frames = values.len() / channels;
-        let Scratch { shifted, hidden: waist, wide } = scratch;
+        let Scratch { shifted, hidden: bottleneck, wide } = scratch;
         shifted.resize(KERNEL * hidden * frames, 0.0);
-        waist.resize(hidden * frames, 0.0);
+        bottleneck.resize(hidden * frames, 0.0);
         wide.resize(2 * channels * frames, 0.0);
         for layer in &self.layers {
             let squeeze = Matrix::new(&layer.squeeze, KERNEL * hidden, channels);
@@ -160,22 +159,22 @@ impl DConv {
             let (before, rest) = shifted.split_at(hidden * frames);
             let (now, after) = rest.split_at(hidden * frames);
             let reach = layer.dilation.min(frames);
-            for (channel, out) in waist.chunks_exact_mut(frames).enumerate() {
+            for (channel, out) in bottleneck.chunks_exact_mut(frames).enumerate() {
                 let row = channel * frames..(channel + 1) * frames;
                 let bias = layer.squeeze_bias[channel];
                 out.iter_mut().zip(&now[row.clone()]).for_each(|(out, now)| *out = now + bias);
                 out[reach..].iter_mut().zip(&before[row.clone()]).for_each(|(out, before)| *out += before);
                 out.iter_mut().zip(&after[row][reach..]).for_each(|(out, after)| *out += after);
             }
-            let moments = Moments::of(waist);
+            let moments = Moments::of(bottleneck);
             let [weights, biases] = &layer.squeeze_norm;
-            for (channel, row) in waist.chunks_exact_mut(frames).enumerate() {
+            for (channel, row) in bottleneck.chunks_exact_mut(frames).enumerate() {
                 let [factor, summand] = moments.affine(weights[channel], biases[channel]);
                 pointwise::affine_gelu(row, factor, summand);
             }
 
             let expand = Matrix::new(&layer.expand, 2 * channels, hidden);
-            product(wide, frames, false, expand, Matrix::new(waist, hidden, frames));
+            product(wide, frames, false, expand, Matrix::new(bottleneck, hidden, frames));
             for (row, bias) in wide.chunks_exact_mut(frames).zip(&layer.expand_bias) {
                 row.iter_mut().for_each(|value| *value += bias);
             }
@@ -193,20 +192,20 @@ impl DConv {
         }
     }
 
-    /// All times, in place: `[length, channels]`.
+    /// Processes all times, `[length, channels]`, in place.
     pub(crate) fn time(&self, values: &mut [f32]) {
         let DConvShape { channels, hidden, .. } = self.shape;
         let length = values.len() / channels;
         let rows = (BLOCK / channels).max(16);
-        let mut waist = vec![0.0; length * hidden];
+        let mut bottleneck = vec![0.0; length * hidden];
         for layer in &self.layers {
             let reach = layer.dilation;
             let squeeze = Matrix::new(&layer.squeeze, KERNEL * hidden, channels).transposed();
             let all = &*values;
-            waist.par_chunks_mut(rows * hidden).enumerate().for_each(|(block, out)| {
+            bottleneck.par_chunks_mut(rows * hidden).enumerate().for_each(|(block, out)| {
                 let first = block * rows;
-                let upto = first + out.len() / hidden;
-                let (from, to) = (first.saturating_sub(reach), (upto + reach).min(length));
+                let end = first + out.len() / hidden;
+                let (from, to) = (first.saturating_sub(reach), (end + reach).min(length));
                 let width = KERNEL * hidden;
                 let mut shifted = vec![0.0; (to - from) * width];
                 let seen = Matrix::new(&all[from * channels..to * channels], to - from, channels);
@@ -224,17 +223,17 @@ impl DConv {
                     }
                 }
             });
-            let moments: Vec<_> = waist.par_chunks(rows * hidden).map(Moments::of).collect();
+            let moments: Vec<_> = bottleneck.par_chunks(rows * hidden).map(Moments::of).collect();
             let Some(moments) = moments.into_iter().reduce(Moments::with) else { return };
             let [factors, summands] = moments.affines(&layer.squeeze_norm);
-            waist.par_chunks_mut(rows * hidden).for_each(|block| {
+            bottleneck.par_chunks_mut(rows * hidden).for_each(|block| {
                 pointwise::affine_gelu_rows(block, &factors, &summands);
             });
             if let Some(lstm) = &layer.lstm {
-                lstm.run(&mut waist);
+                lstm.run(&mut bottleneck);
             }
             if let Some(attention) = &layer.attention {
-                attention.run(&mut waist);
+                attention.run(&mut bottleneck);
             }
 
             let expand = Matrix::new(&layer.expand, 2 * channels, hidden).transposed();
@@ -243,7 +242,7 @@ impl DConv {
                 wide.resize(rows * 2 * channels, 0.0);
                 product(wide, 2 * channels, false, Matrix::new(block, rows, hidden), expand);
             };
-            let moments: Vec<_> = waist
+            let moments: Vec<_> = bottleneck
                 .par_chunks(rows * hidden)
                 .map_init(Vec::new, |wide, block| {
                     widened(block, wide);
@@ -256,7 +255,7 @@ impl DConv {
             for ((summand, factor), bias) in summands.iter_mut().zip(&factors).zip(&layer.expand_bias) {
                 *summand += factor * bias;
             }
-            values.par_chunks_mut(rows * channels).zip(waist.par_chunks(rows * hidden)).for_each_init(
+            values.par_chunks_mut(rows * channels).zip(bottleneck.par_chunks(rows * hidden)).for_each_init(
                 Vec::new,
                 |wide, (out, block)| {
                     widened(block, wide);

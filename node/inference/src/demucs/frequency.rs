@@ -1,55 +1,54 @@
 //! The layers of the spectrum's branch (`demucs/hdemucs.py`, `HEncLayer` and `HDecLayer` with `freq=True`).
 //!
 //! Tensors are `[frequencies, channels, frames]`. With the frequencies outermost, the eight neighbouring frequencies
-//! that a convolution sees are one matrix of `8 channels` rows, and nothing has to be copied; and each frequency, with
-//! its residual branch, is done while it is in the cache.
+//! under a convolution's kernel are one matrix of `8 channels` rows that need no copy. Each frequency, with its
+//! residual branch, is processed while it is in the cache.
 
 use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::ModelError;
 use super::dconv::{DConv, DConvShape, Scratch};
-use super::weights::Weights;
+use crate::checkpoint::{BuildError, Weights};
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::op::{binary, unary};
 use crate::kernels::pointwise::{self, Affine};
 
-/// The convolutions along the frequencies: how many they see, and how far apart.
+/// The kernel and the stride of the convolutions along the frequencies.
 pub(super) const KERNEL: usize = 8;
 pub(super) const STRIDE: usize = 4;
-/// What they see beyond the ends.
+/// Their padding at each end.
 const PAD: usize = 2;
-/// The decoder looks one to each side, in frequency and in time.
+/// The decoder's padding, in frequency and in time.
 const AROUND: usize = 3;
 
-/// `[out, in, taps]` as `[out, taps in]`, so that neighbouring rows of `in` channels are one long row.
+/// Reorders `[out, in, taps]` to `[out, taps in]`, so that neighbouring rows of `in` channels are one long row.
 pub(super) fn taps_outermost(weight: &[f32], out: usize, channels: usize, taps: usize) -> Vec<f32> {
-    let mut turned = Vec::with_capacity(weight.len());
+    let mut reordered = Vec::with_capacity(weight.len());
     for row in weight.chunks_exact(channels * taps).take(out) {
         for tap in 0..taps {
-            turned.extend(row.iter().skip(tap).step_by(taps));
+            reordered.extend(row.iter().skip(tap).step_by(taps));
         }
     }
-    turned
+    reordered
 }
 
-/// A transposed convolution whose kernel is twice its stride, `[in, out, 2 stride]`, as the matrix `[stride out, 2 in]`
-/// that makes as many outputs as the stride says of two neighbouring inputs: the earlier one by the second half of its
-/// taps, the later one by the first.
+/// A transposed convolution whose kernel is twice its stride, `[in, out, 2 stride]`, as the matrix `[stride out, 2
+/// in]`. It computes `stride` outputs from two neighbouring inputs: the earlier input contributes with the second half
+/// of its taps, the later one with the first half.
 pub(super) fn transposed_taps(weight: &[f32], [channels, out]: [usize; 2], stride: usize) -> Vec<f32> {
-    let mut turned = Vec::with_capacity(weight.len());
+    let mut reordered = Vec::with_capacity(weight.len());
     for place in 0..stride {
         for to in 0..out {
             for tap in [place + stride, place] {
-                turned.extend((0..channels).map(|from| weight[(from * out + to) * 2 * stride + tap]));
+                reordered.extend((0..channels).map(|from| weight[(from * out + to) * 2 * stride + tap]));
             }
         }
     }
-    turned
+    reordered
 }
 
 pub(crate) struct FrequencyEncoder {
-    /// Channels in and out.
+    /// Input and output channels.
     channels: [usize; 2],
     /// `[out, 8 in]`.
     conv: Vec<f32>,
@@ -58,7 +57,7 @@ pub(crate) struct FrequencyEncoder {
     /// `[2 out, out]`.
     rewrite: Vec<f32>,
     rewrite_bias: Vec<f32>,
-    /// Added to the result: `[frequencies, out]`.
+    /// Added to the output: `[frequencies, out]`.
     embedding: Option<Vec<f32>>,
 }
 
@@ -69,7 +68,7 @@ impl FrequencyEncoder {
         channels: [usize; 2],
         dconv: Option<DConvShape>,
         embedding: Option<Vec<f32>>,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let [from, to] = channels;
         let conv = weights.take(&format!("{prefix}.conv.weight"), &[to, from, KERNEL, 1])?;
         Ok(Self {
@@ -83,7 +82,7 @@ impl FrequencyEncoder {
         })
     }
 
-    /// `[frequencies, in, frames]` to `[frequencies / 4, out, frames]`.
+    /// Maps `[frequencies, in, frames]` to `[frequencies / 4, out, frames]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [from, to] = self.channels;
         unary("frequency-encoder", x, |input| {
@@ -131,7 +130,7 @@ impl FrequencyEncoder {
     }
 }
 
-/// The gated linear unit of `[2 channels, frames]`, after its biases.
+/// The gated linear unit of `[2 channels, frames]`, with biases.
 fn glu_channels(out: &mut [f32], wide: &[f32], biases: &[f32], frames: usize) {
     let channels = biases.len() / 2;
     let (values, gates) = wide.split_at(channels * frames);
@@ -151,7 +150,7 @@ pub(crate) struct FrequencyDecoder {
     /// `[4 out, 2 in]`.
     conv: Vec<f32>,
     conv_bias: Vec<f32>,
-    /// The last layer's output is no activation.
+    /// The last layer has no activation after its output.
     last: bool,
 }
 
@@ -162,7 +161,7 @@ impl FrequencyDecoder {
         channels: [usize; 2],
         dconv: Option<DConvShape>,
         last: bool,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let [from, to] = channels;
         let weight = weights.take(&format!("{prefix}.rewrite.weight"), &[2 * from, from, AROUND, AROUND])?;
         let rewrite = std::array::from_fn(|frame| {
@@ -181,11 +180,11 @@ impl FrequencyDecoder {
         })
     }
 
-    /// `[frequencies, in, frames]`, with what the encoder saw in that shape, to `[4 frequencies, out, frames]`.
+    /// Maps `[frequencies, in, frames]`, with a skip of the same shape, to `[4 frequencies, out, frames]`.
     pub(crate) fn forward(&self, x: Tensor, skip: Tensor) -> Result<Tensor> {
         let [from, to] = self.channels;
         let (frequencies, _, frames) = x.dims3()?;
-        // One frame more on each side, and one frequency; beyond are zeros.
+        // One frame and one frequency of zeros on each side.
         let wider = frames + AROUND - 1;
         let padded = binary("skip", &x, &skip, |x, skip| {
             let mut padded = vec![0.0; (frequencies + 2) * from * wider];

@@ -3,13 +3,13 @@
 use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::ModelError;
-use super::weights::{Weights, turned};
+use crate::checkpoint::{BuildError, Weights};
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::op::unary;
 use crate::kernels::pointwise;
+use crate::kernels::pointwise::transposed;
 
-/// Tokens whose linear layers are done together: enough to be worth a pass over the weights.
+/// The number of tokens per product: enough to be worth a pass over the weights.
 pub(crate) const BLOCK: usize = 192;
 
 /// A linear layer.
@@ -24,20 +24,20 @@ impl Linear {
         weights: &mut Weights,
         [weight, bias]: [&str; 2],
         shape: &[usize],
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let weight = weights.take(weight, shape)?;
-        Ok(Self { weight: turned(&weight, shape[1]), bias: weights.take(bias, &shape[..1])? })
+        Ok(Self { weight: transposed(&weight, shape[1]), bias: weights.take(bias, &shape[..1])? })
     }
 
-    /// Outputs `from..upto` of the layer applied to `[tokens, in]`, without the bias.
-    pub(crate) fn some(&self, out: &mut [f32], values: &[f32], [from, upto]: [usize; 2]) {
+    /// Outputs `from..end` of the layer for `[tokens, in]`, without the bias.
+    pub(crate) fn some(&self, out: &mut [f32], values: &[f32], [from, end]: [usize; 2]) {
         let outputs = self.bias.len();
         let inputs = self.weight.len() / outputs;
-        let weight = Matrix::strided(&self.weight[from..], [inputs, upto - from], [outputs, 1]);
-        product(out, upto - from, false, Matrix::new(values, values.len() / inputs, inputs), weight);
+        let weight = Matrix::strided(&self.weight[from..], [inputs, end - from], [outputs, 1]);
+        product(out, end - from, false, Matrix::new(values, values.len() / inputs, inputs), weight);
     }
 
-    /// The layer applied to `[tokens, in]`.
+    /// The outputs of the layer for `[tokens, in]`.
     pub(crate) fn all(&self, values: &[f32]) -> Vec<f32> {
         let outputs = self.bias.len();
         let inputs = self.weight.len() / outputs;
@@ -49,7 +49,7 @@ impl Linear {
         out
     }
 
-    /// On a tensor of tokens.
+    /// The outputs of the layer for a tensor of tokens.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         unary("linear", x, |input| {
             let (tokens, _) = input.shape.dims2()?;

@@ -1,20 +1,19 @@
-//! The attention in a residual branch's waist (`demucs/demucs.py`, `LocalState`): each time listens to all others, the
-//! less the farther away they are, and never to itself. How fast the others fade, each time says itself.
+//! The attention in a residual branch's bottleneck (`demucs/demucs.py`, `LocalState`): each time attends to all others
+//! but not to itself. Scores decay with the distance, at a rate that the network computes for each time.
 
 use rayon::prelude::*;
 
-use super::ModelError;
 use super::linear::Linear;
-use super::weights::Weights;
+use crate::checkpoint::{BuildError, Weights};
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::pointwise;
 
-/// `DConv`'s heads, and the paces at which each may fade.
+/// `DConv`'s number of heads, and of decay rates in each.
 const HEADS: usize = 4;
 const DECAYS: usize = 4;
-/// What a time's score for itself is.
+/// The score of a time for itself.
 const SELF: f32 = -100.0;
-/// Times whose scores are in the cache together.
+/// The number of times whose scores are in the cache together.
 const QUERIES: usize = 64;
 
 pub(super) struct LocalState {
@@ -26,12 +25,12 @@ pub(super) struct LocalState {
 }
 
 impl LocalState {
-    /// Whether so many channels can be shared out.
+    /// Whether the heads can divide this number of channels.
     pub(super) fn fits(channels: usize) -> bool {
         channels > 0 && channels.is_multiple_of(HEADS)
     }
 
-    pub(super) fn load(weights: &mut Weights, prefix: &str, channels: usize) -> Result<Self, ModelError> {
+    pub(super) fn load(weights: &mut Weights, prefix: &str, channels: usize) -> Result<Self, BuildError> {
         let mut linear = |name: &str, outputs: usize| {
             let [weight, bias] = ["weight", "bias"].map(|part| format!("{prefix}.{name}.{part}"));
             Linear::load(weights, [&weight, &bias], &[outputs, channels, 1])
@@ -45,7 +44,7 @@ impl LocalState {
         })
     }
 
-    /// Adds to all times, `[length, channels]`, what they hear.
+    /// Adds the attention's output to all times, `[length, channels]`.
     pub(super) fn run(&self, values: &mut [f32]) {
         let channels = self.query.bias.len();
         let length = values.len() / channels;
@@ -56,7 +55,7 @@ impl LocalState {
         let mut keys = vec![0.0; values.len()];
         pointwise::transpose(&mut keys, &self.key.all(values), channels);
         let contents = self.content.all(values);
-        // By how much a score falls with each step away, for each time and head.
+        // The decay of a score per step of distance, for each time and head.
         let fades: Vec<f32> = self.decay.all(values).chunks_exact(DECAYS).map(fade).collect();
 
         let mut heard = vec![0.0; values.len()];
@@ -86,9 +85,9 @@ impl LocalState {
     }
 }
 
-/// The sum of the paces, each as far as a sigmoid opens it.
+/// The sum of the rates, each weighted by a sigmoid.
 fn fade(openings: &[f32]) -> f32 {
     let half_open = |opening: f32| 0.5 / (1.0 + (-opening).exp());
-    let paces = openings.iter().zip(1u8..).map(|(opening, pace)| f32::from(pace) * half_open(*opening));
-    paces.sum::<f32>() / (DECAYS as f32).sqrt()
+    let rates = openings.iter().zip(1u8..).map(|(opening, rate)| f32::from(rate) * half_open(*opening));
+    rates.sum::<f32>() / (DECAYS as f32).sqrt()
 }

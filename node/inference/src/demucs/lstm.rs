@@ -1,39 +1,39 @@
-//! The memory in a residual branch's waist (`demucs/demucs.py`, `BLSTM`): a recurrent network of two layers, each of
-//! which runs through the times forwards and backwards.
+//! The LSTM in a residual branch's bottleneck (`demucs/demucs.py`, `BLSTM`): two bidirectional layers.
 //!
-//! Longer stretches are cut into pieces of 200 times that overlap by half; the middle of each piece counts. The pieces
-//! run side by side, so that each step is a product of matrices; what does not depend on the step before, which is half
-//! of the work, is one product beforehand.
+//! Longer inputs are cut into pieces of 200 times that overlap by half, and the middle of each piece is kept. The
+//! pieces run side by side, so that each step is a product of matrices. Half of the work does not depend on the step
+//! before. It is one product beforehand.
 
 use rayon::prelude::*;
 
-use super::ModelError;
 use super::linear::Linear;
-use super::weights::{Weights, turned};
+use crate::checkpoint::{BuildError, Weights};
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::pointwise;
+use crate::kernels::pointwise::transposed;
 
 const LAYERS: usize = 2;
-/// A piece's times.
+/// The number of times in a piece.
 const PIECE: usize = 200;
-/// From one piece to the next.
+/// The distance between the starts of two pieces.
 const STRIDE: usize = PIECE / 2;
-/// Times whose inputs are multiplied together.
+/// The number of times whose inputs are multiplied in one product.
 const BLOCK: usize = 192;
-/// The gates of a cell: in, forget, new and out, in this order.
+/// The number of a cell's gates: input, forget, cell and output, in this order.
 const GATES: usize = 4;
 
 pub(super) struct Lstm {
     hidden: usize,
-    /// Each layer forwards and backwards.
+    /// Each layer, forwards and backwards.
     layers: [[Direction; 2]; LAYERS],
-    /// From what both directions say back to the waist.
+    /// Maps the outputs of both directions to the bottleneck.
     linear: Linear,
 }
 
 /// One layer in one direction.
 struct Direction {
-    /// `[in, 4 hidden]`, for each stream of `hidden` inputs: the waist, or what both directions of the layer before say.
+    /// `[in, 4 hidden]`, for each stream of `hidden` inputs: the bottleneck, or the outputs of both directions of the
+    /// layer before.
     inputs: Vec<Vec<f32>>,
     bias: Vec<f32>,
     /// `[hidden, 4 hidden]`.
@@ -41,11 +41,11 @@ struct Direction {
     backwards: bool,
 }
 
-/// How times are cut into pieces.
+/// The cut of a sequence into pieces.
 #[derive(Clone, Copy)]
 struct Pieces {
     count: usize,
-    /// Times of each.
+    /// The length of each.
     length: usize,
 }
 
@@ -57,7 +57,7 @@ impl Pieces {
         }
     }
 
-    /// The piece that counts at a time: each reaches a quarter into its neighbours.
+    /// The piece that provides a time: each piece provides all but a quarter at each end.
     fn at(self, time: usize) -> usize {
         (time.saturating_sub(STRIDE / 2) / STRIDE).min(self.count - 1)
     }
@@ -70,30 +70,30 @@ impl Direction {
         layer: usize,
         hidden: usize,
         backwards: bool,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<Self, BuildError> {
         let suffix = format!("l{layer}{}", if backwards { "_reverse" } else { "" });
         let mut take = |part: &str, shape: &[usize]| weights.take(&format!("{prefix}.lstm.{part}_{suffix}"), shape);
         let streams = if layer == 0 { 1 } else { 2 };
-        let whole = turned(&take("weight_ih", &[GATES * hidden, streams * hidden])?, streams * hidden);
+        let whole = transposed(&take("weight_ih", &[GATES * hidden, streams * hidden])?, streams * hidden);
         let biases = [take("bias_ih", &[GATES * hidden])?, take("bias_hh", &[GATES * hidden])?];
         Ok(Self {
             inputs: whole.chunks_exact(GATES * hidden * hidden).map(<[f32]>::to_vec).collect(),
             bias: biases[0].iter().zip(&biases[1]).map(|(one, other)| one + other).collect(),
-            recurrence: turned(&take("weight_hh", &[GATES * hidden, hidden])?, hidden),
+            recurrence: transposed(&take("weight_hh", &[GATES * hidden, hidden])?, hidden),
             backwards,
         })
     }
 
-    /// What the inputs contribute to the gates of each row; of `rows`, those beyond the inputs see zeros.
+    /// The inputs' contributions to the gates of each row; of `rows`, those after the inputs have zeros as inputs.
     fn prepared(&self, streams: &[&[f32]], rows: usize, hidden: usize) -> Vec<f32> {
         let width = self.bias.len();
         let mut gates = self.bias.repeat(rows);
         gates.par_chunks_mut(BLOCK * width).enumerate().for_each(|(block, gates)| {
             for (stream, weight) in streams.iter().zip(&self.inputs) {
                 let from = (block * BLOCK * hidden).min(stream.len());
-                let upto = (from + BLOCK * hidden).min(stream.len());
-                if from < upto {
-                    let seen = Matrix::new(&stream[from..upto], (upto - from) / hidden, hidden);
+                let end = (from + BLOCK * hidden).min(stream.len());
+                if from < end {
+                    let seen = Matrix::new(&stream[from..end], (end - from) / hidden, hidden);
                     product(gates, width, true, seen, Matrix::new(weight, hidden, width));
                 }
             }
@@ -101,60 +101,60 @@ impl Direction {
         gates
     }
 
-    /// Runs through pieces that lie `spacing` rows apart in the prepared gates; `out` is `[pieces][length, hidden]`.
+    /// Runs pieces that begin `spacing` rows apart in the prepared gates; `out` is `[pieces][length, hidden]`.
     fn run(&self, gates: &[f32], spacing: usize, length: usize, out: &mut [f32], hidden: usize) {
         let width = self.bias.len();
         let pieces = out.len() / (length * hidden);
         let recurrence = Matrix::new(&self.recurrence, hidden, width);
-        let (mut cells, mut said) = (vec![0.0; pieces * hidden], vec![0.0; pieces * hidden]);
+        let (mut cells, mut output) = (vec![0.0; pieces * hidden], vec![0.0; pieces * hidden]);
         let mut now = vec![0.0; pieces * width];
         for step in 0..length {
             let time = if self.backwards { length - 1 - step } else { step };
             for (piece, now) in now.chunks_exact_mut(width).enumerate() {
                 now.copy_from_slice(&gates[(piece * spacing + time) * width..][..width]);
             }
-            product(&mut now, width, true, Matrix::new(&said, pieces, hidden), recurrence);
+            product(&mut now, width, true, Matrix::new(&output, pieces, hidden), recurrence);
             for (piece, now) in now.chunks_exact(width).enumerate() {
                 let row = piece * hidden..(piece + 1) * hidden;
-                pointwise::lstm_cells(now, &mut cells[row.clone()], &mut said[row.clone()]);
-                out[(piece * length + time) * hidden..][..hidden].copy_from_slice(&said[row]);
+                pointwise::lstm_cells(now, &mut cells[row.clone()], &mut output[row.clone()]);
+                out[(piece * length + time) * hidden..][..hidden].copy_from_slice(&output[row]);
             }
         }
     }
 }
 
 impl Lstm {
-    pub(super) fn load(weights: &mut Weights, prefix: &str, hidden: usize) -> Result<Self, ModelError> {
+    pub(super) fn load(weights: &mut Weights, prefix: &str, hidden: usize) -> Result<Self, BuildError> {
         let mut layer = |layer: usize| {
             let mut one = |backwards: bool| Direction::load(weights, prefix, layer, hidden, backwards);
-            Ok::<_, ModelError>([one(false)?, one(true)?])
+            Ok::<_, BuildError>([one(false)?, one(true)?])
         };
         let layers = [layer(0)?, layer(1)?];
         let [weight, bias] = ["weight", "bias"].map(|part| format!("{prefix}.linear.{part}"));
         Ok(Self { hidden, layers, linear: Linear::load(weights, [&weight, &bias], &[hidden, 2 * hidden])? })
     }
 
-    /// Adds to all times, `[length, hidden]`, what is remembered there.
+    /// Adds the LSTM's output to all times, `[length, hidden]`.
     pub(super) fn run(&self, values: &mut [f32]) {
         let hidden = self.hidden;
         let times = values.len() / hidden;
         let pieces = Pieces::of(times);
         let [first, second] = &self.layers;
-        // The first layer's inputs are the same in two pieces, and prepared once.
-        let said = Self::layer(first, &[values], STRIDE, pieces, hidden);
-        let said = Self::layer(second, &[&said[0], &said[1]], pieces.length, pieces, hidden);
+        // Two pieces share each input of the first layer, so these are prepared once.
+        let output = Self::layer(first, &[values], STRIDE, pieces, hidden);
+        let output = Self::layer(second, &[&output[0], &output[1]], pieces.length, pieces, hidden);
         let mut both = Vec::with_capacity(2 * values.len());
         for time in 0..times {
             let piece = pieces.at(time);
             let row = (piece * pieces.length + time - piece * STRIDE) * hidden;
-            both.extend_from_slice(&said[0][row..row + hidden]);
-            both.extend_from_slice(&said[1][row..row + hidden]);
+            both.extend_from_slice(&output[0][row..row + hidden]);
+            both.extend_from_slice(&output[1][row..row + hidden]);
         }
-        values.iter_mut().zip(self.linear.all(&both)).for_each(|(value, said)| *value += said);
+        values.iter_mut().zip(self.linear.all(&both)).for_each(|(value, output)| *value += output);
     }
 
-    /// What both directions of a layer say in all pieces, `[pieces][length, hidden]` each. Pieces lie `spacing` rows
-    /// apart in the inputs.
+    /// The outputs of both directions of a layer in all pieces, `[pieces][length, hidden]` each. Pieces begin `spacing`
+    /// rows apart in the inputs.
     fn layer(
         directions: &[Direction; 2],
         inputs: &[&[f32]],
@@ -162,7 +162,7 @@ impl Lstm {
         pieces: Pieces,
         hidden: usize,
     ) -> [Vec<f32>; 2] {
-        // Pieces are independent: with more than two threads, each direction is shared.
+        // Pieces are independent: with more than two threads, several threads share each direction.
         let share = pieces.count.div_ceil(rayon::current_num_threads().div_ceil(2));
         let of_piece = pieces.length * hidden;
         let run = |direction: &Direction| {

@@ -1,7 +1,7 @@
-//! Between samples and the spectrum's branch (`demucs/htdemucs.py`, `_spec` and `_ispec`).
+//! Transforms between samples and the input of the spectrum's branch (`demucs/htdemucs.py`, `_spec` and `_ispec`).
 //!
-//! The signal is mirrored at its ends by one and a half hops, so that there is one frame a hop. The highest frequency
-//! is dropped, and real and imaginary parts are channels: `[frequencies, 2 channels, frames]`.
+//! The signal is reflected at its ends by one and a half hops, so that there is one frame per hop. The highest
+//! frequency is dropped, and real and imaginary parts are channels: `[frequencies, 2 channels, frames]`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, FftError, RealFftPlanner, RealToComplex};
 
-pub(crate) struct Spectrum {
+pub(crate) struct SpectrumTransform {
     size: usize,
     forward: Arc<dyn RealToComplex<f32>>,
     inverse: Arc<dyn ComplexToReal<f32>>,
@@ -17,8 +17,8 @@ pub(crate) struct Spectrum {
     window: Vec<f32>,
 }
 
-impl Spectrum {
-    /// `size` is a window's samples; windows are a quarter of it apart.
+impl SpectrumTransform {
+    /// `size` is the length of a window in samples; the hop is a quarter of it.
     pub(crate) fn new(size: usize) -> Self {
         let mut planner = RealFftPlanner::new();
         let turn = std::f64::consts::TAU / size as f64;
@@ -42,8 +42,8 @@ impl Spectrum {
         length.div_ceil(self.hop())
     }
 
-    /// The samples with one and a half hops mirrored at each side, to whole hops. What is shorter than its mirror image
-    /// is made as long by zeros first (`demucs/hdemucs.py`, `pad1d`).
+    /// The samples with a reflection of one and a half hops at each end, in whole hops. A signal shorter than its
+    /// reflection is padded with zeros first (`demucs/hdemucs.py`, `pad1d`).
     fn mirrored(&self, samples: &[f32]) -> Vec<f32> {
         let pad = self.hop() / 2 * 3;
         let total = self.frames(samples.len()) * self.hop() + 2 * pad;
@@ -54,7 +54,7 @@ impl Spectrum {
         before.chain(rest).collect()
     }
 
-    /// The spectrum of some channels.
+    /// The spectrum of all channels.
     pub(crate) fn forward(&self, channels: &[Vec<f32>]) -> Result<Vec<f32>, FftError> {
         let (frequencies, hop) = (self.frequencies(), self.hop());
         let frames = self.frames(channels.first().map_or(0, Vec::len));
@@ -87,7 +87,7 @@ impl Spectrum {
         Ok(out)
     }
 
-    /// The first `length` samples of every channel of a spectrum, each number of which is `value * factor + summand`.
+    /// The first `length` samples of every channel of a spectrum with the bins `value * factor + summand`.
     pub(crate) fn inverse(
         &self,
         spectrum: &[f32],
@@ -96,7 +96,7 @@ impl Spectrum {
     ) -> Result<Vec<Vec<f32>>, FftError> {
         let (frequencies, hop, frames) = (self.frequencies(), self.hop(), self.frames(length));
         let row = spectrum.len() / frequencies;
-        // Squares of four overlapping Hann windows sum to 3/2.
+        // The squares of four overlapping Hann windows sum to 3/2.
         let scale = 1.0 / (1.5 * (self.size as f32).sqrt());
         (0..row / (2 * frames))
             .into_par_iter()
@@ -108,7 +108,7 @@ impl Spectrum {
                     for frame in 0..frames {
                         bins[frame * (frequencies + 1) + frequency] = Complex::new(
                             real[frame] * factor + summand,
-                            // The lowest frequency's imaginary part means nothing.
+                            // The lowest frequency's imaginary part has no meaning.
                             if frequency == 0 { 0.0 } else { imaginary[frame] * factor + summand },
                         );
                     }

@@ -1,22 +1,22 @@
 //! The layers of the waveform's branch (`demucs/hdemucs.py`, `HEncLayer` and `HDecLayer` with `freq=False`).
 //!
-//! Tensors are `[length, channels]`. The samples that a convolution sees are then neighbouring rows, and all its windows
-//! one matrix whose rows overlap.
+//! Tensors are `[length, channels]`. The samples under a convolution's kernel are neighbouring rows, and all its
+//! windows are one matrix with overlapping rows.
 
 use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::ModelError;
 use super::dconv::{DConv, DConvShape};
 use super::frequency::{KERNEL, STRIDE, taps_outermost, transposed_taps};
-use super::weights::{Weights, turned};
+use crate::checkpoint::{BuildError, Weights};
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::op::{binary, unary};
 use crate::kernels::pointwise;
+use crate::kernels::pointwise::transposed;
 
 const PAD: usize = 2;
 const AROUND: usize = 3;
-/// How many numbers a block has, about: half a cache.
+/// The approximate number of values in a block: half a cache.
 const BLOCK: usize = 1 << 16;
 
 pub(crate) struct TimeEncoder {
@@ -36,21 +36,21 @@ impl TimeEncoder {
         prefix: &str,
         channels: [usize; 2],
         dconv: Option<DConvShape>,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let [from, to] = channels;
         let conv = weights.take(&format!("{prefix}.conv.weight"), &[to, from, KERNEL])?;
         let rewrite = weights.take(&format!("{prefix}.rewrite.weight"), &[2 * to, to, 1])?;
         Ok(Self {
             channels,
-            conv: turned(&taps_outermost(&conv, to, from, KERNEL), KERNEL * from),
+            conv: transposed(&taps_outermost(&conv, to, from, KERNEL), KERNEL * from),
             conv_bias: weights.take(&format!("{prefix}.conv.bias"), &[to])?,
             dconv: dconv.map(|shape| DConv::load(weights, &format!("{prefix}.dconv"), shape)).transpose()?,
-            rewrite: turned(&rewrite, to),
+            rewrite: transposed(&rewrite, to),
             rewrite_bias: weights.take(&format!("{prefix}.rewrite.bias"), &[2 * to])?,
         })
     }
 
-    /// `[length, in]` to `[length / 4, out]`, rounded up.
+    /// Maps `[length, in]` to `[length / 4, out]`, rounded up.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [from, to] = self.channels;
         unary("time-encoder", x, |input| {
@@ -107,22 +107,22 @@ impl TimeDecoder {
         channels: [usize; 2],
         dconv: Option<DConvShape>,
         last: bool,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let [from, to] = channels;
         let rewrite = weights.take(&format!("{prefix}.rewrite.weight"), &[2 * from, from, AROUND])?;
         let conv = weights.take(&format!("{prefix}.conv_tr.weight"), &[from, to, KERNEL])?;
         Ok(Self {
             channels,
-            rewrite: turned(&taps_outermost(&rewrite, 2 * from, from, AROUND), AROUND * from),
+            rewrite: transposed(&taps_outermost(&rewrite, 2 * from, from, AROUND), AROUND * from),
             rewrite_bias: weights.take(&format!("{prefix}.rewrite.bias"), &[2 * from])?,
             dconv: dconv.map(|shape| DConv::load(weights, &format!("{prefix}.dconv"), shape)).transpose()?,
-            conv: turned(&transposed_taps(&conv, channels, STRIDE), 2 * from),
+            conv: transposed(&transposed_taps(&conv, channels, STRIDE), 2 * from),
             conv_bias: weights.take(&format!("{prefix}.conv_tr.bias"), &[to])?,
             last,
         })
     }
 
-    /// `[length, in]`, with what the encoder saw in that shape, to `[longer, out]`.
+    /// Maps `[length, in]`, with a skip of the same shape, to `[longer, out]`.
     pub(crate) fn forward(&self, x: Tensor, skip: Tensor, longer: usize) -> Result<Tensor> {
         let [from, to] = self.channels;
         let (length, _) = x.dims2()?;

@@ -1,15 +1,15 @@
 //! Products of matrices that are views of slices.
 //!
-//! This is the one file with `unsafe` in it: `gemm`, the library behind Candle's own products, takes pointers. Views
-//! check once that all their elements lie within their slice, so that a product cannot reach beyond.
+//! This is the only file with `unsafe`: `gemm`, the library behind Candle's own products, takes pointers. A view checks
+//! at its construction that all its elements are within its slice, so a product stays within it.
 #![allow(unsafe_code)]
 
 use std::sync::Once;
 
 use gemm::Parallelism;
 
-/// A matrix within a slice: element (row, column) lies at `row * row_stride + column * column_stride`. Rows may
-/// overlap, which makes a convolution's windows a matrix without copying them.
+/// A matrix within a slice: element (row, column) is at `row * row_stride + column * column_stride`. Rows may overlap,
+/// which makes a convolution's windows a matrix without copying them.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     data: &'a [f32],
@@ -20,10 +20,11 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// A view.
+    /// Creates a view.
     ///
     /// # Panics
-    /// If an element would lie outside of the slice.
+    ///
+    /// If an element is outside of the slice.
     pub(crate) fn strided(
         data: &'a [f32],
         [rows, columns]: [usize; 2],
@@ -35,7 +36,7 @@ impl<'a> Matrix<'a> {
         Self { data, rows, columns, row_stride, column_stride }
     }
 
-    /// Row after row.
+    /// A matrix whose rows follow each other in the slice.
     pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::strided(data, [rows, columns], [columns, 1])
     }
@@ -52,20 +53,21 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// How many products are summed at a time. A sum of many numbers in single precision loses digits as it grows, and
-/// partial sums that begin anew lose fewer: with 128, a whole model is as exact as with PyTorch's products.
+/// The number of products that are summed at a time. A sum of many numbers in single precision loses digits as it
+/// grows. Partial sums lose fewer: with 128, a whole model is as exact as with PyTorch's products.
 const DEPTH: usize = 128;
 
-/// `out = a b`, or `out += a b`, on this thread. `out` is row after row, one every `row_stride` elements.
+/// Computes `out = a b`, or `out += a b`, on this thread. `out` has a row every `row_stride` elements.
 ///
 /// # Panics
-/// If the shapes do not go together.
+///
+/// If the shapes do not match.
 pub(crate) fn product(out: &mut [f32], row_stride: usize, accumulate: bool, a: Matrix<'_>, b: Matrix<'_>) {
     assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
     assert!(row_stride >= b.columns && (a.rows - 1) * row_stride + b.columns <= out.len(), "the result does not fit");
     static UNPACKED: Once = Once::new();
     UNPACKED.call_once(|| {
-        // Our matrices fit the cache when they are multiplied; copying them into order first costs a twentieth.
+        // Our matrices fit the cache when they are multiplied; copying them first would cost 5 %.
         gemm::set_lhs_packing_threshold_single_thread(64);
         gemm::set_rhs_packing_threshold(64);
     });
@@ -77,10 +79,10 @@ pub(crate) fn product(out: &mut [f32], row_stride: usize, accumulate: bool, a: M
     }
 }
 
-/// One piece of a product whose shapes were checked.
+/// A part of a product whose shapes are checked.
 fn add_product(out: &mut [f32], row_stride: usize, accumulate: bool, a: Matrix<'_>, b: Matrix<'_>) {
-    // SAFETY: the views were checked when they were made, and remain so with fewer columns or rows; the caller has
-    // checked `out`, which is borrowed alone.
+    // SAFETY: the views were checked at construction, and fewer columns or rows keep them valid. The caller has checked
+    // `out`, which is borrowed exclusively.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -118,9 +120,9 @@ mod tests {
         let mut sums = [1.0; 3];
         product(&mut sums, 1, true, windows, Matrix::new(&[1.0; 3], 3, 1));
         assert_eq!(sums, [4.0, 10.0, 16.0]);
-        let mut turned = [0.0; 3];
-        product(&mut turned, 3, false, Matrix::new(&[1.0; 3], 1, 3), windows.transposed());
-        assert_eq!(turned, [3.0, 9.0, 15.0]);
+        let mut transposed = [0.0; 3];
+        product(&mut transposed, 3, false, Matrix::new(&[1.0; 3], 1, 3), windows.transposed());
+        assert_eq!(transposed, [3.0, 9.0, 15.0]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Our layers as Candle operators.
+//! Layers as Candle operators.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor};
 
-/// What a layer gives: the numbers, row-major, and their shape.
+/// A layer's output: the numbers, row-major, and their shape.
 pub(crate) type Output = (Vec<f32>, Shape);
 
-/// A tensor's numbers and shape, as a layer sees them.
+/// A layer's input: a tensor's numbers, row-major, and its shape.
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'a> {
     pub(crate) values: &'a [f32],
@@ -15,7 +15,7 @@ pub(crate) struct Input<'a> {
 fn input<'a>(storage: &'a CpuStorage, layout: &'a Layout) -> Result<Input<'a>> {
     let values = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
-        Some((from, upto)) => Ok(Input { values: &values[from..upto], shape: layout.shape() }),
+        Some((from, end)) => Ok(Input { values: &values[from..end], shape: layout.shape() }),
         None => candle_core::bail!("the layer needs contiguous numbers"),
     }
 }
@@ -50,7 +50,7 @@ impl<F: Fn(Input<'_>, Input<'_>) -> Result<Output>> CustomOp2 for Named<F> {
     }
 }
 
-/// Shows `reader` the numbers of a tensor on the CPU, where they are.
+/// Calls `reader` with the numbers of a tensor on the CPU, without a copy.
 pub(crate) fn read<T>(tensor: &Tensor, reader: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {

@@ -1,15 +1,16 @@
-//! Element by element: activations, sums and norms.
+//! Element-wise operations: activations, sums and norms.
 //!
-//! Each loop is compiled for several kinds of processors and the right one chosen at run time (`pulp`); what it calls
-//! is inlined, so that the whole loop is vectorised.
+//! Each loop is compiled for several kinds of processors, and the right one is chosen at run time (`pulp`). The
+//! functions that it calls are inlined, so that the whole loop is vectorised.
 
 use pulp::{Arch, NullaryFnOnce};
 
-/// Numbers that are summed side by side; without this the compiler must keep their order and adds one at a time.
+/// The number of values that are summed side by side; without this the compiler must keep their order and adds one at a
+/// time.
 const LANES: usize = 16;
 
-/// A loop that is called by its own mutable call: through `FnOnce`, as closures are otherwise called, a function stands
-/// between that is not compiled for the processor.
+/// A loop with its own mutable call. Closures are called through `FnOnce`, which adds a function that is not compiled
+/// for the processor.
 struct Loop<F>(F);
 
 impl<F: FnMut()> NullaryFnOnce for Loop<F> {
@@ -53,8 +54,7 @@ fn exp(x: f32) -> f32 {
     y * f32::from_bits(((power + 127) << 23) as u32)
 }
 
-/// The error function, within 1.2e-7: up to 1 as `x + x p(x^2)`, beyond as `1 - e^-q(x)`, with polynomials fitted to the
-/// least largest error.
+/// The error function, within 1.2e-7: up to 1 as `x + x p(x^2)`, above 1 as `1 - e^-q(x)`, with minimax polynomials.
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     const SMALL: [f32; 7] =
@@ -77,8 +77,8 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// The hyperbolic tangent, within 1.5e-7 and for small numbers relatively: up to 5/8 by Cephes' polynomial (S. Moshier,
-/// `tanhf`), beyond by the exponential.
+/// The hyperbolic tangent, within 1.5e-7, and within 5e-7 of its value: up to 5/8 by Cephes' polynomial (S. Moshier,
+/// `tanhf`), above by the exponential.
 #[inline(always)]
 fn tanh(x: f32) -> f32 {
     const SMALL: [f32; 5] = [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1];
@@ -89,7 +89,7 @@ fn tanh(x: f32) -> f32 {
     (if t < 0.625 { small } else { large }).copysign(x)
 }
 
-/// Adds `bias` to each, and applies the exact (erf) GELU.
+/// Adds `bias` to each value and applies the exact (erf) GELU.
 pub(crate) fn bias_gelu(values: &mut [f32], bias: f32) {
     vectorised(
         #[inline(always)]
@@ -116,9 +116,9 @@ pub(crate) fn add_biases(values: &mut [f32], biases: &[f32]) {
     }
 }
 
-/// Rows to columns: `values` has `columns` of them, and `out` as many rows.
+/// Exchanges rows and columns: `values` has `columns` columns, and `out` as many rows.
 pub(crate) fn transpose(out: &mut [f32], values: &[f32], columns: usize) {
-    /// The side of a square that is turned in the cache.
+    /// The side of the squares that are transposed in the cache.
     const SIDE: usize = 16;
     let rows = values.len() / columns;
     for first in (0..rows).step_by(SIDE) {
@@ -129,7 +129,15 @@ pub(crate) fn transpose(out: &mut [f32], values: &[f32], columns: usize) {
     }
 }
 
-/// What a linear unit is computed with: `value * factor + summand`, for the value and for the gate.
+/// A matrix with rows and columns exchanged. A product reads the rows of its right side in order; with a view of the
+/// columns it would copy them at each call.
+pub(crate) fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
+    let mut out = vec![0.0; matrix.len()];
+    transpose(&mut out, matrix, columns);
+    out
+}
+
+/// The affine maps of a gated linear unit, `value * factor + summand`, for the value and for the gate.
 #[derive(Clone, Copy)]
 pub(crate) struct Affine {
     pub(crate) value: [f32; 2],
@@ -204,7 +212,7 @@ pub(crate) fn affine_gelu_rows(values: &mut [f32], factors: &[f32], summands: &[
     );
 }
 
-/// `e^(x - max)` of each in place, and their sum: a softmax that is still to be divided.
+/// Replaces each value by `e^(x - max)` and returns their sum: a softmax before the division.
 pub(crate) fn exp_row(values: &mut [f32]) -> f32 {
     let mut total = 0.0;
     vectorised(
@@ -225,31 +233,33 @@ pub(crate) fn exp_row(values: &mut [f32]) -> f32 {
     total
 }
 
-/// One step of a recurrent layer: `gates` holds what its cells let in, forget, would take up and let out.
-pub(crate) fn lstm_cells(gates: &[f32], cells: &mut [f32], said: &mut [f32]) {
-    let (take, rest) = gates.split_at(cells.len());
+/// One step of a recurrent layer: `gates` holds the input, forget, cell and output gates.
+pub(crate) fn lstm_cells(gates: &[f32], cells: &mut [f32], outputs: &mut [f32]) {
+    let (admit, rest) = gates.split_at(cells.len());
     let (keep, rest) = rest.split_at(cells.len());
-    let (new, show) = rest.split_at(cells.len());
+    let (new, release) = rest.split_at(cells.len());
     vectorised(
         #[inline(always)]
         || {
-            let opened = take.iter().zip(keep).zip(new).zip(show);
-            for ((cell, said), (((take, keep), new), show)) in cells.iter_mut().zip(said.iter_mut()).zip(opened) {
-                *cell = sigmoid(*keep) * *cell + sigmoid(*take) * tanh(*new);
-                *said = sigmoid(*show) * tanh(*cell);
+            let opened = admit.iter().zip(keep).zip(new).zip(release);
+            for ((cell, output), (((admit, keep), new), release)) in
+                cells.iter_mut().zip(outputs.iter_mut()).zip(opened)
+            {
+                *cell = sigmoid(*keep) * *cell + sigmoid(*admit) * tanh(*new);
+                *output = sigmoid(*release) * tanh(*cell);
             }
         },
     );
 }
 
-/// Takes `pace` from each value for every place that it is away from `centre`.
-pub(crate) fn fade(values: &mut [f32], centre: usize, pace: f32) {
+/// Subtracts `rate * distance` from each value, where the distance is the number of places to `centre`.
+pub(crate) fn fade(values: &mut [f32], centre: usize, rate: f32) {
     vectorised(
         #[inline(always)]
         || {
             let (before, after) = values.split_at_mut(centre);
-            before.iter_mut().enumerate().for_each(|(at, value)| *value -= pace * (centre - at) as f32);
-            after.iter_mut().enumerate().for_each(|(at, value)| *value -= pace * at as f32);
+            before.iter_mut().enumerate().for_each(|(at, value)| *value -= rate * (centre - at) as f32);
+            after.iter_mut().enumerate().for_each(|(at, value)| *value -= rate * at as f32);
         },
     );
 }
@@ -276,7 +286,7 @@ fn squares_of(values: &[f32], mean: f32) -> f32 {
     lanes.iter().sum::<f32>() + rest.iter().map(|value| (value - mean) * (value - mean)).sum::<f32>()
 }
 
-/// The sum of the values, each `piece` of them in single precision.
+/// The sum of the values, with partial sums of `piece` values in single precision.
 pub(crate) fn sum(values: &[f32]) -> f64 {
     let mut total = 0.0;
     vectorised(
@@ -286,7 +296,7 @@ pub(crate) fn sum(values: &[f32]) -> f64 {
     total
 }
 
-/// The sum of the squares of what the values are beyond `mean`.
+/// The sum of the squared differences from `mean`.
 pub(crate) fn squares(values: &[f32], mean: f32) -> f64 {
     let mut total = 0.0;
     vectorised(

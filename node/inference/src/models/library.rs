@@ -1,8 +1,8 @@
-//! A folder of models: checkpoints, each with the beginning of its SHA-256 in its name as the released ones have it,
-//! and for every model a `NAME.toml` that says which checkpoints it is made of.
+//! A folder of models: checkpoints with the first eight digits of their SHA-256 in their names, and a `NAME.toml` for
+//! every model, its [`Manifest`].
 //!
-//! A model is there when its `NAME.toml` is: that file is written last, and removed first. Files are written beside
-//! their place and renamed, so that a folder never shows half of one.
+//! A model exists if its `NAME.toml` does: that file is written last and removed first. Files are written under a
+//! temporary name and renamed, so the folder never holds an incomplete file under its final name.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,68 +11,72 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Manifest, ModelsError, RELEASED, Released, extension, is_name, load};
+use super::catalogue::{RELEASED, Released};
+use super::load::{LoadError, load, load_checkpoint};
+use super::manifest::{Manifest, is_name};
+use super::registry::{DEFAULT_MODEL, built_in};
+use crate::architecture::LoadOptions;
 use crate::separator::Separator;
 
-/// The folder cannot do what is asked.
+/// An operation on the folder failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
     /// The disk failed.
-    #[error("{path}: {source}")]
+    #[error("cannot read or write {path}: {source}")]
     Io {
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A name that no model can have.
-    #[error("{0:?} cannot be a model's name; use letters, digits, '-', '_' and '.'")]
+    /// The name is not valid for a model.
+    #[error("invalid model name {0:?}: use letters, digits, '-', '_' and '.'")]
     Name(String),
-    /// It was released, but is not here.
-    #[error("the model {0} is not here yet; run `node model fetch {0}`")]
+    /// The model is a released one that is not in the folder.
+    #[error("the model {0} is not downloaded; run `node model fetch {0}`")]
     NotFetched(String),
-    /// Nobody knows it.
+    /// The model is neither in the folder nor a released one.
     #[error(
-        "there is no model {name:?}; here are {}, and `node model list` shows what can be had; a checkpoint of your own \
-         is added with `node model import FILE`",
+        "there is no model {name:?}; downloaded are {}. `node model list` shows all that can be downloaded, and \
+         `node model import FILE` adds your own checkpoint",
         known.join(", ")
     )]
     Unknown {
-        /// What was asked for.
+        /// The name that was given.
         name: String,
-        /// What there is.
+        /// The names of the models in the folder.
         known: Vec<String>,
     },
-    /// A model of this name is here.
-    #[error("there is a model {0} already; choose another name with --name, or remove it first")]
+    /// The folder has a model of this name.
+    #[error("the model {0} exists already; choose another name with --name, or remove it first")]
     Taken(String),
-    /// Not a file that can hold a checkpoint.
-    #[error("{0} is no checkpoint: a .th or .safetensors file is needed")]
+    /// The file's extension is not that of a checkpoint.
+    #[error("{0} is not a checkpoint: use a .th or .safetensors file")]
     Extension(PathBuf),
-    /// `NAME.toml` cannot be understood.
-    #[error("{path} cannot be understood: {reason}")]
+    /// `NAME.toml` is not a valid manifest.
+    #[error("{path} is not a valid manifest: {reason}")]
     Manifest {
-        /// Which.
+        /// The manifest.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
-    /// A file is not what its name says.
+    /// A file's SHA-256 is not the one in its name.
     #[error("{path} is damaged: its SHA-256 begins with {found}, not {expected}; remove the model and fetch it again")]
     Damaged {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What its name says.
+        /// The digits in its name.
         expected: String,
-        /// What it is.
+        /// The first digits of its SHA-256.
         found: String,
     },
-    /// The checkpoints cannot be used.
+    /// The model cannot be loaded.
     #[error(transparent)]
-    Models(#[from] ModelsError),
+    Load(#[from] LoadError),
 }
 
-fn told(path: &Path) -> impl FnOnce(io::Error) -> LibraryError + '_ {
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> LibraryError + '_ {
     |source| LibraryError::Io { path: path.into(), source }
 }
 
@@ -85,34 +89,34 @@ pub enum State {
     Here,
     /// Some of its files are missing.
     Incomplete,
-    /// It was released and can be fetched.
+    /// It is a released model that can be downloaded.
     Released,
 }
 
-/// A model as a list shows it.
+/// An entry of the list of models.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
     /// Its name.
     pub name: String,
-    /// Whether it is there.
+    /// Whether it is in the folder.
     pub state: State,
-    /// Its files' length in bytes, as far as they are there.
+    /// The total size of its files in the folder, in bytes.
     pub bytes: u64,
 }
 
-/// See the module's page.
+/// A folder of models.
 #[derive(Debug, Clone)]
 pub struct Library {
     folder: PathBuf,
 }
 
 impl Library {
-    /// The folder need not exist yet.
+    /// Opens a folder, which need not exist.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
 
-    /// Where the files are.
+    /// The path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -124,25 +128,25 @@ impl Library {
         Ok(self.folder.join(format!("{name}.toml")))
     }
 
-    /// The model of this name, ready to separate.
+    /// Loads the model of this name.
     pub fn separator(&self, name: &str) -> Result<Arc<dyn Separator>, LibraryError> {
-        if let Some(separator) = crate::separator::built_in(name) {
+        if let Some(separator) = built_in(name) {
             return Ok(separator);
         }
         let manifest = self.manifest(name)?;
         let paths = self.paths(&manifest);
         if let Some(missing) = paths.iter().find(|path| !path.exists()) {
-            return Err(told(missing)(io::Error::new(io::ErrorKind::NotFound, "a file of the model is missing")));
+            return Err(io_error(missing)(io::Error::new(io::ErrorKind::NotFound, "a file of the model is missing")));
         }
-        Ok(load(name, &paths, manifest.weights.as_deref(), manifest.segment_frames())?)
+        Ok(load(&manifest.spec(name, &paths))?)
     }
 
-    /// Where a model's files are, or should be.
+    /// The paths of a model's checkpoints, whether or not they exist.
     pub fn paths(&self, manifest: &Manifest) -> Vec<PathBuf> {
         manifest.files.iter().map(|file| self.folder.join(file)).collect()
     }
 
-    /// What a model that is here is made of.
+    /// The manifest of a model in the folder.
     pub fn manifest(&self, name: &str) -> Result<Manifest, LibraryError> {
         let path = self.manifest_path(name)?;
         let text = match fs::read_to_string(&path) {
@@ -152,32 +156,30 @@ impl Library {
                     LibraryError::NotFetched(name.into())
                 } else {
                     let known = self.names()?;
-                    let known = [crate::DEFAULT_MODEL.to_owned()].into_iter().chain(known).collect();
+                    let known = [DEFAULT_MODEL.to_owned()].into_iter().chain(known).collect();
                     LibraryError::Unknown { name: name.into(), known }
                 });
             }
-            Err(error) => return Err(told(&path)(error)),
+            Err(error) => return Err(io_error(&path)(error)),
         };
         let manifest: Manifest = toml::from_str(&text)
             .map_err(|error| LibraryError::Manifest { path: path.clone(), reason: error.message().into() })?;
         match manifest.files.iter().find(|file| !is_name(file)) {
-            Some(file) => {
-                Err(LibraryError::Manifest { path, reason: format!("{file:?} is no name of a file in this folder") })
-            }
+            Some(file) => Err(LibraryError::Manifest { path, reason: format!("{file:?} is not a valid file name") }),
             None => Ok(manifest),
         }
     }
 
-    /// The names of the models that are here.
+    /// The names of the models in the folder, sorted.
     pub fn names(&self) -> Result<Vec<String>, LibraryError> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(told(&self.folder)(error)),
+            Err(error) => return Err(io_error(&self.folder)(error)),
         };
         let mut names = Vec::new();
         for entry in entries {
-            let name = entry.map_err(told(&self.folder))?.file_name();
+            let name = entry.map_err(io_error(&self.folder))?.file_name();
             let name = name.to_str().and_then(|name| name.strip_suffix(".toml")).filter(|name| is_name(name));
             names.extend(name.map(str::to_owned));
         }
@@ -185,9 +187,9 @@ impl Library {
         Ok(names)
     }
 
-    /// What is here and what can be had.
+    /// Lists the built-in model, the models in the folder, and the released models that are not in it.
     pub fn list(&self) -> Result<Vec<Kept>, LibraryError> {
-        let mut list = vec![Kept { name: crate::DEFAULT_MODEL.into(), state: State::BuiltIn, bytes: 0 }];
+        let mut list = vec![Kept { name: DEFAULT_MODEL.into(), state: State::BuiltIn, bytes: 0 }];
         let names = self.names()?;
         for name in &names {
             let files = self.paths(&self.manifest(name)?);
@@ -201,44 +203,45 @@ impl Library {
         Ok(list)
     }
 
-    /// Adds a checkpoint from elsewhere as a model of its own, after building the model once to see that it can be
-    /// used. Without a name it gets its file's.
+    /// Adds a checkpoint as a model of its own, and returns its name. It builds the model once, to check that it works.
+    /// Without a name, the model is named after its file.
     pub fn import(&self, file: &Path, name: Option<&str>) -> Result<String, LibraryError> {
         let kind = extension(file).ok_or_else(|| LibraryError::Extension(file.into()))?;
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let name = name.unwrap_or(stem);
         let manifest_path = self.manifest_path(name)?;
-        if manifest_path.exists() || crate::separator::built_in(name).is_some() {
+        if manifest_path.exists() || built_in(name).is_some() {
             return Err(LibraryError::Taken(name.into()));
         }
-        load(name, &[file.to_owned()], None, None)?;
-        fs::create_dir_all(&self.folder).map_err(told(&self.folder))?;
+        let (architecture, _) = load_checkpoint(file, None, LoadOptions { name, segment: None })?;
+        fs::create_dir_all(&self.folder).map_err(io_error(&self.folder))?;
         let digest = checksum_of(file)?;
         let kept = format!("{name}-{}.{kind}", &digest[..8]);
         let place = self.folder.join(&kept);
         let half = self.folder.join(format!(".{kept}.half"));
-        fs::copy(file, &half).map_err(told(&half))?;
-        settle(&half, &place)?;
-        self.add(name, &Manifest { files: vec![kept], weights: None, segment: None })?;
+        fs::copy(file, &half).map_err(io_error(&half))?;
+        rename_durably(&half, &place)?;
+        let architecture = Some(architecture.name.into());
+        self.add(name, &Manifest { architecture, files: vec![kept], ..Manifest::default() })?;
         Ok(name.to_owned())
     }
 
-    /// Makes a model known whose files are all here.
+    /// Adds a model whose files are all in the folder.
     pub fn add(&self, name: &str, manifest: &Manifest) -> Result<(), LibraryError> {
         let path = self.manifest_path(name)?;
         let text = toml::to_string(manifest)
             .map_err(|error| LibraryError::Manifest { path: path.clone(), reason: error.to_string() })?;
         let half = self.folder.join(format!(".{name}.toml.half"));
         let written = File::create(&half).and_then(|mut file| file.write_all(text.as_bytes()));
-        written.map_err(told(&half))?;
-        settle(&half, &path)
+        written.map_err(io_error(&half))?;
+        rename_durably(&half, &path)
     }
 
-    /// Removes a model, and those of its files that no other model has.
+    /// Removes a model, and those of its files that no other model uses.
     pub fn remove(&self, name: &str) -> Result<(), LibraryError> {
         let manifest = self.manifest(name)?;
         let path = self.manifest_path(name)?;
-        fs::remove_file(&path).map_err(told(&path))?;
+        fs::remove_file(&path).map_err(io_error(&path))?;
         let mut needed = Vec::new();
         for other in self.names()? {
             needed.extend(self.manifest(&other)?.files);
@@ -246,14 +249,14 @@ impl Library {
         for file in manifest.files.iter().filter(|file| !needed.contains(file)) {
             let path = self.folder.join(file);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(told(&path)(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(&path)(error)),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Reads all of a model's files: their checksums must be what their names say, and the model must build.
+    /// Checks that the checksums of all a model's files match their names, and that the model can be built.
     pub fn verify(&self, name: &str) -> Result<(), LibraryError> {
         let manifest = self.manifest(name)?;
         for path in self.paths(&manifest) {
@@ -268,7 +271,7 @@ impl Library {
     }
 }
 
-/// The first eight digits of the SHA-256 that a file's name says: `NAME-8726e21a.th`.
+/// The first eight digits of the SHA-256 in a file's name, as in `NAME-8726e21a.th`.
 pub fn checksum_in(path: &Path) -> Option<String> {
     let (_, digits) = path.file_stem()?.to_str()?.rsplit_once('-')?;
     let digits_only = digits.len() == 8 && digits.chars().all(|digit| digit.is_ascii_hexdigit());
@@ -277,10 +280,10 @@ pub fn checksum_in(path: &Path) -> Option<String> {
 
 /// A file's SHA-256 in hex.
 pub fn checksum_of(path: &Path) -> Result<String, LibraryError> {
-    let mut file = File::open(path).map_err(told(path))?;
+    let mut file = File::open(path).map_err(io_error(path))?;
     let (mut hasher, mut block) = (Sha256::new(), vec![0; 1 << 18]);
     loop {
-        match file.read(&mut block).map_err(told(path))? {
+        match file.read(&mut block).map_err(io_error(path))? {
             0 => break,
             count => hasher.update(&block[..count]),
         }
@@ -288,10 +291,15 @@ pub fn checksum_of(path: &Path) -> Result<String, LibraryError> {
     Ok(hex::encode(hasher.finalize()))
 }
 
-/// Puts a finished file into its place, for good.
-fn settle(half: &Path, place: &Path) -> Result<(), LibraryError> {
-    File::open(half).and_then(|file| file.sync_all()).map_err(told(half))?;
-    fs::rename(half, place).map_err(told(place))?;
+/// Renames a complete file to its final name, durably.
+fn rename_durably(half: &Path, place: &Path) -> Result<(), LibraryError> {
+    File::open(half).and_then(|file| file.sync_all()).map_err(io_error(half))?;
+    fs::rename(half, place).map_err(io_error(place))?;
     let folder = place.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(told(folder))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error(folder))
+}
+
+/// The extension of a file that can hold a checkpoint.
+fn extension(path: &Path) -> Option<&str> {
+    path.extension().and_then(|extension| extension.to_str()).filter(|kind| matches!(*kind, "th" | "safetensors"))
 }

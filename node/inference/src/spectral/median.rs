@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape};
 use rayon::prelude::*;
 
-/// The median of the surrounding values along the last axis: as many as said, an odd number, centred on each value.
-/// Towards the ends it is the median of those that exist.
+/// The median of a window along the last axis, centred on each value. The window's length is an odd number. At the
+/// ends, the window is cut off.
 pub(super) struct MedianAlong(pub(super) usize);
 
 impl CustomOp1 for MedianAlong {
@@ -42,8 +42,8 @@ fn slide(values: &[f32], reach: usize, medians: &mut [f32]) {
     }
 }
 
-/// For every row of `[rows, columns]`, column by column, the median over other rows: those that the row of
-/// `[rows, count]` in the second argument names.
+/// For every row of `[rows, columns]` and every column, the median over several rows. The row of the second argument,
+/// `[rows, count]`, has their indexes.
 pub(super) struct MedianOfRows;
 
 impl CustomOp2 for MedianOfRows {
@@ -76,9 +76,9 @@ impl CustomOp2 for MedianOfRows {
 }
 
 fn contiguous<'a, T>(values: &'a [T], layout: &Layout) -> Result<&'a [T]> {
-    let (from, upto) =
+    let (from, end) =
         layout.contiguous_offsets().ok_or_else(|| Error::Msg("a median needs contiguous values".into()))?;
-    Ok(&values[from..upto])
+    Ok(&values[from..end])
 }
 
 #[cfg(test)]
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_window_shrinks_at_the_ends() {
+    fn windows_are_cut_off_at_the_ends() {
         let values = Tensor::new(&[[9f32, 1., 8., 2., 7.], [0., 0., 5., 0., 0.]], &Device::Cpu).unwrap();
         let medians = values.apply_op1_no_bwd(&MedianAlong(3)).unwrap();
         assert_eq!(medians.to_vec2::<f32>().unwrap(), [[9., 8., 2., 7., 7.], [0.; 5]]);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_chosen() {
+    fn medians_are_taken_over_the_given_rows() {
         let values = Tensor::new(&[[1f32, 10.], [2., 30.], [3., 20.]], &Device::Cpu).unwrap();
         let rows = Tensor::new(&[[0u32, 1, 2], [0, 0, 1], [2, 2, 2]], &Device::Cpu).unwrap();
         let medians = values.apply_op2_no_bwd(&rows, &MedianOfRows).unwrap();

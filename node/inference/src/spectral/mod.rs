@@ -1,16 +1,15 @@
 //! `spectral`: a separator that needs no weights.
 //!
-//! Four soft masks over the short-time spectrum, from what is known of music and not of this song:
+//! It applies four soft masks to the short-time spectrum. They rest on general properties of music:
 //!
-//! - *drums*: hits are vertical lines in a spectrogram and notes horizontal ones; a median along the frequencies keeps
-//!   the ones, a median along time the others (Fitzgerald, "Harmonic/percussive separation using median filtering",
-//!   2010);
-//! - *bass*: the low part of what is harmonic;
-//! - *vocals*: what is harmonic, in the middle of the stereo image, and does not repeat (see [`repeating`]);
+//! - *drums*: hits are vertical lines in a spectrogram, notes are horizontal lines. A median along the frequencies keeps
+//!   hits, a median along time keeps notes (Fitzgerald, "Harmonic/percussive separation using median filtering", 2010);
+//! - *bass*: the low frequencies of the harmonic part;
+//! - *vocals*: the harmonic part in the middle of the stereo image that does not repeat (see [`repeating`]);
 //! - *other*: the rest.
 //!
-//! The masks sum to one, and the rest is computed as such, so the four stems add up to the mixture. It is quick and
-//! exact, and no match for a trained model.
+//! The masks sum to one, and *other* is the mixture minus the other stems, so the four stems add up to the mixture. The
+//! separator is fast, but its stems are much worse than those of a trained model.
 
 mod median;
 mod repeating;
@@ -28,32 +27,34 @@ use median::MedianAlong;
 use stft::{BINS, Spectrum, Stft};
 
 const SOURCES: [&str; 4] = ["drums", "bass", "other", "vocals"];
-/// About 12 seconds, enough for repetitions to be heard, at a stride of three quarters.
+/// About 12 seconds, enough to contain repetitions, with a stride of three quarters.
 const GEOMETRY: Geometry = Geometry { segment: 1 << 19, stride: 3 << 17 };
 
-/// How far the medians reach: 0.4 s in time, 330 Hz in frequency (both odd).
-const TIME_REACH: usize = 17;
-const FREQUENCY_REACH: usize = 31;
-/// Below the first, in Hz, notes are bass; above the second they are not; between them it fades.
+/// The window of the median along time, in frames (odd): 0.4 s.
+const TIME_WINDOW: usize = 17;
+/// The window of the median along the frequencies, in bins (odd): 330 Hz.
+const FREQUENCY_WINDOW: usize = 31;
+/// The bass band, in Hz: all of the signal below the first frequency, none above the second, a linear fade between.
 const BASS_FADE: [f32; 2] = [170.0, 260.0];
-/// The same for the singing voice's lower end.
+/// The lower end of the singing voice, in Hz: none of the signal below the first frequency, all above the second.
 const VOICE_FADE: [f32; 2] = [120.0, 220.0];
-/// How much of a bin's energy both channels must share, in phase, to count as the middle: none of it, all of it.
+/// The part of a bin's energy that both channels share in phase: the bin is not in the middle of the stereo image below
+/// the first value, fully in the middle above the second.
 const CENTRE_FADE: [f64; 2] = [0.6, 0.98];
-/// Keeps divisions away from zero; 160 dB below full scale.
+/// Prevents divisions by zero; 160 dB below full scale.
 const FLOOR: f64 = 1e-8;
 
-/// See the module's page.
+/// The separator.
 pub(crate) struct Spectral {
     sources: [String; 4],
     stft: Stft,
-    /// One number a bin: 1 where notes are bass.
+    /// The gain of each bin in the bass mask.
     bass_band: Vec<f32>,
-    /// The same for the voice.
+    /// The gain of each bin in the vocals mask.
     voice_band: Vec<f32>,
 }
 
-/// One mask each, `[frames, bins]`; what they leave of one is other's.
+/// The masks, each `[frames, bins]`. That of *other* is one minus their sum.
 struct Masks {
     drums: Vec<f32>,
     bass: Vec<f32>,
@@ -61,6 +62,9 @@ struct Masks {
 }
 
 impl Spectral {
+    /// The model's name, by which jobs choose it.
+    pub(crate) const NAME: &str = "spectral";
+
     pub(crate) fn new() -> Self {
         let above = |[low, high]: [f32; 2]| {
             (0..BINS).map(move |bin| ((stft::frequency(bin) - low) / (high - low)).clamp(0.0, 1.0))
@@ -83,9 +87,9 @@ impl Spectral {
         let shared = tensor(&|left, right| 2.0 * (left * right.conj()).re)?;
         let magnitude = power.sqrt()?;
 
-        let along_time = magnitude.t()?.contiguous()?.apply_op1_no_bwd(&MedianAlong(TIME_REACH))?.t()?;
+        let along_time = magnitude.t()?.contiguous()?.apply_op1_no_bwd(&MedianAlong(TIME_WINDOW))?.t()?;
         let harmonic = along_time.sqr()?;
-        let percussive = magnitude.apply_op1_no_bwd(&MedianAlong(FREQUENCY_REACH))?.sqr()?;
+        let percussive = magnitude.apply_op1_no_bwd(&MedianAlong(FREQUENCY_WINDOW))?.sqr()?;
         let drums = (&percussive / (&percussive + harmonic)?.affine(1.0, FLOOR)?)?;
         let notes = drums.affine(-1.0, 1.0)?;
 
@@ -106,7 +110,7 @@ impl Spectral {
 
 impl Separator for Spectral {
     fn name(&self) -> &str {
-        crate::DEFAULT_MODEL
+        Self::NAME
     }
 
     fn sources(&self) -> &[String] {

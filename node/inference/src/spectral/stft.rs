@@ -9,21 +9,21 @@ use realfft::{ComplexToReal, FftError, RealFftPlanner, RealToComplex};
 use crate::separator::SeparateError;
 use audio::RATE;
 
-/// A window's samples.
+/// The length of a window, in samples.
 const WINDOW: usize = 4096;
-/// From one window to the next, in samples.
+/// The distance between the starts of two windows, in samples.
 const HOP: usize = WINDOW / 4;
-/// Zeros before the first sample and after the last, so that as many windows meet each sample as any other.
+/// The number of zeros before the first sample and after the last, so that four windows cover every sample.
 const MARGIN: usize = WINDOW - HOP;
-/// A spectrum's bins, from 0 Hz to half the sample rate.
+/// The number of a spectrum's bins, from 0 Hz to half the sample rate.
 pub(super) const BINS: usize = WINDOW / 2 + 1;
 
-/// The middle of a bin, in Hz.
+/// The centre frequency of a bin, in Hz.
 pub(super) fn frequency(bin: usize) -> f32 {
     bin as f32 * RATE as f32 / WINDOW as f32
 }
 
-/// One channel's spectra, a frame after the other.
+/// One channel's spectra, frame by frame.
 pub(super) struct Spectrum(Vec<Complex<f32>>);
 
 impl Spectrum {
@@ -31,7 +31,7 @@ impl Spectrum {
         self.0.len() / BINS
     }
 
-    /// Frame by frame, [`BINS`] each.
+    /// All bins frame by frame, [`BINS`] each.
     pub(super) fn bins(&self) -> &[Complex<f32>] {
         &self.0
     }
@@ -53,11 +53,11 @@ impl From<FftError> for SeparateError {
 impl Stft {
     pub(super) fn new() -> Self {
         let mut planner = RealFftPlanner::new();
-        let turn = std::f64::consts::TAU / WINDOW as f64;
+        let step = std::f64::consts::TAU / WINDOW as f64;
         Self {
             forward: planner.plan_fft_forward(WINDOW),
             inverse: planner.plan_fft_inverse(WINDOW),
-            window: (0..WINDOW).map(|at| (0.5 - 0.5 * (turn * at as f64).cos()) as f32).collect(),
+            window: (0..WINDOW).map(|at| (0.5 - 0.5 * (step * at as f64).cos()) as f32).collect(),
         }
     }
 
@@ -69,8 +69,8 @@ impl Stft {
             // The frame covers `first..first + WINDOW` of the samples with their margin.
             let first = frame * HOP;
             let from = first.max(MARGIN);
-            let upto = (first + WINDOW).min(samples.len() + MARGIN);
-            let known = &samples[from - MARGIN..upto - MARGIN];
+            let end = (first + WINDOW).min(samples.len() + MARGIN);
+            let known = &samples[from - MARGIN..end - MARGIN];
             for ((input, sample), window) in
                 input[from - first..].iter_mut().zip(known).zip(&self.window[from - first..])
             {
@@ -81,7 +81,7 @@ impl Stft {
         Ok(Spectrum(spectrum))
     }
 
-    /// The first `length` samples of what is left of `spectrum` under `mask`, which has a number for every bin.
+    /// The first `length` samples of `spectrum` under `mask`, which has a factor for every bin.
     pub(super) fn inverse(&self, spectrum: &Spectrum, mask: &[f32], length: usize) -> Result<Vec<f32>, SeparateError> {
         // The squares of four overlapping Hann windows sum to 3/2, and the transforms multiply by the window's length.
         let scale = 1.0 / (1.5 * WINDOW as f32);
@@ -92,7 +92,7 @@ impl Stft {
             .zip(mask.par_chunks_exact(BINS))
             .try_for_each(|((output, bins), mask)| {
                 let mut masked: Vec<_> = bins.iter().zip(mask).map(|(bin, mask)| bin * mask * scale).collect();
-                // Real by definition, but for rounding.
+                // Real by definition; this removes rounding errors.
                 (masked[0].im, masked[BINS - 1].im) = (0.0, 0.0);
                 self.inverse.process(&mut masked, output)?;
                 output.iter_mut().zip(&self.window).for_each(|(sample, window)| *sample *= window);
@@ -102,8 +102,8 @@ impl Stft {
         for (frame, windowed) in frames.chunks_exact(WINDOW).enumerate() {
             let first = frame * HOP;
             let from = first.max(MARGIN);
-            let upto = (first + WINDOW).min(length + MARGIN);
-            let sum = &mut samples[from - MARGIN..upto - MARGIN];
+            let end = (first + WINDOW).min(length + MARGIN);
+            let sum = &mut samples[from - MARGIN..end - MARGIN];
             sum.iter_mut().zip(&windowed[from - first..]).for_each(|(sum, sample)| *sum += sample);
         }
         Ok(samples)
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_in_comes_out_to_the_last_sample() {
+    fn the_inverse_restores_all_samples() {
         let stft = Stft::new();
         for length in [1, 2, HOP - 1, HOP, WINDOW, 3 * WINDOW + 17] {
             let samples: Vec<f32> = (0..length).map(|at| ((at * at) as f32 * 0.37).sin()).collect();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_lies_in_its_bin() {
+    fn a_tone_is_in_its_bin() {
         let tone = |at: usize| (std::f32::consts::TAU * frequency(100) * at as f32 / RATE as f32).sin();
         let spectrum = Stft::new().forward(&(0..4 * WINDOW).map(tone).collect::<Vec<_>>()).unwrap();
         let frame = &spectrum.bins()[6 * BINS..7 * BINS];

@@ -1,17 +1,20 @@
-//! Small models with random weights, and what the reference makes of one segment.
+//! Small models with random weights, and the outputs of the reference for one segment.
 //!
 //! `tiny` is an HTDemucs, `hybrid` a Hybrid Demucs. `python scripts/reference.py tiny --folder
 //! node/inference/tests/reference` made them, with demucs 4.1.0 and torch 2.15.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use audio::Stereo;
-use inference::demucs::Demucs;
+use audio::pcm::SongStats;
+use inference::Separator;
+use inference::models::{LoadError, ModelSpec, load};
 
 /// A tensor's name, shape and numbers in half precision.
 pub(crate) type Tensor = (String, Vec<usize>, Vec<u8>);
-/// What a header says beside the tensors.
+/// The metadata of a safetensors header.
 pub(crate) type Notes = HashMap<String, String>;
 
 /// A file of this folder.
@@ -19,13 +22,13 @@ pub(crate) fn reference(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(file)
 }
 
-/// The reference's output.
+/// The outputs of the reference.
 pub(crate) fn expected(file: &str) -> Vec<f32> {
     let bytes = std::fs::read(reference(file)).unwrap();
     bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
 }
 
-/// The segment that `scripts/reference.py` makes.
+/// The input that `scripts/reference.py` makes.
 pub(crate) fn segment(length: usize) -> Stereo {
     let step = |at: usize, every: usize, high: usize| f64::from(u8::from(at % every < high));
     let square = |at: usize| (at * at) as f64;
@@ -42,15 +45,26 @@ pub(crate) fn error(found: &[f32], expected: &[f32]) -> f64 {
     (wrong / power).sqrt()
 }
 
-/// Why a checkpoint is refused.
+/// The model of one checkpoint.
+pub(crate) fn model(path: &Path) -> Result<Arc<dyn Separator>, LoadError> {
+    let checkpoints = [path.to_owned()];
+    load(&ModelSpec { name: "test", architecture: None, checkpoints: &checkpoints, weights: None, segment: None })
+}
+
+/// Separates a segment of a song that is already normalised.
+pub(crate) fn separate(model: &dyn Separator, segment: &Stereo) -> Vec<Stereo> {
+    model.separate(segment, 0..segment[0].len(), &SongStats { mean: 0.0, std: 1.0 }).unwrap()
+}
+
+/// The error for a checkpoint that is refused.
 pub(crate) fn refusal(path: &Path) -> String {
-    match Demucs::load(path) {
+    match model(path) {
         Ok(_) => panic!("{} was taken", path.display()),
         Err(error) => error.to_string(),
     }
 }
 
-/// A safetensors file with the tensors of one of the small models after `change`, and its header's notes after `note`.
+/// A safetensors file with the tensors of one of the small models after `change`, and its metadata after `note`.
 pub(crate) fn changed(
     folder: &Path,
     file: &str,
@@ -72,13 +86,13 @@ pub(crate) fn changed(
     path
 }
 
-/// The refusal of such a file must hold these words.
+/// Asserts that the error for a file contains these words.
 pub(crate) fn is_refused(path: PathBuf, words: &[&str]) {
-    let said = refusal(&path);
-    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    let message = refusal(&path);
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
 }
 
-/// The same for each configuration that differs in one place: what stands there, what instead, and a word of the refusal.
+/// Asserts that configurations with one change are refused: the old text, the new text, and a word of the error.
 pub(crate) fn are_refused(folder: &Path, file: &str, changes: &[(&str, &str, &str)]) {
     for (from, to, word) in changes {
         let note = |notes: &mut Notes| {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use audio::thread::{Panicked, at_low_priority};
-use inference::models::{ModelsError, load};
+use inference::models::{LoadError, ModelSpec, load};
 use inference::{Separator, built_in};
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
@@ -36,7 +36,7 @@ pub(crate) enum ModelError {
     },
     /// The files are not a valid model.
     #[error(transparent)]
-    Load(#[from] ModelsError),
+    Load(#[from] LoadError),
     /// The loading thread panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
@@ -81,6 +81,10 @@ impl Models {
         tracing::info!(model = model.name, "loading the model");
         // Jobs were planned with the segment in the state.
         let segment = usize::try_from(model.segment).ok();
-        at_low_priority("model", move || Ok(load(&model.name, &paths, model.weights.as_deref(), segment)?)).await?
+        let load_model = move || {
+            let (name, weights) = (model.name.as_str(), model.weights.as_deref());
+            Ok(load(&ModelSpec { name, architecture: None, checkpoints: &paths, weights, segment })?)
+        };
+        at_low_priority("model", load_model).await?
     }
 }

@@ -1,8 +1,8 @@
-//! AAC, by the decoder that decodes all of a stream.
+//! AAC: chooses between two decoders.
 //!
-//! Symphonia decodes AAC-LC of one and two channels in floating point. Of HE-AAC it decodes the core alone, which is
-//! the lower half of the band, and more channels it does not decode. For these there is Fraunhofer's decoder, which
-//! gives 16 bits. Which of the two a stream needs often shows in its packets only: SBR may be signalled nowhere else.
+//! Symphonia decodes AAC-LC with one and two channels in floating point. Of HE-AAC it decodes the core only, the lower
+//! half of the band, and it does not decode more channels. Fraunhofer's decoder decodes these, to 16 bits. The choice
+//! often depends on the packets, because SBR need not be signalled anywhere else.
 
 use std::collections::VecDeque;
 
@@ -10,21 +10,21 @@ use fdk_aac::dec::{Decoder, DecoderError, Transport};
 use symphonia::core::audio::{Channels, Position};
 use symphonia::core::codecs::audio::AudioCodecParameters;
 
-use super::{Codec, DecodeError, Layout, Library, Packet, PacketError, Signal, adts};
+use super::{Codec, DecodeError, Layout, Packet, PacketError, Signal, SymphoniaCodec, adts};
 
-/// Room for a frame: eight channels of 2048 frames, with SBR twice as many.
+/// The size of a buffer for one frame: eight channels of 2048 frames, twice as many with SBR.
 const ROOM: usize = 8 * 4096;
-/// The frames by which SBR delays the sound (ISO/IEC 14496-3, 4.6.18: 481 frames of the core).
+/// The delay of SBR in frames (ISO/IEC 14496-3, 4.6.18: 481 frames of the core).
 const SBR_DELAY: usize = 962;
 /// The audio object type of AAC-LC.
 const LOW_COMPLEXITY: u8 = 2;
 
-/// The decoder for a track that begins with these packets.
+/// Creates the decoder for a track that begins with these packets.
 pub(super) fn open(parameters: &AudioCodecParameters, head: &VecDeque<Packet>) -> Result<Box<dyn Codec>, DecodeError> {
     let mut parameters = parameters.clone();
     let stripped = parameters.extra_data.as_deref() == Some(&adts::MARK[..]);
     if stripped {
-        let Some(first) = head.front().and_then(|packet| adts::Header::read(&packet.data)) else {
+        let Some(first) = head.front().and_then(|packet| adts::AdtsHeader::read(&packet.data)) else {
             return Err(DecodeError::Silent);
         };
         parameters.extra_data = Some(first.config().into());
@@ -37,21 +37,21 @@ pub(super) fn open(parameters: &AudioCodecParameters, head: &VecDeque<Packet>) -
     }
     let config = parameters.extra_data.clone().unwrap_or_default();
     let (object, channels) = config_of(&config);
-    // The whole decoder tells what is in the stream.
+    // Fraunhofer's decoder detects the stream's extensions.
     let whole = Fraunhofer::new(Some(&config), stripped, head);
     if object != LOW_COMPLEXITY || !matches!(channels, 1 | 2) {
         return Ok(Box::new(whole?));
     }
     match whole {
         Ok(whole) if whole.is_extended => Ok(Box::new(whole)),
-        _ => Ok(Box::new(Core { codec: Library::new(&parameters)?, stripped })),
+        _ => Ok(Box::new(Core { codec: SymphoniaCodec::new(&parameters)?, stripped })),
     }
 }
 
-/// The object type and channels of an AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1); zeros if it has none.
+/// The object type and channels of an AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1); zeros if it is too short.
 fn config_of(config: &[u8]) -> (u8, u8) {
     let [first, second, ..] = *config else { return (0, 0) };
-    // A rate that is written out moves the channels by 24 bits.
+    // An explicit rate shifts the channels by 24 bits.
     let channels = match (first & 7) << 1 | second >> 7 {
         15 => config.get(4).map_or(0, |fifth| fifth >> 3 & 15),
         _ => second >> 3 & 15,
@@ -61,7 +61,7 @@ fn config_of(config: &[u8]) -> (u8, u8) {
 
 /// AAC-LC in floating point.
 struct Core {
-    codec: Library,
+    codec: SymphoniaCodec,
     /// Whether packets have ADTS headers.
     stripped: bool,
 }
@@ -75,25 +75,25 @@ impl Codec for Core {
     }
 }
 
-/// Everything else, in 16 bits.
+/// All other AAC, in 16 bits.
 struct Fraunhofer {
     decoder: Decoder,
-    /// Whether packets have ADTS headers that the decoder does not get.
+    /// Whether packets have ADTS headers, which must be removed for the decoder.
     stripped: bool,
     pcm: Vec<i16>,
-    /// Frames of the decoder's own delay that are still to be dropped; `None` before the first packet.
+    /// The frames of the decoder's delay that are still to be dropped; `None` before the first packet.
     delay: Option<usize>,
-    /// The same number, of which the end is owed at the end.
+    /// The whole delay; this many frames are still in the decoder at the end.
     owed: usize,
     last: Vec<u8>,
-    /// Whether the stream is more than its core: SBR or parametric stereo.
+    /// Whether the stream has SBR or parametric stereo.
     is_extended: bool,
 }
 
 impl Fraunhofer {
-    /// A decoder for packets that this AudioSpecificConfig describes, with ADTS headers if they are `stripped`; or,
-    /// without a configuration, for ADTS frames that describe themselves. The packets at the head of the track tell
-    /// whether there is more than the core.
+    /// Creates a decoder for packets described by this AudioSpecificConfig, with ADTS headers if they are `stripped`;
+    /// or, without a configuration, for ADTS frames, which describe themselves. The packets at the start of the track
+    /// determine whether there is SBR.
     fn new(config: Option<&[u8]>, stripped: bool, head: &VecDeque<Packet>) -> Result<Self, DecodeError> {
         let mut trial = Self::begin(config, stripped)?;
         let mut samples = Vec::new();
@@ -125,7 +125,7 @@ impl Fraunhofer {
         let layout = layout(channels).ok_or_else(|| PacketError::Unsupported(format!("AAC of {channels} channels")))?;
         let decoded = &self.pcm[..self.decoder.decoded_frame_size().min(self.pcm.len())];
         if self.delay.is_none() {
-            // What SBR delays, other decoders leave where it is, and encoders count on it.
+            // Other decoders do not remove the delay of SBR, and encoders rely on that.
             let left = if info.sampleRate == info.aacSampleRate { 0 } else { SBR_DELAY };
             self.owed = (info.outputDelay as usize).saturating_sub(left);
         }
@@ -151,7 +151,7 @@ impl Codec for Fraunhofer {
     }
 
     fn finish(&mut self, samples: &mut Vec<f32>) {
-        // The last packet once more pushes out what the decoder still holds.
+        // Decoding the last packet again drains the decoder.
         let mut block = Vec::new();
         samples.clear();
         let mut owed = self.owed;
@@ -169,12 +169,12 @@ impl Codec for Fraunhofer {
 
 /// A packet without its ADTS header.
 fn stripped(packet: &Packet) -> Result<&[u8], PacketError> {
-    let header = adts::Header::read(&packet.data);
+    let header = adts::AdtsHeader::read(&packet.data);
     let data = header.and_then(|header| packet.data.get(header.header..));
-    data.ok_or_else(|| PacketError::Damaged("a frame ends too early".into()))
+    data.ok_or_else(|| PacketError::Damaged("a frame is too short".into()))
 }
 
-/// The positions of channels in the order of WAV, in which Fraunhofer's decoder gives them.
+/// The positions of channels in WAV's order, which Fraunhofer's decoder uses.
 fn layout(channels: usize) -> Option<Layout> {
     use Position as P;
     match channels {
@@ -188,10 +188,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_config_tells_object_and_channels() {
+    fn object_type_and_channels_are_parsed() {
         assert_eq!(config_of(&[0x12, 0x10]), (2, 2));
         assert_eq!(config_of(&[0x2b, 0x92, 0x08, 0x00]), (5, 2));
-        // AAC-LC, a rate that is written out, six channels.
+        // AAC-LC, an explicit rate, six channels.
         assert_eq!(config_of(&[0x17, 0x80, 0x56, 0x22, 0x30]), (2, 6));
         assert_eq!(config_of(&[]), (0, 0));
     }

@@ -1,8 +1,8 @@
-//! The headers of ADTS frames, which a demultiplexer follows and a decoder reads.
+//! The headers of ADTS frames, for the demultiplexer and the decoder.
 
 /// The least length of a header in bytes.
 pub(in crate::decode) const LENGTH: usize = 7;
-/// Codec data that marks a track whose packets are ADTS frames with their headers. No AudioSpecificConfig is so short.
+/// The codec data of a track whose packets are ADTS frames with headers. Any AudioSpecificConfig is longer.
 pub(in crate::decode) const MARK: [u8; 1] = [0];
 
 const RATES: [u32; 13] =
@@ -10,27 +10,27 @@ const RATES: [u32; 13] =
 
 /// The header of a frame (ISO/IEC 14496-3, 1.A.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::decode) struct Header {
+pub(in crate::decode) struct AdtsHeader {
     /// The audio object type.
     pub object: u8,
     /// The index of the sample rate.
     pub rate_index: u8,
     /// The sample rate of the core in Hz.
     pub rate: u32,
-    /// The channel configuration; 0 if the stream describes its channels itself.
+    /// The channel configuration; 0 if the configuration is in the stream.
     pub channels: u8,
     /// The length of the whole frame in bytes.
     pub length: usize,
     /// The length of the header in bytes.
     pub header: usize,
-    /// How many raw data blocks there are.
+    /// The number of raw data blocks.
     pub blocks: u64,
 }
 
-impl Header {
+impl AdtsHeader {
     pub(in crate::decode) fn read(bytes: &[u8]) -> Option<Self> {
         let [0xff, second, third, fourth, fifth, sixth, seventh, ..] = *bytes else { return None };
-        // The layer is always 0, which tells it from MPEG audio.
+        // The layer is always 0, unlike in MPEG audio.
         if second & 0xf6 != 0xf0 {
             return None;
         }
@@ -60,13 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_read() {
+    fn headers_are_parsed() {
         // AAC-LC, 44.1 kHz, stereo, 371 bytes, without checksum.
-        let header = Header::read(&[0xff, 0xf1, 0x50, 0x80, 0x2e, 0x7f, 0xfc]).unwrap();
+        let header = AdtsHeader::read(&[0xff, 0xf1, 0x50, 0x80, 0x2e, 0x7f, 0xfc]).unwrap();
         assert_eq!((header.object, header.rate, header.channels), (2, 44_100, 2));
         assert_eq!((header.length, header.header, header.blocks), (371, 7, 1));
         assert_eq!(header.config(), [0x12, 0x10]);
-        assert_eq!(Header::read(&[0xff, 0xfb, 0x90, 0x64, 0, 0, 0]), None);
-        assert_eq!(Header::read(&[0xff, 0xf1, 0x7c, 0x80, 0x2e, 0x7f, 0xfc]), None);
+        assert_eq!(AdtsHeader::read(&[0xff, 0xfb, 0x90, 0x64, 0, 0, 0]), None);
+        assert_eq!(AdtsHeader::read(&[0xff, 0xf1, 0x7c, 0x80, 0x2e, 0x7f, 0xfc]), None);
     }
 }

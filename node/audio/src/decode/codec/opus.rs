@@ -7,15 +7,15 @@ use super::{Codec, DecodeError, Layout, Packet, PacketError, Signal};
 
 /// The rate at which Opus is decoded, in Hz.
 pub(in crate::decode) const RATE: u32 = 48_000;
-/// The most frames of a packet: 120 ms.
+/// The longest packet, in frames: 120 ms.
 const MOST_FRAMES: usize = 5760;
 
 /// The identification header (RFC 7845, section 5.1; in MP4 the same in big-endian order, with version 0).
 #[derive(Debug, PartialEq, Eq)]
-struct Head {
+struct OpusHead {
     channels: u8,
     pre_skip: u16,
-    /// In 1/256 dB.
+    /// The output gain, in 1/256 dB.
     gain: i16,
     family: u8,
     streams: u8,
@@ -23,7 +23,7 @@ struct Head {
     mapping: Vec<u8>,
 }
 
-impl Head {
+impl OpusHead {
     fn read(bytes: &[u8]) -> Option<Self> {
         let [version, channels, a, b, _, _, _, _, c, d, family, table @ ..] = bytes.strip_prefix(b"OpusHead")? else {
             return None;
@@ -51,9 +51,9 @@ impl Head {
     }
 }
 
-/// The frames at 48 kHz that come before the song, from the track's identification header.
+/// The frames at 48 kHz before the song, from the track's identification header.
 pub(in crate::decode) fn pre_skip(header: &[u8]) -> Option<u64> {
-    Head::read(header).map(|head| u64::from(head.pre_skip))
+    OpusHead::read(header).map(|head| u64::from(head.pre_skip))
 }
 
 pub(super) struct Opus {
@@ -66,8 +66,8 @@ pub(super) struct Opus {
 impl Opus {
     pub(super) fn new(parameters: &AudioCodecParameters) -> Result<Self, DecodeError> {
         let unsupported = |reason: &str| DecodeError::Unsupported(reason.into());
-        let head = parameters.extra_data.as_deref().and_then(Head::read);
-        let head = head.ok_or_else(|| unsupported("Opus with a header that is not known here"))?;
+        let head = parameters.extra_data.as_deref().and_then(OpusHead::read);
+        let head = head.ok_or_else(|| unsupported("Opus with an unknown header"))?;
         let layout = head.layout().ok_or_else(|| unsupported("Opus with channels of unknown positions"))?;
         let decoder = MSDecoder::new(RATE, head.streams, head.coupled, &head.mapping)
             .map_err(|error| unsupported(&format!("Opus: {}", error.description())))?;
@@ -95,17 +95,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_read_in_both_byte_orders() {
+    fn headers_are_parsed_in_both_byte_orders() {
         let ogg = b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\xff\0";
-        let head = Head::read(ogg).unwrap();
+        let head = OpusHead::read(ogg).unwrap();
         assert_eq!((head.channels, head.pre_skip, head.gain), (2, 312, -256));
         assert_eq!((head.streams, head.coupled, head.mapping), (1, 1, vec![0, 1]));
         let mp4 = b"OpusHead\0\x01\x01\x38\0\0\xbb\x80\xff\0\0";
-        let head = Head::read(mp4).unwrap();
+        let head = OpusHead::read(mp4).unwrap();
         assert_eq!((head.channels, head.pre_skip, head.gain, head.coupled), (1, 312, -256, 0));
         let six = b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\0\x04\x01\x02\x03\x05";
-        assert_eq!(Head::read(six).unwrap().mapping, [0, 4, 1, 2, 3, 5]);
-        assert_eq!(Head::read(&six[..24]), None);
-        assert_eq!(Head::read(b"OpusHead\x01\x03\0\0\0\0\0\0\0\0\0"), None);
+        assert_eq!(OpusHead::read(six).unwrap().mapping, [0, 4, 1, 2, 3, 5]);
+        assert_eq!(OpusHead::read(&six[..24]), None);
+        assert_eq!(OpusHead::read(b"OpusHead\x01\x03\0\0\0\0\0\0\0\0\0"), None);
     }
 }

@@ -1,33 +1,33 @@
 //! Vorbis (Xiph.Org, "Vorbis I specification").
 //!
-//! Symphonia decodes one and two channels. With more its second channel and those after it come out wrong
-//! (symphonia-codec-vorbis 0.6.1), so lewton decodes these. The first packet of a stream only fills the
-//! window: samples that a decoder gives for it are dropped.
+//! Symphonia decodes one and two channels. With more channels, its second and later channels are wrong
+//! (symphonia-codec-vorbis 0.6.1), so lewton decodes these. The first packet of a stream only fills the window: samples
+//! that a decoder returns for it are dropped.
 
 use lewton::audio::{PreviousWindowRight, read_audio_packet_generic};
 use lewton::header::{IdentHeader, SetupHeader, read_header_ident, read_header_setup};
 use symphonia::core::codecs::audio::AudioCodecParameters;
 
-use super::{Codec, DecodeError, Layout, Library, Packet, PacketError, Signal};
+use super::{Codec, DecodeError, Layout, Packet, PacketError, Signal, SymphoniaCodec};
 
 /// The length of the identification header in bytes; the setup header follows it.
 const IDENTIFICATION: usize = 30;
 
-/// The decoder for a track.
+/// Creates the decoder for a track.
 pub(super) fn open(parameters: &AudioCodecParameters) -> Result<Box<dyn Codec>, DecodeError> {
     match parameters.channels.as_ref().map_or(0, |channels| channels.count()) {
-        0..=2 => Ok(Box::new(Stereo { codec: Library::new(parameters)?, begun: false })),
+        0..=2 => Ok(Box::new(SymphoniaVorbis { codec: SymphoniaCodec::new(parameters)?, begun: false })),
         _ => Ok(Box::new(Surround::new(parameters)?)),
     }
 }
 
-/// One or two channels.
-struct Stereo {
-    codec: Library,
+/// One or two channels, by Symphonia.
+struct SymphoniaVorbis {
+    codec: SymphoniaCodec,
     begun: bool,
 }
 
-impl Codec for Stereo {
+impl Codec for SymphoniaVorbis {
     fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Result<Signal, PacketError> {
         let signal = self.codec.decode(packet, samples)?;
         if !std::mem::replace(&mut self.begun, true) {
@@ -37,7 +37,7 @@ impl Codec for Stereo {
     }
 }
 
-/// Three channels and more.
+/// Three channels and more, by lewton.
 struct Surround {
     identification: IdentHeader,
     setup: SetupHeader,
@@ -50,7 +50,7 @@ impl Surround {
         let unsupported = |reason: &str| DecodeError::Unsupported(reason.into());
         let headers = parameters.extra_data.as_deref().and_then(|headers| headers.split_at_checked(IDENTIFICATION));
         let Some((identification, setup)) = headers else { return Err(unsupported("Vorbis without its headers")) };
-        let broken = "Vorbis with broken headers";
+        let broken = "Vorbis with damaged headers";
         let identification = read_header_ident(identification).map_err(|_| unsupported(broken))?;
         let (channels, blocks) =
             (identification.audio_channels, (identification.blocksize_0, identification.blocksize_1));
@@ -66,7 +66,7 @@ impl Codec for Surround {
     fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Result<Signal, PacketError> {
         let (identification, setup) = (&self.identification, &self.setup);
         let decoded: Vec<Vec<f32>> = read_audio_packet_generic(identification, setup, &packet.data, &mut self.window)
-            .map_err(|_| PacketError::Damaged("a packet is broken".into()))?;
+            .map_err(|_| PacketError::Damaged("a packet is damaged".into()))?;
         let frames = decoded.iter().map(Vec::len).min().unwrap_or(0);
         samples.clear();
         samples.extend((0..frames).flat_map(|frame| decoded.iter().map(move |channel| channel[frame])));

@@ -1,5 +1,5 @@
-//! AAC without a container: a chain of ADTS frames (ISO/IEC 14496-3, 1.A.2.2). Their headers give no length of the
-//! whole; the stream ends where the frames do.
+//! AAC without a container: a sequence of ADTS frames (ISO/IEC 14496-3, 1.A.2.2). Their headers hold no total length;
+//! the stream ends with the last frame.
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
@@ -7,14 +7,14 @@ use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 use super::frames::{FrameHeader, first, header_at, is_chain, search};
 use super::window::Window;
 use super::{DecodeError, Demuxer, Event, Packet, Track, id3, trailer};
-use crate::decode::codec::adts::{Header, LENGTH, MARK};
+use crate::decode::codec::adts::{AdtsHeader, LENGTH, MARK};
 
-/// Frames in a row that make a stream where none was expected.
+/// The number of consecutive frames that make a stream if the search does not start at a frame.
 const CHAIN: usize = 4;
-/// How far the search for the first frame goes, in bytes.
+/// The range of the search for the first frame, in bytes.
 const SEARCH: u64 = 1 << 20;
 
-impl FrameHeader for Header {
+impl FrameHeader for AdtsHeader {
     const LENGTH: usize = LENGTH;
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -30,12 +30,12 @@ impl FrameHeader for Header {
     }
 }
 
-/// A chain of frames.
+/// A sequence of frames.
 pub(super) struct Adts {
     window: Window,
     at: u64,
     end: u64,
-    stream: Header,
+    stream: AdtsHeader,
     begun: bool,
 }
 
@@ -48,20 +48,20 @@ impl Adts {
         Ok(found.map(|(at, stream)| Self { window, at, end, stream, begun: false }))
     }
 
-    /// Steps over what is no frame; false if no further frame comes.
+    /// Skips bytes that are not a frame; false if no further frame follows.
     fn resume(&mut self) -> Result<bool, DecodeError> {
         if let Some(length) = id3::length(&mut self.window, self.at)?
-            && header_at::<Header>(&mut self.window, self.at + length, self.end)?.is_some()
+            && header_at::<AdtsHeader>(&mut self.window, self.at + length, self.end)?.is_some()
         {
             self.at += length;
             return Ok(true);
         }
         let stream = self.stream;
-        let same = |header: &Header| header.continues(&stream);
+        let same = |header: &AdtsHeader| header.continues(&stream);
         let found = match search(&mut self.window, self.at + 1, self.end, self.end, 2, &same)? {
             Some(found) => Some(found),
             // A joined file may have another rate.
-            None => search::<Header>(&mut self.window, self.at + 1, self.end, self.end, CHAIN, &|_| true)?,
+            None => search::<AdtsHeader>(&mut self.window, self.at + 1, self.end, self.end, CHAIN, &|_| true)?,
         };
         if let Some((at, _)) = found {
             self.at = at;
@@ -79,7 +79,7 @@ impl Demuxer for Adts {
             return Ok(Some(Event::Track(Box::new(Track::whole(parameters)))));
         }
         loop {
-            match header_at::<Header>(&mut self.window, self.at, self.end)? {
+            match header_at::<AdtsHeader>(&mut self.window, self.at, self.end)? {
                 Some(header) if !header.continues(&self.stream) => {
                     let is_other = is_chain(&mut self.window, self.at, self.end, &header, CHAIN)?;
                     if is_other {

@@ -1,6 +1,6 @@
 //! AIFF and AIFF-C (Apple, "Audio Interchange File Format", 1991).
 //!
-//! The length of the FORM is not looked at: programs write it wrong, and the chunks in it have lengths of their own.
+//! The length of the FORM chunk is ignored: programs write it wrong, and the chunks in it have lengths of their own.
 
 use symphonia::core::codecs::audio::well_known::{
     CODEC_ID_ADPCM_IMA_QT, CODEC_ID_PCM_ALAW, CODEC_ID_PCM_F32BE, CODEC_ID_PCM_F64BE, CODEC_ID_PCM_MULAW,
@@ -12,10 +12,10 @@ use super::pcm::{Samples, Shape};
 use super::window::Window;
 use super::{Container, DecodeError, only};
 
-/// Chunks that are looked at.
+/// The largest number of chunks that are read.
 const MOST_CHUNKS: usize = 4096;
 
-/// What the common chunk says.
+/// The content of the common chunk.
 struct Common {
     channels: usize,
     frames: u64,
@@ -43,15 +43,15 @@ pub(super) fn open(mut window: Window, begin: u64) -> Result<Container, DecodeEr
             break;
         }
     }
-    let Some(common) = common else { return Err(damaged("it does not describe its samples")) };
+    let Some(common) = common else { return Err(damaged("it has no description of its samples")) };
     let shape = shape(&common)?;
-    // A song without frames needs no samples.
+    // A song without frames needs no sample chunk.
     let promised = if common.compression == *b"ima4" { common.frames.saturating_mul(64) } else { common.frames };
     let Some(mut sound) = sound else {
-        return Err(if promised == 0 { DecodeError::Silent } else { damaged("there are no samples in it") });
+        return Err(if promised == 0 { DecodeError::Silent } else { damaged("it has no samples") });
     };
     let bytes = promised.div_ceil(shape.frames_per_block).saturating_mul(shape.block);
-    // A program that died wrote no lengths.
+    // Some recorders that were interrupted write no lengths.
     let unknown = sound.is_empty() || promised == 0;
     sound.end = match unknown {
         true => window.end(),
@@ -83,14 +83,14 @@ fn read_common(window: &mut Window, at: u64, length: u64) -> Result<Common, Deco
     })
 }
 
-/// An 80-bit float (IEEE 754 extended precision) as a whole number; 0 if it is none that is a sample rate.
+/// An 80-bit float (IEEE 754 extended precision) as an integer; 0 if it is not a sample rate.
 fn extended(bytes: [u8; 10]) -> u32 {
     let [sign, exponent, mantissa @ ..] = bytes;
     let exponent = i32::from(u16::from_be_bytes([sign & 0x7f, exponent])) - 16_383;
     if sign & 0x80 != 0 || !(0..32).contains(&exponent) {
         return 0;
     }
-    // A fraction is rounded to the nearest.
+    // Rounds to the nearest integer.
     let mantissa = u64::from_be_bytes(mantissa);
     let shift = 63 - exponent;
     u32::try_from((u128::from(mantissa) + (1 << (shift - 1))) >> shift).unwrap_or(0)
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read() {
+    fn sample_rates_are_parsed() {
         assert_eq!(extended([0x40, 0x0e, 0xac, 0x44, 0, 0, 0, 0, 0, 0]), 44_100);
         assert_eq!(extended([0x40, 0x0e, 0xbb, 0x80, 0, 0, 0, 0, 0, 0]), 48_000);
         assert_eq!(extended([0x40, 0x0b, 0xfa, 0, 0, 0, 0, 0, 0, 0]), 8_000);

@@ -1,11 +1,11 @@
 //! Native FLAC (RFC 9639).
 //!
-//! Of the metadata only STREAMINFO is needed to decode, and a comment that gives the positions of channels. A reader gets
-//! that block alone and then the frames, so that a damaged picture or tag cannot hide the sound.
+//! Decoding needs STREAMINFO only, and a comment with the positions of channels. A reader gets that block alone and
+//! then the frames, so a damaged picture or tag does not affect the sound.
 //!
-//! Symphonia reads and decodes a stream quickly, but it finds the end of a frame by the beginning of the next one and knows no
-//! 32 bits. Wherever it does not find the frame that comes next, flac-codec goes on from there: it decodes a frame to find
-//! its end, and tells what is wrong. Every frame has a checksum: one that is missing or damaged makes the file damaged.
+//! Symphonia reads and decodes a stream quickly, but it finds the end of a frame by the beginning of the next one and
+//! does not support 32 bits. Where it does not find the next frame, flac-codec continues: it decodes a frame to find
+//! its end, and reports what is wrong. Every frame has a checksum: a missing or damaged frame makes the file damaged.
 
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
@@ -23,33 +23,33 @@ use super::window::Window;
 use super::{DecodeError, Demuxer, Event, Packet, Track, trailer};
 use crate::source::Source;
 
-/// Metadata blocks that are looked at.
+/// The largest number of metadata blocks that are read.
 const MOST_BLOCKS: usize = 1024;
-/// How far the search for the first frame behind damaged metadata goes, in bytes.
+/// The range of the search for the first frame after damaged metadata, in bytes.
 const SEARCH: u64 = 32 << 20;
 /// The length of STREAMINFO in bytes (RFC 9639, section 8.2).
 const STREAM_INFO: usize = 34;
-/// The least block size that a stream may have, in frames (RFC 9639, section 8.2).
+/// The smallest block size of a stream, in frames (RFC 9639, section 8.2).
 const LEAST_BLOCK: u16 = 16;
-/// The most bits of a sample that Symphonia decodes.
+/// The largest sample size that Symphonia decodes, in bits.
 const MOST_BITS: u32 = 24;
-/// Frames of sound that make a packet.
+/// The number of frames of sound in a packet.
 const PER_PACKET: usize = 4096;
-/// The comment that gives positions as a mask of WAV's (RFC 9639, section 8.6.2).
+/// The comment that holds the positions of channels as a WAV mask (RFC 9639, section 8.6.2).
 const CHANNEL_MASK: &[u8] = b"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=";
-/// The longest block of comments that is searched for it, in bytes.
+/// The largest block of comments that is searched for it, in bytes.
 const MOST_COMMENTS: u64 = 1 << 20;
 
 /// A FLAC stream.
 pub(super) struct Flac {
-    stream: Stream,
+    stream: FlacStream,
     reader: Reader,
     track: Option<Box<Track>>,
-    /// Frames of sound that were given.
+    /// The number of frames of sound that were returned.
     given: u64,
 }
 
-/// What reads the frames.
+/// The reader of the frames.
 enum Reader {
     Quick(Box<FlacReader<'static>>),
     Thorough(Box<Thorough>),
@@ -59,16 +59,16 @@ impl Flac {
     pub(super) fn open(file: &File, mut window: Window, begin: u64) -> Result<Self, DecodeError> {
         let damaged = |reason: &str| DecodeError::Header { format: "FLAC".into(), reason: reason.into() };
         let (info, mask) = metadata(&mut window, begin)?;
-        let Some(info) = info else { return Err(damaged("it does not describe its samples")) };
+        let Some(info) = info else { return Err(damaged("it has no description of its samples")) };
         let Some(frames) = first_frame(&mut window, begin)? else {
             return Err(match info.total {
-                Some(_) => damaged("there are no samples in it"),
+                Some(_) => damaged("it has no samples"),
                 None => DecodeError::Silent,
             });
         };
         let end = window.end();
         let end = trailer::cut(&mut window, frames, end)?;
-        let stream = Stream { file: file.try_clone()?, frames, end, info, mask };
+        let stream = FlacStream { file: file.try_clone()?, frames, end, info, mask };
         let (reader, track) = match stream.quick()? {
             Some((reader, track)) => (Reader::Quick(Box::new(reader)), track),
             None => {
@@ -86,7 +86,7 @@ impl Demuxer for Flac {
             return Ok(Some(Event::Track(track)));
         }
         let info = &self.stream.info;
-        // What follows the last frame is no sound.
+        // Bytes after the last frame are not sound.
         let left = info.total.map_or(u64::MAX, |total| total.saturating_sub(self.given));
         if left == 0 {
             return Ok(None);
@@ -122,18 +122,18 @@ impl Demuxer for Flac {
     }
 }
 
-/// Where the frames lie, and what STREAMINFO says of them.
-struct Stream {
+/// The position of the frames, and the content of STREAMINFO.
+struct FlacStream {
     file: File,
     frames: u64,
     end: u64,
-    info: Info,
-    /// The positions of channels as a mask of WAV's.
+    info: StreamInfo,
+    /// The positions of channels as a WAV mask.
     mask: Option<u32>,
 }
 
-impl Stream {
-    /// The bytes of a stream that has this STREAMINFO alone.
+impl FlacStream {
+    /// The bytes of a stream with this STREAMINFO as its only metadata.
     fn bytes(&self, info: [u8; STREAM_INFO]) -> io::Result<Chain<Cursor<Vec<u8>>, Source>> {
         let mut head = b"fLaC".to_vec();
         // The last metadata block, of the type STREAMINFO.
@@ -142,12 +142,12 @@ impl Stream {
         Ok(Cursor::new(head).chain(Source::range(&self.file, self.frames, self.end)?))
     }
 
-    /// Symphonia's reader, if it can read such a stream.
+    /// Symphonia's reader, if it supports this stream.
     fn quick(&self) -> io::Result<Option<(FlacReader<'static>, Track)>> {
         let [a, b, c, d, ..] = self.info.bytes;
         let (least, most) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
         let blocks = least >= LEAST_BLOCK && most >= least;
-        // Without a length nobody could tell that the last frame is missing.
+        // Without a total length, a missing last frame could not be detected.
         if !blocks || self.info.bits > MOST_BITS || self.info.total.is_none() || self.mask.is_some() {
             return Ok(None);
         }
@@ -159,19 +159,19 @@ impl Stream {
     }
 }
 
-/// Decodes frame by frame.
+/// Decodes frame by frame with flac-codec.
 struct Thorough {
     reader: FlacSampleReader<BufReader<Chain<Cursor<Vec<u8>>, Source>>>,
     channels: usize,
-    /// By how many bits samples are raised to fill 32.
+    /// The number of bits by which samples are shifted to fill 32.
     shift: u32,
     samples: Vec<i32>,
 }
 
 impl Thorough {
-    fn open(stream: &Stream) -> Result<(Self, Track), DecodeError> {
+    fn open(stream: &FlacStream) -> Result<(Self, Track), DecodeError> {
         let info = &stream.info;
-        let bytes = BufReader::with_capacity(1 << 16, stream.bytes(info.mended())?);
+        let bytes = BufReader::with_capacity(1 << 16, stream.bytes(info.corrected())?);
         let reader = FlacSampleReader::new(bytes).map_err(|error| failed(&error))?;
         let mut shape = Shape::linear(CODEC_ID_PCM_S32LE, info.rate, info.channels, 4);
         shape.positions = stream.mask.and_then(Position::from_wave_channel_mask);
@@ -181,7 +181,7 @@ impl Thorough {
         Ok((Self { reader, channels: info.channels, shift: 32 - info.bits, samples }, track))
     }
 
-    /// Decodes up to `most` frames of sound into the buffer; how many there are. 0 is the end.
+    /// Decodes up to `most` frames of sound into the buffer and returns their number; 0 at the end.
     fn read(&mut self, most: u64) -> Result<usize, DecodeError> {
         let most = usize::try_from(most).unwrap_or(PER_PACKET).min(PER_PACKET);
         match self.reader.read(&mut self.samples[..most * self.channels]) {
@@ -192,7 +192,7 @@ impl Thorough {
         }
     }
 
-    /// Steps over this many frames of sound.
+    /// Skips this number of frames of sound.
     fn skip(&mut self, mut frames: u64) -> Result<(), DecodeError> {
         while frames > 0 {
             match self.read(frames)? as u64 {
@@ -211,7 +211,7 @@ impl Thorough {
     }
 }
 
-/// What a failure of the decoder means.
+/// The error for a failure of the decoder.
 fn failed(error: &Error) -> DecodeError {
     let reason = match error {
         Error::Io(error) => return DecodeError::Io(io::Error::new(error.kind(), error.to_string())),
@@ -223,16 +223,16 @@ fn failed(error: &Error) -> DecodeError {
 }
 
 /// STREAMINFO (RFC 9639, section 8.2).
-struct Info {
+struct StreamInfo {
     bytes: [u8; STREAM_INFO],
     rate: u32,
     channels: usize,
     bits: u32,
-    /// The frames of sound, if they are known.
+    /// The total number of frames of sound, if it is known.
     total: Option<u64>,
 }
 
-impl Info {
+impl StreamInfo {
     fn of(bytes: [u8; STREAM_INFO]) -> Self {
         let packed = bytes[10..18].iter().fold(0u64, |packed, byte| packed << 8 | u64::from(*byte));
         Self {
@@ -244,8 +244,8 @@ impl Info {
         }
     }
 
-    /// The block with every block size allowed and no length, which is checked here.
-    fn mended(&self) -> [u8; STREAM_INFO] {
+    /// The block with all block sizes allowed and no length; both are checked here.
+    fn corrected(&self) -> [u8; STREAM_INFO] {
         let mut bytes = self.bytes;
         bytes[..4].copy_from_slice(&[0, 16, 0xff, 0xff]);
         bytes[4..10].fill(0);
@@ -255,15 +255,15 @@ impl Info {
     }
 }
 
-/// STREAMINFO, and the positions of channels as a mask of WAV's.
-fn metadata(window: &mut Window, begin: u64) -> io::Result<(Option<Info>, Option<u32>)> {
+/// STREAMINFO, and the positions of channels as a WAV mask.
+fn metadata(window: &mut Window, begin: u64) -> io::Result<(Option<StreamInfo>, Option<u32>)> {
     let (mut at, mut info, mut mask) = (begin + 4, None, None);
     for _ in 0..MOST_BLOCKS {
         let Some([kind, a, b, c]) = window.array::<4>(at)? else { break };
         let length = u64::from(u32::from_be_bytes([0, a, b, c]));
         match kind & 0x7f {
             0 if info.is_none() && length >= STREAM_INFO as u64 => {
-                info = window.array::<STREAM_INFO>(at + 4)?.map(Info::of);
+                info = window.array::<STREAM_INFO>(at + 4)?.map(StreamInfo::of);
             }
             4 if length <= MOST_COMMENTS => mask = channel_mask(window.get(at + 4, length as usize)?),
             _ => {}
@@ -285,7 +285,7 @@ fn channel_mask(comments: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
 }
 
-/// Where the first frame begins: behind the metadata, or where it is found if the lengths of blocks are wrong.
+/// The position of the first frame: after the metadata, or found by a search if the lengths of blocks are wrong.
 fn first_frame(window: &mut Window, begin: u64) -> io::Result<Option<u64>> {
     let mut at = begin + 4;
     for _ in 0..MOST_BLOCKS {
@@ -316,11 +316,11 @@ fn first_frame(window: &mut Window, begin: u64) -> io::Result<Option<u64>> {
         }
         at += (length - 1) as u64;
     }
-    // Perhaps there is no frame at all: a stream of no samples.
+    // The stream may have no frame at all.
     Ok(None)
 }
 
-/// Whether a frame header with a right checksum stands there (RFC 9639, section 9.1).
+/// Whether a frame header with a valid checksum is at this position (RFC 9639, section 9.1).
 fn is_frame(window: &mut Window, at: u64) -> io::Result<bool> {
     let mut header = [0; 16];
     let found = window.peek(at, &mut header)?;
@@ -357,7 +357,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_is_found_among_comments() {
+    fn the_mask_of_channels_is_parsed() {
         assert_eq!(channel_mask(b"\x05\0\0\0A=BC\x27\0\0\0waveformatextensible_channel_mask=0x10F\x02\0"), Some(0x10f));
         assert_eq!(channel_mask(b"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=12"), None);
         assert_eq!(channel_mask(b"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x"), None);
@@ -365,13 +365,13 @@ mod tests {
     }
 
     #[test]
-    fn stream_info_is_read() {
+    fn stream_info_is_parsed() {
         let mut bytes = [0; STREAM_INFO];
         let packed: u64 = 44_100 << 44 | 1 << 41 | 23 << 36 | 123_456;
         bytes[10..18].copy_from_slice(&packed.to_be_bytes());
-        let info = Info::of(bytes);
+        let info = StreamInfo::of(bytes);
         assert_eq!((info.rate, info.channels, info.bits, info.total), (44_100, 2, 24, Some(123_456)));
-        let mended = Info::of(info.mended());
-        assert_eq!((mended.rate, mended.channels, mended.bits, mended.total), (44_100, 2, 24, None));
+        let corrected = StreamInfo::of(info.corrected());
+        assert_eq!((corrected.rate, corrected.channels, corrected.bits, corrected.total), (44_100, 2, 24, None));
     }
 }

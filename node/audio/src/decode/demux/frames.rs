@@ -1,18 +1,18 @@
-//! Streams without a container: a chain of frames, each of which has a header that tells its length.
+//! Streams without a container: a sequence of frames whose headers hold their lengths.
 
 use std::io;
 
 use super::window::Window;
 
-/// Bytes that are searched at a time.
+/// The number of bytes that are searched at a time.
 const STEP: usize = 1 << 14;
 
 /// The header of a frame.
 pub(super) trait FrameHeader: Copy {
-    /// Its least length in bytes.
+    /// The smallest length of a header in bytes.
     const LENGTH: usize;
 
-    /// The header that these bytes begin with.
+    /// Parses the header at the beginning of these bytes.
     fn read(bytes: &[u8]) -> Option<Self>;
 
     /// Whether the other frame can belong to the same stream.
@@ -30,7 +30,7 @@ pub(super) fn header_at<H: FrameHeader>(window: &mut Window, at: u64, end: u64) 
     Ok(H::read(window.get(at, H::LENGTH)?))
 }
 
-/// Whether `count` frames of one stream follow each other from `at` on, or as many as fit exactly before the end.
+/// Whether `count` frames of one stream follow each other from `at` on, or fewer that end exactly at the file's end.
 pub(super) fn is_chain<H: FrameHeader>(
     window: &mut Window,
     mut at: u64,
@@ -47,7 +47,7 @@ pub(super) fn is_chain<H: FrameHeader>(
     Ok(true)
 }
 
-/// Searches a chain of `count` frames that begins between `from` and `to` with a header that is `wanted`.
+/// Searches for `count` consecutive frames that begin between `from` and `to` with a `wanted` header.
 pub(super) fn search<H: FrameHeader>(
     window: &mut Window,
     mut from: u64,
@@ -59,7 +59,7 @@ pub(super) fn search<H: FrameHeader>(
     while from < to {
         let bytes = window.get(from, STEP + H::LENGTH)?;
         let length = bytes.len();
-        // Every synchronisation word begins with eight bits that are set.
+        // Every synchronisation word begins with eight set bits.
         let candidates: Vec<u64> = bytes
             .windows(H::LENGTH)
             .zip(from..to)
@@ -82,7 +82,7 @@ pub(super) fn search<H: FrameHeader>(
     Ok(None)
 }
 
-/// Finds the first frame: right at `begin`, or where a chain of `count` frames begins before `to`.
+/// Finds the first frame: at `begin`, or the first of `count` consecutive frames that begin before `to`.
 pub(super) fn first<H: FrameHeader>(
     window: &mut Window,
     begin: u64,

@@ -1,13 +1,13 @@
-//! ID3v2 tags as something to step over (id3.org, ID3v2.4.0 main structure, section 3.1).
+//! The lengths of ID3v2 tags, which are skipped (id3.org, ID3v2.4.0 main structure, section 3.1).
 
 use std::io;
 
 use super::window::Window;
 
-/// Tags that may follow each other.
+/// The largest number of consecutive tags.
 const MOST: usize = 16;
 
-/// The position behind all ID3v2 tags that begin at `at`.
+/// The position after all ID3v2 tags that begin at `at`.
 pub(super) fn skip(window: &mut Window, mut at: u64) -> io::Result<u64> {
     for _ in 0..MOST {
         match length(window, at)? {
@@ -18,7 +18,7 @@ pub(super) fn skip(window: &mut Window, mut at: u64) -> io::Result<u64> {
     Ok(at)
 }
 
-/// The length of the tag at `at`, if one begins there.
+/// The length of the tag at `at`, if there is one.
 pub(super) fn length(window: &mut Window, at: u64) -> io::Result<Option<u64>> {
     let Some([b'I', b'D', b'3', major, minor, flags, size @ ..]) = window.array::<10>(at)? else {
         return Ok(None);

@@ -16,26 +16,26 @@ use super::{Container, DecodeError, Demuxer, Event, Packet, Track, matroska, onl
 use crate::decode::codec::opus;
 use crate::source::Source;
 
-/// Streams that a chained file may have.
+/// The largest number of streams in a chained file.
 const MOST_STREAMS: usize = 1000;
 
-/// A file that Symphonia reads.
-pub(super) struct Library {
+/// A file read by Symphonia.
+pub(super) struct SymphoniaDemuxer {
     reader: Box<dyn FormatReader>,
     id: u32,
     track: Option<Box<Track>>,
     streams: usize,
-    /// Whether a packet's trimming is the container's; else the track's ranges do it.
+    /// Whether the container's packets state their trimming; else the track's ranges do.
     trims: bool,
-    /// Whether a packet's duration is counted in frames.
+    /// Whether the duration of a packet is counted in frames.
     counts: bool,
-    /// Frames of the last packet that are not heard, if the container gives them beside the packet.
+    /// The frames of the last packet that are padding, if the container states them apart from the packet.
     discard: Option<u64>,
     held: Option<Packet>,
 }
 
-impl Library {
-    /// The track `id` of an MP4 file. Which of its frames are heard is set by the caller.
+impl SymphoniaDemuxer {
+    /// The track `id` of an MP4 file. The caller sets the frames that are kept.
     pub(super) fn mp4(file: &File, begin: u64, id: u32) -> Result<Self, DecodeError> {
         let reader = IsoMp4Reader::try_new(stream(file, begin)?, FormatOptions::default());
         Self::new(Box::new(reader.map_err(|error| unreadable("MP4", error))?), Some(id), false)
@@ -54,7 +54,7 @@ impl Library {
             None => self.reader.default_track(TrackType::Audio),
         };
         let Some(found) = found else {
-            return Err(DecodeError::Unsupported("no sound in it that can be decoded here".into()));
+            return Err(DecodeError::Unsupported("it has no sound in a supported codec".into()));
         };
         self.id = found.id;
         let mut track = track(found)?;
@@ -65,20 +65,20 @@ impl Library {
         Ok(())
     }
 
-    /// The packet that was held back, with what is not heard at its end.
+    /// The packet that was held back, with the padding at its end.
     fn last(&mut self) -> Option<Event> {
         let mut packet = self.held.take()?;
         packet.trim_end = self.discard.unwrap_or(0);
         Some(Event::Packet(packet))
     }
 
-    /// The track that comes first, to be completed.
+    /// The first track; the caller completes it.
     pub(super) fn track_mut(&mut self) -> Option<&mut Track> {
         self.track.as_deref_mut()
     }
 }
 
-impl Demuxer for Library {
+impl Demuxer for SymphoniaDemuxer {
     fn next(&mut self) -> Result<Option<Event>, DecodeError> {
         loop {
             if let Some(track) = self.track.take() {
@@ -87,7 +87,7 @@ impl Demuxer for Library {
             let packet = match self.reader.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return Ok(self.last()),
-                // Whether the file is whole is found out otherwise, and a recording may end anywhere.
+                // Truncation is detected elsewhere, and a recording may end anywhere.
                 Err(Error::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(self.last()),
                 Err(Error::ResetRequired) => {
                     self.streams += 1;
@@ -114,7 +114,7 @@ impl Demuxer for Library {
             if self.discard.is_none() {
                 return Ok(Some(Event::Packet(packet)));
             }
-            // The last packet is known when no other follows.
+            // A packet is the last one if no other follows.
             if let Some(held) = self.held.replace(packet) {
                 return Ok(Some(Event::Packet(held)));
             }
@@ -122,21 +122,21 @@ impl Demuxer for Library {
     }
 }
 
-/// Ogg: Vorbis, Opus or FLAC, one stream after the other. Granule positions may begin anywhere.
+/// Ogg: Vorbis, Opus or FLAC, with any number of consecutive streams. Granule positions may begin anywhere.
 pub(super) fn ogg(file: &File, begin: u64) -> Result<Container, DecodeError> {
     if is_ogg_cut_off(file)? {
         return Err(DecodeError::CutOff);
     }
     let reader = OggReader::try_new(stream(file, begin)?, FormatOptions::default());
-    let library = Library::new(Box::new(reader.map_err(|error| unreadable("Ogg", error))?), None, true)?;
+    let library = SymphoniaDemuxer::new(Box::new(reader.map_err(|error| unreadable("Ogg", error))?), None, true)?;
     let is_opus = library.track.as_ref().is_some_and(|track| track.codec.codec == CODEC_ID_OPUS);
     Ok(Container::new(if is_opus { "opus" } else { "ogg" }, library))
 }
 
-/// CAF. Its packet table gives the encoder's delay and padding.
+/// CAF. Its packet table states the encoder's delay and padding.
 pub(super) fn caf(file: &File, begin: u64) -> Result<Container, DecodeError> {
     let reader = CafReader::try_new(stream(file, begin)?, FormatOptions::default());
-    let mut library = Library::new(Box::new(reader.map_err(|error| unreadable("CAF", error))?), None, false)?;
+    let mut library = SymphoniaDemuxer::new(Box::new(reader.map_err(|error| unreadable("CAF", error))?), None, false)?;
     library.counts = true;
     let found = library.reader.tracks().iter().find(|track| track.id == library.id);
     if let (Some(track), Some(found)) = (&mut library.track, found) {
@@ -154,7 +154,8 @@ pub(super) fn matroska(file: &File, begin: u64) -> Result<Container, DecodeError
         return Err(DecodeError::CutOff);
     }
     let reader = MkvReader::try_new(stream(file, begin)?, FormatOptions::default());
-    let mut library = Library::new(Box::new(reader.map_err(|error| unreadable("Matroska", error))?), None, false)?;
+    let mut library =
+        SymphoniaDemuxer::new(Box::new(reader.map_err(|error| unreadable("Matroska", error))?), None, false)?;
     let (id, codec_delay) = (library.id, head.delay(u64::from(library.id)));
     if let Some(track) = library.track_mut() {
         let (opus, rate) = (track.codec.codec == CODEC_ID_OPUS, track.codec.sample_rate.unwrap_or(0));
@@ -164,7 +165,7 @@ pub(super) fn matroska(file: &File, begin: u64) -> Result<Container, DecodeError
             let frames = (u128::from(nanoseconds) * u128::from(rate) + 500_000_000) / 1_000_000_000;
             u64::try_from(frames).unwrap_or(0)
         };
-        // Its own header has the delay exactly.
+        // The codec's own header states the delay exactly.
         let delay = if opus { opus_delay(track) } else { frames(codec_delay) };
         track.keep = only(delay..u64::MAX);
         library.discard = Some(frames(head.discard(u64::from(id))));
@@ -172,7 +173,7 @@ pub(super) fn matroska(file: &File, begin: u64) -> Result<Container, DecodeError
     Ok(Container::new(if head.is_webm { "webm" } else { "mka" }, library))
 }
 
-/// The frames before the song, from the header of a track of Opus.
+/// The frames before the song, from the header of an Opus track.
 fn opus_delay(track: &Track) -> u64 {
     track.codec.extra_data.as_deref().and_then(opus::pre_skip).unwrap_or(0)
 }
@@ -185,18 +186,18 @@ fn stream(file: &File, begin: u64) -> io::Result<MediaSourceStream<'static>> {
 fn track(found: &Found) -> Result<Track, DecodeError> {
     let codec = found.codec_params.as_ref().and_then(|parameters| parameters.audio());
     let Some(codec) = codec.filter(|codec| codec.codec != CODEC_ID_NULL_AUDIO) else {
-        return Err(DecodeError::Unsupported("its codec is not known here".into()));
+        return Err(DecodeError::Unsupported("its codec is not supported".into()));
     };
     Ok(Track { lossless: is_lossless(codec.codec), ..Track::whole(codec.clone()) })
 }
 
 fn is_lossless(codec: AudioCodecId) -> bool {
-    // The identifiers of uncompressed codecs lie between these (symphonia-core, codecs/audio.rs).
+    // The identifiers of uncompressed codecs are between these (symphonia-core, codecs/audio.rs).
     matches!(codec, CODEC_ID_ALAC | CODEC_ID_FLAC)
         || codec < symphonia::core::codecs::audio::well_known::CODEC_ID_ADPCM_G722
 }
 
-/// Why Symphonia cannot read a file of this kind, without its own words for programmers.
+/// The error for a file that Symphonia cannot open, without its messages for programmers.
 fn unreadable(format: &'static str, error: Error) -> DecodeError {
     match error {
         Error::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => DecodeError::CutOff,
@@ -206,7 +207,7 @@ fn unreadable(format: &'static str, error: Error) -> DecodeError {
     }
 }
 
-/// What a failure of Symphonia's in the middle of a file means.
+/// The error for a failure of Symphonia in the middle of a file.
 pub(super) fn failed(seconds: f64, error: Error) -> DecodeError {
     match error {
         Error::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => DecodeError::CutOff,
@@ -219,27 +220,27 @@ pub(super) fn failed(seconds: f64, error: Error) -> DecodeError {
 fn reason(error: &Error) -> String {
     match error {
         Error::DecodeError(reason) | Error::LimitError(reason) => plain(reason),
-        _ => "its structure is broken".into(),
+        _ => "its structure is damaged".into(),
     }
 }
 
-/// A library's words without the name of the module that says them.
+/// A library's message without the name of the module.
 pub(in crate::decode) fn plain(reason: &str) -> String {
     reason.split_once(": ").map_or(reason, |(_, reason)| reason).to_owned()
 }
 
-/// More than an Ogg page can have (RFC 3533, section 6: 65,307 bytes).
+/// More than the size of any Ogg page (RFC 3533, section 6: 65,307 bytes).
 const TAIL: u64 = 1 << 17;
-/// An Ogg page's header up to its segment table.
+/// The length of an Ogg page's header up to its segment table.
 const PAGE_HEADER: usize = 27;
 
-/// Whether the last page of an Ogg file is not whole.
+/// Whether the last page of an Ogg file is incomplete.
 fn is_ogg_cut_off(file: &File) -> io::Result<bool> {
     let length = file.metadata()?.len();
     let from = length.saturating_sub(TAIL);
     let mut tail = vec![0; (length - from) as usize];
     file.read_exact_at(&mut tail, from)?;
-    // The version of a page is always 0, which tells it from the same letters in a packet.
+    // The version of a page is always 0, which distinguishes it from the same letters in a packet.
     let Some(at) = tail.windows(5).rposition(|window| window == b"OggS\0") else {
         return Ok(false);
     };

@@ -1,12 +1,12 @@
-//! What Symphonia leaves out of Matroska (RFC 9559): the delay of codecs, the padding at the end, and whether the file
-//! is whole.
+//! Data of Matroska (RFC 9559) that Symphonia ignores: the delay of codecs, the padding at the end, and whether the
+//! file is complete.
 
 use std::io;
 use std::ops::Range;
 
 use super::window::Window;
 
-/// Elements that are looked at in one element.
+/// The largest number of elements that are read within one element.
 const MOST_ELEMENTS: usize = 1 << 20;
 
 const SEGMENT: u32 = 0x1853_8067;
@@ -20,9 +20,9 @@ const BLOCK: u32 = 0xa1;
 const DISCARD_PADDING: u32 = 0x75a2;
 const DOC_TYPE: u32 = 0x4282;
 
-/// What was found.
+/// The result.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(super) struct MatroskaInfo {
     pub is_webm: bool,
     /// Whether the file ends before its segment does.
     pub is_cut_off: bool,
@@ -32,27 +32,27 @@ pub(super) struct Head {
     discard: Option<(u64, u64)>,
 }
 
-impl Head {
+impl MatroskaInfo {
     /// The delay of a track's codec, in nanoseconds.
     pub(super) fn delay(&self, track: u64) -> u64 {
         self.delays.iter().find(|(number, _)| *number == track).map_or(0, |(_, delay)| *delay)
     }
 
-    /// What is not heard at the end of a track, in nanoseconds.
+    /// The padding at the end of a track, in nanoseconds.
     pub(super) fn discard(&self, track: u64) -> u64 {
         self.discard.filter(|(number, _)| *number == track).map_or(0, |(_, discard)| discard)
     }
 }
 
-/// An element: its identifier, and where its content lies. The end is unknown for live recordings.
+/// An element: its identifier and the range of its content. The end is unknown in live recordings.
 struct Element {
     id: u32,
     begin: u64,
     end: Option<u64>,
 }
 
-pub(super) fn read(window: &mut Window, begin: u64) -> io::Result<Head> {
-    let mut head = Head::default();
+pub(super) fn read(window: &mut Window, begin: u64) -> io::Result<MatroskaInfo> {
+    let mut head = MatroskaInfo::default();
     let end = window.end();
     for element in elements(window, begin..end)? {
         let content = element.begin..element.end.unwrap_or(end).min(end);
@@ -66,7 +66,7 @@ pub(super) fn read(window: &mut Window, begin: u64) -> io::Result<Head> {
     Ok(head)
 }
 
-fn read_segment(window: &mut Window, content: Range<u64>, head: &mut Head) -> io::Result<()> {
+fn read_segment(window: &mut Window, content: Range<u64>, head: &mut MatroskaInfo) -> io::Result<()> {
     let end = content.end;
     let mut last = None;
     for element in elements(window, content)? {
@@ -93,13 +93,13 @@ fn read_segment(window: &mut Window, content: Range<u64>, head: &mut Head) -> io
         && let Some(block) = fields.iter().find(|field| field.id == BLOCK)
         && let Some((Some(track), _)) = data_size(window.get(block.begin, 8)?)
     {
-        // Padding at the beginning is negative; the delay of the codec tells it as well.
+        // Padding at the beginning is negative; the delay of the codec states it too.
         head.discard = i64::try_from(discard).ok().map(|discard| (track, discard.unsigned_abs()));
     }
     Ok(())
 }
 
-/// The value of a number among these elements.
+/// The value of an unsigned integer among these elements.
 fn number(window: &mut Window, fields: &[Element], id: u32) -> io::Result<Option<u64>> {
     let Some(field) = fields.iter().find(|field| field.id == id) else { return Ok(None) };
     let length = field.end.unwrap_or(field.begin).saturating_sub(field.begin).min(8) as usize;
@@ -107,7 +107,7 @@ fn number(window: &mut Window, fields: &[Element], id: u32) -> io::Result<Option
     Ok(Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))))
 }
 
-/// The elements between two positions. One of unknown size is the last.
+/// The elements between two positions. An element of unknown size is the last.
 fn elements(window: &mut Window, range: Range<u64>) -> io::Result<Vec<Element>> {
     let (mut at, mut found) = (range.start, Vec::new());
     while at < range.end && found.len() < MOST_ELEMENTS {
@@ -127,7 +127,7 @@ fn elements(window: &mut Window, range: Range<u64>) -> io::Result<Vec<Element>> 
     Ok(found)
 }
 
-/// An EBML data size (RFC 8794, section 6) and its width in bytes; the size is `None` if it is not known.
+/// An EBML data size (RFC 8794, section 6) and its width in bytes; the size is `None` if it is unknown.
 fn data_size(bytes: &[u8]) -> Option<(Option<u64>, usize)> {
     let width = bytes.first()?.leading_zeros() as usize + 1;
     let number = bytes.get(..width.min(9)).filter(|_| width <= 8)?;
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read() {
+    fn sizes_are_parsed() {
         assert_eq!(data_size(&[0x81]), Some((Some(1), 1)));
         assert_eq!(data_size(&[0x40, 0x02]), Some((Some(2), 2)));
         assert_eq!(data_size(&[0xff]), Some((None, 1)));

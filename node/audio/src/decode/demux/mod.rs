@@ -1,7 +1,7 @@
-//! Containers: a file in, the packets of its audio track out.
+//! Containers: reads a file and returns the packets of its audio track.
 //!
-//! A demultiplexer never trusts an estimate. What a header says of lengths is compared with the file, and only a
-//! header that the file contradicts makes a file damaged.
+//! A demultiplexer does not trust estimates. It compares the lengths in a header with the file, and a file counts as
+//! damaged only if it contradicts its header.
 
 mod adts;
 mod aiff;
@@ -26,23 +26,23 @@ use super::error::DecodeError;
 pub(super) use library::plain;
 use window::Window;
 
-/// A track begins. A file may have several, one after the other, as chained Ogg files do.
+/// The start of a track. A file may have several in sequence, as chained Ogg files do.
 #[derive(Debug)]
 pub(super) struct Track {
-    /// What decodes it.
+    /// The codec that decodes it.
     pub codec: AudioCodecParameters,
-    /// The frames of the decoded track that are heard, in ascending order.
+    /// The frames of the decoded track that are kept, in ascending order.
     pub keep: Vec<Range<u64>>,
     /// The unit of `keep` in Hz; `None` if it is the decoded track's own sample rate.
     pub keep_rate: Option<u32>,
-    /// The frames that must be heard, if a header says so that can be trusted, in the unit of `keep`.
+    /// The frames that must be decoded, if a reliable header states them, in the unit of `keep`.
     pub promised: Option<u64>,
-    /// Whether a packet that is missing or damaged makes the file damaged.
+    /// Whether a missing or damaged packet makes the file damaged.
     pub lossless: bool,
 }
 
 impl Track {
-    /// A track of which every frame is heard.
+    /// A track of which all frames are kept.
     fn whole(codec: AudioCodecParameters) -> Self {
         Self { codec, keep: only(0..u64::MAX), keep_rate: None, promised: None, lossless: false }
     }
@@ -53,16 +53,16 @@ fn only(range: Range<u64>) -> Vec<Range<u64>> {
     std::iter::once(range).collect()
 }
 
-/// Data that a codec decodes by itself.
+/// A unit of encoded data.
 #[derive(Debug)]
 pub(super) struct Packet {
     /// The data.
     pub data: Box<[u8]>,
-    /// How many frames it decodes to, if the container says so.
+    /// The number of frames in it, if the container states it.
     pub frames: Option<u64>,
-    /// Decoded frames at its start that are not heard.
+    /// The number of decoded frames at its start that are dropped.
     pub trim_start: u64,
-    /// Decoded frames at its end that are not heard.
+    /// The number of decoded frames at its end that are dropped.
     pub trim_end: u64,
 }
 
@@ -72,20 +72,20 @@ impl Packet {
     }
 }
 
-/// What a demultiplexer finds next.
+/// The next item of a demultiplexer.
 #[derive(Debug)]
 pub(super) enum Event {
     Track(Box<Track>),
     Packet(Packet),
 }
 
-/// Reads a container from its beginning to its end. The first event is a track.
+/// Reads a container in order. The first event is a track.
 pub(super) trait Demuxer {
     /// The next track or packet; `None` at the end.
     fn next(&mut self) -> Result<Option<Event>, DecodeError>;
 }
 
-/// A container, and the extension that suits its files.
+/// A container, and the usual extension of its files.
 pub(super) struct Container {
     pub format: &'static str,
     pub demuxer: Box<dyn Demuxer>,
@@ -97,13 +97,13 @@ impl Container {
     }
 }
 
-/// Recognises the container by its first bytes. The name of a file is no evidence.
+/// Detects the container by its first bytes. The name of a file is ignored.
 pub(super) fn open(file: &File) -> Result<Container, DecodeError> {
     let mut window = Window::new(file)?;
     if window.is_empty() {
         return Err(DecodeError::Empty);
     }
-    // A tag may stand in front of any container.
+    // A tag may precede any container.
     let begin = id3::skip(&mut window, 0)?;
     let mut head = [0; 16];
     let length = window.peek(begin, &mut head)?;

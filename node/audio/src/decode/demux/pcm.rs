@@ -1,4 +1,4 @@
-//! Samples and fixed blocks that lie in a file one after the other: WAV, AIFF, QuickTime.
+//! Contiguous samples or blocks of fixed size: WAV, AIFF, QuickTime.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,21 +11,21 @@ use super::window::Window;
 use super::{DecodeError, Demuxer, Event, Packet, Track};
 use crate::decode::signal::check_signal;
 
-/// Frames that make a packet, at least.
+/// The smallest number of frames in a packet.
 const PER_PACKET: u64 = 4096;
-/// How samples lie in a file.
+/// The layout of samples in a file.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub codec: AudioCodecId,
     pub rate: u32,
     pub channels: usize,
-    /// The positions of the channels in ascending order, if the file gives them.
+    /// The positions of the channels in ascending order, if the file states them.
     pub positions: Option<Position>,
-    /// The bytes of a block: of a frame, unless the codec has blocks.
+    /// The size of a block in bytes: of a frame, if the codec has no blocks.
     pub block: u64,
-    /// The frames that a block decodes to.
+    /// The number of frames in a block.
     pub frames_per_block: u64,
-    /// The bits of one encoded sample.
+    /// The bits of an encoded sample.
     pub bits: u32,
 }
 
@@ -43,7 +43,7 @@ impl Shape {
         }
     }
 
-    /// The frames in so many bytes.
+    /// The number of frames in this number of bytes.
     pub(super) fn frames(&self, bytes: u64) -> u64 {
         bytes / self.block.max(1) * self.frames_per_block
     }
@@ -58,7 +58,7 @@ impl Shape {
         check_signal(self.rate, self.channels)
     }
 
-    /// What decodes it.
+    /// The codec that decodes them.
     pub(super) fn parameters(&self) -> Result<AudioCodecParameters, DecodeError> {
         self.check()?;
         let mut parameters = AudioCodecParameters::new();
@@ -80,18 +80,18 @@ impl Shape {
     }
 }
 
-/// Ranges of a file that hold samples of one shape.
+/// Ranges of a file with samples of one layout.
 pub(super) struct Samples {
     window: Window,
     shape: Shape,
     ranges: VecDeque<Range<u64>>,
     track: Option<Box<Track>>,
-    /// Bytes of a block that spans two ranges.
+    /// The bytes of a block that spans two ranges.
     rest: Vec<u8>,
 }
 
 impl Samples {
-    /// The samples in these ranges of bytes. `keep` are the frames that are heard, `promised` how many there must be.
+    /// The samples in these ranges of bytes. `keep` are the frames that are kept, `promised` is their required number.
     pub(super) fn new(
         window: Window,
         shape: Shape,

@@ -1,7 +1,7 @@
-//! WAV and its large relatives: RIFF, RIFX, RF64, BW64 (EBU Tech 3306, ITU-R BS.2088) and Sony's Wave64.
+//! WAV and its extensions: RIFF, RIFX, RF64, BW64 (EBU Tech 3306, ITU-R BS.2088) and Sony's Wave64.
 //!
-//! Headers that a program wrote before it knew the length, or never corrected, are forgiven: the sound then goes up to
-//! the end of the file. A length that is neither such a placeholder nor within the file is a file that was cut off.
+//! Headers with a placeholder for the length are accepted: the sound then extends to the end of the file. A length that
+//! is neither a placeholder nor within the file means that the file is cut off.
 
 use symphonia::core::audio::Position;
 use symphonia::core::codecs::audio::well_known::{
@@ -23,28 +23,28 @@ macro_rules! W64_START {
 }
 pub(super) use W64_START;
 
-/// Chunks that are looked at.
+/// The largest number of chunks that are read.
 const MOST_CHUNKS: usize = 4096;
-/// Lengths from here on stand for "not known" if the file is shorter: 0x7ffff000 is what sox writes to a pipe,
-/// 0x80000000 what arecord does, 0xffffffff what others do.
+/// Lengths from here on mean "unknown" if the file is shorter: sox writes 0x7ffff000 to a pipe, arecord 0x80000000,
+/// other programs 0xffffffff.
 const PLACEHOLDER: u64 = 0x7f00_0000;
-/// How far the search for samples behind a damaged chunk goes, in bytes.
+/// The range of the search for samples after a damaged chunk, in bytes.
 const SEARCH: usize = 1 << 20;
 
-/// What the format chunk says.
+/// The content of the format chunk.
 #[derive(Debug, Clone, Copy)]
-struct Format {
+struct WaveFormat {
     tag: u16,
     channels: u16,
     rate: u32,
     align: u16,
     bits: u16,
-    /// The frames of an ADPCM block, if the chunk gives them.
+    /// The number of frames in an ADPCM block, if the chunk states it.
     per_block: Option<u16>,
     mask: Option<u32>,
 }
 
-/// How numbers and chunks are written.
+/// The byte order of numbers and the layout of chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Little,
@@ -62,7 +62,7 @@ impl Kind {
     }
 }
 
-/// A chunk's name, and where its content begins and how long it is.
+/// A chunk: its name, and the position and length of its content.
 struct Chunk {
     name: [u8; 4],
     at: u64,
@@ -81,7 +81,7 @@ pub(super) fn open(mut window: Window, begin: u64) -> Result<Container, DecodeEr
         let Some(chunk) = chunk_at(&mut window, at, kind)? else { break };
         match &chunk.name {
             b"ds64" => {
-                // The length of the whole, then that of the samples.
+                // The length of the file, then that of the samples.
                 long =
                     window.array::<16>(chunk.at)?.and_then(|sizes| sizes.last_chunk().copied()).map(u64::from_le_bytes);
             }
@@ -97,7 +97,7 @@ pub(super) fn open(mut window: Window, begin: u64) -> Result<Container, DecodeEr
         }
         at = match next(&mut window, &chunk, kind)? {
             Some(next) => next,
-            // The length of a chunk before the samples is damaged: they come all the same.
+            // A chunk before the samples has a damaged length; the samples are searched.
             None => match find_data(&mut window, chunk.at)? {
                 Some(data) => data,
                 None => break,
@@ -105,8 +105,8 @@ pub(super) fn open(mut window: Window, begin: u64) -> Result<Container, DecodeEr
         };
     }
     Err(match format {
-        Some(_) => damaged("there are no samples in it"),
-        None => damaged("it does not describe its samples"),
+        Some(_) => damaged("it has no samples"),
+        None => damaged("it has no description of its samples"),
     })
 }
 
@@ -125,7 +125,7 @@ fn chunk_at(window: &mut Window, at: u64, kind: Kind) -> std::io::Result<Option<
     Ok(Some(Chunk { name: [a, b, c, d], at: at + 8, length: u64::from(kind.word([e, f, g, h])) }))
 }
 
-/// Where the next chunk begins, if it does within the file.
+/// The position of the next chunk, if it is within the file.
 fn next(window: &mut Window, chunk: &Chunk, kind: Kind) -> std::io::Result<Option<u64>> {
     let end = chunk.at.saturating_add(chunk.length);
     if end > window.end() {
@@ -135,14 +135,14 @@ fn next(window: &mut Window, chunk: &Chunk, kind: Kind) -> std::io::Result<Optio
         Kind::Wave64 => end.next_multiple_of(8),
         _ => end + end % 2,
     };
-    // Some programs forget to pad a chunk of odd length.
+    // Some programs do not pad chunks of odd length.
     if padded != end && !is_known(window, padded)? && is_known(window, end)? {
         return Ok(Some(end));
     }
     Ok(Some(padded))
 }
 
-/// Whether a chunk begins there whose name is well known.
+/// Whether a chunk with a known name begins at this position.
 fn is_known(window: &mut Window, at: u64) -> std::io::Result<bool> {
     const NAMES: [&[u8; 4]; 13] = [
         b"data", b"fmt ", b"fact", b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"cue ", b"smpl", b"PEAK", b"JUNK",
@@ -156,7 +156,7 @@ fn find_data(window: &mut Window, from: u64) -> std::io::Result<Option<u64>> {
     Ok(bytes.windows(4).position(|name| name == b"data").map(|at| from + at as u64))
 }
 
-/// The end of the samples, and their length in bytes if it can be relied on.
+/// The end of the samples, and their length in bytes if it is reliable.
 fn samples_end(window: &mut Window, chunk: &Chunk, long: Option<u64>) -> Result<(u64, Option<u64>), DecodeError> {
     let there = window.end() - chunk.at.min(window.end());
     let length = match long {
@@ -164,7 +164,7 @@ fn samples_end(window: &mut Window, chunk: &Chunk, long: Option<u64>) -> Result<
         _ => chunk.length,
     };
     if length == 0 {
-        // A recorder that lost power writes no length; a file without samples may have chunks behind them.
+        // A recorder that lost power writes no length; a file without samples may have chunks after them.
         let empty = there == 0
             || [Some(*b"LIST"), Some(*b"id3 "), Some(*b"ID3 "), Some(*b"bext")].contains(&window.array(chunk.at)?);
         return Ok((if empty { chunk.at } else { window.end() }, None));
@@ -175,7 +175,7 @@ fn samples_end(window: &mut Window, chunk: &Chunk, long: Option<u64>) -> Result<
     Ok((window.end(), (length < PLACEHOLDER).then_some(length)))
 }
 
-fn read_format(window: &mut Window, chunk: &Chunk, kind: Kind) -> Result<Format, DecodeError> {
+fn read_format(window: &mut Window, chunk: &Chunk, kind: Kind) -> Result<WaveFormat, DecodeError> {
     let mut bytes = [0; 40];
     let wanted = usize::try_from(chunk.length).unwrap_or(bytes.len()).min(bytes.len());
     let found = window.peek(chunk.at, &mut bytes[..wanted])?;
@@ -184,7 +184,7 @@ fn read_format(window: &mut Window, chunk: &Chunk, kind: Kind) -> Result<Format,
     }
     let half = |at: usize| kind.half([bytes[at], bytes[at + 1]]);
     let word = |at: usize| kind.word([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    let mut format = Format {
+    let mut format = WaveFormat {
         tag: half(0),
         channels: half(2),
         rate: word(4),
@@ -207,7 +207,7 @@ fn read_format(window: &mut Window, chunk: &Chunk, kind: Kind) -> Result<Format,
 
 fn samples(
     window: Window,
-    format: &Format,
+    format: &WaveFormat,
     kind: Kind,
     begin: u64,
     end: u64,
@@ -216,14 +216,14 @@ fn samples(
     if matches!(format.tag, 0x50 | 0x55) {
         return match Mpeg::find(window, begin, end)? {
             Some(mpeg) => Ok(Container::new("wav", mpeg)),
-            None => Err(damaged("it says that it holds MP3, and it does not")),
+            None => Err(damaged("its header says MP3, but it holds none")),
         };
     }
     let channels = usize::from(format.channels);
     if channels == 0 {
         return Err(damaged("it has no channels"));
     }
-    // The size of a sample is that of its container; 12 bits lie in two bytes, 20 in three.
+    // The size of a sample is that of its container; 12 bits take two bytes, 20 bits three.
     let bytes = match u64::from(format.align) / channels as u64 {
         0 => u64::from(format.bits).div_ceil(8),
         bytes => bytes,
@@ -285,7 +285,7 @@ fn samples(
             return Err(DecodeError::Unsupported(format!("ADPCM of {} bits", format.bits)));
         }
         if format.per_block.is_some_and(|frames| u64::from(frames) > shape.frames_per_block) {
-            return Err(damaged("its blocks are shorter than it says"));
+            return Err(damaged("its blocks are shorter than its header says"));
         }
     }
     shape.positions = format.mask.filter(|mask| *mask != 0).and_then(Position::from_wave_channel_mask);

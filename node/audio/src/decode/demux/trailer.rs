@@ -1,10 +1,10 @@
-//! Tags behind the sound: ID3v1, APEv2, Lyrics3v2 and ID3v2 with a footer.
+//! Tags after the sound: ID3v1, APEv2, Lyrics3v2 and ID3v2 with a footer.
 
 use std::io;
 
 use super::window::Window;
 
-/// Tags that may follow each other.
+/// The largest number of consecutive tags.
 const MOST: usize = 8;
 
 /// The position before all tags that end at `end`.
@@ -16,7 +16,7 @@ pub(super) fn cut(window: &mut Window, begin: u64, mut end: u64) -> io::Result<u
     Ok(end)
 }
 
-/// The length of the tag that ends at `end`, if one does.
+/// The length of the tag that ends at `end`, if there is one.
 fn length(window: &mut Window, end: u64) -> io::Result<Option<u64>> {
     if let Some(at) = end.checked_sub(128)
         && window.array(at)? == Some(*b"TAG")
@@ -32,7 +32,7 @@ fn length(window: &mut Window, end: u64) -> io::Result<Option<u64>> {
         let header = if word(12) & 0x8000_0000 != 0 { 32 } else { 0 };
         return Ok(Some(word(4).max(32) + header));
     }
-    // Lyrics3 v2.00 (id3.org): six digits that count all before them, then the end marker.
+    // Lyrics3 v2.00 (id3.org): six digits with the length of everything before them, then the end marker.
     if let Some(at) = end.checked_sub(15)
         && let Some(tail) = window.array::<15>(at)?
         && &tail[6..] == b"LYRICS200"

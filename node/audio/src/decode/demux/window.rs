@@ -1,13 +1,13 @@
-//! A file as bytes at positions, of which some are kept in memory.
+//! Random access to the bytes of a file, with a window in memory.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes that are read at a time.
+/// The number of bytes that are read at a time.
 const BLOCK: usize = 1 << 17;
 
-/// Random access to a file, cheap when positions ascend.
+/// A file with random access that is fast for ascending positions.
 #[derive(Debug)]
 pub(super) struct Window {
     file: File,
@@ -21,7 +21,7 @@ impl Window {
         Ok(Self { file: file.try_clone()?, end: file.metadata()?.len(), begin: 0, bytes: Vec::new() })
     }
 
-    /// The position behind the last byte.
+    /// The length of the file.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
@@ -62,7 +62,7 @@ impl Window {
         Ok(())
     }
 
-    /// Copies bytes from `at` on into `buffer`; how many there were.
+    /// Copies bytes from `at` on into `buffer` and returns their number.
     pub(super) fn peek(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let found = self.get(at, buffer.len())?;
         buffer[..found.len()].copy_from_slice(found);

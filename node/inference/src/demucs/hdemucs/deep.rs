@@ -1,27 +1,27 @@
-//! The layers over time behind the meeting, `[length, channels]` (`demucs/hdemucs.py`, `HEncLayer` and `HDecLayer` with
-//! norms). A norm looks at the whole segment before the activation that follows may begin, so there is less to fuse here
-//! than in the branches; and segments are short by now.
+//! The layers over time after the merge, `[length, channels]` (`demucs/hdemucs.py`, `HEncLayer` and `HDecLayer` with
+//! norms). A norm needs the whole segment before the next activation can begin, so there is less to fuse here than in
+//! the branches; and segments are short here.
 
 use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::config::Config;
-use super::norm::Norm;
-use crate::demucs::ModelError;
+use super::config::HDemucsConfig;
+use super::norm::GroupNorm;
+use crate::checkpoint::{BuildError, Weights};
 use crate::demucs::dconv::DConv;
 use crate::demucs::frequency::{taps_outermost, transposed_taps};
-use crate::demucs::weights::{Weights, turned};
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::op::{read, unary};
 use crate::kernels::pointwise;
+use crate::kernels::pointwise::transposed;
 
-/// Rows that are multiplied together: enough to be worth a pass over the weights.
+/// The number of rows per product: enough to be worth a pass over the weights.
 pub(super) const BLOCK: usize = 256;
-/// The decoders look one to each side.
+/// The decoders' padding at each end.
 pub(super) const AROUND: usize = 3;
 
-/// Products of windows: row `at` of the result is `width` numbers made of the `columns` numbers that begin at
-/// `at * stride`, and a bias.
+/// Products of windows: row `at` of the result is `width` numbers computed from the `columns` numbers that begin at `at
+/// * stride`, and a bias.
 pub(super) fn windows(
     values: &[f32],
     [columns, stride]: [usize; 2],
@@ -41,7 +41,7 @@ pub(super) fn windows(
 }
 
 /// The exact GELU of a norm, in place.
-pub(super) fn normed_gelu(values: &mut [f32], norm: &Norm) {
+pub(super) fn normed_gelu(values: &mut [f32], norm: &GroupNorm) {
     let [factors, summands] = norm.maps(values);
     values
         .par_chunks_mut(BLOCK * factors.len())
@@ -63,13 +63,13 @@ impl Strided {
         prefix: &str,
         [from, to]: [usize; 2],
         stride: usize,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let weight = weights.take(&format!("{prefix}.conv.weight"), &[to, from, 2 * stride])?;
-        let weight = turned(&taps_outermost(&weight, to, from, 2 * stride), 2 * stride * from);
+        let weight = transposed(&taps_outermost(&weight, to, from, 2 * stride), 2 * stride * from);
         Ok(Self { from, stride, weight, bias: weights.take(&format!("{prefix}.conv.bias"), &[to])? })
     }
 
-    /// `[length, in]` to `[length / stride, out]`, rounded up.
+    /// Maps `[length, in]` to `[length / stride, out]`, rounded up.
     pub(super) fn forward(&self, values: &[f32]) -> Vec<f32> {
         let Self { from, stride, .. } = *self;
         let outputs = (values.len() / from).div_ceil(stride);
@@ -80,7 +80,7 @@ impl Strided {
     }
 }
 
-/// A transposed convolution whose kernel is twice its stride, its norm and its activation.
+/// A transposed convolution whose kernel is twice its stride, with its norm and its activation.
 pub(super) struct Transposed {
     from: usize,
     stride: usize,
@@ -88,7 +88,7 @@ pub(super) struct Transposed {
     weight: Vec<f32>,
     /// For `stride` outputs.
     biases: Vec<f32>,
-    norm: Norm,
+    norm: GroupNorm,
 }
 
 impl Transposed {
@@ -98,20 +98,20 @@ impl Transposed {
         channels: [usize; 2],
         stride: usize,
         groups: Option<usize>,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let [from, to] = channels;
         let weight = weights.take(&format!("{prefix}.conv_tr.weight"), &[from, to, 2 * stride])?;
         let bias = weights.take(&format!("{prefix}.conv_tr.bias"), &[to])?;
         Ok(Self {
             from,
             stride,
-            weight: turned(&transposed_taps(&weight, channels, stride), 2 * from),
+            weight: transposed(&transposed_taps(&weight, channels, stride), 2 * from),
             biases: bias.repeat(stride),
-            norm: Norm::load(weights, &format!("{prefix}.norm2"), to, groups)?,
+            norm: GroupNorm::load(weights, &format!("{prefix}.norm2"), to, groups)?,
         })
     }
 
-    /// `[length, in]` with a row of zeros on each side, to `[longer, out]`.
+    /// Maps `[length, in]` with a row of zeros on each side to `[longer, out]`.
     pub(super) fn forward(&self, padded: &[f32], longer: usize) -> Result<Tensor> {
         let rows = padded.len() / self.from - 1;
         let mut out = windows(padded, [2 * self.from, self.from], rows, &self.weight, &self.biases);
@@ -127,18 +127,19 @@ pub(super) struct Gate {
     /// `[taps in, 2 in]`.
     weight: Vec<f32>,
     bias: Vec<f32>,
-    norm: Norm,
+    norm: GroupNorm,
 }
 
 impl Gate {
     /// `weight` is `[2 channels, channels, taps]`.
-    pub(super) fn new(weight: &[f32], taps: usize, bias: Vec<f32>, norm: Norm) -> Self {
+    pub(super) fn new(weight: &[f32], taps: usize, bias: Vec<f32>, norm: GroupNorm) -> Self {
         let channels = bias.len() / 2;
-        let weight = turned(&taps_outermost(weight, 2 * channels, channels, taps), taps * channels);
+        let weight = transposed(&taps_outermost(weight, 2 * channels, channels, taps), taps * channels);
         Self { channels, weight, bias, norm }
     }
 
-    /// Adds to `out`, `[length, channels]`, what the unit makes of `values`, which has as many more rows as a window has.
+    /// Adds the unit's output for `values` to `out`, `[length, channels]`. `values` has `taps - 1` rows more than
+    /// `out`.
     fn add_to(&self, out: &mut [f32], values: &[f32]) {
         let Self { channels, .. } = *self;
         let rows = out.len() / channels;
@@ -152,28 +153,29 @@ impl Gate {
     }
 }
 
-/// What follows an encoder's convolution: norm, activation, residual branch, gate.
+/// The steps after an encoder's convolution: norm, activation, residual branch, gate.
 pub(super) struct Encoded {
-    norm: Norm,
+    norm: GroupNorm,
     dconv: Option<DConv>,
     gate: Gate,
 }
 
 impl Encoded {
-    /// `sides` are those of a kernel of one tap.
+    /// `sides` are the tensors of a kernel of one tap.
     pub(super) fn load(
         weights: &mut Weights,
-        config: &Config,
+        config: &HDemucsConfig,
         index: usize,
         sides: &[usize],
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let prefix = format!("encoder.{index}");
         let shape = config.dconv(index);
         let (channels, groups) = (shape.channels, config.groups(index));
-        let norm = Norm::load(weights, &format!("{prefix}.norm1"), channels, groups)?;
+        let norm = GroupNorm::load(weights, &format!("{prefix}.norm1"), channels, groups)?;
         let weight = weights.take(&format!("{prefix}.rewrite.weight"), &[&[2 * channels, channels], sides].concat())?;
         let bias = weights.take(&format!("{prefix}.rewrite.bias"), &[2 * channels])?;
-        let gate = Gate::new(&weight, 1, bias, Norm::load(weights, &format!("{prefix}.norm2"), 2 * channels, groups)?);
+        let gate =
+            Gate::new(&weight, 1, bias, GroupNorm::load(weights, &format!("{prefix}.norm2"), 2 * channels, groups)?);
         let dconv = (config.dconv_mode & 1 != 0).then(|| DConv::load(weights, &format!("{prefix}.dconv"), shape));
         Ok(Self { norm, dconv: dconv.transpose()?, gate })
     }
@@ -189,7 +191,7 @@ impl Encoded {
     }
 }
 
-/// What comes before a decoder's convolution: the skip, gate, residual branch.
+/// The steps before a decoder's convolution: the skip, gate, residual branch.
 pub(super) struct Decoded {
     gate: Gate,
     dconv: Option<DConv>,
@@ -198,17 +200,17 @@ pub(super) struct Decoded {
 impl Decoded {
     pub(super) fn load(
         weights: &mut Weights,
-        config: &Config,
+        config: &HDemucsConfig,
         index: usize,
         gate: Gate,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let prefix = config.decoder(index);
         let dconv =
             (config.dconv_mode & 2 != 0).then(|| DConv::load(weights, &format!("{prefix}.dconv"), config.dconv(index)));
         Ok(Self { gate, dconv: dconv.transpose()? })
     }
 
-    /// `[length, channels]` to the same with a row of zeros on each side. Without `x` it is zero.
+    /// Maps `[length, channels]` to the same with a row of zeros on each side. Without `x` it is zero.
     pub(super) fn forward(&self, x: Option<Tensor>, skip: Tensor) -> Result<Tensor> {
         let sum = match x {
             Some(x) => (x + skip)?,
@@ -235,13 +237,17 @@ pub(super) struct DeepEncoder {
 }
 
 impl DeepEncoder {
-    pub(super) fn load(weights: &mut Weights, config: &Config, index: usize) -> std::result::Result<Self, ModelError> {
+    pub(super) fn load(
+        weights: &mut Weights,
+        config: &HDemucsConfig,
+        index: usize,
+    ) -> std::result::Result<Self, BuildError> {
         let channels = [config.channels_at(index - 1), config.channels_at(index)];
         let conv = Strided::load(weights, &format!("encoder.{index}"), channels, config.time_stride)?;
         Ok(Self { conv, rest: Encoded::load(weights, config, index, &[1])? })
     }
 
-    /// `[length, in]` to `[length / stride, out]`, rounded up.
+    /// Maps `[length, in]` to `[length / stride, out]`, rounded up.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         unary("deep-encoder", x, |input| {
             let out = self.rest.forward(self.conv.forward(input.values));
@@ -258,18 +264,22 @@ pub(super) struct DeepDecoder {
 }
 
 impl DeepDecoder {
-    pub(super) fn load(weights: &mut Weights, config: &Config, index: usize) -> std::result::Result<Self, ModelError> {
+    pub(super) fn load(
+        weights: &mut Weights,
+        config: &HDemucsConfig,
+        index: usize,
+    ) -> std::result::Result<Self, BuildError> {
         let prefix = config.decoder(index);
         let [to, from] = [config.channels_at(index - 1), config.channels_at(index)];
         let groups = config.groups(index);
         let weight = weights.take(&format!("{prefix}.rewrite.weight"), &[2 * from, from, AROUND])?;
         let bias = weights.take(&format!("{prefix}.rewrite.bias"), &[2 * from])?;
-        let norm = Norm::load(weights, &format!("{prefix}.norm1"), 2 * from, groups)?;
+        let norm = GroupNorm::load(weights, &format!("{prefix}.norm1"), 2 * from, groups)?;
         let before = Decoded::load(weights, config, index, Gate::new(&weight, AROUND, bias, norm))?;
         Ok(Self { before, conv: Transposed::load(weights, &prefix, [from, to], config.time_stride, groups)? })
     }
 
-    /// `[length, in]`, with what the encoder saw in that shape, to `[longer, out]`.
+    /// Maps `[length, in]`, with a skip of the same shape, to `[longer, out]`.
     pub(super) fn forward(&self, x: Option<Tensor>, skip: Tensor, longer: usize) -> Result<Tensor> {
         let padded = self.before.forward(x, skip)?;
         read(&padded, |padded| self.conv.forward(padded, longer))?

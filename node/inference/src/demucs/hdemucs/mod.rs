@@ -1,81 +1,99 @@
-//! Hybrid Demucs: Demucs v3, whose branches become one (Défossez, "Hybrid spectrogram and waveform source separation",
+//! Hybrid Demucs: Demucs v3, which adds its branches up (Défossez, "Hybrid spectrogram and waveform source separation",
 //! 2021; `demucs/hdemucs.py`).
 //!
 //! When the spectrum's branch has a single frequency left, it has as many times as the waveform's, and the two are
-//! added. What follows are layers over time; on the way back the waveform's branch leaves where it came in.
+//! added. Layers over time follow. On the way back, the waveform's branch starts where it ended.
 //!
 //! ```text
-//! frequency encoders ──► meeting ──► deep encoders ──► deep decoders ──► parting ──► frequency decoders
-//! time encoders ────────────┘                                               └──────► time decoders
+//! frequency encoders ──► merge ──► deep encoders ──► deep decoders ──► split ──► frequency decoders
+//! time encoders ───────────┘                                             └─────► time decoders
 //! ```
 //!
 //! The network takes segments of any length.
 
 mod config;
 mod deep;
-mod meeting;
+mod merging;
 mod norm;
 
 use candle_core::{Result, Tensor};
 
-use super::ModelError;
+use super::arguments;
 use super::branches::{Branches, BranchesShape};
-use super::weights::Weights;
-pub(crate) use config::Config;
+use super::hybrid::{Hybrid, HybridParts, Network};
+use super::spectrum::SpectrumTransform;
+use crate::architecture::{Architecture, LoadOptions};
+use crate::checkpoint::{BuildError, Checkpoint, Weights};
+use crate::separator::Separator;
+use config::HDemucsConfig;
 use deep::{DeepDecoder, DeepEncoder};
-use meeting::{Meeting, Parting};
+use merging::{MergeLayer, SplitLayer};
 
-type Loaded<T> = std::result::Result<T, ModelError>;
+pub(crate) const ARCHITECTURE: Architecture =
+    Architecture { name: "hdemucs", classes: &["demucs.hdemucs.HDemucs"], load };
 
-/// See the module's page.
-pub(crate) struct Merging {
-    branches: Branches,
-    meeting: Meeting,
-    encoders: Vec<DeepEncoder>,
-    /// In the order in which they are run.
-    decoders: Vec<DeepDecoder>,
-    parting: Parting,
+fn load(checkpoint: Checkpoint, options: LoadOptions<'_>) -> Loaded<Box<dyn Separator>> {
+    let config = HDemucsConfig::read(&arguments::by_name(checkpoint.positional, checkpoint.named))?;
+    let mut weights = Weights::new(checkpoint.tensors);
+    let network = Box::new(HDemucs::load(&mut weights, &config)?);
+    weights.finish()?;
+    let spectrum = SpectrumTransform::new(config.nfft);
+    let parts = HybridParts { sources: config.sources, segment: config.segment, any_length: true, spectrum, network };
+    Ok(Box::new(Hybrid::new(parts, options)?))
 }
 
-impl Merging {
-    pub(crate) fn load(weights: &mut Weights, config: &Config) -> Loaded<Self> {
-        let meeting = config.meeting();
+type Loaded<T> = std::result::Result<T, BuildError>;
+
+/// The network. It runs on the CPU even where there is a GPU: its recurrence is a long sequence of small products.
+struct HDemucs {
+    branches: Branches,
+    merge: MergeLayer,
+    encoders: Vec<DeepEncoder>,
+    /// In the order in which they run.
+    decoders: Vec<DeepDecoder>,
+    split: SplitLayer,
+}
+
+impl HDemucs {
+    fn load(weights: &mut Weights, config: &HDemucsConfig) -> Loaded<Self> {
+        let merge = config.merge_layer();
         let shape = BranchesShape {
             sources: config.sources.len(),
             frequencies: config.nfft / 2,
-            layers: (0..meeting).map(|index| config.dconv(index)).collect(),
+            layers: (0..merge).map(|index| config.dconv(index)).collect(),
             dconv_mode: config.dconv_mode,
             embedding: config.emb_scale * config.freq_emb,
-            outermost: [config.depth - 1, meeting],
+            outermost: [config.depth - 1, merge],
         };
-        let deeper = meeting + 1..config.depth;
+        let deeper = merge + 1..config.depth;
         Ok(Self {
             branches: Branches::load(weights, &shape)?,
-            meeting: Meeting::load(weights, config)?,
+            merge: MergeLayer::load(weights, config)?,
             encoders: deeper.clone().map(|index| DeepEncoder::load(weights, config, index)).collect::<Loaded<_>>()?,
             decoders: deeper.rev().map(|index| DeepDecoder::load(weights, config, index)).collect::<Loaded<_>>()?,
-            parting: Parting::load(weights, config)?,
+            split: SplitLayer::load(weights, config)?,
         })
     }
+}
 
-    /// `[frequencies, 4, frames]` and `[length, 2]` to as many with four and two channels a source.
-    pub(crate) fn forward(&self, x: Tensor, xt: Tensor) -> Result<(Tensor, Tensor)> {
+impl Network for HDemucs {
+    fn forward(&self, x: Tensor, xt: Tensor) -> Result<(Tensor, Tensor)> {
         let (x, xt, skips) = self.branches.encode(x, xt)?;
         let length = xt.dims2()?.0;
-        let met = self.meeting.forward(x, xt)?;
-        let mut deep = vec![met];
+        let merged = self.merge.forward(x, xt)?;
+        let mut deep = vec![merged];
         for encoder in &self.encoders {
             let next = encoder.forward(&deep[deep.len() - 1])?;
             deep.push(next);
         }
-        // The decoders begin with nothing but what the encoders saw.
+        // The first decoder has only a skip as its input.
         let mut x = None;
         for decoder in &self.decoders {
             let (Some(skip), Some(before)) = (deep.pop(), deep.last()) else { break };
             x = Some(decoder.forward(x, skip, before.dims2()?.0)?);
         }
-        let Some(skip) = deep.pop() else { candle_core::bail!("the branches have not met") };
-        let (x, xt) = self.parting.forward(x, skip, length)?;
+        let Some(skip) = deep.pop() else { candle_core::bail!("the branches were not merged") };
+        let (x, xt) = self.split.forward(x, skip, length)?;
         self.branches.decode(x, xt, skips)
     }
 }

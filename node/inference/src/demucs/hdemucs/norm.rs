@@ -1,14 +1,13 @@
-//! PyTorch's `GroupNorm` over a whole segment, `[rows, channels]`. It is not applied by itself: it becomes a factor and
-//! a summand for each channel, which the activation that follows applies.
+//! PyTorch's `GroupNorm` over a whole segment, `[rows, channels]`, as a factor and a summand for each channel. The
+//! activation after the norm applies them.
 
 use rayon::prelude::*;
 
-use crate::demucs::ModelError;
+use crate::checkpoint::{BuildError, Weights};
 use crate::demucs::dconv::Moments;
-use crate::demucs::weights::Weights;
 
-/// A norm, or none.
-pub(super) struct Norm {
+/// A norm, or the identity.
+pub(super) struct GroupNorm {
     channels: usize,
     learned: Option<Learned>,
 }
@@ -19,20 +18,20 @@ struct Learned {
     biases: Vec<f32>,
 }
 
-impl Norm {
+impl GroupNorm {
     pub(super) fn load(
         weights: &mut Weights,
         prefix: &str,
         channels: usize,
         groups: Option<usize>,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<Self, BuildError> {
         let mut take = |part: &str| weights.take(&format!("{prefix}.{part}"), &[channels]);
         let learned = groups
-            .map(|groups| Ok::<_, ModelError>(Learned { groups, weights: take("weight")?, biases: take("bias")? }));
+            .map(|groups| Ok::<_, BuildError>(Learned { groups, weights: take("weight")?, biases: take("bias")? }));
         Ok(Self { channels, learned: learned.transpose()? })
     }
 
-    /// Each channel's factor, and each one's summand.
+    /// The factor and the summand of each channel.
     pub(super) fn maps(&self, values: &[f32]) -> [Vec<f32>; 2] {
         let Some(Learned { groups, weights, biases }) = &self.learned else {
             return [vec![1.0; self.channels], vec![0.0; self.channels]];

@@ -1,37 +1,36 @@
-//! A model's configuration, read from its checkpoint: the arguments of `HTDemucs` in `demucs/htdemucs.py`.
-//!
-//! What is not built here is refused by its name rather than computed wrongly.
+//! A model's configuration, read from the arguments of `HTDemucs` (`demucs/htdemucs.py`) in its checkpoint.
 
+use crate::checkpoint::BuildError;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::demucs::ModelError;
-use crate::demucs::arguments::{Known, check_sources, segment};
+use crate::architecture::check_sources;
+use crate::demucs::arguments::{Known, segment};
 use crate::demucs::dconv::DConvShape;
 use audio::RATE;
 
-/// What the layers are built from.
+/// The sizes of the layers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
-pub(crate) struct Config {
+pub(crate) struct HTDemucsConfig {
     /// The stems, in the order of the output.
     pub(crate) sources: Vec<String>,
     /// Channels of the first layer.
     pub(crate) channels: usize,
-    /// How many times more each layer has.
+    /// The factor by which the channels grow from layer to layer.
     pub(crate) growth: usize,
-    /// Samples of a spectrum's window.
+    /// The length of the spectrum's window, in samples.
     pub(crate) nfft: usize,
-    /// Layers of each encoder and decoder.
+    /// The number of layers of each encoder and decoder.
     pub(crate) depth: usize,
     pub(crate) freq_emb: f32,
     pub(crate) emb_scale: f32,
     /// 1: residual branches in the encoders; 2: in the decoders; 3: in both.
     pub(crate) dconv_mode: u8,
     pub(crate) dconv_depth: usize,
-    /// How many times narrower a residual branch is.
+    /// The ratio of a residual branch's channels to its bottleneck's.
     pub(crate) dconv_comp: f64,
-    /// Channels of the transformer; 0 for those of the last encoder layer.
+    /// Channels of the transformer; 0 means those of the last encoder layer.
     pub(crate) bottom_channels: usize,
     pub(crate) t_layers: usize,
     pub(crate) t_hidden_scale: f64,
@@ -46,8 +45,8 @@ pub(crate) struct Config {
     seconds: Value,
 }
 
-impl Default for Config {
-    /// The class' own defaults.
+impl Default for HTDemucsConfig {
+    /// The defaults of the Python class.
     fn default() -> Self {
         Self {
             sources: Vec::new(),
@@ -73,7 +72,7 @@ impl Default for Config {
     }
 }
 
-/// Arguments that change nothing when a trained model is run, the last four because sparse attention is refused.
+/// Arguments without effect on a trained model; the last four belong to sparse attention, which is refused.
 const WITHOUT_EFFECT: [&str; 23] = [
     "end_iters",
     "wiener_iters",
@@ -100,9 +99,9 @@ const WITHOUT_EFFECT: [&str; 23] = [
     "t_auto_sparsity",
 ];
 
-impl Config {
-    /// Reads the arguments that the checkpoint was made with.
-    pub(crate) fn read(arguments: &Map<String, Value>) -> Result<Self, ModelError> {
+impl HTDemucsConfig {
+    /// Reads the arguments of the checkpoint.
+    pub(crate) fn read(arguments: &Map<String, Value>) -> Result<Self, BuildError> {
         let built = [
             ("audio_channels", Value::from(2)),
             ("channels_time", Value::Null),
@@ -149,14 +148,14 @@ impl Config {
         ];
         Known { built: &built, read: &read, without_effect: &WITHOUT_EFFECT }.check(arguments)?;
         let mut config: Self = serde_json::from_value(Value::Object(arguments.clone()))
-            .map_err(|error| ModelError::Config(error.to_string()))?;
+            .map_err(|error| BuildError::Config(error.to_string()))?;
         config.segment = segment(&config.seconds)?;
         config.check(arguments)?;
         Ok(config)
     }
 
-    fn check(&self, arguments: &Map<String, Value>) -> Result<(), ModelError> {
-        let refuse = |words: &str| Err(ModelError::Config(words.into()));
+    fn check(&self, arguments: &Map<String, Value>) -> Result<(), BuildError> {
+        let refuse = |words: &str| Err(BuildError::Config(words.into()));
         check_sources(&self.sources)?;
         if !(1..=4).contains(&self.depth)
             || !(1..=8).contains(&self.growth)
@@ -165,14 +164,14 @@ impl Config {
         {
             return refuse("depth must be 1 to 4, growth 1 to 8, channels 1 to 1024");
         }
-        // The spectrum's branch must not become a single frequency.
+        // More than one frequency must be left in the spectrum's branch.
         let narrowest = (self.nfft / 2) >> (2 * (self.depth - 1));
         if !self.nfft.is_power_of_two() || self.nfft > 1 << 16 || narrowest <= 8 {
             return refuse("nfft must be a power of two that leaves more than 8 frequencies to the last layer");
         }
         let norms = arguments.get("norm_starts").map_or(Some(4), Value::as_u64);
         if norms.is_none_or(|norms| norms < self.depth as u64) {
-            return Err(ModelError::Unsupported("norms in the encoders (norm_starts below depth)".into()));
+            return Err(BuildError::Unsupported("norms in the encoders (norm_starts below depth)".into()));
         }
         let width = self.width();
         if self.dconv_comp < 1.0 || self.dconv(0).hidden == 0 || self.dconv_depth > 8 {

@@ -1,39 +1,39 @@
-//! The network for CPUs: all layers fused, see `kernels`.
+//! The network on CPUs: all layers fused, see `kernels`.
 
 use candle_core::{Device, Result, Tensor};
 
-use super::config::Config;
-use super::transformer::{Layer, LayerShape, Norm, spectrum_positions, wave_positions};
-use crate::demucs::ModelError;
+use super::config::HTDemucsConfig;
+use super::transformer::{LayerNorm, LayerShape, TransformerLayer, spectrum_positions, wave_positions};
+use crate::checkpoint::{BuildError, Weights};
 use crate::demucs::branches::{Branches, BranchesShape};
 use crate::demucs::frequency::STRIDE;
+use crate::demucs::hybrid::Network;
 use crate::demucs::linear::Linear;
-use crate::demucs::spectrum::Spectrum;
-use crate::demucs::weights::Weights;
+use crate::demucs::spectrum::SpectrumTransform;
 
 pub(crate) struct Fused {
     branches: Branches,
     transformer: Option<Transformer>,
 }
 
-/// The transformer, with the linear layers that lead to its width and back.
+/// The transformer, with the linear layers that map to its width and back.
 struct Transformer {
     upsamplers: Option<[Linear; 2]>,
     downsamplers: Option<[Linear; 2]>,
-    norms: [Norm; 2],
-    /// For the spectrum and the waveform.
-    layers: Vec<[Layer; 2]>,
-    /// Where each token is.
+    norms: [LayerNorm; 2],
+    /// One for the spectrum, one for the waveform.
+    layers: Vec<[TransformerLayer; 2]>,
+    /// The positional embeddings.
     positions: [Tensor; 2],
 }
 
 impl Fused {
     pub(crate) fn load(
         weights: &mut Weights,
-        config: &Config,
-        spectrum: &Spectrum,
+        config: &HTDemucsConfig,
+        spectrum: &SpectrumTransform,
         segment: usize,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let shape = BranchesShape {
             sources: config.sources.len(),
             frequencies: spectrum.frequencies(),
@@ -47,9 +47,10 @@ impl Fused {
             (config.t_layers > 0).then(|| Transformer::load(weights, config, spectrum, segment)).transpose()?;
         Ok(Self { branches, transformer })
     }
+}
 
-    /// `[frequencies, 4, frames]` and `[length, 2]` to as many with four and two channels a source.
-    pub(crate) fn forward(&self, x: Tensor, xt: Tensor) -> Result<(Tensor, Tensor)> {
+impl Network for Fused {
+    fn forward(&self, x: Tensor, xt: Tensor) -> Result<(Tensor, Tensor)> {
         let (mut x, mut xt, skips) = self.branches.encode(x, xt)?;
         if let Some(transformer) = &self.transformer {
             (x, xt) = transformer.forward(&x, &xt)?;
@@ -61,10 +62,10 @@ impl Fused {
 impl Transformer {
     fn load(
         weights: &mut Weights,
-        config: &Config,
-        spectrum: &Spectrum,
+        config: &HTDemucsConfig,
+        spectrum: &SpectrumTransform,
         segment: usize,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let (narrow, width) = (config.channels_at(config.depth - 1), config.width());
         let mut resampler = |name: &str, shape: [usize; 3]| {
             let mut both = ["", "_t"].into_iter().map(|branch| {
@@ -73,7 +74,7 @@ impl Transformer {
             });
             match (both.next(), both.next()) {
                 (Some(one), Some(other)) => Ok([one?, other?]),
-                _ => Err(ModelError::Missing(name.into())),
+                _ => Err(BuildError::Missing(name.into())),
             }
         };
         let resampled = config.bottom_channels > 0;
@@ -87,13 +88,14 @@ impl Transformer {
         let mut layers = Vec::new();
         for index in 0..config.t_layers {
             let cross = (index % 2 == 1) != config.t_cross_first;
-            let mut layer =
-                |branch: &str| Layer::load(weights, &format!("crosstransformer.layers{branch}.{index}"), shape, cross);
+            let mut layer = |branch: &str| {
+                TransformerLayer::load(weights, &format!("crosstransformer.layers{branch}.{index}"), shape, cross)
+            };
             layers.push([layer("")?, layer("_t")?]);
         }
         let norms = [
-            Norm::load(weights, "crosstransformer.norm_in", width)?,
-            Norm::load(weights, "crosstransformer.norm_in_t", width)?,
+            LayerNorm::load(weights, "crosstransformer.norm_in", width)?,
+            LayerNorm::load(weights, "crosstransformer.norm_in_t", width)?,
         ];
         let shrunk = |length: usize| (0..config.depth).fold(length, |length, _| length.div_ceil(STRIDE));
         let (frames, frequencies) = (spectrum.frames(segment), shrunk(spectrum.frequencies()));
@@ -109,10 +111,10 @@ impl Transformer {
         Ok(Self { upsamplers, downsamplers, norms, layers, positions })
     }
 
-    /// `[frequencies, channels, frames]` and `[length, channels]`, to the same.
+    /// Maps `[frequencies, channels, frames]` and `[length, channels]` to tensors of the same shapes.
     fn forward(&self, x: &Tensor, xt: &Tensor) -> Result<(Tensor, Tensor)> {
         let (frequencies, channels, frames) = x.dims3()?;
-        // Tokens frame by frame, and in each its frequencies.
+        // Tokens are ordered by frame, then by frequency.
         let tokens = x.permute((2, 0, 1))?.contiguous()?.reshape((frames * frequencies, channels))?;
         let mut both = [tokens, xt.clone()];
         if let Some(upsamplers) = &self.upsamplers {
@@ -122,7 +124,7 @@ impl Transformer {
             *tokens = (norm.forward(tokens)? + positions)?;
         }
         for [of_spectrum, of_wave] in &self.layers {
-            // Both see the other as it was before this layer.
+            // Each branch attends to the other's input of this layer, not to its output.
             both = [of_spectrum.forward(&both[0], &both[1])?, of_wave.forward(&both[1], &both[0])?];
         }
         if let Some(downsamplers) = &self.downsamplers {

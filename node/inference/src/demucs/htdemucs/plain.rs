@@ -1,42 +1,42 @@
-//! The network in Candle's own operators, for GPUs, and what the fused layers are tested against.
+//! The network in Candle's own operators, for GPUs, and as the reference for tests of the fused layers.
 //!
-//! It follows `demucs/htdemucs.py` line by line: the spectrum's branch is `[frequencies, channels, frames]`, its
-//! convolutions along the frequencies are done with the frames as a batch; the waveform's is `[1, channels, length]`.
+//! It follows `demucs/htdemucs.py` line by line. The spectrum's branch is `[frequencies, channels, frames]`, and its
+//! convolutions along the frequencies have the frames as a batch. The waveform's branch is `[1, channels, length]`.
 
 use candle_core::{D, Device, Result, Tensor};
 
-use super::config::Config;
+use super::config::HTDemucsConfig;
 use super::transformer::{spectrum_positions, wave_positions};
-use crate::demucs::ModelError;
+use crate::checkpoint::{BuildError, Weights};
 use crate::demucs::dconv::DConvShape;
 use crate::demucs::frequency::{KERNEL, STRIDE, transposed_taps};
-use crate::demucs::spectrum::Spectrum;
-use crate::demucs::weights::Weights;
+use crate::demucs::hybrid::Network;
+use crate::demucs::spectrum::SpectrumTransform;
 
 const PAD: usize = 2;
 const EPS: f64 = 1e-5;
 
 /// A layer's weight and bias.
-struct Affine {
+struct WeightAndBias {
     weight: Tensor,
     bias: Tensor,
 }
 
-/// Takes weights for a device.
-struct Loader<'a> {
+/// Takes weights and moves them to a device.
+struct DeviceWeights<'a> {
     weights: &'a mut Weights,
     device: &'a Device,
 }
 
-impl Loader<'_> {
-    fn tensor(&mut self, name: &str, shape: &[usize]) -> std::result::Result<Tensor, ModelError> {
+impl DeviceWeights<'_> {
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> std::result::Result<Tensor, BuildError> {
         Ok(Tensor::from_vec(self.weights.take(name, shape)?, shape, self.device)?)
     }
 
-    /// `prefix.weight` of this shape, and `prefix.bias` as long as its first side, or as `bias` says.
-    fn affine(&mut self, prefix: &str, shape: &[usize], bias: usize) -> std::result::Result<Affine, ModelError> {
+    /// Takes `prefix.weight` of this shape, and `prefix.bias` with the length of its first axis, or `bias`.
+    fn affine(&mut self, prefix: &str, shape: &[usize], bias: usize) -> std::result::Result<WeightAndBias, BuildError> {
         let weight = self.tensor(&format!("{prefix}.weight"), shape)?;
-        Ok(Affine { weight, bias: self.tensor(&format!("{prefix}.bias"), &[bias])? })
+        Ok(WeightAndBias { weight, bias: self.tensor(&format!("{prefix}.bias"), &[bias])? })
     }
 }
 
@@ -44,14 +44,14 @@ fn sigmoid(x: &Tensor) -> Result<Tensor> {
     (x.neg()?.exp()? + 1.0)?.recip()
 }
 
-/// The gated linear unit over the channels, which are the second side.
+/// The gated linear unit over the channels, the second axis.
 fn glu(x: &Tensor) -> Result<Tensor> {
     let halves = x.chunk(2, 1)?;
     &halves[0] * sigmoid(&halves[1])?
 }
 
-impl Affine {
-    /// Adds the bias to the second side.
+impl WeightAndBias {
+    /// Adds the bias along the second axis.
     fn add_bias(&self, x: Tensor) -> Result<Tensor> {
         let mut shape = vec![1; x.rank()];
         shape[1] = self.bias.elem_count();
@@ -62,8 +62,8 @@ impl Affine {
         self.add_bias(x.contiguous()?.conv1d(&self.weight, padding, stride, dilation, 1)?)
     }
 
-    /// The transposed convolution of kernel 8 and stride 4 as one of kernel 1: each four outputs come from two
-    /// neighbouring inputs (see [`transposed_taps`]). Candle's own is wrong for batches of more than one on a CPU.
+    /// The transposed convolution with kernel 8 and stride 4 as one with kernel 1: two neighbouring inputs give four
+    /// outputs (see [`transposed_taps`]). Candle's own is wrong for batches of more than one on a CPU.
     fn transposed(&self, x: &Tensor) -> Result<Tensor> {
         let (batch, _, length) = x.dims3()?;
         let padded = x.pad_with_zeros(2, 1, 1)?;
@@ -72,12 +72,12 @@ impl Affine {
         self.add_bias(fours.permute((0, 2, 3, 1))?.contiguous()?.flatten_from(2)?)
     }
 
-    /// Of tokens, the last side.
+    /// For tokens, along the last axis.
     fn linear(&self, x: &Tensor) -> Result<Tensor> {
         x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)
     }
 
-    /// Each batch over all its channels and places.
+    /// Normalises each batch over all its channels and positions.
     fn group_norm(&self, x: &Tensor) -> Result<Tensor> {
         let flat = x.flatten_from(1)?;
         let centred = flat.broadcast_sub(&flat.mean_keepdim(1)?)?;
@@ -88,7 +88,7 @@ impl Affine {
         self.add_bias(normal.broadcast_mul(&self.weight.reshape(shape)?)?)
     }
 
-    /// Each token by itself.
+    /// Normalises each token on its own.
     fn layer_norm(&self, x: &Tensor) -> Result<Tensor> {
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
@@ -98,15 +98,15 @@ impl Affine {
 }
 
 /// The residual branch: squeeze, norm, GELU, expand, norm, gate, scale.
-struct DConv(Vec<(Affine, Affine, Affine, Affine, Tensor)>);
+struct PlainDConv(Vec<(WeightAndBias, WeightAndBias, WeightAndBias, WeightAndBias, Tensor)>);
 
-impl DConv {
+impl PlainDConv {
     fn load(
-        loader: &mut Loader<'_>,
+        loader: &mut DeviceWeights<'_>,
         prefix: &str,
-        config: &Config,
+        config: &HTDemucsConfig,
         index: usize,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let DConvShape { channels, hidden, depth, .. } = config.dconv(index);
         let layers = (0..depth).map(|index| {
             let name = |part: usize| format!("{prefix}.layers.{index}.{part}");
@@ -118,15 +118,15 @@ impl DConv {
                 loader.tensor(&format!("{}.scale", name(6)), &[channels])?,
             ))
         });
-        Ok(Self(layers.collect::<std::result::Result<_, ModelError>>()?))
+        Ok(Self(layers.collect::<std::result::Result<_, BuildError>>()?))
     }
 
     fn forward(&self, x: Tensor) -> Result<Tensor> {
         let mut x = x;
         for (index, (squeeze, squeezed, expand, expanded, scale)) in self.0.iter().enumerate() {
             let dilation = 1 << index;
-            let waist = squeezed.group_norm(&squeeze.conv(&x, dilation, 1, dilation)?)?.gelu_erf()?;
-            let branch = glu(&expanded.group_norm(&expand.conv(&waist, 0, 1, 1)?)?)?;
+            let bottleneck = squeezed.group_norm(&squeeze.conv(&x, dilation, 1, dilation)?)?.gelu_erf()?;
+            let branch = glu(&expanded.group_norm(&expand.conv(&bottleneck, 0, 1, 1)?)?)?;
             x = (x + branch.broadcast_mul(&scale.reshape((1, scale.elem_count(), 1))?)?)?;
         }
         Ok(x)
@@ -134,41 +134,41 @@ impl DConv {
 }
 
 /// One layer of one branch, encoder or decoder.
-struct Layer {
-    conv: Affine,
-    rewrite: Affine,
-    dconv: Option<DConv>,
+struct PlainLayer {
+    conv: WeightAndBias,
+    rewrite: WeightAndBias,
+    dconv: Option<PlainDConv>,
 }
 
 struct Attention {
     cross: bool,
     heads: usize,
-    norms: Vec<Affine>,
+    norms: Vec<WeightAndBias>,
     /// Queries, keys and values.
-    project: Vec<Affine>,
-    out: Affine,
-    widen: Affine,
-    narrow: Affine,
-    norm_out: Affine,
+    project: Vec<WeightAndBias>,
+    out: WeightAndBias,
+    widen: WeightAndBias,
+    narrow: WeightAndBias,
+    norm_out: WeightAndBias,
     scales: [Tensor; 2],
 }
 
 impl Attention {
     fn load(
-        loader: &mut Loader<'_>,
+        loader: &mut DeviceWeights<'_>,
         prefix: &str,
-        config: &Config,
+        config: &HTDemucsConfig,
         cross: bool,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let width = config.width();
         let hidden = (width as f64 * config.t_hidden_scale) as usize;
         let name = |part: &str| format!("{prefix}.{part}");
         let attention = name(if cross { "cross_attn" } else { "self_attn" });
         let weight = loader.tensor(&format!("{attention}.in_proj_weight"), &[3 * width, width])?;
         let bias = loader.tensor(&format!("{attention}.in_proj_bias"), &[3 * width])?;
-        let part = |part: usize| -> Result<Affine> {
+        let part = |part: usize| -> Result<WeightAndBias> {
             let rows = part * width;
-            Ok(Affine { weight: weight.narrow(0, rows, width)?, bias: bias.narrow(0, rows, width)? })
+            Ok(WeightAndBias { weight: weight.narrow(0, rows, width)?, bias: bias.narrow(0, rows, width)? })
         };
         let norms: &[&str] = if cross { &["norm1", "norm2", "norm3"] } else { &["norm1", "norm2"] };
         let norms = norms
@@ -191,7 +191,7 @@ impl Attention {
         })
     }
 
-    /// `[tokens, channels]`.
+    /// Maps `[tokens, channels]` to the same shape.
     fn forward(&self, x: &Tensor, other: &Tensor) -> Result<Tensor> {
         let asking = self.norms[0].layer_norm(x)?;
         let asked = if self.cross { self.norms[1].layer_norm(other)? } else { asking.clone() };
@@ -219,29 +219,29 @@ impl Attention {
     }
 }
 
-struct Transformer {
-    upsamplers: Option<[Affine; 2]>,
-    downsamplers: Option<[Affine; 2]>,
-    norms: [Affine; 2],
+struct PlainTransformer {
+    upsamplers: Option<[WeightAndBias; 2]>,
+    downsamplers: Option<[WeightAndBias; 2]>,
+    norms: [WeightAndBias; 2],
     layers: Vec<[Attention; 2]>,
     positions: [Tensor; 2],
 }
 
-impl Transformer {
+impl PlainTransformer {
     fn load(
-        loader: &mut Loader<'_>,
-        config: &Config,
-        spectrum: &Spectrum,
+        loader: &mut DeviceWeights<'_>,
+        config: &HTDemucsConfig,
+        spectrum: &SpectrumTransform,
         segment: usize,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let (narrow, width) = (config.channels_at(config.depth - 1), config.width());
         let mut resamplers = |name: &str, [to, from]: [usize; 2]| {
             let mut one = |branch: &str| {
                 let mut affine = loader.affine(&format!("channel_{name}{branch}"), &[to, from, 1], to)?;
                 affine.weight = affine.weight.squeeze(2)?;
-                Ok::<_, ModelError>(affine)
+                Ok::<_, BuildError>(affine)
             };
-            Ok::<_, ModelError>([one("")?, one("_t")?])
+            Ok::<_, BuildError>([one("")?, one("_t")?])
         };
         let resampled = config.bottom_channels > 0;
         let upsamplers = resampled.then(|| resamplers("upsampler", [width, narrow])).transpose()?;
@@ -268,7 +268,7 @@ impl Transformer {
         Ok(Self { upsamplers, downsamplers, norms, layers, positions })
     }
 
-    /// `[frequencies, channels, frames]` and `[1, channels, length]`, to the same.
+    /// Maps `[frequencies, channels, frames]` and `[1, channels, length]` to tensors of the same shapes.
     fn forward(&self, x: &Tensor, xt: &Tensor) -> Result<(Tensor, Tensor)> {
         let (frequencies, channels, frames) = x.dims3()?;
         let tokens = x.permute((2, 0, 1))?.contiguous()?.reshape((frames * frequencies, channels))?;
@@ -293,23 +293,23 @@ impl Transformer {
 
 pub(crate) struct Plain {
     device: Device,
-    encoders: Vec<[Layer; 2]>,
-    /// In the order in which they are run.
-    decoders: Vec<[Layer; 2]>,
+    encoders: Vec<[PlainLayer; 2]>,
+    /// In the order in which they run.
+    decoders: Vec<[PlainLayer; 2]>,
     /// `[frequencies, channels, 1]`, added after the first layer.
     embedding: Option<Tensor>,
-    transformer: Option<Transformer>,
+    transformer: Option<PlainTransformer>,
 }
 
 impl Plain {
     pub(crate) fn load(
         weights: &mut Weights,
-        config: &Config,
-        spectrum: &Spectrum,
+        config: &HTDemucsConfig,
+        spectrum: &SpectrumTransform,
         segment: usize,
         device: &Device,
-    ) -> std::result::Result<Self, ModelError> {
-        let mut loader = Loader { weights, device };
+    ) -> std::result::Result<Self, BuildError> {
+        let mut loader = DeviceWeights { weights, device };
         let sources = config.sources.len();
         let embedding = if config.freq_emb == 0.0 {
             None
@@ -328,9 +328,9 @@ impl Plain {
                 let rewrite =
                     loader.affine(&format!("{prefix}.rewrite"), &[&[2 * inner, inner, 1], more].concat(), 2 * inner)?;
                 let dconv = (config.dconv_mode & 1 != 0)
-                    .then(|| DConv::load(&mut loader, &format!("{prefix}.dconv"), config, index))
+                    .then(|| PlainDConv::load(&mut loader, &format!("{prefix}.dconv"), config, index))
                     .transpose()?;
-                Ok::<_, ModelError>(Layer { conv, rewrite, dconv })
+                Ok::<_, BuildError>(PlainLayer { conv, rewrite, dconv })
             };
             let [outer, outer_time] = match index {
                 0 => [4, 2],
@@ -347,24 +347,26 @@ impl Plain {
                 let rewrite =
                     loader.affine(&format!("{prefix}.rewrite"), &[&[2 * inner, inner], wide].concat(), 2 * inner)?;
                 let dconv = (config.dconv_mode & 2 != 0)
-                    .then(|| DConv::load(&mut loader, &format!("{prefix}.dconv"), config, index))
+                    .then(|| PlainDConv::load(&mut loader, &format!("{prefix}.dconv"), config, index))
                     .transpose()?;
                 let name = format!("{prefix}.conv_tr");
                 let taps = loader.weights.take(&format!("{name}.weight"), &[&[inner, outer, KERNEL], more].concat())?;
                 let taps = transposed_taps(&taps, [inner, outer], STRIDE);
                 let weight = Tensor::from_vec(taps, (STRIDE * outer, 2 * inner, 1), loader.device)?;
-                let conv = Affine { weight, bias: loader.tensor(&format!("{name}.bias"), &[outer])? };
-                Ok::<_, ModelError>(Layer { conv, rewrite, dconv })
+                let conv = WeightAndBias { weight, bias: loader.tensor(&format!("{name}.bias"), &[outer])? };
+                Ok::<_, BuildError>(PlainLayer { conv, rewrite, dconv })
             };
             decoders.insert(0, [decoder("", outer, &[3, 3], &[1])?, decoder("t", outer_time, &[3], &[])?]);
         }
-        let transformer =
-            (config.t_layers > 0).then(|| Transformer::load(&mut loader, config, spectrum, segment)).transpose()?;
+        let transformer = (config.t_layers > 0)
+            .then(|| PlainTransformer::load(&mut loader, config, spectrum, segment))
+            .transpose()?;
         Ok(Self { device: device.clone(), encoders, decoders, embedding, transformer })
     }
+}
 
-    /// `[frequencies, 4, frames]` and `[length, 2]` to as many with four and two channels a source.
-    pub(crate) fn forward(&self, x: Tensor, xt: Tensor) -> Result<(Tensor, Tensor)> {
+impl Network for Plain {
+    fn forward(&self, x: Tensor, xt: Tensor) -> Result<(Tensor, Tensor)> {
         let mut x = x.to_device(&self.device)?;
         let mut xt = xt.to_device(&self.device)?.t()?.unsqueeze(0)?.contiguous()?;
         let mut skips = Vec::new();
@@ -404,15 +406,15 @@ impl Plain {
     }
 }
 
-impl Layer {
-    /// What follows an encoder's convolution.
+impl PlainLayer {
+    /// The steps after an encoder's convolution.
     fn encode(&self, y: Tensor) -> Result<Tensor> {
         let y = y.gelu_erf()?;
         let y = self.dconv.as_ref().map_or_else(|| Ok(y.clone()), |dconv| dconv.forward(y.clone()))?;
         glu(&self.rewrite.conv(&y, 0, 1, 1)?)
     }
 
-    /// What comes before a decoder's convolution.
+    /// The steps before a decoder's convolution.
     fn decode(&self, y: Tensor) -> Result<Tensor> {
         match &self.dconv {
             Some(dconv) => dconv.forward(y),
@@ -427,24 +429,24 @@ mod tests {
 
     use super::super::fused::Fused;
     use super::*;
-    use crate::demucs::checkpoint::safetensors;
+    use crate::checkpoint;
 
-    /// A few numbers that have nothing to do with each other.
-    fn numbers(shape: &[usize], pace: f32) -> Tensor {
+    /// Uncorrelated numbers.
+    fn numbers(shape: &[usize], rate: f32) -> Tensor {
         let count: usize = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|at| ((at * at % 9973) as f32 * pace).sin()).collect();
+        let values: Vec<f32> = (0..count).map(|at| ((at * at % 9973) as f32 * rate).sin()).collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
     #[test]
-    fn the_fused_layers_compute_what_the_plain_ones_do() {
+    fn fused_layers_equal_plain_layers() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tiny.safetensors");
-        let checkpoint = safetensors(&std::fs::read(file).unwrap()).unwrap();
-        let mut config = Config::read(&checkpoint.named).unwrap();
+        let checkpoint = checkpoint::read(&file).unwrap();
+        let mut config = HTDemucsConfig::read(&checkpoint.named).unwrap();
         let segment = config.segment;
-        let spectrum = Spectrum::new(config.nfft);
+        let spectrum = SpectrumTransform::new(config.nfft);
         let input = [numbers(&[spectrum.frequencies(), 4, spectrum.frames(segment)], 0.7), numbers(&[segment, 2], 0.3)];
-        // With the transformer and without, with residual branches in each place.
+        // With and without the transformer, with residual branches in each place.
         for (layers, mode) in [(config.t_layers, 3), (0, 1), (0, 2), (0, 0)] {
             (config.t_layers, config.dconv_mode) = (layers, mode);
             let fused =

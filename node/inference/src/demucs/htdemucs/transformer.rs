@@ -1,29 +1,28 @@
-//! The transformer between the encoders and the decoders: both branches look at themselves and, in every second layer,
-//! at each other (`demucs/transformer.py`, `CrossTransformerEncoder`).
+//! The transformer between the encoders and the decoders: each branch attends to itself and, in every second layer, to
+//! the other (`demucs/transformer.py`, `CrossTransformerEncoder`).
 //!
-//! Tensors are `[tokens, channels]`. All that follows a token's attention is done block by block, so that only the
-//! keys and values of a whole layer are ever in memory, and never the scores of all tokens with all tokens.
+//! Tensors are `[tokens, channels]`. The steps of a layer after its keys and values run block by block. So only the
+//! keys and values of a whole layer are in memory, and never the scores of all tokens for all tokens.
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use crate::demucs::ModelError;
+use crate::checkpoint::{BuildError, Weights};
 use crate::demucs::linear::{BLOCK, Linear};
-use crate::demucs::weights::Weights;
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::op::{Input, Output, binary, unary};
 use crate::kernels::pointwise;
 
-/// PyTorch's `LayerNorm` and `GroupNorm` default.
+/// The `eps` of PyTorch's `LayerNorm` and `GroupNorm`.
 const EPS: f32 = 1e-5;
-/// Queries whose scores are in the cache together.
+/// The number of queries whose scores are in the cache together.
 const QUERIES: usize = 64;
 
 /// Weights and biases of a norm.
-pub(crate) struct Norm([Vec<f32>; 2]);
+pub(crate) struct LayerNorm([Vec<f32>; 2]);
 
-impl Norm {
-    pub(crate) fn load(weights: &mut Weights, prefix: &str, channels: usize) -> std::result::Result<Self, ModelError> {
+impl LayerNorm {
+    pub(crate) fn load(weights: &mut Weights, prefix: &str, channels: usize) -> std::result::Result<Self, BuildError> {
         let mut take = |part: &str| weights.take(&format!("{prefix}.{part}"), &[channels]);
         Ok(Self([take("weight")?, take("bias")?]))
     }
@@ -33,7 +32,7 @@ impl Norm {
         pointwise::layer_norm(out, values, &self.0[0], &self.0[1], EPS);
     }
 
-    /// Each token by itself.
+    /// Normalises each token on its own.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         unary("layer-norm", x, |input| {
             let columns = self.0[0].len();
@@ -45,7 +44,7 @@ impl Norm {
         })
     }
 
-    /// All tokens and channels together, in place: `GroupNorm` with one group.
+    /// Normalises all tokens and channels together, in place: `GroupNorm` with one group.
     fn all(&self, values: &mut [f32]) {
         let columns = self.0[0].len();
         let count = values.len() as f64;
@@ -69,11 +68,12 @@ impl Norm {
 }
 
 /// One layer of one branch.
-pub(crate) struct Layer {
+pub(crate) struct TransformerLayer {
     heads: usize,
     cross: bool,
-    /// Of the tokens that ask; of those that are asked, in a cross layer; before the feed-forward part; of the result.
-    norms: [Option<Norm>; 4],
+    /// The norms of the queries' tokens; of the keys' tokens, in a cross layer; before the feed-forward part; of the
+    /// output.
+    norms: [Option<LayerNorm>; 4],
     /// `[3 channels, channels]`: queries, keys and values.
     attention: Linear,
     projection: Linear,
@@ -91,19 +91,19 @@ pub(crate) struct LayerShape {
     pub(crate) heads: usize,
 }
 
-impl Layer {
+impl TransformerLayer {
     pub(crate) fn load(
         weights: &mut Weights,
         prefix: &str,
         shape: LayerShape,
         cross: bool,
-    ) -> std::result::Result<Self, ModelError> {
+    ) -> std::result::Result<Self, BuildError> {
         let LayerShape { channels, hidden, heads } = shape;
         let name = |part: &str| format!("{prefix}.{part}");
         let attention = name(if cross { "cross_attn" } else { "self_attn" });
         let [first, asked, feed] = if cross { ["norm1", "norm2", "norm3"] } else { ["norm1", "", "norm2"] }
-            .map(|norm| (!norm.is_empty()).then(|| Norm::load(weights, &name(norm), channels)).transpose());
-        let out = Norm::load(weights, &name("norm_out"), channels)?;
+            .map(|norm| (!norm.is_empty()).then(|| LayerNorm::load(weights, &name(norm), channels)).transpose());
+        let out = LayerNorm::load(weights, &name("norm_out"), channels)?;
         let mut linear =
             |weight: String, bias: String, shape: [usize; 2]| Linear::load(weights, [&weight, &bias], &shape);
         Ok(Self {
@@ -129,7 +129,7 @@ impl Layer {
         })
     }
 
-    /// `x` asks `other`, or itself in a layer that is not a cross layer.
+    /// The tokens of `x` attend to those of `other` in a cross layer, and to each other in any other layer.
     pub(crate) fn forward(&self, x: &Tensor, other: &Tensor) -> Result<Tensor> {
         if self.cross {
             binary("cross-layer", x, other, |x, other| self.run(x, other))
@@ -145,7 +145,7 @@ impl Layer {
         };
         let asked = asked.as_ref().unwrap_or(first);
 
-        // Keys and values of all tokens that are asked; the keys of a block are turned, for the products that follow.
+        // Keys and values of all tokens; the keys of a block are transposed, for the products that follow.
         let mut keys = vec![0.0; other.values.len()];
         let mut values = vec![0.0; other.values.len()];
         let blocks = keys.par_chunks_mut(BLOCK * channels).zip(values.par_chunks_mut(BLOCK * channels));
@@ -188,7 +188,7 @@ impl Layer {
         Ok((out, x.shape.clone()))
     }
 
-    /// What some tokens hear of all: softmax(Q K / sqrt(d)) V, head by head.
+    /// The attention of some tokens to all: softmax(Q K / sqrt(d)) V, head by head.
     fn attend(&self, heard: &mut [f32], queries: &mut [f32], asked: &Asked, channels: usize, scores: &mut Vec<f32>) {
         let size = channels / self.heads;
         let tokens = asked.values.len() / channels;
@@ -219,7 +219,7 @@ impl Layer {
     }
 }
 
-/// The tokens that are asked, as attention sees them.
+/// Keys and values of all tokens.
 struct Asked {
     /// `[blocks][channels, BLOCK]`, the last block shorter.
     keys: Vec<f32>,
@@ -227,7 +227,7 @@ struct Asked {
     values: Vec<f32>,
 }
 
-/// Memory that a thread uses again for every block.
+/// Buffers that a thread reuses for every block.
 #[derive(Default)]
 struct Block {
     normed: Vec<f32>,
@@ -238,15 +238,15 @@ struct Block {
     scores: Vec<f32>,
 }
 
-/// Where a token of the spectrum is: the first half of the channels tells its frame, the second its frequency
-/// (`create_2d_sin_embedding`). `[frames frequencies, channels]`.
+/// The positional embedding of the spectrum's tokens: the first half of the channels encodes the frame, the second the
+/// frequency (`create_2d_sin_embedding`). `[frames frequencies, channels]`.
 pub(crate) fn spectrum_positions(frames: usize, frequencies: usize, channels: usize, period: f32) -> Vec<f32> {
     let half = channels / 2;
-    // Rounded where torch rounds: phases are large, and a difference in the last place of this would show.
+    // Rounds where torch rounds: phases are large, and an error in the last place of this factor is visible in them.
     let step = -(f64::from(period).ln() / half as f64) as f32;
-    let pace = |at: usize| ((at - at % 2) as f32 * step).exp();
+    let rate = |at: usize| ((at - at % 2) as f32 * step).exp();
     let wave = |place: usize, at: usize| {
-        let phase = place as f32 * pace(at);
+        let phase = place as f32 * rate(at);
         if at.is_multiple_of(2) { phase.sin() } else { phase.cos() }
     };
     let mut positions = Vec::with_capacity(frames * frequencies * channels);
@@ -259,7 +259,8 @@ pub(crate) fn spectrum_positions(frames: usize, frequencies: usize, channels: us
     positions
 }
 
-/// Where a token of the waveform is: cosines, then sines (`create_sin_embedding`). `[length, channels]`.
+/// The positional embedding of the waveform's tokens: cosines, then sines (`create_sin_embedding`). `[length,
+/// channels]`.
 pub(crate) fn wave_positions(length: usize, channels: usize, period: f32) -> Vec<f32> {
     let half = channels / 2;
     let mut positions = Vec::with_capacity(length * channels);

@@ -1,24 +1,24 @@
-//! Where the branches become one, and where they part again (`demucs/hdemucs.py`, the last layer over frequencies and
+//! The layers that merge the branches and split them again (`demucs/hdemucs.py`, the last layer over frequencies and
 //! the empty layers of the waveform's branch).
 //!
-//! The few frequencies that are left become channels of one: a convolution that sees them all is a product. Time is
-//! outermost from here on, as in the waveform's branch.
+//! The few frequencies that are left become channels of one. A convolution over all of them is a product. Time is the
+//! outermost axis from here on, as in the waveform's branch.
 
 use candle_core::{Device, Result, Tensor};
 use rayon::prelude::*;
 
-use super::config::{Config, LEFT};
+use super::config::{HDemucsConfig, LEFT};
 use super::deep::{AROUND, BLOCK, Decoded, Encoded, Gate, Strided, Transposed, normed_gelu, windows};
-use super::norm::Norm;
-use crate::demucs::ModelError;
+use super::norm::GroupNorm;
+use crate::checkpoint::{BuildError, Weights};
 use crate::demucs::frequency::{STRIDE, taps_outermost};
-use crate::demucs::weights::{Weights, turned};
 use crate::kernels::matrix::{Matrix, product};
 use crate::kernels::op::read;
 use crate::kernels::pointwise;
+use crate::kernels::pointwise::transposed;
 
-/// The last encoder over frequencies, with the waveform's.
-pub(super) struct Meeting {
+/// The last encoder over frequencies, and the waveform's last encoder.
+pub(super) struct MergeLayer {
     from: usize,
     /// `[frequencies in, out]`.
     weight: Vec<f32>,
@@ -27,60 +27,60 @@ pub(super) struct Meeting {
     rest: Encoded,
 }
 
-impl Meeting {
-    pub(super) fn load(weights: &mut Weights, config: &Config) -> std::result::Result<Self, ModelError> {
-        let index = config.meeting();
+impl MergeLayer {
+    pub(super) fn load(weights: &mut Weights, config: &HDemucsConfig) -> std::result::Result<Self, BuildError> {
+        let index = config.merge_layer();
         let [from, to] = [config.channels_at(index - 1), config.channels_at(index)];
         let prefix = format!("encoder.{index}");
         let weight = weights.take(&format!("{prefix}.conv.weight"), &[to, from, LEFT, 1])?;
         Ok(Self {
             from,
-            weight: turned(&taps_outermost(&weight, to, from, LEFT), LEFT * from),
+            weight: transposed(&taps_outermost(&weight, to, from, LEFT), LEFT * from),
             bias: weights.take(&format!("{prefix}.conv.bias"), &[to])?,
             wave: Strided::load(weights, &format!("t{prefix}"), [from, to], STRIDE)?,
             rest: Encoded::load(weights, config, index, &[1, 1])?,
         })
     }
 
-    /// `[frequencies, in, frames]` and `[length, in]` to `[frames, out]`.
+    /// Maps `[frequencies, in, frames]` and `[length, in]` to `[frames, out]`.
     pub(super) fn forward(&self, x: Tensor, xt: Tensor) -> Result<Tensor> {
         let (frequencies, _, frames) = x.dims3()?;
         let columns = frequencies * self.from;
-        let mut met = read(&xt, |xt| self.wave.forward(xt))?;
+        let mut merged = read(&xt, |xt| self.wave.forward(xt))?;
         let to = self.bias.len();
         read(&x, |spectrum| {
-            met.par_chunks_mut(BLOCK * to).enumerate().for_each(|(block, out)| {
+            merged.par_chunks_mut(BLOCK * to).enumerate().for_each(|(block, out)| {
                 let seen = Matrix::strided(&spectrum[block * BLOCK..], [out.len() / to, columns], [1, frames]);
                 product(out, to, true, seen, Matrix::new(&self.weight, columns, to));
                 pointwise::add_biases(out, &self.bias);
             });
         })?;
-        Tensor::from_vec(self.rest.forward(met), (frames, to), &Device::Cpu)
+        Tensor::from_vec(self.rest.forward(merged), (frames, to), &Device::Cpu)
     }
 }
 
-/// The first decoder over frequencies, with the waveform's.
-pub(super) struct Parting {
+/// The first decoder over frequencies, and the waveform's first decoder.
+pub(super) struct SplitLayer {
     before: Decoded,
     /// `[in, frequencies out]`.
     weight: Vec<f32>,
-    /// For all frequencies.
+    /// One bias for all frequencies.
     biases: Vec<f32>,
-    norm: Norm,
+    norm: GroupNorm,
     wave: Transposed,
 }
 
-impl Parting {
-    pub(super) fn load(weights: &mut Weights, config: &Config) -> std::result::Result<Self, ModelError> {
-        let index = config.meeting();
+impl SplitLayer {
+    pub(super) fn load(weights: &mut Weights, config: &HDemucsConfig) -> std::result::Result<Self, BuildError> {
+        let index = config.merge_layer();
         let [to, from] = [config.channels_at(index - 1), config.channels_at(index)];
         let prefix = config.decoder(index);
         let groups = config.groups(index);
         let weight = weights.take(&format!("{prefix}.rewrite.weight"), &[2 * from, from, AROUND, AROUND])?;
-        // Of the one frequency's neighbours there are none.
+        // The single frequency has no neighbours.
         let own: Vec<f32> = weight.as_chunks::<AROUND>().0.iter().skip(1).step_by(AROUND).flatten().copied().collect();
         let bias = weights.take(&format!("{prefix}.rewrite.bias"), &[2 * from])?;
-        let norm = Norm::load(weights, &format!("{prefix}.norm1"), 2 * from, groups)?;
+        let norm = GroupNorm::load(weights, &format!("{prefix}.norm1"), 2 * from, groups)?;
         let before = Decoded::load(weights, config, index, Gate::new(&own, AROUND, bias, norm))?;
         let weight = weights.take(&format!("{prefix}.conv_tr.weight"), &[from, to, LEFT, 1])?;
         let bias = weights.take(&format!("{prefix}.conv_tr.bias"), &[to])?;
@@ -88,12 +88,12 @@ impl Parting {
             before,
             weight: taps_outermost(&weight, from, to, LEFT),
             biases: bias.repeat(LEFT),
-            norm: Norm::load(weights, &format!("{prefix}.norm2"), to, groups)?,
+            norm: GroupNorm::load(weights, &format!("{prefix}.norm2"), to, groups)?,
             wave: Transposed::load(weights, "tdecoder.0", [from, to], STRIDE, groups)?,
         })
     }
 
-    /// `[frames, in]`, with what the encoder saw in that shape, to `[frequencies, out, frames]` and `[length, out]`.
+    /// Maps `[frames, in]`, with a skip of the same shape, to `[frequencies, out, frames]` and `[length, out]`.
     pub(super) fn forward(&self, x: Option<Tensor>, skip: Tensor, length: usize) -> Result<(Tensor, Tensor)> {
         let (frames, from) = skip.dims2()?;
         let padded = self.before.forward(x, skip)?;

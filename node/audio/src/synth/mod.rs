@@ -1,8 +1,11 @@
-//! Composes songs whose stems are known: for demonstrations, tests, and to measure separators.
+//! Composes songs whose stems are known: for demonstrations, tests, and measurements of separators.
 //!
-//! A drum kit, a bass, chords and a wordless lead voice play over four chords that return. Each stem is rounded to
-//! 16 bit first and the song is their sum, so the stems add up to it exactly. [`compose`] chooses tempo and key by its
-//! seed; [`compose_as`] takes them from a [`Plan`], for songs whose analysis is to be judged.
+//! A drum kit, a bass, chords and a wordless lead voice play over a loop of four chords. Each stem is rounded to 16 bit
+//! first and the song is their sum, so the stems add up to it exactly. The seed of [`compose`] determines tempo and
+//! key; [`compose_as`] takes them from a [`Plan`], for tests of the analysis.
+
+mod instruments;
+mod random;
 
 use std::f32::consts::TAU;
 use std::path::Path;
@@ -11,25 +14,27 @@ use crate::analysis::{Key, Mode};
 use crate::encode::{EncodeError, Encoder, Format};
 use crate::tags::Tags;
 use crate::{RATE, Stereo};
+use instruments::{Note, envelope, formant_gain, harmonics, hat, hertz, hertz_of, kick, snare};
+use random::Random;
 
 /// A song and its stems, in the order of their names in `STEMS`.
 pub struct Composition {
     stems: [Stereo; 4],
 }
 
-/// What is composed.
+/// The names of the stems.
 pub const STEMS: [&str; 4] = ["drums", "bass", "other", "vocals"];
 
-/// The loudest a song gets.
+/// The peak of a song.
 const PEAK: f32 = 0.9;
-/// Scale degrees of the four chords' roots, in semitones above the key: one of these a song.
+/// The roots of the four chords in semitones above the tonic, as scale degrees in major; a song has one of these loops.
 const PROGRESSIONS: [[i32; 4]; 4] = [[0, 9, 5, 7], [0, 7, 9, 5], [9, 5, 0, 7], [0, 5, 9, 7]];
-/// The same in minor, with the dominant's leading note or a cadence to the tonic. Loops of the relative major's chords,
-/// as i VI III VII, are not among them: their key is a matter of opinion.
+/// The same in minor, with the leading note of the dominant or a cadence to the tonic. Loops of the relative major's
+/// chords, such as i VI III VII, are left out because their key is ambiguous.
 const MINOR_PROGRESSIONS: [[i32; 4]; 4] = [[0, 5, 0, 7], [0, 8, 5, 7], [0, 10, 8, 7], [0, 5, 10, 0]];
 /// The degrees of the major scale whose chords are minor, and those of the minor scale.
 const MINOR_CHORDS: [&[i32]; 2] = [&[2, 4, 9], &[0, 5]];
-/// The scale the lead sings, in major and in minor.
+/// The scale of the lead, in major and in minor.
 const PENTATONIC: [[i32; 5]; 2] = [[0, 2, 4, 7, 9], [0, 3, 5, 7, 10]];
 /// The first three formants of five vowels (a, e, i, o, u), in Hz (Peterson and Barney, 1952, men's averages).
 const VOWELS: [[f32; 3]; 5] =
@@ -42,23 +47,23 @@ pub fn compose(seed: u64, seconds: f64) -> Composition {
     let beat = RATE as f32 * 60.0 / random.between(92.0, 126.0);
     let key = random.below(12) as i32;
     let roots = PROGRESSIONS[random.below(PROGRESSIONS.len())];
-    // Voice and bass are not in the chords' key here; what a seed has always sounded like is kept.
+    // Voice and bass are not in the chords' key here; the result for a seed must not change.
     let song = Song { frames, beat, key, mode: Mode::Major, groove: Groove::Rock, roots, lead: 57 + key % 5, bass: 28 };
     song.play(random)
 }
 
-/// What a song is to be.
+/// Tempo, key and drums of a song.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
     /// Beats per minute; four beats make a bar.
     pub bpm: f32,
-    /// Its key, which all instruments keep to.
+    /// The key of all instruments.
     pub key: Key,
-    /// What the drums play.
+    /// The drums' pattern.
     pub groove: Groove,
 }
 
-/// What the drums play.
+/// A pattern of the drums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Groove {
     /// Kick on one and three, snare on two and four, hats on the eighths.
@@ -67,7 +72,7 @@ pub enum Groove {
     House,
     /// Kick on one, snare on three, hats on the beats.
     Ballad,
-    /// Nothing.
+    /// No drums.
     Unplugged,
 }
 
@@ -93,7 +98,7 @@ pub fn compose_as(seed: u64, seconds: f64, plan: &Plan) -> Composition {
 }
 
 impl Composition {
-    /// The stem at this place in [`STEMS`].
+    /// The stem at this index of [`STEMS`].
     pub fn stem(&self, at: usize) -> &Stereo {
         &self.stems[at]
     }
@@ -123,16 +128,16 @@ impl Composition {
 
 struct Song {
     frames: usize,
-    /// Frames a beat; four make a bar.
+    /// Frames per beat; a bar has four beats.
     beat: f32,
     /// Semitones above C.
     key: i32,
     mode: Mode,
     groove: Groove,
     roots: [i32; 4],
-    /// The lead's lowest tonic, a MIDI note.
+    /// The lead's lowest tonic, as a MIDI note.
     lead: i32,
-    /// What the bass plays for the pitch class C, a MIDI note.
+    /// The bass's note for the pitch class C, as a MIDI note.
     bass: i32,
 }
 
@@ -154,7 +159,7 @@ impl Song {
         Composition { stems }
     }
 
-    /// The frame where a beat, or part of one, begins.
+    /// The frame at which a beat, or a fraction of one, begins.
     fn at(&self, beats: f32) -> usize {
         (beats * self.beat) as usize
     }
@@ -231,7 +236,7 @@ impl Song {
                     Note { from, length: self.at(3.9), hertz, level: 0.05, pan }.play(&mut out, &bright, 0.03, 0.25);
                 }
             }
-            // A plucked figure over them, now on one side and now on the other.
+            // A plucked figure over the chords, alternating between the left and the right.
             for eighth in 0..8 {
                 let pitch = self.chord(bar)[eighth % 3];
                 let pan = if eighth % 2 == 0 { 0.8 } else { -0.8 };
@@ -263,7 +268,7 @@ impl Song {
                 let (from, length) = (self.at(4.0 * bar as f32 + beat), self.at(beats * 0.94));
                 for frame in 0..length.min(self.frames.saturating_sub(from)) {
                     let seconds = frame as f32 / RATE as f32;
-                    // Glides in about 40 ms; the vibrato comes in after a fifth of a second.
+                    // Glides last about 40 ms; the vibrato begins after a fifth of a second.
                     pitch += (target - pitch) * 0.0006;
                     let vibrato = 0.35 * ((seconds - 0.2) * 4.0).clamp(0.0, 1.0) * (TAU * 5.6 * seconds).sin();
                     phase = (phase + hertz_of(pitch + vibrato) / RATE as f32).fract();
@@ -280,145 +285,19 @@ impl Song {
     }
 }
 
-/// A note of the plain instruments.
-struct Note {
-    from: usize,
-    length: usize,
-    hertz: f32,
-    level: f32,
-    /// -1 is left, 1 is right.
-    pan: f32,
-}
-
-impl Note {
-    /// Plays it with these harmonics; `attack` and `release` are in seconds.
-    fn play(&self, out: &mut Stereo, gains: &[f32], attack: f32, release: f32) {
-        let [left, right] = sides(self.pan);
-        let frames = self.length.min(out[0].len().saturating_sub(self.from));
-        let mut phase = 0.0f32;
-        for frame in 0..frames {
-            phase = (phase + self.hertz / RATE as f32).fract();
-            let sample = self.level * envelope(frame, self.length, attack, release) * harmonics(phase, gains);
-            out[0][self.from + frame] += left * sample;
-            out[1][self.from + frame] += right * sample;
-        }
-    }
-}
-
-fn kick(out: &mut Stereo, from: usize) {
-    let mut phase = 0.0f32;
-    hit(out, from, 0.25, 0.0, |seconds| {
-        phase += (46.0 + 110.0 * (-seconds * 32.0).exp()) / RATE as f32;
-        0.8 * (-seconds * 14.0).exp() * (TAU * phase).sin() + 0.25 * (-seconds * 400.0).exp()
-    });
-}
-
-fn snare(out: &mut Stereo, from: usize, random: &mut Random) {
-    hit(out, from, 0.2, 0.1, |seconds| {
-        let noise = 0.4 * (-seconds * 22.0).exp() * random.between(-1.0, 1.0);
-        noise + 0.25 * (-seconds * 35.0).exp() * (TAU * 185.0 * seconds).sin()
-    });
-}
-
-fn hat(out: &mut Stereo, from: usize, level: f32, random: &mut Random) {
-    let mut before = 0.0;
-    hit(out, from, 0.06, 0.3, |seconds| {
-        // The difference of neighbours keeps the treble.
-        let noise = random.between(-1.0, 1.0);
-        let treble = noise - before;
-        before = noise;
-        level * (-seconds * 70.0).exp() * treble
-    });
-}
-
-/// Plays `seconds` of `sound`, a function of the time since the hit.
-fn hit(out: &mut Stereo, from: usize, seconds: f32, pan: f32, mut sound: impl FnMut(f32) -> f32) {
-    let [left, right] = sides(pan);
-    let frames = ((seconds * RATE as f32) as usize).min(out[0].len().saturating_sub(from));
-    for frame in 0..frames {
-        let sample = sound(frame as f32 / RATE as f32);
-        out[0][from + frame] += left * sample;
-        out[1][from + frame] += right * sample;
-    }
-}
-
-/// Equal power at every place between left and right.
-fn sides(pan: f32) -> [f32; 2] {
-    let angle = (pan + 1.0) * std::f32::consts::FRAC_PI_4;
-    [angle.cos() * std::f32::consts::SQRT_2, angle.sin() * std::f32::consts::SQRT_2]
-}
-
-/// Rises over `attack` seconds and falls over the last `release` seconds.
-fn envelope(frame: usize, length: usize, attack: f32, release: f32) -> f32 {
-    let rate = RATE as f32;
-    (frame as f32 / (attack * rate)).min((length - frame) as f32 / (release * rate)).min(1.0)
-}
-
-/// The sum of sines at multiples of a phase that goes from 0 to 1, by the recurrence of their sines.
-fn harmonics(phase: f32, gains: &[f32]) -> f32 {
-    let (sine, cosine) = (TAU * phase).sin_cos();
-    let (mut before, mut now, mut sum) = (0.0, sine, 0.0);
-    for gain in gains {
-        sum += gain * now;
-        (before, now) = (now, 2.0 * cosine * now - before);
-    }
-    sum
-}
-
-/// How much of a glottal pulse's harmonic passes the vowel.
-fn formant_gain(frequency: f32, formants: &[f32; 3]) -> f32 {
-    let resonance: f32 = formants
-        .iter()
-        .zip([1.0, 0.6, 0.3])
-        .map(|(formant, level)| level / (1.0 + ((frequency - formant) / 110.0).powi(2)))
-        .sum();
-    (resonance + 0.03) * (200.0 / frequency).sqrt()
-}
-
-/// A MIDI note's frequency.
-fn hertz(pitch: i32) -> f32 {
-    hertz_of(pitch as f32)
-}
-
-/// The same between the notes.
-fn hertz_of(pitch: f32) -> f32 {
-    440.0 * ((pitch - 69.0) / 12.0).exp2()
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014): small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn between(&mut self, low: f32, high: f32) -> f32 {
-        low + (high - low) * (self.next() >> 40) as f32 / (1u64 << 24) as f32
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_gives_the_same_song_and_another_seed_another() {
+    fn the_seed_determines_the_song() {
         let song = |seed| compose(seed, 3.0).mixture();
         assert_eq!(song(1), song(1));
         assert_ne!(song(1), song(2));
     }
 
     #[test]
-    fn every_stem_sounds_and_nothing_clips() {
+    fn no_stem_is_silent_and_none_clips() {
         let song = compose(5, 12.3);
         for stem in &song.stems {
             assert_eq!(stem[0].len(), (12.3 * f64::from(RATE)) as usize);
