@@ -8,8 +8,6 @@
 
 mod fair_queue;
 mod open_jobs;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
