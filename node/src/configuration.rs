@@ -11,7 +11,7 @@ use inference::models::Library;
 use serde::Deserialize;
 use storage::NodeId;
 use storage::blobs::Allowance;
-use web::client::Network;
+use web::auth::client::Network;
 
 use work::amqp;
 use work::settings::{BrokerSettings, ExternalSettings, WorkerSettings};

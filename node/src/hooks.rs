@@ -24,8 +24,8 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use web::api::hooks::event_of;
-use web::hooks::is_public;
+use web::api::webhooks::event_of;
+use web::webhook_url::is_public;
 
 use raft::now;
 

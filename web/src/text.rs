@@ -1,16 +1,16 @@
-//! Short texts from people and files, such as titles: how they are cleaned, and where they may be cut.
+//! Short texts from people and files, such as titles: cleaning and shortening them.
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Cleans a text to one line, as titles and names are stored: control characters become spaces, runs of spaces become
-/// one, and none are left at either end. The result is empty if the text has no visible character.
-pub(crate) fn tidy(text: &str) -> String {
+/// Converts a text to one line, as titles and names are stored: control characters become spaces, runs of spaces become
+/// one space, and spaces at both ends are removed. The result is empty if the text has no visible character.
+pub(crate) fn sanitize(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     let mut gap = None;
-    // U+FEFF is a byte order mark that some program left in the text.
+    // U+FEFF is a byte order mark that a program left in the text.
     for character in text.chars().filter(|character| *character != '\u{FEFF}') {
         if is_blank(character) {
-            // One wide or unbreakable space stays what it is.
+            // A single wide or non-breaking space is kept.
             let keeps = gap.is_none() && !breaks_lines(character);
             gap = Some(if keeps { character } else { ' ' });
         } else {
@@ -29,8 +29,8 @@ fn is_blank(character: char) -> bool {
     character.is_whitespace() || character.is_control()
 }
 
-/// Whether a character leaves a mark of its own: not blank, not in Unicode's `Default_Ignorable_Code_Point`
-/// (DerivedCoreProperties.txt of Unicode 16), no interlinear annotation and not the empty Braille cell.
+/// Whether a character is visible: not blank, not in Unicode's `Default_Ignorable_Code_Point`
+/// (DerivedCoreProperties.txt of Unicode 16), not an interlinear annotation and not the empty Braille cell.
 fn is_visible(character: char) -> bool {
     !is_blank(character)
         && !matches!(character,
@@ -40,9 +40,9 @@ fn is_visible(character: char) -> bool {
             | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// The longest beginning of whole graphemes (what readers take for one character, accents and joined emoji included)
-/// whose sizes add up to at most `most`. A first grapheme that is too large by itself is cut between its characters.
-pub(crate) fn beginning(text: &str, most: usize, size: impl Fn(&str) -> usize) -> &str {
+/// The longest prefix of whole graphemes (user-perceived characters, with accents and joined emoji) whose sizes add up
+/// to at most `most`. If the first grapheme is larger than that, it is cut between its characters.
+pub(crate) fn prefix(text: &str, most: usize, size: impl Fn(&str) -> usize) -> &str {
     let fitting = |units: &mut dyn Iterator<Item = (usize, &str)>| {
         let mut total = 0;
         units
@@ -60,14 +60,14 @@ pub(crate) fn beginning(text: &str, most: usize, size: impl Fn(&str) -> usize) -
     &text[..end]
 }
 
-/// [`beginning`] of at most `most` characters.
+/// The [`prefix`] of at most `most` characters.
 pub(crate) fn first_characters(text: &str, most: usize) -> &str {
-    beginning(text, most, |unit| unit.chars().count())
+    prefix(text, most, |unit| unit.chars().count())
 }
 
-/// [`beginning`] of at most `most` bytes.
+/// The [`prefix`] of at most `most` bytes.
 pub(crate) fn first_bytes(text: &str, most: usize) -> &str {
-    beginning(text, most, str::len)
+    prefix(text, most, str::len)
 }
 
 #[cfg(test)]
@@ -75,28 +75,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_becomes_one_line() {
-        for (text, tidied) in [
+    fn text_becomes_one_line() {
+        for (text, line) in [
             ("  So What ", "So What"),
             ("A\nB", "A B"),
             ("A\r\n\t B\0", "A B"),
             ("A\u{2028}B\u{85}C", "A B C"),
             ("A  B   C", "A B C"),
             ("\u{FEFF}Blue in Green", "Blue in Green"),
-            // An ideographic space and one that does not break are spaces that somebody chose.
+            // An ideographic and a non-breaking space are kept.
             ("夜に\u{3000}駆ける", "夜に\u{3000}駆ける"),
             ("Op.\u{A0}9", "Op.\u{A0}9"),
             ("Op. \u{A0}9", "Op. 9"),
-            // Joiners and marks stay in a text that can be seen.
+            // Joiners and marks stay in a visible text.
             ("👩\u{200D}🎤", "👩\u{200D}🎤"),
             ("\u{200F}שלום", "\u{200F}שלום"),
         ] {
-            assert_eq!(tidy(text), tidied, "{text:?}");
+            assert_eq!(sanitize(text), line, "{text:?}");
         }
     }
 
     #[test]
-    fn a_text_without_visible_characters_is_empty() {
+    fn text_without_visible_characters_becomes_empty() {
         for text in [
             "",
             "   ",
@@ -114,12 +114,12 @@ mod tests {
             "\u{E0041}",
             "\u{2028}\u{2029}",
         ] {
-            assert_eq!(tidy(text), "", "{text:?}");
+            assert_eq!(sanitize(text), "", "{text:?}");
         }
     }
 
     #[test]
-    fn a_cut_leaves_graphemes_whole() {
+    fn graphemes_are_not_cut() {
         assert_eq!(first_characters("abc", 5), "abc");
         assert_eq!(first_characters("abc", 2), "ab");
         assert_eq!(first_characters("ae\u{301}", 2), "a");

@@ -1,30 +1,32 @@
-//! Who may do what, route by route, in a cluster of one without a socket.
+//! Who has access to what, endpoint by endpoint.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod alone;
+mod standalone;
 
-use alone::{Node, routes, wav};
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::http::StatusCode;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use standalone::{Endpoint, Node, endpoints, wav};
 
-/// What a route is to somebody whose the thing is not, and to who has no account where one is needed.
+/// What an endpoint returns to a caller who has no access to the resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum For {
-    /// Open to whoever reaches the port.
+    /// The same as to everybody: it needs no authentication.
     Everybody,
-    /// Open to whoever is let in, each with their own view.
+    /// The caller's own view.
     Each,
-    /// Whose it is not, finds nothing.
+    /// 404, as for a resource that does not exist.
     Owner,
-    /// Opened by a secret of its own.
+    /// 401 or 404, because the secret is wrong.
     Secret,
-    /// For users alone, who are refused in the words of a protocol and with status 200.
+    /// Status 200 with an error of the OpenSubsonic protocol.
     Protocol,
 }
 
-/// Every route, with a body that it takes.
+/// Every endpoint, with a body that it accepts.
 const ROUTES: &[(&str, &str, For, &str)] = &[
     ("POST", "/auth/register", For::Everybody, ""),
     ("POST", "/auth/login", For::Everybody, ""),
@@ -82,7 +84,7 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("GET", "/songs/{id}/links", For::Owner, ""),
     ("POST", "/songs/{id}/links", For::Owner, "{}"),
     ("DELETE", "/songs/{id}/links/{link}", For::Owner, ""),
-    ("POST", "/songs/{id}/upload_result", For::Secret, ""),
+    ("POST", "/songs/{hash}/upload_result", For::Secret, ""),
     ("POST", "/songs/{id}/separate", For::Owner, "{}"),
     ("GET", "/songs/{id}/separations", For::Owner, ""),
     ("DELETE", "/songs/{id}/separations/{job}", For::Owner, ""),
@@ -112,15 +114,46 @@ const ROUTES: &[(&str, &str, For, &str)] = &[
     ("POST", "/rest/{method}", For::Protocol, ""),
 ];
 
-#[test]
-fn every_route_is_in_the_table() {
-    let listed = ROUTES.iter().map(|(method, path, _, _)| ((*method).to_owned(), (*path).to_owned())).collect();
-    let routes = routes();
-    assert!(routes.len() > 40);
-    assert_eq!(routes, listed);
+#[tokio::test(flavor = "multi_thread")]
+async fn every_endpoint_is_in_the_table() {
+    let table: BTreeSet<_> =
+        ROUTES.iter().map(|(method, path, _, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let endpoints = endpoints(&Node::start().await).await;
+    let found: BTreeSet<_> = endpoints.into_iter().map(|Endpoint { method, path, .. }| (method, path)).collect();
+    assert!(found.len() > 40);
+    assert_eq!(found, table);
 }
 
-/// A node with an administrator, Ada and Bob, who are the users 1, 2 and 3, and their cookies.
+#[test]
+fn only_the_list_of_endpoints_adds_routes() {
+    // The OpenSubsonic protocol, whose methods check the access themselves.
+    assert_eq!(include_str!("../src/router.rs").matches(".route(").count(), 1);
+    // Lists without the slash at the end, with the access of those with it.
+    assert_eq!(include_str!("../src/api/endpoints.rs").matches(".route(").count(), 1);
+    assert_eq!(include_str!("../src/api/mod.rs").matches(".route(").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn declared_access_matches_the_table() {
+    for Endpoint { method, path, access } in endpoints(&Node::start().await).await {
+        let (_, _, is_for, _) = ROUTES.iter().find(|row| (row.0, row.1) == (method.as_str(), path.as_str())).unwrap();
+        let fits = match is_for {
+            For::Everybody => access == "public",
+            For::Secret => access == "link" || access == "external_workers",
+            For::Each => access == "guests" || access == "users",
+            For::Owner => ["guests", "users", "sessions", "administrators"].contains(&access.as_str()),
+            For::Protocol => access == "protocol",
+        };
+        assert!(fits, "{method} {path} is for {is_for:?} and declared for {access}");
+    }
+}
+
+/// The access of an endpoint that only users may call, as declared.
+fn is_for_users(access: &str) -> bool {
+    ["users", "sessions", "administrators"].contains(&access)
+}
+
+/// A node with the administrator root, Ada and Bob, who are the users 1, 2 and 3, and their cookies.
 async fn people(anonymous: bool) -> (Node, [String; 3]) {
     let node = Node::start_with(anonymous, true).await;
     let mut cookies = Vec::new();
@@ -132,16 +165,17 @@ async fn people(anonymous: bool) -> (Node, [String; 3]) {
     (node, cookies.try_into().unwrap())
 }
 
-/// A route's address with this number in it.
+/// The address of an endpoint for the resource with this id.
 fn address(path: &str, id: &str) -> String {
-    let path = path.replace("{id}", id).replace("{file}", "song.wav").replace("{with}", "everybody");
+    let path =
+        path.replace("{id}", id).replace("{hash}", id).replace("{file}", "song.wav").replace("{with}", "everybody");
     let path = path.replace("{entry}", "1").replace("{method}", "getArtists");
     let path = path.replace("{hook}", "1").replace("{job}", "1");
     path.replace("{session}", "1").replace("{token}", "1").replace("{link}", "1").replace("{secret}", "guessed")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_somebody_elses_answers_as_what_never_was() {
+async fn inaccessible_resources_return_the_same_404_as_missing_ones() {
     let (node, [root, ada, bob]) = people(true).await;
     let (status, body) = node.upload_as(&ada, "blue.wav", &wav()).await;
     assert_eq!(status, StatusCode::OK, "{body}");
@@ -153,19 +187,18 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
     let added = node.json_as(&ada, "POST", "/playlists/1/songs", &json!({ "songs": [1] })).await;
     assert_eq!(added.0, StatusCode::OK, "{}", added.1);
 
+    let access: BTreeMap<_, _> =
+        endpoints(&node).await.into_iter().map(|it| ((it.method, it.path), it.access)).collect();
     for (method, path, is_for, body) in ROUTES {
-        // Ada is the user 2, her song and its job have the number 1.
+        let access = &access[&((*method).to_owned(), (*path).to_owned())];
+        // Ada is user 2. Her song and its job have the id 1.
         let id = if path.starts_with("/users") { "2" } else { "1" };
         for (who, cookie) in [("Bob", bob.as_str()), ("nobody", "")] {
             let headers = [("cookie", cookie), ("content-type", "application/json")];
             match is_for {
                 For::Owner => {
                     let (status, _, found) = node.ask(method, &address(path, id), &headers, (*body).into()).await;
-                    // Where only users have anything, who is none is asked to log in first.
-                    let users_only =
-                        ["/users", "/shares", "/links", "/favourite"].iter().any(|part| path.contains(part))
-                            || (path.contains("/playlists") && *method != "GET");
-                    let expected = if who == "nobody" && users_only { 401 } else { 404 };
+                    let expected = if who == "nobody" && is_for_users(access) { 401 } else { 404 };
                     assert_eq!(status, expected, "{method} {path} as {who}: {}", String::from_utf8_lossy(&found));
                     let never = node.ask(method, &address(path, "99"), &headers, (*body).into()).await;
                     let found = String::from_utf8(found).unwrap();
@@ -178,7 +211,7 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
                     assert_eq!(status, expected, "{method} {path} as {who}");
                 }
                 For::Protocol => {
-                    // No cookie counts there.
+                    // The protocol ignores cookies.
                     let (status, _, found) = node.ask(method, &address(path, id), &headers, Vec::new()).await;
                     let found = String::from_utf8(found).unwrap();
                     assert!(
@@ -186,11 +219,15 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
                         "{method} {path}: {found}"
                     );
                 }
+                For::Each if who == "nobody" && is_for_users(access) => {
+                    let (status, _, found) = node.ask(method, &address(path, id), &headers, (*body).into()).await;
+                    assert_eq!(status, 401, "{method} {path}: {}", String::from_utf8_lossy(&found));
+                }
                 For::Each | For::Everybody => {}
             }
         }
     }
-    // Nothing of all that has changed anything.
+    // None of these requests changed anything.
     for (list, of) in [("/songs", "songs"), ("/jobs", "jobs")] {
         for (cookie, count) in [(&root, 1), (&ada, 1), (&bob, 0), (&String::new(), 0)] {
             let (_, body) = node.json_as(cookie, "GET", list, &Value::Null).await;
@@ -205,7 +242,7 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
     assert_eq!(node.json_as(&root, "GET", "/songs/1/song.wav", &Value::Null).await.0, StatusCode::OK);
     assert_eq!(node.json_as(&root, "GET", "/users/2", &Value::Null).await.1["data"]["user"]["username"], "Ada");
     assert_eq!(node.json_as(&root, "GET", "/users?limit=2", &Value::Null).await.1["data"]["next"], "2");
-    // Who is shared with may listen and no more.
+    // Users with whom a song is shared may only listen to it.
     let (status, body) = node.json_as(&ada, "POST", "/songs/1/shares", &json!({ "user": "bob" })).await;
     assert_eq!((status, &body["data"]["users"][0]["username"]), (StatusCode::OK, &json!("Bob")), "{body}");
     for (method, path, status) in [
@@ -222,7 +259,7 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
     }
     assert_eq!(node.json_as(&ada, "DELETE", "/songs/1/shares/3", &Value::Null).await.0, StatusCode::OK);
     assert_eq!(node.json_as(&bob, "GET", "/songs/1", &Value::Null).await.0, StatusCode::NOT_FOUND);
-    // A link opens one song to whoever has it.
+    // Everybody who has a link may listen to its song.
     let at = link.1["data"]["address"].as_str().unwrap();
     let (status, body) = node.json("GET", at).await;
     assert_eq!((status, &body["data"]["song"]["title"]), (StatusCode::OK, &json!("Blue")), "{body}");
@@ -235,7 +272,7 @@ async fn what_is_somebody_elses_answers_as_what_never_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_is_let_in_without_an_account_little_is_open() {
+async fn without_anonymous_use_few_endpoints_are_open() {
     let (node, [_, ada, _]) = people(false).await;
     assert_eq!(node.upload_as(&ada, "blue.wav", &wav()).await.0, StatusCode::OK);
     for (method, path, is_for, body) in ROUTES {
@@ -265,14 +302,14 @@ async fn where_nobody_is_let_in_without_an_account_little_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_are_made_and_refused_with_reasons() {
+async fn registration_lists_all_errors() {
     let node = Node::start_with(true, false).await;
     let me = node.json("GET", "/auth/me").await.1;
     assert_eq!(
         me["data"],
         json!({ "user": null, "by": null, "anonymous": true, "registration": true, "accounts": false })
     );
-    // Everything that is wrong is told at once, and no password comes back.
+    // All errors are returned at once, and no password is repeated.
     let fields = json!({ "username": "a b", "password1": "hunter", "password2": "HUNTER", "email": "nowhere" });
     let (status, body) = node.json_as("", "POST", "/auth/register", &fields).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -286,7 +323,7 @@ async fn accounts_are_made_and_refused_with_reasons() {
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(!String::from_utf8(body).unwrap().contains("hunter"));
     }
-    // The first account may be made though registration is closed, in a form as well.
+    // The first account may be created while registration is closed, also with a form.
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let fields = "username=root&password1=root%27s+password&password2=root%27s+password&email=root%40b.example";
     let (status, _, body) = node.ask("POST", "/auth/register", &form, fields.into()).await;
@@ -372,7 +409,7 @@ async fn cookies_change_things_only_from_our_own_page() {
         let (found, _, _) = node.ask("DELETE", "/users/2/sessions", &headers, Vec::new()).await;
         assert_eq!(found.as_u16(), status, "{field}: {value}");
         if status == 200 {
-            // The cookie opens nothing any more, and is taken back.
+            // The session is not valid any more, so the cookie is removed.
             let (status, headers, _) = node.ask("GET", "/songs", &[("cookie", &ada)], Vec::new()).await;
             assert_eq!(status, StatusCode::OK);
             assert!(headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
@@ -385,8 +422,8 @@ async fn cookies_change_things_only_from_our_own_page() {
     assert_eq!(node.ask("POST", "/auth/logout", &headers, Vec::new()).await.0, StatusCode::OK);
 }
 
-/// What a stream says until it has said this.
-async fn heard_until(events: &mut axum::body::BodyDataStream, words: &str) -> String {
+/// The text of a stream up to these words.
+async fn read_until(events: &mut axum::body::BodyDataStream, words: &str) -> String {
     let mut heard = String::new();
     while !heard.contains(words) {
         let chunk = tokio::time::timeout(std::time::Duration::from_secs(120), events.next()).await;
@@ -396,14 +433,14 @@ async fn heard_until(events: &mut axum::body::BodyDataStream, words: &str) -> St
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_who_have_one_file_do_not_hear_of_each_other() {
+async fn users_with_the_same_file_do_not_learn_of_each_other() {
     let (node, [_, ada, bob]) = people(true).await;
     assert_eq!(node.upload_as(&ada, "blue.wav", &wav()).await.0, StatusCode::OK);
     let mut events = node.events(&bob).await;
     let (_, body) = node.upload_as(&bob, "blue.wav", &wav()).await;
     assert_eq!(body["data"]["song"]["job_id"], 1);
-    let mut heard = heard_until(&mut events, "event: song\ndata: {\"id\":2,").await;
-    // Bob cancels what is his; Ada's goes on.
+    let mut heard = read_until(&mut events, "event: song\ndata: {\"id\":2,").await;
+    // Bob cancels his job. The job continues for Ada.
     let (status, body) = node.json_as(&bob, "POST", "/jobs/1/cancel", &Value::Null).await;
     assert_eq!((status, &body["data"]["job"]["state"]), (StatusCode::OK, &json!("cancelled")), "{body}");
     assert_eq!(node.json_as(&bob, "GET", "/songs/2", &Value::Null).await.1["data"]["song"]["status"], "CANCELLED");
@@ -411,12 +448,12 @@ async fn two_who_have_one_file_do_not_hear_of_each_other() {
     assert_eq!(node.json_as(&ada, "GET", "/songs/1", &Value::Null).await.1["data"]["song"]["status"], "UPLOADED");
     let (_, body) = node.json_as(&bob, "POST", "/jobs/2/retry", &Value::Null).await;
     assert_eq!(body["data"]["job"]["id"], 1, "{body}");
-    // Bob's page hears of his own song alone, also when Ada's goes.
+    // Bob receives events of his own song only, also when Ada deletes hers.
     assert_eq!(node.json_as(&ada, "DELETE", "/songs/1", &Value::Null).await.0, StatusCode::OK);
     assert_eq!(node.json_as(&bob, "DELETE", "/songs/2", &Value::Null).await.0, StatusCode::OK);
-    heard += &heard_until(&mut events, "event: song_removed\ndata: {\"id\":2}").await;
+    heard += &read_until(&mut events, "event: song_removed\ndata: {\"id\":2}").await;
     assert!(!heard.contains("event: song\ndata: {\"id\":1,") && !heard.contains("data: {\"id\":1}"), "{heard}");
-    // The stream ends with the session, when there is something to tell.
+    // The stream ends with the session, at the next event.
     assert_eq!(node.json_as(&bob, "DELETE", "/users/3/sessions", &Value::Null).await.0, StatusCode::OK);
     assert_eq!(node.upload("blue.wav", &wav()).await.0, StatusCode::OK);
     let end = async { while events.next().await.is_some() {} };

@@ -1,23 +1,23 @@
-//! The interface of a cluster of one, request by request, without a socket.
+//! Songs and jobs over the HTTP interface of a cluster of one node.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod alone;
+mod standalone;
 
 use std::time::Duration;
 
-use alone::{Node, wav};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use futures_util::StreamExt;
 use serde_json::Value;
+use standalone::{Node, wav};
 use tower::ServiceExt;
 
 /// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_song_comes_is_heard_and_goes() {
+async fn song_is_uploaded_played_and_deleted() {
     let node = Node::start().await;
     let (status, body) = node.upload("blue.wav", &wav()).await;
     assert_eq!(status, StatusCode::OK, "{body}");
@@ -37,7 +37,7 @@ async fn a_song_comes_is_heard_and_goes() {
     assert_eq!(job["data"]["job"]["tasks_done"], 0);
     assert_eq!(node.json("GET", "/jobs").await.1["data"]["jobs"][0]["state"], "pending");
 
-    // The original comes as it was uploaded, whole and in ranges.
+    // The original file, whole and in ranges.
     let (status, headers, body) = node.ask("GET", "/songs/1/song.wav", &[], Vec::new()).await;
     assert_eq!((status, &body), (StatusCode::OK, &wav()));
     assert_eq!(headers["content-type"], "audio/wav");
@@ -56,13 +56,13 @@ async fn a_song_comes_is_heard_and_goes() {
     }
     let (status, headers, body) = node.ask("HEAD", "/songs/1/song.wav", &[], Vec::new()).await;
     assert_eq!((status, headers["content-length"].to_str().unwrap(), body.len()), (StatusCode::OK, "88244", 0));
-    // The other format is made.
+    // The other format is generated.
     let (status, headers, _) = node.ask("GET", "/songs/1/song.mp3?download=1", &[], Vec::new()).await;
     assert_eq!((status, headers["content-type"].to_str().unwrap()), (StatusCode::OK, "audio/mpeg"));
     assert!(headers["content-disposition"].to_str().unwrap().starts_with("attachment; filename=\"Blue.mp3\""));
     assert_eq!(node.files("cache"), 1);
 
-    // Stems are not there yet.
+    // The stems are not ready.
     for (path, code) in [("drums.mp3", "not_split"), ("mix.mp3", "not_split"), ("kazoo.mp3", "no_such_part")] {
         let (status, body) = node.json("GET", &format!("/songs/1/{path}")).await;
         assert_eq!((status.as_u16(), body["errors"][0]["code"].as_str().unwrap()), (404, code), "{path}");
@@ -81,7 +81,7 @@ async fn a_song_comes_is_heard_and_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_is_as_urgent_as_it_is_made() {
+async fn priority_of_a_job_can_be_changed() {
     let node = Node::start().await;
     assert_eq!(node.upload("blue.wav", &wav()).await.0, StatusCode::OK);
     assert_eq!(node.json("GET", "/jobs/1").await.1["data"]["job"]["priority"], "normal");
@@ -109,7 +109,7 @@ async fn a_job_is_as_urgent_as_it_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_user_has_so_many_open_jobs_and_no_more() {
+async fn number_of_open_jobs_is_limited() {
     let node = Node::start().await;
     let songs = [0, 1, 2].map(|extra| [wav(), vec![0; extra]].concat());
     for song in &songs[..2] {
@@ -119,14 +119,14 @@ async fn one_user_has_so_many_open_jobs_and_no_more() {
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{body}");
     assert_eq!(body["errors"][0]["code"], "too_many_jobs");
     assert!(body["errors"][0]["message"].as_str().unwrap().contains("cancel one"), "{body}");
-    // What is there already costs nothing.
+    // An existing job does not count.
     assert_eq!(node.upload("blue.wav", &songs[0]).await.0, StatusCode::OK);
-    // An ended job makes room, and must have room to be tried again.
+    // An ended job does not count, and a retry counts again.
     assert_eq!(node.json("POST", "/jobs/1/cancel").await.0, StatusCode::OK);
     assert_eq!(node.upload("blue.wav", &songs[2]).await.0, StatusCode::OK);
     assert_eq!(node.json("POST", "/jobs/1/retry").await.0, StatusCode::TOO_MANY_REQUESTS);
 
-    // Trying again what another job does by now is answered with that job.
+    // A retry returns another job that does the same by now.
     assert_eq!(node.json("POST", "/jobs/2/cancel").await.0, StatusCode::OK);
     let (_, body) = node.upload("blue.wav", &songs[0]).await;
     let other = body["data"]["song"]["job_id"].clone();
@@ -136,7 +136,7 @@ async fn one_user_has_so_many_open_jobs_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_says_why_and_leaves_nothing() {
+async fn refused_requests_have_messages_and_leave_no_files() {
     let node = Node::start().await;
     let (status, body) = node.upload("letter.mp3", &b"This is a letter. ".repeat(500)).await;
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{body}");
@@ -168,7 +168,7 @@ async fn what_is_refused_says_why_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_tells_how_it_is() {
+async fn node_reports_its_health() {
     let node = Node::start().await;
     for path in ["/healthz", "/readyz"] {
         assert_eq!(node.json("GET", path).await.0, StatusCode::OK, "{path}");
@@ -177,8 +177,8 @@ async fn a_node_tells_how_it_is() {
     assert_eq!(cluster["data"]["leader"], 0);
     assert_eq!(cluster["data"]["health"], "good");
     assert_eq!(cluster["data"]["members"], serde_json::json!([0]));
-    let (status, _, numbers) = node.ask("GET", "/metrics", &[], Vec::new()).await;
-    assert_eq!((status, numbers.as_slice()), (StatusCode::OK, b"quartet_number 1\n".as_slice()));
+    let (status, _, metrics) = node.ask("GET", "/metrics", &[], Vec::new()).await;
+    assert_eq!((status, metrics.as_slice()), (StatusCode::OK, b"quartet_number 1\n".as_slice()));
     let (status, headers, page) = node.ask("GET", "/", &[("x-request-id", "mine")], Vec::new()).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(headers["x-request-id"], "mine");
@@ -190,7 +190,7 @@ async fn a_node_tells_how_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_jobs_events_end_with_the_job() {
+async fn events_of_a_job_end_with_the_job() {
     let node = Node::start().await;
     assert_eq!(node.upload("blue.wav", &wav()).await.0, StatusCode::OK);
     let request = Request::get("/jobs/1/events").body(Body::empty()).unwrap();

@@ -2,16 +2,16 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod alone;
+mod standalone;
 
 use live::attempt_log::{Recorder, Recording, name_of};
 use net::request::RequestId;
 use std::process::Command as Program;
 use tracing_subscriber::layer::SubscriberExt;
 
-use alone::{Node, claim, wav, work};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use standalone::{Node, claim, wav, work};
 use state::command::Command;
 use state::{Level, Line, TaskId};
 use storage::blobs::Hash;
@@ -20,7 +20,7 @@ async fn post(node: &Node, path: &str, body: Value) -> (StatusCode, Value) {
     node.json_as("", "POST", path, &body).await
 }
 
-/// The numbers of the jobs that a search finds.
+/// The ids of the jobs that a search finds.
 async fn found(node: &Node, query: &str) -> Vec<u64> {
     let (status, body) = node.json("GET", &format!("/jobs/?{query}")).await;
     assert_eq!(status, StatusCode::OK, "{query}: {body}");
@@ -32,11 +32,11 @@ fn now() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_song_is_separated_anew() {
+async fn song_is_separated_again() {
     let node = Node::start().await;
     assert_eq!(node.upload("blue.wav", &wav()).await.0, StatusCode::OK);
     let one = "/songs/1/separate";
-    // What is wrong is said, field by field.
+    // Every field has an error of its own.
     for (wish, status, code) in [
         (json!({ "stems": ["kazoo", "drums", "lute"] }), 422, "no_such_stem"),
         (json!({ "stems": [] }), 422, "no_stems"),
@@ -53,7 +53,7 @@ async fn a_song_is_separated_anew() {
     let (_, body) = post(&node, one, json!({ "stems": ["kazoo", "drums", "lute"] })).await;
     assert_eq!(body["errors"].as_array().unwrap().len(), 2);
 
-    // Two stems; the same once more is the same job, and nothing at all is the song's own.
+    // Two stems. The same parameters give the same job, and no parameters the primary one.
     let (status, body) = post(&node, one, json!({ "two_stems": "vocals", "formats": ["flac:24"] })).await;
     assert_eq!(status, StatusCode::OK, "{body}");
     let job = &body["data"]["job"];
@@ -66,10 +66,10 @@ async fn a_song_is_separated_anew() {
         post(&node, one, json!({ "stems": ["vocals", "drums", "bass", "other"] })).await.1["data"]["job"]["id"],
         1
     );
-    // The limit on open jobs holds for these as well.
+    // The limit on open jobs applies.
     assert_eq!(post(&node, one, json!({ "stems": ["drums"] })).await.0, StatusCode::TOO_MANY_REQUESTS);
 
-    // A part that this separation does not make is none; one that it makes is not made yet.
+    // A part that this separation does not make, and one that is not ready.
     for (path, code) in [
         ("drums.wav?job=2", "no_such_part"),
         ("no_vocals.wav?job=2", "not_split"),
@@ -89,7 +89,7 @@ async fn a_song_is_separated_anew() {
     assert_eq!(file, "/songs/1/no_vocals.wav?job=2");
     let (status, _, bytes) = node.ask("GET", file, &[], Vec::new()).await;
     assert_eq!((status, bytes), (StatusCode::OK, wav()));
-    // The song itself still waits.
+    // The primary separation is still waiting.
     assert_eq!(node.json("GET", "/songs/1").await.1["data"]["song"]["status"], "UPLOADED");
 
     assert_eq!(node.json("DELETE", "/songs/1/separations/1").await.0, StatusCode::CONFLICT);
@@ -99,10 +99,10 @@ async fn a_song_is_separated_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_stems_come_in_one_archive() {
+async fn archive_has_all_stems() {
     let node = Node::start().await;
     assert_eq!(node.upload("blue.wav", &wav()).await.0, StatusCode::OK);
-    // More than one piece, and no multiple of it.
+    // More than one piece, and not a multiple of it.
     let long: Vec<u8> = wav().into_iter().cycle().take(3_000_001).collect();
     work(&node, 1, &["drums", "vocals"], &long, now()).await;
     let (status, headers, body) = node.ask("GET", "/songs/1/stems.zip?format=wav", &[], Vec::new()).await;
@@ -115,13 +115,13 @@ async fn all_stems_come_in_one_archive() {
     let program = "import hashlib, sys, zipfile\n\
                    z = zipfile.ZipFile(sys.argv[1])\n\
                    for i in z.infolist(): print(i.filename, hashlib.sha256(z.read(i)).hexdigest())";
-    let said = Program::new("python3").args(["-c", program]).arg(&path).output().unwrap();
+    let output = Program::new("python3").args(["-c", program]).arg(&path).output().unwrap();
     let hash = Hash::of(&long);
     assert_eq!(
-        String::from_utf8(said.stdout).unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
         format!("Blue - drums.wav {hash}\nBlue - vocals.wav {hash}\n"),
         "{}",
-        String::from_utf8_lossy(&said.stderr)
+        String::from_utf8_lossy(&output.stderr)
     );
     let tag = headers["etag"].to_str().unwrap();
     let (status, _, again) =
@@ -136,7 +136,7 @@ async fn all_stems_come_in_one_archive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_are_found_by_what_they_are() {
+async fn jobs_are_searched() {
     let node = Node::start().await;
     let songs = [0, 1, 2].map(|extra| [wav(), vec![0; extra]].concat());
     assert_eq!(node.upload("one.wav", &songs[0]).await.0, StatusCode::OK);
@@ -178,10 +178,10 @@ async fn jobs_are_found_by_what_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_tells_what_became_of_it() {
+async fn job_has_history_log_and_statistics() {
     let node = Node::start().await;
     assert_eq!(node.upload("one.wav", &wav()).await.0, StatusCode::OK);
-    // All of it lies behind us.
+    // All times are in the past.
     let began = now() - 20_000;
     work(&node, 1, &["drums"], &wav(), began).await;
     let (_, body) = node.json("GET", "/jobs/1").await;
@@ -219,7 +219,7 @@ async fn a_job_tells_what_became_of_it() {
         .collect();
     assert_eq!(log, [(2, "info", "segment 1 of 1"), (1, "warn", "the file is gone"), (1, "error", "no song")]);
 
-    // The charts know of it.
+    // The statistics count both jobs.
     let (_, body) = node.json("GET", "/stats/series?span=600&step=60").await;
     let series = body["data"]["series"].as_array().unwrap();
     assert_eq!(series.len(), 10);
@@ -236,7 +236,7 @@ async fn a_job_tells_what_became_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hooks_are_made_by_those_who_are_logged_in_and_lead_outward() {
+async fn webhooks_need_a_session_and_a_public_address() {
     let node = Node::start().await;
     for name in ["root", "Ada"] {
         assert_eq!(node.register(name).await.0, StatusCode::CREATED);
@@ -259,10 +259,10 @@ async fn hooks_are_made_by_those_who_are_logged_in_and_lead_outward() {
     let secret = body["data"]["secret"].as_str().unwrap();
     assert!(secret.starts_with("qh_") && secret.len() == 67);
     assert_eq!(body["data"]["webhook"]["events"], json!(["job.done", "job.failed"]));
-    // It is told this once.
+    // The secret is returned only once.
     let (_, list) = node.json_as(&ada, "GET", hooks, &Value::Null).await;
     assert!(!list.to_string().contains("qh_") && list["data"]["webhooks"][0]["active"] == true, "{list}");
-    // An administrator looks after others, and does not act as them.
+    // Administrators manage other users, but do not act as them.
     assert_eq!(node.json_as(&root, "GET", hooks, &Value::Null).await.0, StatusCode::OK);
     assert_eq!(node.json_as(&root, "POST", hooks, &wish).await.0, StatusCode::NOT_FOUND);
     assert_eq!(
@@ -271,24 +271,24 @@ async fn hooks_are_made_by_those_who_are_logged_in_and_lead_outward() {
     );
     let inside = json!({ "url": "http://[::1]/" });
     assert_eq!(node.json_as(&ada, "PATCH", &format!("{hooks}/1"), &inside).await.0, StatusCode::UNPROCESSABLE_ENTITY);
-    // A token may not make one.
+    // A token cannot create a web hook.
     let (_, token) = node.json_as(&ada, "POST", "/users/2/tokens", &json!({ "name": "t" })).await;
     let bearer = format!("Bearer {}", token["data"]["secret"].as_str().unwrap());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let (status, _, _) = node.ask("POST", hooks, &headers, wish.to_string().into_bytes()).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
 
-    // What it hears of stands there until it is told.
+    // Deliveries are stored until they are delivered.
     assert_eq!(node.upload_as(&ada, "blue.wav", &wav()).await.0, StatusCode::OK);
     let change = json!({ "events": ["job.cancelled"] });
     let (status, body) = node.json_as(&ada, "PATCH", &format!("{hooks}/1"), &change).await;
     assert_eq!((status, &body["data"]["webhook"]["events"]), (StatusCode::OK, &json!(["job.cancelled"])));
     assert_eq!(node.json_as(&ada, "POST", "/jobs/1/cancel", &Value::Null).await.0, StatusCode::OK);
-    let (_, told) = node.json_as(&ada, "GET", &format!("{hooks}/1/deliveries"), &Value::Null).await;
-    let told = told["data"]["deliveries"].as_array().unwrap();
-    assert_eq!(told.len(), 1);
+    let (_, delivered) = node.json_as(&ada, "GET", &format!("{hooks}/1/deliveries"), &Value::Null).await;
+    let delivered = delivered["data"]["deliveries"].as_array().unwrap();
+    assert_eq!(delivered.len(), 1);
     assert_eq!(
-        (&told[0]["event"], &told[0]["state"], &told[0]["tried"]),
+        (&delivered[0]["event"], &delivered[0]["state"], &delivered[0]["tried"]),
         (&json!("job.cancelled"), &json!("pending"), &json!(0))
     );
     assert_eq!(node.json_as(&ada, "DELETE", &format!("{hooks}/1"), &Value::Null).await.0, StatusCode::OK);

@@ -1,25 +1,25 @@
-//! The library of a cluster of one, request by request: what songs are called, finding them, playlists and listening.
+//! The library of a cluster of one node: fields of songs, search, playlists, favourites and plays.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod alone;
+mod standalone;
 
-use alone::{Node, wav};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use standalone::{Node, wav};
 use storage::blobs::Hash;
 
-/// A song of its own file.
+/// A file that differs for each number.
 fn file(number: u8) -> Vec<u8> {
     [wav(), vec![0; number.into()]].concat()
 }
 
-/// Uploads a song and says what it is.
+/// Uploads a song and sets its fields.
 async fn song(node: &Node, who: &str, number: u8, about: &Value) -> u64 {
     let (status, body) = node.upload_as(who, "song.wav", &file(number)).await;
     assert_eq!(status, StatusCode::OK, "{body}");
     let id = body["data"]["song"]["id"].as_u64().unwrap();
-    // One may have so many open jobs.
+    // The number of open jobs is limited.
     let job = &body["data"]["song"]["job_id"];
     assert!(node.json_as(who, "POST", &format!("/jobs/{job}/cancel"), &Value::Null).await.0.is_success());
     let (status, body) = node.json_as(who, "PATCH", &format!("/songs/{id}"), about).await;
@@ -37,7 +37,7 @@ fn ids(data: &Value) -> Vec<u64> {
     data["songs"].as_array().unwrap().iter().map(|song| song["id"].as_u64().unwrap()).collect()
 }
 
-/// The songs of all pages, so many on each.
+/// The songs of all pages with this limit.
 async fn pages(node: &Node, who: &str, path: &str, limit: usize) -> Vec<u64> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     for _ in 0..100 {
@@ -59,7 +59,7 @@ async fn person(node: &Node, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn songs_are_found_by_words_and_in_every_order() {
+async fn songs_are_found_by_words_in_every_order() {
     let node = Node::start().await;
     let (root, ada) = (person(&node, "root").await, person(&node, "Ada").await);
     let about = |title: &str, artist: Value, album: Value, genre: Value| json!({ "title": title, "artist": artist, "album": album, "genre": genre });
@@ -102,7 +102,7 @@ async fn songs_are_found_by_words_and_in_every_order() {
             assert_eq!(pages(&node, &ada, &path, limit).await, expected, "{query} in pages of {limit}");
         }
     }
-    // Whose it is not, finds nothing of it; an administrator finds all.
+    // Other users do not find a private song. Administrators find all songs.
     assert_eq!(ids(&get(&node, "", "/songs/?q=halo").await), [0u64; 0]);
     assert_eq!(ids(&get(&node, "", "/songs/?sort=title&mine=true").await), [army, quiet]);
     assert_eq!(ids(&get(&node, &root, "/songs/?q=halo&sort=title").await), [halo, roots]);
@@ -110,7 +110,7 @@ async fn songs_are_found_by_words_and_in_every_order() {
     assert_eq!(ids(&get(&node, &ada, &format!("/songs/?hash={hash}")).await), [halo]);
     assert_eq!(ids(&get(&node, "", &format!("/songs/?hash={hash}")).await), [0u64; 0]);
 
-    // Names are put together however they are written.
+    // Names that differ only in spelling are one.
     let artists = get(&node, &ada, "/artists").await;
     let named = |data: &Value, of: &str| -> Vec<(String, u64)> {
         let groups = data[of].as_array().unwrap().iter();
@@ -136,7 +136,7 @@ async fn songs_are_found_by_words_and_in_every_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_stay_as_they_are_while_songs_arrive() {
+async fn new_songs_do_not_shift_pages() {
     let node = Node::start().await;
     for (number, title) in [(0, "c"), (1, "e"), (2, "g"), (3, "i")] {
         song(&node, "", number, &json!({ "title": title })).await;
@@ -144,7 +144,7 @@ async fn pages_stay_as_they_are_while_songs_arrive() {
     for (sort, first, second) in [("title", [1, 2], [3, 4]), ("-title", [4, 3], [2, 1]), ("-added", [4, 3], [2, 1])] {
         let page = get(&node, "", &format!("/songs/?sort={sort}&limit=2")).await;
         assert_eq!(ids(&page), first);
-        // One comes in before the page that was read, one goes from it, and one comes in behind.
+        // One song is added before the page, and one behind it.
         let early = song(&node, "", 8, &json!({ "title": "d" })).await;
         let late = song(&node, "", 9, &json!({ "title": "a" })).await;
         let next = page["next"].as_str().unwrap();
@@ -159,7 +159,7 @@ async fn pages_stay_as_they_are_while_songs_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_song_is_called_can_be_changed() {
+async fn fields_of_a_song_can_be_changed() {
     let node = Node::start().await;
     let ada = person(&node, "Ada").await;
     let about = json!({ "title": " Blue ", "artist": "A\u{1}B", "genre": "Jazz", "year": 1999, "track": 3 });
@@ -188,7 +188,7 @@ async fn what_a_song_is_called_can_be_changed() {
     ] {
         assert_eq!(node.json_as(&ada, "PATCH", &path, &fields).await.0.as_u16(), status, "{fields}");
     }
-    // The same file once more is one's own double, and nobody else's.
+    // The same file is a duplicate for its uploader only.
     let again = node.upload_as(&ada, "song.wav", &file(0)).await.1;
     assert_eq!(again["data"]["song"]["duplicates"], json!([id]));
     assert_eq!(node.upload("song.wav", &file(0)).await.1["data"]["song"]["duplicates"], json!([]));
@@ -234,13 +234,13 @@ async fn tempo_and_key_can_be_corrected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_song_gets_another_picture_and_loses_it() {
+async fn cover_is_replaced_and_removed() {
     let node = Node::start().await;
     let (_, ada, bob) = (person(&node, "root").await, person(&node, "Ada").await, person(&node, "Bob").await);
     let id = song(&node, &ada, 0, &json!({ "title": "Blue" })).await;
     let path = format!("/songs/{id}/cover");
     let put = async |who: &str, bytes: &[u8]| {
-        // What the header says does not matter.
+        // The Content-Type does not matter.
         let headers = [("cookie", who), ("content-type", "text/plain")];
         let (status, _, body) = node.ask("PUT", &path, &headers, bytes.to_vec()).await;
         (status.as_u16(), serde_json::from_slice::<Value>(&body).unwrap())
@@ -275,7 +275,7 @@ async fn a_song_gets_another_picture_and_loses_it() {
         let (status, body) = put(&ada, bytes).await;
         let cover = body["data"]["song"]["cover"].clone();
         assert_eq!(status, 200, "{body}");
-        // Whoever shows the one before sees that there is another.
+        // Every cover has another address.
         assert!(!addresses.contains(&cover), "{cover}");
         let (status, headers, found) =
             node.ask("GET", cover.as_str().unwrap(), &[("cookie", ada.as_str())], Vec::new()).await;
@@ -283,7 +283,7 @@ async fn a_song_gets_another_picture_and_loses_it() {
         assert!(found == bytes, "another picture than {kind}");
         addresses.push(cover);
     }
-    // The last one alone is still anybody's.
+    // Only the last cover is still referenced.
     let view = node.cluster.read().await.unwrap();
     assert!(view.references().unwrap().contains(&Hash::of(&large)));
     assert!(!view.references().unwrap().contains(&Hash::of(b"GIF89a picture")));
@@ -298,7 +298,7 @@ async fn a_song_gets_another_picture_and_loses_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_playlist_lets_others_hear_its_owners_songs_and_no_more() {
+async fn shared_playlist_grants_listening_to_its_owners_songs() {
     let node = Node::start().await;
     let root = person(&node, "root").await;
     let (ada, bob) = (person(&node, "Ada").await, person(&node, "Bob").await);
@@ -337,7 +337,7 @@ async fn a_playlist_lets_others_hear_its_owners_songs_and_no_more() {
     let order = json!({ "entries": [3, 2, 1, 4] });
     assert_eq!(node.json_as(&ada, "PUT", &format!("{list}/order"), &order).await.0, StatusCode::CONFLICT);
 
-    // Bob is let in to the list and what is Ada's in it; what Root lets Ada hear, she does not pass on.
+    // Bob gets access to the playlist and Ada's songs in it, but not to songs that are shared with Ada.
     assert_eq!(node.json_as(&bob, "GET", &list, &Value::Null).await.0, StatusCode::NOT_FOUND);
     assert_eq!(node.json_as(&bob, "GET", &format!("/songs/{adas}"), &Value::Null).await.0, StatusCode::NOT_FOUND);
     let (status, shares) = node.json_as(&ada, "POST", &format!("{list}/shares"), &json!({ "user": "bob" })).await;
@@ -349,7 +349,7 @@ async fn a_playlist_lets_others_hear_its_owners_songs_and_no_more() {
             assert_eq!(node.json_as(&bob, "GET", &path, &Value::Null).await.0.as_u16(), status, "{path}");
         }
     }
-    // He hears, and changes nothing; the song is in the list and not in his library.
+    // Bob may listen but change nothing. The song is in the playlist and not in his library.
     for (method, path) in
         [("DELETE", format!("/songs/{adas}")), ("PATCH", list.clone()), ("DELETE", format!("{list}/songs/1"))]
     {
@@ -359,7 +359,7 @@ async fn a_playlist_lets_others_hear_its_owners_songs_and_no_more() {
     assert_eq!(ids(&get(&node, &bob, "/songs/").await), [open]);
     assert_eq!(node.json_as(&bob, "PUT", &format!("/songs/{adas}/favourite"), &Value::Null).await.0, StatusCode::OK);
     assert_eq!(ids(&get(&node, &bob, "/songs/?favourite=true").await), [adas]);
-    // Who has no account sees what is for everybody.
+    // Anonymous callers see playlists for everybody.
     assert_eq!(get(&node, "", "/playlists").await["playlists"], json!([]));
     assert_eq!(
         node.json_as(&ada, "POST", &format!("{list}/shares"), &json!({ "everybody": true })).await.0,
@@ -375,7 +375,7 @@ async fn a_playlist_lets_others_hear_its_owners_songs_and_no_more() {
         assert_eq!(node.json_as(who, "GET", &format!("/songs/{adas}"), &Value::Null).await.0, StatusCode::NOT_FOUND);
     }
     assert_eq!(ids(&get(&node, &bob, "/songs/?favourite=true").await), [0u64; 0]);
-    // A song that goes leaves the list.
+    // A deleted song is removed from the playlist.
     assert_eq!(node.json_as(&ada, "DELETE", &format!("/songs/{adas}"), &Value::Null).await.0, StatusCode::OK);
     assert_eq!(entries(&ada, "").await.0, [(3, open), (2, roots)]);
     assert_eq!(
@@ -387,7 +387,7 @@ async fn a_playlist_lets_others_hear_its_owners_songs_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plays_are_counted_and_what_was_played_last_comes_first() {
+async fn plays_are_counted_and_sorted_by_time() {
     let node = Node::start().await;
     let ada = person(&node, "Ada").await;
     let (one, two) = (song(&node, "", 0, &json!({})).await, song(&node, "", 1, &json!({})).await);
@@ -396,7 +396,7 @@ async fn plays_are_counted_and_what_was_played_last_comes_first() {
         let (status, body) = play(who, id).await;
         assert_eq!((status, &body["data"]["song"]["plays"]), (StatusCode::OK, &json!(plays)), "{body}");
         assert_eq!(body["data"]["song"]["last_played_at"].is_null(), who.is_empty());
-        // Plays are told apart by their milliseconds.
+        // Plays are ordered by milliseconds.
         let played = std::time::SystemTime::now();
         while played.elapsed().unwrap_or_default() < std::time::Duration::from_millis(2) {
             tokio::task::yield_now().await;
@@ -413,7 +413,7 @@ async fn plays_are_counted_and_what_was_played_last_comes_first() {
         assert_eq!((status, body["data"]["song"]["favourite"] == true), (StatusCode::OK, method == "PUT"));
         assert_eq!(ids(&get(&node, &ada, "/songs/?favourite=true").await), expected);
     }
-    // 60 a minute, each of one's own. These come within a moment: should a minute end among them, 120 are counted.
+    // 60 plays a minute per listener. If a minute ends during the requests, up to 120 are counted.
     let plays = futures_util::future::join_all((0..130).map(|_| play("", two))).await;
     let of = |status: StatusCode| plays.iter().filter(|(found, _)| *found == status).count();
     let (counted, refused) = (of(StatusCode::OK), of(StatusCode::TOO_MANY_REQUESTS));

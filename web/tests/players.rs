@@ -1,27 +1,26 @@
-//! What players hear by OpenSubsonic in a cluster of one, and what they do not. scripts/subsonic asks three nodes with
-//! libraries that others have written.
+//! The OpenSubsonic protocol in a cluster of one node. scripts/subsonic tests three nodes with other client libraries.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod alone;
+mod standalone;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use alone::{Node, wav, work};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use standalone::{Node, wav, work};
 
-/// A player of somebody's.
+/// A player with credentials.
 struct Player<'a> {
     node: &'a Node,
-    shown: String,
+    credentials: String,
 }
 
 impl Player<'_> {
-    /// The answer, in JSON.
+    /// The response as JSON.
     async fn ask(&self, method: &str, query: &str) -> Value {
-        let path = format!("/rest/{method}?{}&f=json{query}", self.shown);
+        let path = format!("/rest/{method}?{}&f=json{query}", self.credentials);
         let (status, _, body) = self.node.ask("GET", &path, &[], Vec::new()).await;
         assert_eq!(status, StatusCode::OK, "{method}{query}");
         serde_json::from_slice::<Value>(&body).unwrap()["subsonic-response"].clone()
@@ -33,19 +32,19 @@ impl Player<'_> {
         answer
     }
 
-    /// The number of the failure; 0 is one too.
+    /// The code of the error, which may be 0.
     async fn code(&self, method: &str, query: &str) -> Option<u64> {
         self.ask(method, query).await["error"]["code"].as_u64()
     }
 
     async fn bytes(&self, method: &str, query: &str, headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
-        let path = format!("/rest/{method}?{}{query}", self.shown);
+        let path = format!("/rest/{method}?{}{query}", self.credentials);
         let (status, _, body) = self.node.ask("GET", &path, headers, Vec::new()).await;
         (status.as_u16(), body)
     }
 }
 
-/// An account's number, its cookie and one of its tokens.
+/// The id, the cookie and a token of a new user.
 async fn person(node: &Node, name: &str) -> (u64, String, String) {
     let id = node.register(name).await.1["data"]["user"]["id"].as_u64().unwrap();
     let cookie = node.login(name).await;
@@ -64,7 +63,7 @@ fn proof(name: &str, secret: &str) -> String {
     format!("u={name}&t={digest}&s=salt")
 }
 
-/// Uploads a song of its own file, and says what it is.
+/// Uploads a song with a file of its own, and sets its fields.
 async fn song(node: &Node, who: &str, number: u8, about: &Value) -> (u64, u64) {
     let file = [wav(), vec![0; number.into()]].concat();
     let body = node.upload_as(who, "song.wav", &file).await.1;
@@ -78,13 +77,13 @@ fn names<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_who_proves_it_is_let_in() {
+async fn only_valid_credentials_are_accepted() {
     let node = Node::start().await;
     let (_, _, other) = person(&node, "root").await;
     let (id, ada, token) = person(&node, "Ada").await;
     let password = "p=Ada's%20password";
     let enc = format!("p=enc:{}", hex_of("Ada's password"));
-    let code = async |shown: &str| Player { node: &node, shown: shown.to_owned() }.code("ping", "").await;
+    let code = async |shown: &str| Player { node: &node, credentials: shown.to_owned() }.code("ping", "").await;
     for (shown, expected) in [
         (format!("apiKey={token}"), None),
         (proof("ada", &token), None),
@@ -108,13 +107,13 @@ async fn only_who_proves_it_is_let_in() {
     ] {
         assert_eq!(code(&shown).await, expected, "{shown}");
     }
-    // A cookie is none, nor is the header that the rest of the interface takes.
+    // Cookies and the Authorization header are ignored.
     let bearer = format!("Bearer {token}");
     for header in [("cookie", ada.as_str()), ("authorization", &bearer)] {
         let (_, _, body) = node.ask("GET", "/rest/ping?f=json", &[header], Vec::new()).await;
         assert!(String::from_utf8(body).unwrap().contains(r#""code":10"#), "{header:?}");
     }
-    // In either form, by either way, and with either name.
+    // In both formats, with both methods, and with both spellings of the name.
     let form = [("content-type", "application/x-www-form-urlencoded")];
     for name in ["ping", "ping.view"] {
         let shown = proof("ada", &token);
@@ -129,12 +128,12 @@ async fn only_who_proves_it_is_let_in() {
     }
     let (_, _, body) = node.ask("GET", &format!("/rest/ping?apiKey={token}&f=yaml"), &[], Vec::new()).await;
     assert!(String::from_utf8(body).unwrap().contains(r#"<error code="0""#));
-    let player = Player { node: &node, shown: format!("apiKey={token}") };
+    let player = Player { node: &node, credentials: format!("apiKey={token}") };
     assert_eq!(player.code("makeCoffee", "").await, Some(0));
-    let open = Player { node: &node, shown: String::new() };
+    let open = Player { node: &node, credentials: String::new() };
     assert!(open.good("getOpenSubsonicExtensions", "").await["openSubsonicExtensions"].is_array());
     assert_eq!(open.code("getLicense", "").await, Some(10));
-    // What was let in is so no longer, at once.
+    // Changes of credentials take effect at once.
     let other_password =
         json!({ "password": "Ada's password", "password1": "another one", "password2": "another one" });
     assert_eq!(node.json_as(&ada, "PATCH", &format!("/users/{id}"), &other_password).await.0, StatusCode::OK);
@@ -147,25 +146,25 @@ async fn only_who_proves_it_is_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guesses_are_counted_and_right_ones_are_not() {
+async fn only_wrong_credentials_count_towards_the_limits() {
     let node = Node::start().await;
     let (_, _, token) = person(&node, "Ada").await;
     let message = async |shown: &str| {
-        let answer = Player { node: &node, shown: shown.to_owned() }.ask("ping", "").await;
+        let answer = Player { node: &node, credentials: shown.to_owned() }.ask("ping", "").await;
         answer["error"]["message"].as_str().map(str::to_owned)
     };
     for _ in 0..10 {
         assert!(message(&proof("ada", "wrong")).await.unwrap().contains("Wrong name or password"));
     }
     assert!(message(&proof("ada", "wrong")).await.unwrap().contains("seconds"));
-    // A player that knows no token locks nobody out of the page, nor out of other players' ways.
+    // Wrong proofs do not lock the user out of the page, or out of other kinds of credentials.
     assert!(node.login_with("Ada", "Ada's password").await.is_ok());
     for _ in 0..30 {
         assert_eq!(message("u=Ada&p=Ada's%20password").await, None);
         assert_eq!(message(&format!("apiKey={token}")).await, None);
     }
     for _ in 0..9 {
-        // Anything else that went wrong would not count.
+        // Another error would not count.
         let said = message("u=Ada&p=wrong").await;
         assert!(said.as_ref().is_some_and(|said| said.contains("Wrong name or password")), "{said:?}");
     }
@@ -173,13 +172,13 @@ async fn guesses_are_counted_and_right_ones_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stems_are_an_album_and_others_hear_nothing() {
+async fn stems_are_an_album_and_private() {
     let node = Node::start().await;
     let (_, root, boss) = person(&node, "root").await;
     let (_, ada, token) = person(&node, "Ada").await;
     let (_, _, stranger) = person(&node, "Bob").await;
     let (id, job) = song(&node, &ada, 0, &json!({ "title": "Blue", "artist": "A & B", "year": 1959 })).await;
-    let player = |shown: String| Player { node: &node, shown };
+    let player = |credentials: String| Player { node: &node, credentials: shown };
     let (ada_plays, bob_plays) = (player(proof("ada", &token)), player(format!("apiKey={stranger}")));
     let albums = async || ada_plays.good("getAlbumList2", "&type=newest").await["albumList2"]["album"].clone();
     assert_eq!(names(&albums().await, "name"), ["Blue"]);
@@ -209,7 +208,7 @@ async fn stems_are_an_album_and_others_hear_nothing() {
     assert_eq!(ada_plays.code("createPlaylist", &format!("&name=Mix&songId=st-{id}-drums")).await, Some(0));
     assert_eq!(ada_plays.good("getPlaylists", "").await["playlists"]["playlist"].as_array().unwrap().len(), 1);
 
-    // Whose it is not, finds none of it, by no id; an administrator finds all.
+    // Other users have no access by any id. Administrators have access to everything.
     let list = &made["playlist"]["id"].as_str().unwrap();
     let artist = album["artistId"].as_str().unwrap();
     for (method, query) in [
@@ -246,7 +245,7 @@ async fn stems_are_an_album_and_others_hear_nothing() {
         names(&player(format!("apiKey={boss}")).good("search3", "&query=").await["searchResult3"]["song"], "title"),
         ["Blue"]
     );
-    // Open to all is open to players.
+    // A public playlist is public for players.
     ada_plays.good("updatePlaylist", &format!("&playlistId={list}&public=true&comment=all")).await;
     let shared = bob_plays.good("getPlaylist", &format!("&id={list}")).await["playlist"].clone();
     assert_eq!(
@@ -257,10 +256,10 @@ async fn stems_are_an_album_and_others_hear_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_are_whole_in_pages_of_any_size() {
+async fn lists_are_complete_in_pages_of_any_size() {
     let node = Node::start().await;
     let (_, ada, token) = person(&node, "Ada").await;
-    let player = Player { node: &node, shown: format!("apiKey={token}") };
+    let player = Player { node: &node, credentials: format!("apiKey={token}") };
     let about = |title: &str, artist: Value, album: Value, year: u32| json!({ "title": title, "artist": artist, "album": album, "year": year });
     for (number, about) in [
         about("b", json!("Zoe"), json!("Delta"), 2001),
@@ -313,7 +312,7 @@ async fn lists_are_whole_in_pages_of_any_size() {
     assert_eq!(player.code("getAlbumList2", "&type=loudest").await, Some(0));
     assert_eq!(player.code("getAlbumList2", "").await, Some(10));
     assert_eq!(player.code("getAlbumList2", "&type=newest&size=many").await, Some(0));
-    // Names are one however they are written, and each is whole.
+    // Names that differ only in spelling are one artist with all albums.
     let artists = player.good("getArtists", "").await["artists"]["index"].clone();
     let counted: Vec<_> = artists
         .as_array()
@@ -324,20 +323,20 @@ async fn lists_are_whole_in_pages_of_any_size() {
     let told = [("Y", "Yan", 3), ("Z", "Zoe", 2), ("#", "[Unknown Artist]", 3)]
         .map(|(letter, name, albums)| (json!(letter), json!(name), json!(albums)));
     assert_eq!(counted, told.iter().map(|(letter, name, albums)| (letter, name, albums)).collect::<Vec<_>>());
-    // What is like a number, or is not text, is refused and not guessed.
+    // Malformed parameters are refused.
     let (_, _, body) = node.ask("GET", "/rest/ping?u=%ff&f=json", &[], Vec::new()).await;
     assert!(String::from_utf8(body).unwrap().contains("failed"));
-    let long = format!("{}&{}", player.shown, "songId=so-1&".repeat(50_000));
+    let long = format!("{}&{}", player.credentials, "songId=so-1&".repeat(50_000));
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let (status, _, body) = node.ask("POST", "/rest/createPlaylist", &form, long.into_bytes()).await;
     assert!(status == StatusCode::OK && String::from_utf8(body).unwrap().contains("bytes"));
 }
 
-/// What everything that can be logged says.
+/// Everything that is logged.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Heard {
+impl Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -349,15 +348,15 @@ impl Write for Heard {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_shown_is_nowhere_in_the_log_and_in_no_answer() {
-    let heard = Heard::default();
-    let writer = heard.clone();
+async fn credentials_are_not_logged_and_not_returned() {
+    let log_buffer = LogBuffer::default();
+    let writer = log_buffer.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    // All threads are heard, of the tests beside this one too.
+    // This includes all threads, also those of concurrent tests.
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let node = Node::start().await;
     let (_, _, token) = person(&node, "Ada").await;
@@ -382,9 +381,9 @@ async fn what_was_shown_is_nowhere_in_the_log_and_in_no_answer() {
         }
     }
     let digest = proof("ada", &token).split("t=").nth(1).unwrap().split('&').next().unwrap().to_owned();
-    let log = String::from_utf8_lossy(&heard.0.lock().unwrap()).into_owned();
+    let log = String::from_utf8_lossy(&log_buffer.0.lock().unwrap()).into_owned();
     let answers = String::from_utf8_lossy(&answers).into_owned();
-    assert!(log.contains("/rest/{method}"), "nothing was heard");
+    assert!(log.contains("/rest/{method}"), "nothing was logged");
     for secret in ["hunter2", token.as_str(), digest.as_str(), hex_of("hunter2").as_str()] {
         assert!(!log.contains(secret), "the log holds {secret}");
         assert!(!answers.contains(secret), "an answer holds {secret}");

@@ -1,43 +1,31 @@
-//! What programs rely on: a description that says all there is, tags, and keys that make it safe to send again.
+//! What programs rely on: the OpenAPI description, entity tags, errors, and idempotent uploads.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod alone;
+mod standalone;
 
-use std::collections::BTreeSet;
-
-use alone::{Node, routes, wav};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-
-/// A path without the names of its parameters, and without the slash that may end it.
-fn shape(path: &str) -> String {
-    let words = path.trim_end_matches('/').split('/');
-    words.map(|word| if word.starts_with('{') { "{}" } else { word }).collect::<Vec<_>>().join("/")
-}
+use standalone::{Node, wav};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_is_described_and_nothing_else_is() {
+async fn description_is_complete_and_depends_on_the_configuration() {
     let node = Node::start().await;
     let (status, headers, body) = node.ask("GET", "/api/openapi.json", &[], Vec::new()).await;
     assert_eq!((status, headers["content-type"].to_str().unwrap()), (StatusCode::OK, "application/json"));
     let document: Value = serde_json::from_slice(&body).unwrap();
-    let mut described = BTreeSet::new();
-    for (path, item) in document["paths"].as_object().unwrap() {
-        described.extend(item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), shape(path))));
+    // Every reference leads somewhere.
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(document.pointer(reference).is_some(), "{reference} is missing");
     }
-    let shaped = |(method, path): (String, String)| (method, shape(&path));
-    // Players' protocol is described by those who made it.
-    let routes: BTreeSet<_> =
-        routes().into_iter().filter(|(_, path)| !path.starts_with("/rest/")).map(shaped).collect();
-    assert_eq!(described, routes);
-    // Whoever lets nobody in says so.
+    // Without anonymous use, other operations are open.
     let closed = Node::start_with(false, true).await.json("GET", "/api/openapi.json").await.1;
     assert_ne!(document["paths"]["/songs/"]["get"]["security"], closed["paths"]["/songs/"]["get"]["security"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_an_answer_is_not_sent_it_again() {
+async fn unchanged_responses_are_not_sent_again() {
     let node = Node::start().await;
     assert_eq!(node.upload("blue.wav", &wav()).await.0, StatusCode::OK);
     for path in ["/songs", "/songs/1", "/jobs/", "/jobs/1", "/models", "/api/openapi.json"] {
@@ -55,13 +43,13 @@ async fn who_has_an_answer_is_not_sent_it_again() {
             assert!(headers.contains_key("etag") && !headers.contains_key("content-type"), "{path}: {headers:?}");
         }
     }
-    // What changes has another tag.
+    // A changed response has another tag.
     let tag = node.ask("GET", "/songs/1", &[], Vec::new()).await.1["etag"].to_str().unwrap().to_owned();
     assert_eq!(node.json("POST", "/jobs/1/cancel").await.0, StatusCode::OK);
     let (status, headers, _) = node.ask("GET", "/songs/1", &[("if-none-match", &tag)], Vec::new()).await;
     assert_eq!(status, StatusCode::OK);
     assert_ne!(headers["etag"].to_str().unwrap(), tag);
-    // A refusal is none to keep, and what changes something answers anew each time.
+    // Errors and responses to changes have no tag.
     for (method, path) in [("GET", "/songs/9"), ("POST", "/jobs/1/retry"), ("GET", "/metrics")] {
         let (_, headers, _) = node.ask(method, path, &[("if-none-match", "*")], Vec::new()).await;
         assert!(!headers.contains_key("etag"), "{method} {path}");
@@ -70,7 +58,7 @@ async fn who_has_an_answer_is_not_sent_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_cannot_be_read_is_refused_as_all_else_is() {
+async fn malformed_queries_have_errors_in_the_envelope() {
     let node = Node::start().await;
     assert_eq!(node.register("Ada").await.0, StatusCode::CREATED);
     let ada = node.login("Ada").await;
@@ -98,7 +86,7 @@ async fn a_query_that_cannot_be_read_is_refused_as_all_else_is() {
     assert!(tried > 20, "{tried}");
 }
 
-/// Uploads with keys; the title is another one, the more so the form.
+/// Uploads a form with this title and these keys.
 async fn upload(node: &Node, cookie: &str, keys: &[&str], title: &str) -> (u16, Value) {
     let mut body = format!("--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\n{title}\r\n").into_bytes();
     body.extend(b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"blue.wav\"\r\n\r\n");
@@ -111,12 +99,12 @@ async fn upload(node: &Node, cookie: &str, keys: &[&str], title: &str) -> (u16, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_with_a_key_is_one_song_however_often_it_is_sent() {
+async fn repeated_upload_with_a_key_adds_one_song() {
     let node = Node::start().await;
     let (status, first) = upload(&node, "", &["one"], "Blue").await;
     assert_eq!((status, &first["data"]["song"]["id"]), (200, &json!(1)), "{first}");
     assert_eq!(upload(&node, "", &["one"], "Blue").await, (200, first));
-    // At the same time, too: one of them adds the song, and the other finds it.
+    // Of concurrent uploads one adds the song, and the other returns it.
     let (one, other) = tokio::join!(upload(&node, "", &["two"], "Blue"), upload(&node, "", &["two"], "Blue"));
     assert_eq!((one.0, other.0), (200, 200), "{} {}", one.1, other.1);
     assert_eq!(one.1["data"]["song"]["id"], other.1["data"]["song"]["id"]);
@@ -129,12 +117,12 @@ async fn an_upload_with_a_key_is_one_song_however_often_it_is_sent() {
         let (status, body) = upload(&node, "", &keys, "Blue").await;
         assert_eq!((status, &body["errors"][0]["code"]), (400, &json!("malformed")), "{keys:?}: {body}");
     }
-    // A key is its owner's.
+    // Users may use the same key.
     assert_eq!(node.register("Ada").await.0, StatusCode::CREATED);
     let ada = node.login("Ada").await;
     let (status, body) = upload(&node, &ada, &["one"], "Blue").await;
     assert_eq!((status, &body["data"]["song"]["uploader_id"]), (200, &json!(1)), "{body}");
-    // What was deleted does not come back.
+    // A deleted song is not added again.
     assert_eq!(node.json("DELETE", "/songs/1").await.0, StatusCode::OK);
     let (status, body) = upload(&node, "", &["one"], "Blue").await;
     assert_eq!((status, &body["errors"][0]["code"]), (409, &json!("conflict")), "{body}");

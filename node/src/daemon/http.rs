@@ -8,7 +8,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use work::plan::{built_in_models, segments};
 use work::runner::empty_folder;
+use work::runner::facts::facts_of;
 
 use super::foundation::Foundation;
 use super::tasks::{self, HOOKS, Tasks};
@@ -54,24 +56,27 @@ pub(super) fn start(
             max_seconds: configuration.limits.song_seconds,
             jobs_per_user: configuration.limits.jobs_per_user,
         },
-        accounts: web::accounts::Accounts {
+        accounts: web::auth::accounts::Accounts {
             anonymous: configuration.accounts.anonymous,
             open: configuration.accounts.registration == Registration::Open,
             https: configuration.http.tls.is_some(),
             proxies: configuration.http.trusted_proxies.clone(),
             seal: foundation.secret_box("tokens")?,
         },
-        hooks: web::hooks::Hooks {
+        webhooks: web::webhook_url::Webhooks {
             seal: foundation.secret_box(HOOKS)?,
             allow_private: configuration.hooks.allow_private,
         },
-        outside: configuration.external.as_ref().map(|external| web::outside::Outside {
+        external_workers: configuration.external.as_ref().map(|external| web::auth::external_workers::ExternalWorkers {
             tokens: external.token_sha256.clone(),
             first: external.first,
             max_bytes: external.max_bytes,
         }),
-        cache: empty_folder(cache).context("the cache folder")?,
-        model: configuration.workers.model.clone(),
+        cache_folder: empty_folder(cache).context("the cache folder")?,
+        built_in_models: built_in_models(),
+        segments,
+        facts: facts_of,
+        default_model: configuration.workers.model.clone(),
         max_attempts: configuration.workers.max_attempts,
         segments_per_task: configuration.workers.segments_per_task,
         metrics: Arc::new(move || sources.text(&recorder)),

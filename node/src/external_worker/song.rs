@@ -8,7 +8,7 @@ use audio::sandbox::Sandbox;
 use inference::Separator;
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
-use web::outside::DELIVERED;
+use web::auth::external_workers::DELIVERED;
 
 /// A song gave no stems.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-use web::file_name::file_name;
+use web::files::file_name::file_name;
 
 /// The most bytes of plain text in a component, which leaves room for the names.
 const PLAIN_BYTES: usize = 128;

@@ -21,6 +21,7 @@ pub mod claims;
 mod dispatch;
 pub mod external;
 mod metrics;
+pub mod plan;
 pub mod protocol;
 pub mod rabbitmq;
 pub mod reset;

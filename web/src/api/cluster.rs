@@ -1,4 +1,4 @@
-//! The cluster: who its members are, who leads, who is up, and who works on what.
+//! The cluster: its members, the leader, and what each node is doing.
 
 use audio::decode::formats::KINDS;
 use std::collections::BTreeSet;
@@ -9,10 +9,10 @@ use serde::Serialize;
 use state::TaskState;
 use utoipa::ToSchema;
 
-use crate::State;
-use crate::answer::{Answer, Empty};
-use crate::caller::Visitor;
-use crate::error::ApiError;
+use crate::app::State;
+use crate::auth::request_auth::RequestAuth;
+use crate::http::answer::Answer;
+use crate::http::error::ApiError;
 
 /// A node.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -136,94 +136,91 @@ impl BrokerView {
     }
 }
 
-/// Whether the cluster can do its work.
+/// The health of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// All nodes are up.
+    /// All nodes are up and there is a leader.
     Good,
-    /// A majority is up and there is a leader: everything works, and one node less may be one too few.
+    /// A majority is up and there is a leader. Everything works, but another failure may cost the majority.
     Degraded,
-    /// There is no majority or no leader: nothing can be changed.
+    /// There is no majority or no leader. Nothing can be changed.
     Down,
 }
 
-/// What uploads may be.
+/// The limits on uploads.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct LimitsView {
     /// The largest file in bytes.
     pub upload_bytes: u64,
     /// The longest song in seconds.
     pub song_seconds: u64,
-    /// Jobs that one user may have open; 0 is any number.
+    /// Open jobs per user; 0 means no limit.
     pub jobs_per_user: u32,
     /// The longest title in characters.
     pub title_characters: usize,
-    /// The kinds of files that are accepted, the most usual first.
+    /// The supported kinds of files, the most common first.
     pub kinds: Vec<FileKindView>,
 }
 
-/// A kind of file that is accepted.
+/// A supported kind of files.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FileKindView {
-    /// What people call it.
+    /// The common name.
     #[schema(example = "Ogg Vorbis")]
     pub name: &'static str,
-    /// The extensions that its files usually have, in lower case. The content of a file decides, not its name.
+    /// The usual extensions in lower case. The content of a file determines its kind, not its name.
     #[schema(example = json!(["ogg", "oga"]))]
     pub extensions: &'static [&'static str],
 }
 
-/// The cluster as the node that was asked sees it.
+/// The cluster, as this node sees it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ClusterData {
-    /// The node that was asked.
+    /// The id of this node.
     pub id: u64,
     /// Its program's version.
     pub version: &'static str,
-    /// Who leads; null while nobody does.
+    /// The id of the leader; null without a leader.
     pub leader: Option<u64>,
-    /// Raft's term.
+    /// The Raft term.
     pub term: u64,
-    /// What the asked node is to Raft: leader, follower, candidate or learner.
+    /// The Raft role of this node: leader, follower, candidate or learner.
     pub role: String,
-    /// Whether the cluster can do its work.
+    /// The health of the cluster.
     pub health: Health,
-    /// The members' numbers.
+    /// The ids of the members.
     pub members: Vec<u64>,
-    /// What every node says of itself.
+    /// The last report of every node.
     pub nodes: Vec<NodeView>,
-    /// The way tasks take to the workers.
+    /// The state of the broker.
     pub broker: BrokerView,
-    /// The last log entry that the asked node has applied.
+    /// The last log entry that this node has applied.
     pub last_applied: u64,
-    /// The last log entry that it has.
+    /// The last log entry of this node.
     pub last_log: u64,
-    /// Milliseconds since a majority last answered; only the leader knows.
+    /// Milliseconds since a majority last acknowledged the leader; null at other nodes.
     pub quorum_ack_ms: Option<u64>,
-    /// The model that uploads are separated with if they name none.
+    /// The model for uploads that name none.
     pub model: String,
-    /// What uploads may be.
+    /// The limits on uploads.
     pub limits: LimitsView,
 }
 
-/// Shows the cluster as the asked node sees it: members, leader, health, queue, workers.
+/// Shows the cluster, as this node sees it: members, leader, health, queue and workers.
 ///
-/// This works without a majority and may be a moment old. Whoever is let in may call this.
-#[utoipa::path(get, path = "/cluster", tag = "cluster", responses(
-    (status = 200, body = Answer<ClusterData>),
-    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
-))]
-pub(crate) async fn cluster(state: State, visitor: Visitor) -> Result<Answer<ClusterData>, ApiError> {
-    state.read_or_stale(&visitor, true, |_, _| Ok(())).await?;
-    // The reports count the open tasks, which asks the disk.
+/// This works without a majority and may be a moment old.
+#[utoipa::path(get, path = "/cluster", tag = "cluster", responses((status = 200, body = Answer<ClusterData>)))]
+pub(crate) async fn cluster(state: State, auth: RequestAuth) -> Result<Answer<ClusterData>, ApiError> {
+    state.read_or_stale(&auth, true, |_, _| Ok(())).await?;
+    // The reports count the open tasks, which reads the disk.
     let shared = Arc::clone(&state);
-    crate::blocking("looking at the cluster", move || {
-        let status = shared.app.cluster.status();
-        let nodes: Vec<_> = shared.app.live.nodes().into_iter().map(|node| NodeView::of(node, status.leader)).collect();
-        let open = shared.app.cluster.peek().open_tasks().unwrap_or_default();
+    crate::http::blocking("reading the state of the cluster", move || {
+        let status = shared.cluster.status();
+        let nodes: Vec<_> = shared.live.nodes().into_iter().map(|node| NodeView::of(node, status.leader)).collect();
+        let open = shared.cluster.peek().open_tasks().unwrap_or_default();
         let running = open.iter().filter(|task| matches!(task.state, TaskState::Running { .. })).count() as u64;
-        let broker = shared.app.broker.as_ref().map(|status| status.borrow().clone());
+        let broker = shared.broker.as_ref().map(|status| status.borrow().clone());
         let alive = nodes.iter().filter(|node| node.alive).count();
         Answer::with(ClusterData {
             id: status.id,
@@ -238,11 +235,11 @@ pub(crate) async fn cluster(state: State, visitor: Visitor) -> Result<Answer<Clu
             last_applied: status.last_applied,
             last_log: status.last_log,
             quorum_ack_ms: status.quorum_ack_ms,
-            model: shared.app.model.clone(),
+            model: shared.default_model.clone(),
             limits: LimitsView {
-                upload_bytes: shared.app.limits.max_upload_bytes,
-                song_seconds: shared.app.limits.max_seconds,
-                jobs_per_user: shared.app.limits.jobs_per_user,
+                upload_bytes: shared.limits.max_upload_bytes,
+                song_seconds: shared.limits.max_seconds,
+                jobs_per_user: shared.limits.jobs_per_user,
                 title_characters: super::song_fields::TEXT_CHARACTERS,
                 kinds: KINDS.iter().map(|kind| FileKindView { name: kind.name, extensions: kind.extensions }).collect(),
             },

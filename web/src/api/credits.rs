@@ -1,4 +1,4 @@
-//! What a new song is called, and what else is known of it: what its uploader says, the tags in its file, its file's name.
+//! The title and the credits of a new song: from the upload, the tags of the file, or the file's name.
 
 use std::path::Path;
 
@@ -6,31 +6,31 @@ use audio::tags::Tags;
 use state::{Cover, Credits};
 
 use super::song_fields::TEXT_CHARACTERS;
-use crate::text::{first_characters, tidy};
+use crate::text::{first_characters, sanitize};
 
-/// A text as songs have it: tidy, and cut to the longest; none if nothing of it can be seen.
+/// A text as the state stores it: sanitized and shortened; none if it has no visible character.
 fn kept(text: &str) -> Option<String> {
-    let text = tidy(text);
+    let text = sanitize(text);
     let text = first_characters(&text, TEXT_CHARACTERS).trim_end();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The title that was given, or else the one in the file's tags, or else the file's name. One without a visible
-/// character does not count.
+/// The title in the upload, or else in the tags, or else the file's name. Titles without visible characters are
+/// ignored.
 pub(super) fn title(given: Option<&str>, tags: &Tags, file_name: Option<&str>) -> String {
     let given = given.and_then(kept);
     given.or_else(|| kept(tags.title.as_deref()?)).unwrap_or_else(|| title_of(file_name))
 }
 
-/// A title for a song that came without one.
+/// The title of a song without one in the upload and the tags.
 pub(super) fn title_of(file_name: Option<&str>) -> String {
-    // Some programs send a whole path, with the slashes of their system.
+    // Some programs send a whole path, with the separators of their system.
     let name = file_name.unwrap_or("").rsplit(['/', '\\']).next().unwrap_or("");
     let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("");
     kept(stem).unwrap_or_else(|| "Untitled".into())
 }
 
-/// What the state keeps of a file's tags.
+/// The credits in the tags of a file.
 pub(super) fn credits_of(tags: Tags, cover: Option<Cover>) -> Credits {
     let text = |text: Option<String>| kept(&text?);
     let number = |text: Option<String>| text?.parse().ok().filter(|number| (1..=9999).contains(number));
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_title_is_found_for_every_file() {
+    fn every_file_has_a_title() {
         for (name, title) in [
             (Some("So What.mp3"), "So What"),
             (Some("../../etc/passwd"), "passwd"),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_that_cannot_be_seen_does_not_count() {
+    fn invisible_titles_are_ignored() {
         let tagged = |title: &str| Tags { title: Some(title.into()), ..Tags::default() };
         for (given, tag, name, expected) in [
             (Some("Given"), "Tag", "name.mp3", "Given"),

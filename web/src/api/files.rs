@@ -1,4 +1,6 @@
-//! Files: songs and stems, whole or in ranges, as MP3, WAV and FLAC.
+//! The files of songs and stems, as MP3, WAV and FLAC.
+
+use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, Method};
@@ -7,103 +9,92 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::parts::find;
-use super::way::Way;
-use crate::State;
-use crate::answer::{Answer, Empty};
-use crate::caller::Visitor;
-use crate::error::ApiError;
-use crate::file_name::file_name;
-use crate::query::Query;
-use crate::sending::{Served, serve};
+use super::song_ref::SongRef;
+use crate::app::State;
+use crate::auth::request_auth::RequestAuth;
+use crate::files::file_name::file_name;
+use crate::files::file_response::{FileResponse, serve};
+use crate::http::error::ApiError;
+use crate::http::query::Query;
 
-/// How a file should be offered.
+/// The parameters of a file.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Offer {
-    /// Anything but `false`: the browser should save the file and not play it.
-    pub download: Option<String>,
-    /// Which separation of the song the stem is from: its job's number. The song's own if it is not given.
-    pub job: Option<u64>,
+pub(crate) struct FileQuery {
+    /// Any value but `false` makes browsers save the file instead of playing it.
+    pub(crate) download: Option<String>,
+    /// The job of the separation. The default is the song's primary separation.
+    pub(crate) job: Option<u64>,
 }
 
-/// Gives a file of a song: `song`, or one of its stems, as `.mp3`, `.wav` or `.flac`.
+/// Returns a file of a song: `song` or one of its stems, as `.mp3`, `.wav` or `.flac`.
 ///
-/// What the job did not make is made now, in 16 bits or at 320 kbit/s.
+/// A format that the job did not make is generated, with 16 bits or 320 kbit/s.
 ///
-/// `peaks.json` has the waveforms of the song and its stems, to draw: for each part its `frames`, `frames_per_bucket`,
-/// and the lowest and highest sample of every bucket, of which 127 is full scale.
+/// `peaks.json` holds the waveforms of the song and its stems: for each part its `frames`, `frames_per_bucket`, and the
+/// lowest and highest sample of every bucket, where 127 is full scale.
 ///
-/// `song` may also have the extension that it was uploaded with, and comes as it was uploaded then. Ranges,
-/// conditions and HEAD are answered as in RFC 9110; a request for several ranges gets the whole file. Whoever the
-/// song is for may call this.
+/// `song` with the extension of the upload is the uploaded file. Ranges, conditions and HEAD follow RFC 9110. A request
+/// for several ranges gets the whole file.
 #[utoipa::path(get, path = "/songs/{id}/{file}", tag = "files",
-    params(("id" = u64, Path), ("file" = String, Path, example = "drums.mp3"), Offer),
+    params(("id" = u64, Path), ("file" = String, Path, example = "drums.mp3"), FileQuery),
     responses(
         (status = 200, description = "The file", content((String = "audio/*"), (Object = "application/json"))),
-        (status = 206, description = "The range of it", content((String = "audio/*"), (Object = "application/json"))),
-        (status = 304, description = "If-None-Match names it"),
-        (status = 400, description = "`job` is no number", body = Answer<Empty>),
-        (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
-        (status = 404, description = "No such song or part, or not split yet", body = Answer<Empty>),
-        (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
-        (status = 416, description = "The range is past the end; Content-Range says where that is"),
-        (status = 422, description = "It would be made from a file that cannot be decoded", body = Answer<Empty>),
-        (status = 503, description = "Nobody who answers has the file, or the node is busy", body = Answer<Empty>),
+        (status = 206, description = "The range", content((String = "audio/*"), (Object = "application/json"))),
+        (status = 304, description = "If-None-Match holds the entity tag"),
+        (status = 412),
+        (status = 416, description = "The range is behind the end of the file; Content-Range holds the length"),
+        (status = 422, description = "The file would be generated from a file that cannot be decoded"),
     )
 )]
 pub(crate) async fn file(
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     Path((id, file)): Path<(String, String)>,
-    offer: Result<Query<Offer>, ApiError>,
+    query: Result<Query<FileQuery>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    given(state, Way::Id(visitor, id), file, offer, method, headers).await
+    respond(state, SongRef::Id(auth, id), file, query, method, headers).await
 }
 
-/// Gives a file of the song that a link opens, as `/songs/{id}/{file}` does.
-///
-/// Whoever has the link may call this.
-#[utoipa::path(get, path = "/shared/{secret}/{file}", tag = "sharing", security(()),
-    params(("secret" = String, Path), ("file" = String, Path, example = "drums.mp3"), Offer),
+/// Returns a file of the song of a link, as `/songs/{id}/{file}` does.
+#[utoipa::path(get, path = "/shared/{secret}/{file}", tag = "sharing",
+    params(("secret" = String, Path), ("file" = String, Path, example = "drums.mp3"), FileQuery),
     responses(
         (status = 200, description = "The file", content((String = "audio/*"), (Object = "application/json"))),
-        (status = 206, description = "The range of it", content((String = "audio/*"), (Object = "application/json"))),
-        (status = 304, description = "If-None-Match names it"),
-        (status = 400, description = "`job` is no number", body = Answer<Empty>),
-        (status = 404, description = "The link opens nothing, no such part, or not split yet", body = Answer<Empty>),
-        (status = 412, description = "If-Match does not name it", body = Answer<Empty>),
-        (status = 416, description = "The range is past the end; Content-Range says where that is"),
-        (status = 422, description = "It would be made from a file that cannot be decoded", body = Answer<Empty>),
-        (status = 503, description = "Nobody who answers has the file, or the node is busy", body = Answer<Empty>),
+        (status = 206, description = "The range", content((String = "audio/*"), (Object = "application/json"))),
+        (status = 304, description = "If-None-Match holds the entity tag"),
+        (status = 412),
+        (status = 416, description = "The range is behind the end of the file; Content-Range holds the length"),
+        (status = 422, description = "The file would be generated from a file that cannot be decoded"),
     )
 )]
 pub(crate) async fn file_by_link(
     state: State,
     Path((secret, file)): Path<(String, String)>,
-    offer: Result<Query<Offer>, ApiError>,
+    query: Result<Query<FileQuery>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    given(state, Way::link(&secret), file, offer, method, headers).await
+    respond(state, SongRef::link(&secret), file, query, method, headers).await
 }
 
-pub(crate) async fn given(
+pub(crate) async fn respond(
     state: State,
-    way: Way,
+    song: SongRef,
     file: String,
-    offer: Result<Query<Offer>, ApiError>,
+    query: Result<Query<FileQuery>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let named = file.clone();
-    // Whose the song is not, hears nothing of what is wrong with the rest.
-    let (song, found, offer) = way
+    let (named, app) = (file.clone(), Arc::clone(&state));
+    // Callers without access to the song must not get errors about the other parameters.
+    let (song, found, query) = song
         .look(&state, move |view, song| {
-            let Query(offer) = offer?;
-            let found = find(view, &song, offer.job, &named)?;
-            Ok((song, found, offer))
+            let Query(query) = query?;
+            let found = find(view, &app, &song, query.job, &named)?;
+            Ok((song, found, query))
         })
         .await?;
     let (part, format) = file.rsplit_once('.').unwrap_or((&file, ""));
@@ -112,7 +103,7 @@ pub(crate) async fn given(
         "song" => format!("{title}.{format}"),
         _ => format!("{title} - {part}.{format}"),
     });
-    let download = offer.download.is_some_and(|download| download != "false");
-    let served = Served { source, tag, format: format.to_owned(), name, download };
-    serve(&state.app.sharing, served, &method, &headers).await
+    let download = query.download.is_some_and(|download| download != "false");
+    let file = FileResponse { source, tag, format: format.to_owned(), name, download };
+    serve(&state.sharing, file, &method, &headers).await
 }

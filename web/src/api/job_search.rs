@@ -1,53 +1,55 @@
 //! Searching jobs: `state:failed node:2 title:"so what" model:htdemucs user:ada after:2026-01-01 before:2026-02-01`.
 //!
-//! By their state jobs are found without a look at the others. Whatever else is asked for, a request looks at so many of
-//! them and no more, and says where the next one goes on.
+//! Jobs are indexed by state. Other conditions are checked job by job: a request looks at a limited number of jobs and
+//! returns the cursor at which the next request continues.
 
 use state::View;
 use state::{ACCOUNTS, Job, JobState, folded};
 
-use crate::caller::Caller;
-use crate::dates::{DAY, days_until};
-use crate::error::ApiError;
+use crate::auth::caller::Caller;
+use crate::clock::{DAY, start_of_day};
+use crate::http::error::ApiError;
 
-/// How many jobs are looked at for a page of a list.
+/// The most jobs that a request looks at.
 const LOOKED_AT: usize = 4000;
-/// How many of them are read at a time.
+/// Jobs that are read at a time.
 const AT_A_TIME: usize = 200;
-/// The longest query, in bytes.
+/// The longest search text, in bytes.
 const LONGEST: usize = 1000;
 
-/// What jobs are looked for. All of it must hold.
+/// The conditions of a search, all of which must hold.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Search {
-    /// Any of these; any at all if there are none.
+pub(crate) struct JobSearch {
+    /// The states; all if empty.
     states: Vec<JobState>,
-    /// One of the attempts was made there.
+    /// The node of one of the attempts.
     node: Option<u64>,
-    /// Each is in the title of one of the songs.
+    /// Texts that the titles of the job's songs contain.
     titles: Vec<String>,
     model: Option<String>,
-    /// Whose one of the songs is.
-    user: Option<Whose>,
-    /// Made then or later, in milliseconds since 1970.
+    /// The uploader of one of the songs.
+    user: Option<Uploader>,
+    /// The earliest creation, in milliseconds since 1970.
     after: Option<u64>,
-    /// Made sooner.
+    /// The end of the range of creation, exclusive.
     before: Option<u64>,
 }
 
-/// A user, by number or by name.
+/// A user in a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Whose {
-    Number(u64),
+enum Uploader {
+    Id(u64),
     Name(String),
-    Mine,
+    Caller,
 }
 
-impl Search {
-    /// Reads a query.
+impl JobSearch {
+    /// Parses a search text.
     pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
         if query.len() > LONGEST {
-            return Err(ApiError::Malformed(format!("A search has at most {LONGEST} bytes. Look for less at once.")));
+            return Err(ApiError::Malformed(format!(
+                "The search is longer than {LONGEST} bytes. Use fewer conditions."
+            )));
         }
         let mut search = Self::default();
         for (key, value) in terms(query) {
@@ -62,9 +64,9 @@ impl Search {
                 Some("model") => search.model = Some(value),
                 Some("user") => {
                     search.user = Some(match (value.parse(), value.as_str()) {
-                        (Ok(number), _) => Whose::Number(number),
-                        (Err(_), "me") => Whose::Mine,
-                        (Err(_), name) => Whose::Name(folded(name).map_err(|error| wrong("user", name, &error))?),
+                        (Ok(number), _) => Uploader::Id(number),
+                        (Err(_), "me") => Uploader::Caller,
+                        (Err(_), name) => Uploader::Name(folded(name).map_err(|error| wrong("user", name, &error))?),
                     });
                 }
                 Some("after") => search.after = Some(time_of("after", &value)?),
@@ -72,8 +74,8 @@ impl Search {
                 Some(other) => {
                     let other: String = other.chars().take(20).collect();
                     return Err(ApiError::Malformed(format!(
-                        "Jobs cannot be searched by {other:?}: there are state, node, title, model, user, after and \
-                         before, as in state:failed node:2 title:\"so what\". Put quotation marks around what has a colon."
+                        "Unknown search key {other:?}: use state, node, title, model, user, after or before, as in \
+                         state:failed node:2 title:\"so what\". Put texts with colons in quotation marks."
                     )));
                 }
             }
@@ -83,8 +85,8 @@ impl Search {
         Ok(search)
     }
 
-    /// At most `limit` of the caller's jobs that are looked for, with smaller numbers than `cursor`, the newest first, and
-    /// where the next page goes on.
+    /// At most `limit` matching jobs that the caller may see, with ids below `cursor`, newest first; and the next
+    /// cursor.
     pub(crate) fn page(
         &self,
         view: &View,
@@ -94,9 +96,9 @@ impl Search {
     ) -> Result<(Vec<Job>, Option<u64>), ApiError> {
         let user = match &self.user {
             None => None,
-            Some(Whose::Number(number)) => Some(*number),
-            Some(Whose::Mine) => Some(caller.known()?.id),
-            Some(Whose::Name(name)) => match view.user_named(name)? {
+            Some(Uploader::Id(number)) => Some(*number),
+            Some(Uploader::Caller) => Some(caller.known()?.id),
+            Some(Uploader::Name(name)) => match view.user_named(name)? {
                 Some(user) => Some(user.id),
                 None => return Ok((Vec::new(), None)),
             },
@@ -110,12 +112,12 @@ impl Search {
             };
             let last = some.len() < AT_A_TIME;
             for job in some {
-                // The clocks of nodes differ, but not by a day.
+                // Jobs are in the order of their creation. The clocks of nodes differ by less than a day.
                 if self.after.is_some_and(|after| job.created_at.saturating_add(DAY) < after) {
                     return Ok((found, None));
                 }
                 let id = job.id;
-                if self.holds(view, caller, &job, user)? {
+                if self.matches(view, caller, &job, user)? {
                     found.push(job);
                 }
                 cursor = Some(id);
@@ -130,7 +132,7 @@ impl Search {
         Ok((found, cursor))
     }
 
-    fn holds(&self, view: &View, caller: &Caller, job: &Job, user: Option<u64>) -> Result<bool, ApiError> {
+    fn matches(&self, view: &View, caller: &Caller, job: &Job, user: Option<u64>) -> Result<bool, ApiError> {
         let cheap = (self.states.is_empty() || self.states.contains(&job.state))
             && self.model.as_ref().is_none_or(|model| *model == job.model)
             && self.after.is_none_or(|after| job.created_at >= after)
@@ -158,19 +160,19 @@ impl Search {
 
 fn wrong(key: &str, value: &str, error: &dyn std::error::Error) -> ApiError {
     let value: String = value.chars().take(40).collect();
-    ApiError::Malformed(format!("{key}:{value} cannot be searched for: {error}."))
+    ApiError::Malformed(format!("Invalid search {key}:{value}: {error}."))
 }
 
-/// A date in UTC, or milliseconds since 1970.
+/// The time of a date in UTC, or a time in milliseconds since 1970.
 fn time_of(key: &str, text: &str) -> Result<u64, ApiError> {
-    let time = days_until(text).map(|days| days * DAY).or_else(|| text.parse().ok());
+    let time = start_of_day(text).or_else(|| text.parse().ok());
     time.ok_or_else(|| {
         let text: String = text.chars().take(40).collect();
-        ApiError::Malformed(format!("{key}:{text} names no day; write it as {key}:2026-01-31, in UTC."))
+        ApiError::Malformed(format!("Invalid date {key}:{text}: use a date in UTC such as {key}:2026-01-31."))
     })
 }
 
-/// The words of a query, each with its key if it has one. Quotation marks hold together what has spaces or colons in it.
+/// The terms of a search text, each with its key if it has one. Quotation marks enclose values with spaces or colons.
 fn terms(query: &str) -> Vec<(Option<String>, String)> {
     let (mut terms, mut key, mut word, mut quoted, mut any) = (Vec::new(), None, String::new(), false, false);
     for character in query.chars().chain([' ']) {
@@ -190,7 +192,7 @@ fn terms(query: &str) -> Vec<(Option<String>, String)> {
         }
     }
     if !word.trim().is_empty() {
-        // A quotation mark that was not closed.
+        // An unclosed quotation mark.
         terms.push((key, word.trim().to_owned()));
     }
     terms
@@ -203,28 +205,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_are_read() {
-        assert_eq!(Search::parse(" ").unwrap(), Search::default());
+    fn search_texts_are_parsed() {
+        assert_eq!(JobSearch::parse(" ").unwrap(), JobSearch::default());
         let search =
-            Search::parse("state:failed,done node:2 title:\"So  What: live\" blue model:htdemucs after:1970-01-02")
+            JobSearch::parse("state:failed,done node:2 title:\"So  What: live\" blue model:htdemucs after:1970-01-02")
                 .unwrap();
         assert_eq!(
             search,
-            Search {
+            JobSearch {
                 states: vec![JobState::Done, JobState::Failed],
                 node: Some(2),
                 titles: vec!["so  what: live".into(), "blue".into()],
                 model: Some("htdemucs".into()),
                 after: Some(DAY),
-                ..Search::default()
+                ..JobSearch::default()
             }
         );
-        assert_eq!(Search::parse("\"a:b").unwrap().titles, ["a:b"]);
-        assert_eq!(Search::parse("user:me").unwrap().user, Some(Whose::Mine));
-        assert_eq!(Search::parse("user:3").unwrap().user, Some(Whose::Number(3)));
-        assert_eq!(Search::parse("user:Ada before:5000").unwrap().user, Some(Whose::Name("ada".into())));
+        assert_eq!(JobSearch::parse("\"a:b").unwrap().titles, ["a:b"]);
+        assert_eq!(JobSearch::parse("user:me").unwrap().user, Some(Uploader::Caller));
+        assert_eq!(JobSearch::parse("user:3").unwrap().user, Some(Uploader::Id(3)));
+        assert_eq!(JobSearch::parse("user:Ada before:5000").unwrap().user, Some(Uploader::Name("ada".into())));
         for bad in ["state:lost", "node:two", "when:now", "after:yesterday", "user:a/b", "state:", &"x".repeat(1001)] {
-            let found = Search::parse(bad);
+            let found = JobSearch::parse(bad);
             assert!(found.is_err() || bad == "state:", "{bad}: {found:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The parts of a song (the song itself, its stems, their outlines), and the files in which they come.
+//! The parts of a song (the song itself, its stems, the waveforms), and their files.
 
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
@@ -9,23 +9,23 @@ use state::View;
 use state::{JobState, Song, Stems};
 use storage::blobs::Hash;
 
-use super::models::shape_of;
-use crate::State;
-use crate::error::ApiError;
-use crate::stored::Source;
+use super::models::model_named;
+use crate::app::{App, State};
+use crate::files::source::Source;
+use crate::http::error::ApiError;
 
-/// Bytes that a frame takes while a file is converted: two decoded samples, and what is made of them.
+/// Bytes of a frame while a file is converted: two decoded samples, and the encoded ones.
 const BYTES_A_FRAME: u64 = 12;
 
-/// Where a song's file comes from.
-pub(crate) enum Found {
+/// The origin of a file of a song.
+pub(crate) enum PartFile {
     Blob(Hash),
-    /// From a file in another format.
+    /// Converted from a file in another format.
     Converted(Hash),
 }
 
-impl Found {
-    /// A stem's file of a format, of those that there are.
+impl PartFile {
+    /// The file of a stem in a format, given the existing files.
     pub(crate) fn of(files: &BTreeMap<String, Hash>, format: &str) -> Option<Self> {
         match (files.get(format), best_of(files)) {
             (Some(hash), _) => Some(Self::Blob(*hash)),
@@ -34,7 +34,7 @@ impl Found {
         }
     }
 
-    /// Where the file is, once it is made, and a tag for its bytes. The song has so many frames.
+    /// The source of the file, generated if necessary, and its entity tag. `frames` is the length of the song.
     pub(crate) async fn source(self, state: &State, format: &str, frames: u64) -> Result<(Source, String), ApiError> {
         match self {
             Self::Blob(hash) => Ok((Source::Blob(hash), hash.to_string())),
@@ -46,61 +46,67 @@ impl Found {
     }
 }
 
-/// The file of this name among a song's.
-pub(super) fn find(view: &View, song: &Song, job: Option<u64>, file: &str) -> Result<Found, ApiError> {
+/// The file with this name.
+pub(super) fn find(view: &View, app: &App, song: &Song, job: Option<u64>, file: &str) -> Result<PartFile, ApiError> {
     let known = file.rsplit_once('.');
     if let Some(("song", format)) = known {
         return match format {
-            _ if format == song.format => Ok(Found::Blob(song.hash)),
-            "mp3" | "wav" | "flac" => Ok(Found::Converted(song.hash)),
+            _ if format == song.format => Ok(PartFile::Blob(song.hash)),
+            "mp3" | "wav" | "flac" => Ok(PartFile::Converted(song.hash)),
             _ => Err(no_part(song, None, file)),
         };
     }
     if let Some(("peaks", "json")) = known {
-        // A song that was split by an older version has none.
-        let peaks = stems_of(view, song, job, &[])?.peaks;
-        return peaks.map(Found::Blob).ok_or_else(|| no_part(song, None, file));
+        // Songs that an older version split have none.
+        let peaks = stems_of(view, app, song, job, &[])?.peaks;
+        return peaks.map(PartFile::Blob).ok_or_else(|| no_part(song, None, file));
     }
     let Some((part, format @ ("mp3" | "wav" | "flac"))) = known else {
         return Err(no_part(song, None, file));
     };
-    let stems = stems_of(view, song, job, &[part])?;
-    let found = stems.files.get(part).and_then(|files| Found::of(files, format));
+    let stems = stems_of(view, app, song, job, &[part])?;
+    let found = stems.files.get(part).and_then(|files| PartFile::of(files, format));
     found.ok_or_else(|| no_part(song, Some(&stems), file))
 }
 
-/// The file of a stem that lost least, with its extension.
+/// The extension and the file of a stem with the least loss.
 pub(crate) fn best_of(files: &BTreeMap<String, Hash>) -> Option<(String, Hash)> {
     let of = |format: &str| Some((format.to_owned(), *files.get(format)?));
     of("wav").or_else(|| of("flac")).or_else(|| of("mp3"))
 }
 
-/// The stems of the song's own separation, or of the one that is this job. If they are not made, those in `wanted` that
-/// it would not make either are no parts at all.
-pub(crate) fn stems_of(view: &View, song: &Song, job: Option<u64>, wanted: &[&str]) -> Result<Stems, ApiError> {
+/// The stems of the song's primary separation, or of this job. If they are not ready, an unknown part in `wanted` is a
+/// different error.
+pub(crate) fn stems_of(
+    view: &View,
+    app: &App,
+    song: &Song,
+    job: Option<u64>,
+    wanted: &[&str],
+) -> Result<Stems, ApiError> {
     let found = view.job_of(song, job)?;
     let job = found.ok_or_else(|| ApiError::NoJob(job.unwrap_or(song.job).to_string()))?;
     if let Some(stems) = job.stems {
         return Ok(stems);
     }
-    if let Some((sources, _)) = shape_of(view, &job.model)?
-        && let sources = job.selection.of(&sources)
+    if let Some(model) = model_named(view, app, &job.model)?
+        && let sources = job.selection.of(&model.sources)
         && let Some(unknown) = wanted.iter().find(|part| !sources.iter().any(|source| source == *part))
     {
         return Err(ApiError::NoPart(format!(
-            "A song has no part {unknown:?}. This one will have: song, {}.",
+            "The song will have no part {unknown:?}. It will have: song, {}.",
             sources.join(", ")
         )));
     }
     Err(ApiError::NotSplit(match job.state {
         JobState::Failed | JobState::Cancelled => format!(
-            "The song {} has no stems, because its job was {}. POST /jobs/{}/retry tries again.",
+            "The song {} has no stems, because its job {}. POST /jobs/{}/retry retries it.",
             song.id,
-            if job.state == JobState::Failed { "a failure" } else { "cancelled" },
+            if job.state == JobState::Failed { "failed" } else { "was cancelled" },
             job.id
         ),
         _ => format!(
-            "The song {} is not split yet: {} of {} tasks are done. GET /jobs/{} says how it is going.",
+            "The song {} is not split yet: {} of {} tasks are done. GET /jobs/{} shows the progress.",
             song.id, job.done, job.tasks, job.id
         ),
     }))
@@ -113,21 +119,21 @@ fn no_part(song: &Song, stems: Option<&Stems>, file: &str) -> ApiError {
         |stems| stems.files.keys().map(String::as_str).collect(),
     );
     ApiError::NoPart(format!(
-        "The song {} has no file {asked:?}. Ask for one of song, {}, with the ending .mp3, .wav or .flac.",
+        "The song {} has no file {asked:?}. It has: song, {}, each as .mp3, .wav or .flac.",
         song.id,
         parts.join(", ")
     ))
 }
 
-/// A file in another format, made once, of a song this long.
+/// Converts a file to another format, once. `frames` is the length of the song.
 async fn convert(state: &State, from: Hash, format: &str, frames: u64) -> Result<PathBuf, ApiError> {
     let name = format!("made-{from}.{format}");
     if let Some(made) = state.cache.kept(&name).await {
         return Ok(made);
     }
-    let sharing = &state.app.sharing;
+    let sharing = &state.sharing;
     let (path, to, blobs) = (sharing.whole(&from).await?, format.to_owned(), sharing.blobs().clone());
-    let sandbox = state.app.sandbox.clone();
+    let sandbox = state.sandbox.clone();
     let make = move |half: &FilePath| {
         blobs.expect_room(frames.saturating_mul(BYTES_A_FRAME))?;
         convert_here(&sandbox, &path, frames, half, &to)

@@ -1,7 +1,7 @@
-//! Playlists: songs in an order that a user gives them, for that user and for those they are shared with.
+//! Playlists.
 //!
-//! Who a playlist is shared with sees it and hears those of its songs that are its owner's, or that they may hear anyway.
-//! Of the others they learn how many there are.
+//! Users with whom a playlist is shared may listen to the songs in it that its owner uploaded, and to those that they
+//! may listen to anyway. Of the other songs they see only the number.
 
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -12,76 +12,79 @@ use state::{Audience, Playlist};
 use utoipa::{IntoParams, ToSchema};
 
 use super::song_view::{Person, RATE, SongView};
-use super::{Freshness, no_such, number_of};
-use crate::answer::{Answer, Empty};
-use crate::caller::{Caller, Visitor};
-use crate::error::ApiError;
-use crate::fields::{Faults, Fields};
-use crate::query::Query;
+use super::{ReadQuery, no_such, number_of};
+use crate::app::State;
+use crate::auth::caller::Caller;
+use crate::auth::request_auth::RequestAuth;
+use crate::clock::now;
+use crate::http::answer::{Answer, Empty};
+use crate::http::code::Code;
+use crate::http::error::ApiError;
+use crate::http::json_or_form::{JsonOrForm, ValidationErrors};
+use crate::http::query::Query;
 use crate::search::bad_cursor;
-use crate::text::tidy;
-use crate::{State, now};
+use crate::text::sanitize;
 
-/// The longest name, in characters.
+/// The longest name of a playlist, in characters.
 const NAME_CHARACTERS: usize = 200;
-/// The longest description, in characters.
+/// The longest description of a playlist, in characters.
 const DESCRIPTION_CHARACTERS: usize = 2000;
-/// The most entries on a page.
+/// The most entries on a page, and the most playlists of a kind in a list.
 const PAGE: usize = 1000;
 
 /// A playlist.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct PlaylistView {
-    /// Its number.
-    pub id: u64,
-    /// Its name.
-    pub name: String,
-    /// What its owner says of it.
-    pub description: String,
-    /// Whose it is.
-    pub owner: Option<Person>,
-    /// Whether it is the caller's.
-    pub mine: bool,
-    /// How many songs it has, each counted as often as it stands there.
-    pub songs: u64,
-    /// How long they are together, in seconds.
-    pub duration: f64,
-    /// When it was made, in milliseconds since 1970.
-    pub created_at: u64,
-    /// When somebody last changed it.
-    pub updated_at: u64,
-    /// Its songs, in their order; only where one playlist is asked for.
+pub(crate) struct PlaylistView {
+    /// The id.
+    pub(crate) id: u64,
+    /// The name.
+    pub(crate) name: String,
+    /// The description.
+    pub(crate) description: String,
+    /// The owner.
+    pub(crate) owner: Option<Person>,
+    /// Whether the caller is the owner.
+    pub(crate) mine: bool,
+    /// The number of entries.
+    pub(crate) songs: u64,
+    /// The total length in seconds.
+    pub(crate) duration: f64,
+    /// When the playlist was created, in milliseconds since 1970.
+    pub(crate) created_at: u64,
+    /// When the playlist was last changed, in milliseconds since 1970.
+    pub(crate) updated_at: u64,
+    /// The entries, in order; not in lists of playlists.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub entries: Option<Vec<EntryView>>,
-    /// How many songs on this page are not the caller's to hear.
+    pub(crate) entries: Option<Vec<EntryView>>,
+    /// The number of entries on this page that the caller may not listen to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hidden: Option<usize>,
+    pub(crate) hidden: Option<usize>,
 }
 
-/// A song's place in a playlist.
+/// An entry of a playlist.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct EntryView {
-    /// Its number in the playlist.
-    pub id: u64,
+pub(crate) struct EntryView {
+    /// The id of the entry.
+    pub(crate) id: u64,
     /// The song.
-    pub song: SongView,
+    pub(crate) song: SongView,
 }
 
 /// One playlist.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct PlaylistData {
+pub(crate) struct PlaylistData {
     /// The playlist.
-    pub playlist: PlaylistView,
-    /// What to give as `cursor` for the entries behind these; null when these were the last.
-    pub next: Option<String>,
+    pub(crate) playlist: PlaylistView,
+    /// The `cursor` of the next page of entries; null on the last page.
+    pub(crate) next: Option<String>,
 }
 
-/// Some playlists.
+/// Playlists.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct PlaylistsData {
-    /// The caller's own, then those shared with them, then those for everybody, each the oldest first and without the
-    /// entries.
-    pub playlists: Vec<PlaylistView>,
+pub(crate) struct PlaylistsData {
+    /// The caller's own playlists, then those shared with the caller, then those for everybody; each oldest first and
+    /// without entries.
+    pub(crate) playlists: Vec<PlaylistView>,
 }
 
 impl PlaylistView {
@@ -102,7 +105,7 @@ impl PlaylistView {
     }
 }
 
-/// The playlist that a path names, if it is the caller's to see.
+/// The playlist in a path, if the caller may see it.
 pub(crate) fn playlist_of(view: &View, caller: &Caller, id: &str) -> Result<Playlist, ApiError> {
     let playlist = view.playlist(number_of("playlist", id)?)?.ok_or_else(|| no_such("playlist", id))?;
     let shared = match caller.audiences() {
@@ -112,17 +115,16 @@ pub(crate) fn playlist_of(view: &View, caller: &Caller, id: &str) -> Result<Play
     if shared || caller.may_manage(playlist.owner) { Ok(playlist) } else { Err(no_such("playlist", id)) }
 }
 
-/// The playlist that a path names, if it is the caller's to change.
+/// The playlist in a path, if the caller may change it.
 pub(crate) fn owned(view: &View, caller: &Caller, id: &str) -> Result<Playlist, ApiError> {
-    caller.known()?;
     let playlist = view.playlist(number_of("playlist", id)?)?.filter(|playlist| caller.may_manage(playlist.owner));
     playlist.ok_or_else(|| no_such("playlist", id))
 }
 
-/// Does what a command says to a playlist of the caller's, and shows it then.
-pub(crate) async fn change_owned(
+/// Changes a playlist with a command, and returns it.
+pub(crate) async fn update_owned(
     state: &State,
-    visitor: &Visitor,
+    auth: &RequestAuth,
     id: String,
     command: impl FnOnce(&View, &Caller, u64) -> Result<Command, ApiError> + Send + 'static,
 ) -> Result<Answer<PlaylistData>, ApiError> {
@@ -130,8 +132,8 @@ pub(crate) async fn change_owned(
         let playlist = owned(view, caller, &id)?.id;
         Ok((command(view, caller, playlist)?, *caller, playlist))
     };
-    let (command, caller, playlist) = state.read_for(visitor, look).await?;
-    state.app.cluster.propose(command).await??;
+    let (command, caller, playlist) = state.read_for(auth, look).await?;
+    state.cluster.propose(command).await??;
     shown(state, caller, playlist).await
 }
 
@@ -143,29 +145,25 @@ async fn shown(state: &State, caller: Caller, id: u64) -> Result<Answer<Playlist
     state.read(look).await
 }
 
-/// Lists the caller's playlists, and those that others share with them.
+/// Lists the caller's playlists, those shared with the caller, and those for everybody.
 ///
-/// Whoever is let in may call this; who has no account sees those that are for everybody. Of each kind at most a thousand
-/// are listed.
-#[utoipa::path(get, path = "/playlists/", tag = "playlists", params(Freshness), responses(
+/// At most 1000 of each kind are listed.
+#[utoipa::path(get, path = "/playlists/", tag = "playlists", params(ReadQuery), responses(
     (status = 200, body = Answer<PlaylistsData>),
-    (status = 400, description = "`stale` is neither true nor false", body = Answer<Empty>),
-    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
-    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn list(
     state: State,
-    visitor: Visitor,
-    Query(fresh): Query<Freshness>,
+    auth: RequestAuth,
+    Query(query): Query<ReadQuery>,
 ) -> Result<Answer<PlaylistsData>, ApiError> {
     let look = |view: &View, caller: &Caller| {
         let playlists = visible(view, caller)?.into_iter().map(|playlist| PlaylistView::of(view, caller, playlist));
         Ok(Answer::with(PlaylistsData { playlists: playlists.collect::<Result<_, _>>()? }))
     };
-    state.read_or_stale(&visitor, fresh.stale, look).await
+    state.read_or_stale(&auth, query.stale, look).await
 }
 
-/// The caller's playlists, those shared with them, and those for everybody, each the oldest first.
+/// The caller's playlists, those shared with the caller, and those for everybody, each oldest first.
 pub(crate) fn visible(view: &View, caller: &Caller) -> Result<Vec<Playlist>, ApiError> {
     let mut found = Vec::new();
     if let Some(user) = caller.user() {
@@ -180,10 +178,10 @@ pub(crate) fn visible(view: &View, caller: &Caller) -> Result<Vec<Playlist>, Api
     Ok(found)
 }
 
-/// A playlist to be made.
+/// The parameters of a new playlist.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct NewPlaylist {
+pub(crate) struct CreatePlaylist {
     /// The name.
     #[serde(default)]
     #[schema(
@@ -198,10 +196,10 @@ pub(crate) struct NewPlaylist {
     pub(crate) description: Option<String>,
 }
 
-/// What is to be different about a playlist; what is not given stays as it is.
+/// Changes to a playlist. Missing fields stay unchanged.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct PlaylistFields {
+pub(crate) struct PlaylistPatch {
     /// The name.
     #[schema(
         max_length = 200,
@@ -213,96 +211,95 @@ pub(crate) struct PlaylistFields {
     pub(crate) description: Option<String>,
 }
 
-impl PlaylistFields {
-    /// What is written, without what does not belong there.
+impl PlaylistPatch {
+    /// The validated and sanitized fields.
     pub(crate) fn checked(self) -> Result<Self, ApiError> {
-        let mut faults = Faults::default();
-        let name = self.name.map(|name| tidy(&name));
+        let mut errors = ValidationErrors::default();
+        let name = self.name.map(|name| sanitize(&name));
         if name.as_ref().is_some_and(|name| name.is_empty() || name.chars().count() > NAME_CHARACTERS) {
-            faults.add("name", "bad_name", format!("A playlist's name has 1 to {NAME_CHARACTERS} characters."));
+            errors.add("name", Code::BadName, format!("Use a name of 1 to {NAME_CHARACTERS} characters."));
         }
         let description = self.description.map(|text| text.trim().to_owned());
         if description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_CHARACTERS) {
-            let message = format!("A description has at most {DESCRIPTION_CHARACTERS} characters.");
-            faults.add("description", "too_long", message);
+            let message = format!("Use at most {DESCRIPTION_CHARACTERS} characters.");
+            errors.add("description", Code::TooLong, message);
         }
-        faults.none()?;
+        errors.finish()?;
         Ok(Self { name, description })
     }
 }
 
-/// Makes a playlist, without songs so far.
+/// Creates an empty playlist.
 ///
-/// Users may call this. Form or JSON.
-#[utoipa::path(post, path = "/playlists/", tag = "playlists", security(("session" = []), ("token" = [])), request_body = NewPlaylist, responses(
+/// The body is a form or JSON.
+#[utoipa::path(post, path = "/playlists/", tag = "playlists", request_body = CreatePlaylist, responses(
     (status = 201, body = Answer<PlaylistData>),
-    (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
-    (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-    (status = 409, description = "There are as many playlists as one may have", body = Answer<Empty>),
-    (status = 422, description = "No name, or a text is too long", body = Answer<Empty>),
-    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+    (status = 409, description = "The user has too many playlists"),
+    (status = 422),
 ))]
-pub(crate) async fn make(
+pub(crate) async fn create(
     state: State,
-    visitor: Visitor,
-    Fields(new): Fields<NewPlaylist>,
+    auth: RequestAuth,
+    JsonOrForm(new): JsonOrForm<CreatePlaylist>,
 ) -> Result<(StatusCode, Answer<PlaylistData>), ApiError> {
-    let (caller, id) = made(&state, &visitor, new).await?;
+    let (caller, id) = create_for(&state, &auth, new).await?;
     Ok((StatusCode::CREATED, shown(&state, caller, id).await?))
 }
 
-/// Makes a playlist of the caller's, and says which.
-pub(crate) async fn made(state: &State, visitor: &Visitor, new: NewPlaylist) -> Result<(Caller, u64), ApiError> {
-    let (caller, owner) = state.read_for(visitor, |_, caller| Ok((*caller, caller.known()?.id))).await?;
-    let fields = PlaylistFields { name: Some(new.name), description: new.description }.checked()?;
+/// Creates a playlist of the caller, and returns its id.
+pub(crate) async fn create_for(
+    state: &State,
+    auth: &RequestAuth,
+    new: CreatePlaylist,
+) -> Result<(Caller, u64), ApiError> {
+    let (caller, owner) = state.read_for(auth, |_, caller| Ok((*caller, caller.known()?.id))).await?;
+    let fields = PlaylistPatch { name: Some(new.name), description: new.description }.checked()?;
     let (name, description) = (fields.name.unwrap_or_default(), fields.description.unwrap_or_default());
     let command = Command::MakePlaylist { owner, name, description, at: now() };
-    Ok((caller, state.make("making a playlist", command).await?))
+    Ok((caller, state.create("creating a playlist", command).await?))
 }
 
-/// Which of a playlist's entries are asked for.
+/// The parameters of a page of entries.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default)]
-pub(crate) struct EntriesWish {
-    /// `next` of the page before.
+pub(crate) struct PlaylistQuery {
+    /// `next` of the previous page.
     #[param(pattern = "^[0-9]{1,19}$")]
     cursor: Option<String>,
-    /// At most this many, 1 to 1000; 1000 if it is not given.
+    /// The most entries on the page, 1 to 1000. The default is 1000.
     limit: Option<usize>,
-    /// With `true`, what the asked node knows, which may be older than what another has answered; this works without a
-    /// majority.
+    /// `true` reads the state of this node, which may lag behind. This works without a majority.
     stale: bool,
 }
 
-/// Shows a playlist with its songs.
+/// Shows a playlist with its entries.
 ///
-/// Whose it is, who it is shared with, and administrators may call this. Songs that are not the caller's to hear are
-/// counted as `hidden` and not shown.
-#[utoipa::path(get, path = "/playlists/{id}", tag = "playlists", params(("id" = u64, Path), EntriesWish), responses(
+/// The owner, users with whom the playlist is shared, and administrators have access. Entries that the caller may not
+/// listen to are counted in `hidden` and not shown.
+#[utoipa::path(get, path = "/playlists/{id}", tag = "playlists", params(("id" = u64, Path), PlaylistQuery), responses(
     (status = 200, body = Answer<PlaylistData>),
-    (status = 400, description = "The cursor cannot be read", body = Answer<Empty>),
-    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
-    (status = 404, description = "No such playlist, or not for the caller", body = Answer<Empty>),
-    (status = 409, description = "The entry behind which the page begins has gone", body = Answer<Empty>),
-    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+    (status = 409, description = "The playlist has changed since the previous page"),
 ))]
-pub(crate) async fn one(
+pub(crate) async fn get(
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     Path(id): Path<String>,
-    Query(wish): Query<EntriesWish>,
+    Query(query): Query<PlaylistQuery>,
 ) -> Result<Answer<PlaylistData>, ApiError> {
-    let after = wish.cursor.map(|cursor| cursor.parse::<u64>()).transpose().map_err(|_| bad_cursor())?;
-    let limit = wish.limit.unwrap_or(PAGE).clamp(1, PAGE);
+    let after = query.cursor.map(|cursor| cursor.parse::<u64>()).transpose().map_err(|_| bad_cursor())?;
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
     let look = move |view: &View, caller: &Caller| {
         let playlist = playlist_of(view, caller, &id)?;
         let entries = view.entries(playlist.id)?;
-        let moved =
-            || ApiError::Conflict("The playlist has changed meanwhile. Read it again from the beginning.".into());
+        let changed = || {
+            ApiError::Conflict(
+                "The playlist has changed since the previous page. Read it again from the first page.".into(),
+            )
+        };
         let first = match after {
             None => 0,
-            Some(after) => entries.iter().position(|entry| entry.id == after).ok_or_else(moved)? + 1,
+            Some(after) => entries.iter().position(|entry| entry.id == after).ok_or_else(changed)? + 1,
         };
         let page = &entries[first..entries.len().min(first + limit)];
         let mut described = PlaylistView::of(view, caller, playlist)?;
@@ -319,47 +316,41 @@ pub(crate) async fn one(
         let next = page.last().filter(|_| first + page.len() < entries.len()).map(|entry| entry.id.to_string());
         Ok(Answer::with(PlaylistData { playlist: described, next }))
     };
-    state.read_or_stale(&visitor, wish.stale, look).await
+    state.read_or_stale(&auth, query.stale, look).await
 }
 
-/// Changes what a playlist is called; what is not given stays as it is.
+/// Changes the name or the description of a playlist.
 ///
-/// Whose it is and administrators may call this. Form or JSON.
-#[utoipa::path(patch, path = "/playlists/{id}", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)),
-    request_body = PlaylistFields,
+/// Only the owner and administrators have access. The body is a form or JSON.
+#[utoipa::path(patch, path = "/playlists/{id}", tag = "playlists",
+    params(("id" = u64, Path)),
+    request_body = PlaylistPatch,
     responses(
         (status = 200, body = Answer<PlaylistData>),
-        (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
-        (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-        (status = 404, description = "No such playlist, or somebody else's", body = Answer<Empty>),
-        (status = 422, description = "An empty name, or a text is too long", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+        (status = 422),
     )
 )]
-pub(crate) async fn change(
+pub(crate) async fn update(
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     Path(id): Path<String>,
-    Fields(fields): Fields<PlaylistFields>,
+    JsonOrForm(fields): JsonOrForm<PlaylistPatch>,
 ) -> Result<Answer<PlaylistData>, ApiError> {
     let command = move |_: &View, _: &Caller, playlist| {
-        let PlaylistFields { name, description } = fields.checked()?;
+        let PlaylistPatch { name, description } = fields.checked()?;
         Ok(Command::ChangePlaylist { playlist, name, description, at: now() })
     };
-    change_owned(&state, &visitor, id, command).await
+    update_owned(&state, &auth, id, command).await
 }
 
-/// Deletes a playlist. Its songs stay.
+/// Deletes a playlist. Its songs are kept.
 ///
-/// Whose it is and administrators may call this.
-#[utoipa::path(delete, path = "/playlists/{id}", tag = "playlists", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
+/// Only the owner and administrators have access.
+#[utoipa::path(delete, path = "/playlists/{id}", tag = "playlists", params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<Empty>),
-    (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-    (status = 404, description = "No such playlist, or somebody else's", body = Answer<Empty>),
-    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn remove(state: State, visitor: Visitor, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
-    let playlist = state.read_for(&visitor, move |view, caller| Ok(owned(view, caller, &id)?.id)).await?;
-    state.app.cluster.propose(Command::RemovePlaylist { playlist }).await??;
+pub(crate) async fn delete(state: State, auth: RequestAuth, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
+    let playlist = state.read_for(&auth, move |view, caller| Ok(owned(view, caller, &id)?.id)).await?;
+    state.cluster.propose(Command::RemovePlaylist { playlist }).await??;
     Ok(Answer::with(Empty {}))
 }

@@ -1,4 +1,4 @@
-//! What people fill in to change a song.
+//! Changes to the fields of a song.
 
 use audio::analysis::Key;
 use audio::tags::hundredths;
@@ -6,34 +6,35 @@ use serde::{Deserialize, Deserializer};
 use state::{Edit, SongEdit};
 use utoipa::ToSchema;
 
-use crate::error::ApiError;
-use crate::fields::Faults;
-use crate::text::tidy;
+use crate::http::code::Code;
+use crate::http::error::ApiError;
+use crate::http::json_or_form::ValidationErrors;
+use crate::text::sanitize;
 
-/// The longest text about a song, in characters.
+/// The longest title, artist, album or genre, in characters.
 pub(crate) const TEXT_CHARACTERS: usize = 200;
-/// The last year, and the last number on an album.
+/// The largest year and track number.
 const LAST: u16 = 9999;
 
-/// What is to be different about a song. What is not given stays as it is, and null clears.
+/// Changes to a song. Missing fields stay unchanged, and null removes a value.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct SongFields {
-    /// The title, which every song has.
+pub(crate) struct SongPatch {
+    /// The title. It cannot be removed.
     #[schema(
         max_length = 200,
         pattern = r"[^\s\x00-\x1F\x7F-\x9F\xAD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u2800\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB]"
     )]
     title: Option<String>,
-    /// Who plays.
+    /// The artist.
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 200)]
     artist: Option<Option<String>>,
-    /// Where it was published.
+    /// The album.
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 200)]
     album: Option<Option<String>>,
-    /// The kind of music.
+    /// The genre.
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 200)]
     genre: Option<Option<String>>,
@@ -41,61 +42,61 @@ pub(crate) struct SongFields {
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 9999)]
     year: Option<Option<u16>>,
-    /// Its number on the album, 1 to 9999.
+    /// The track number on the album, 1 to 9999.
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 9999)]
     track: Option<Option<u16>>,
-    /// The tempo in beats per minute, 20 to 400; null leaves it to what was found in the song.
+    /// The tempo in beats per minute, 20 to 400; null restores the detected value.
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<f64>, minimum = 20, maximum = 400)]
     bpm: Option<Option<f64>>,
-    /// The key, as "F# minor", "F#m", "Eb" or "8A"; null leaves it to what was found in the song.
+    /// The key, as "F# minor", "F#m", "Eb" or "8A"; null restores the detected value.
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<String>, example = "F# minor",
         pattern = "^ *([A-Ga-g][#b♯♭]? ?([Mm]|[Mm]in|[Mm]inor|[Mm]aj|[Mm]ajor)?|(0?[1-9]|1[0-2])[ABab])? *$")]
     key: Option<Option<String>>,
 }
 
-/// Tells null from what is not given.
+/// Distinguishes null from a missing field.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(fields: D) -> Result<Option<T>, D::Error> {
     T::deserialize(fields).map(Some)
 }
 
-/// Checks a text about a song; an empty one clears, as null does.
-fn text_edit(faults: &mut Faults, field: &'static str, given: Option<Option<String>>) -> Edit<String> {
+/// Validates a text. An empty text removes the value, as null does.
+fn text_edit(errors: &mut ValidationErrors, field: &'static str, given: Option<Option<String>>) -> Edit<String> {
     let Some(given) = given else { return Edit::Keep };
-    let text = tidy(&given.unwrap_or_default());
+    let text = sanitize(&given.unwrap_or_default());
     if text.chars().count() > TEXT_CHARACTERS {
-        faults.add(field, "too_long", format!("Use at most {TEXT_CHARACTERS} characters."));
+        errors.add(field, Code::TooLong, format!("Use at most {TEXT_CHARACTERS} characters."));
     }
     if text.is_empty() { Edit::Clear } else { Edit::Set(text) }
 }
 
-fn number_edit(faults: &mut Faults, field: &'static str, given: Option<Option<u16>>) -> Edit<u16> {
+fn number_edit(errors: &mut ValidationErrors, field: &'static str, given: Option<Option<u16>>) -> Edit<u16> {
     match given {
         None => Edit::Keep,
         Some(None) => Edit::Clear,
         Some(Some(number)) => {
             if !(1..=LAST).contains(&number) {
-                faults.add(field, "out_of_range", format!("Give a number from 1 to {LAST}, or null."));
+                errors.add(field, Code::OutOfRange, format!("Use a number from 1 to {LAST}, or null."));
             }
             Edit::Set(number)
         }
     }
 }
 
-fn bpm_edit(faults: &mut Faults, given: Option<Option<f64>>) -> Edit<u32> {
+fn bpm_edit(errors: &mut ValidationErrors, given: Option<Option<f64>>) -> Edit<u32> {
     let Some(given) = given else { return Edit::Keep };
     let Some(bpm) = given else { return Edit::Clear };
     let Some(bpm) = hundredths(bpm) else {
-        faults.add("bpm", "out_of_range", "Give a number of beats per minute from 20 to 400, or null.");
+        errors.add("bpm", Code::OutOfRange, "Use 20 to 400 beats per minute, or null.");
         return Edit::Keep;
     };
     Edit::Set(bpm)
 }
 
-/// Checks a key, which is kept as keys are shown; blanks alone clear, as null does.
-fn key_edit(faults: &mut Faults, given: Option<Option<String>>) -> Edit<String> {
+/// Validates a key and converts it to the stored spelling. A blank text removes the value, as null does.
+fn key_edit(errors: &mut ValidationErrors, given: Option<Option<String>>) -> Edit<String> {
     let Some(given) = given else { return Edit::Keep };
     let given = given.unwrap_or_default();
     let text = given.trim_matches(' ');
@@ -105,36 +106,36 @@ fn key_edit(faults: &mut Faults, given: Option<Option<String>>) -> Edit<String> 
     match text.parse::<Key>() {
         Ok(key) => Edit::Set(key.to_string()),
         Err(error) => {
-            faults.add("key", "bad_key", format!("{error}."));
+            errors.add("key", Code::BadKey, format!("{error}."));
             Edit::Keep
         }
     }
 }
 
-impl SongFields {
-    /// The change that they ask for, or all that is wrong with them.
+impl SongPatch {
+    /// The change, or the errors of all fields.
     pub(super) fn edit(self) -> Result<SongEdit, ApiError> {
-        let mut faults = Faults::default();
-        let title = match text_edit(&mut faults, "title", self.title.map(Some)) {
+        let mut errors = ValidationErrors::default();
+        let title = match text_edit(&mut errors, "title", self.title.map(Some)) {
             Edit::Keep => None,
             Edit::Set(title) => Some(title),
             Edit::Clear => {
-                faults.add("title", "empty", "A song has a title. Give one, or leave the field out.");
+                errors.add("title", Code::Empty, "The title is empty. Use another title, or leave the field out.");
                 None
             }
         };
         let edit = SongEdit {
             title,
-            artist: text_edit(&mut faults, "artist", self.artist),
-            album: text_edit(&mut faults, "album", self.album),
-            genre: text_edit(&mut faults, "genre", self.genre),
-            year: number_edit(&mut faults, "year", self.year),
-            track: number_edit(&mut faults, "track", self.track),
-            bpm: bpm_edit(&mut faults, self.bpm),
-            key: key_edit(&mut faults, self.key),
+            artist: text_edit(&mut errors, "artist", self.artist),
+            album: text_edit(&mut errors, "album", self.album),
+            genre: text_edit(&mut errors, "genre", self.genre),
+            year: number_edit(&mut errors, "year", self.year),
+            track: number_edit(&mut errors, "track", self.track),
+            bpm: bpm_edit(&mut errors, self.bpm),
+            key: key_edit(&mut errors, self.key),
             cover: Edit::Keep,
         };
-        faults.none()?;
+        errors.finish()?;
         Ok(edit)
     }
 }

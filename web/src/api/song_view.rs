@@ -1,4 +1,4 @@
-//! A song as clients see it: what is known of it, how far it is, and where its files are.
+//! The view of a song: its fields, its progress, and the addresses of its files.
 
 use std::collections::BTreeMap;
 
@@ -7,98 +7,98 @@ use state::View;
 use state::{Facts, Job, JobState, Song, SongStatus};
 use utoipa::ToSchema;
 
-use crate::caller::Caller;
-use crate::error::ApiError;
+use crate::auth::caller::Caller;
+use crate::http::error::ApiError;
 
-/// Samples per second that the state counts frames in.
+/// Frames per second in the state.
 pub(crate) const RATE: f64 = audio::RATE as f64;
-/// Among how many songs with the same file the caller's are looked for.
+/// The most songs with the same file that are searched for songs of the caller.
 const MOST_DUPLICATES: usize = 50;
 
-/// A song as clients see it.
+/// A song.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct SongView {
-    /// Its number.
-    pub id: u64,
-    /// Its title.
-    pub title: String,
-    /// Who plays, if the file says so.
-    pub artist: Option<String>,
-    /// Where it was published, if the file says so.
-    pub album: Option<String>,
-    /// The kind of music.
-    pub genre: Option<String>,
-    /// The year in which it was recorded or published.
-    pub year: Option<u16>,
-    /// Its number on the album.
-    pub track: Option<u16>,
-    /// The address of the picture on its front, another one for each picture; null if it has none.
-    pub cover: Option<String>,
+pub(crate) struct SongView {
+    /// The id.
+    pub(crate) id: u64,
+    /// The title.
+    pub(crate) title: String,
+    /// The artist, if it is known.
+    pub(crate) artist: Option<String>,
+    /// The album, if it is known.
+    pub(crate) album: Option<String>,
+    /// The genre.
+    pub(crate) genre: Option<String>,
+    /// The year.
+    pub(crate) year: Option<u16>,
+    /// The track number on the album.
+    pub(crate) track: Option<u16>,
+    /// The address of the cover, which changes with the cover; null if there is none.
+    pub(crate) cover: Option<String>,
     /// SHA-256 of the uploaded file, in hex.
-    pub hash: String,
-    /// Who uploaded it; null for anonymous uploads.
-    pub uploader_id: Option<u64>,
-    /// The same with the name.
-    pub uploader: Option<Person>,
-    /// Whether it is the caller's own; what was uploaded without an account belongs to whoever has none.
-    pub mine: bool,
-    /// Whether the caller may change and delete it.
-    pub editable: bool,
+    pub(crate) hash: String,
+    /// The id of the uploader; null for anonymous uploads.
+    pub(crate) uploader_id: Option<u64>,
+    /// The uploader; null for anonymous uploads.
+    pub(crate) uploader: Option<Person>,
+    /// Whether the caller owns the song. Anonymous callers own anonymous uploads.
+    pub(crate) mine: bool,
+    /// Whether the caller may change and delete the song.
+    pub(crate) editable: bool,
     /// The caller's other songs with the same file.
-    pub duplicates: Vec<u64>,
-    /// How often it was played, by everybody.
-    pub plays: u64,
-    /// Whether the caller likes it.
-    pub favourite: bool,
-    /// When the caller last played it, in milliseconds since 1970.
-    pub last_played_at: Option<u64>,
-    /// `UPLOADED`, `SPLITTING`, `SPLIT`, `FAILED` or `CANCELLED`.
+    pub(crate) duplicates: Vec<u64>,
+    /// The number of plays by all listeners.
+    pub(crate) plays: u64,
+    /// Whether the song is a favourite of the caller.
+    pub(crate) favourite: bool,
+    /// When the caller last played the song, in milliseconds since 1970.
+    pub(crate) last_played_at: Option<u64>,
+    /// The progress: `UPLOADED`, `SPLITTING`, `SPLIT`, `FAILED` or `CANCELLED`.
     #[schema(value_type = String, example = "SPLIT", pattern = "^(UPLOADED|SPLITTING|SPLIT|FAILED|CANCELLED)$")]
-    pub status: SongStatus,
-    /// Its length.
-    pub seconds: f64,
-    /// Its length, as in the other lists.
-    pub duration: f64,
-    /// The tempo in beats per minute: what the file's tags or somebody says, or else what was found, which `facts` has.
-    pub bpm: Option<f64>,
-    /// The key, likewise.
+    pub(crate) status: SongStatus,
+    /// The length in seconds.
+    pub(crate) seconds: f64,
+    /// The length in seconds, under the name that lists of playlists use.
+    pub(crate) duration: f64,
+    /// The tempo in beats per minute. Tempo from tags or set by the owner overrides the detected value in `facts`.
+    pub(crate) bpm: Option<f64>,
+    /// The key. A key from tags or set by the owner overrides the detected value in `facts`.
     #[schema(example = "F# minor")]
-    pub key: Option<String>,
-    /// The tempo as the file's tags or somebody says; null where nobody does.
-    pub own_bpm: Option<f64>,
-    /// The key, likewise.
-    pub own_key: Option<String>,
-    /// Integrated loudness in LUFS. This and the peak also stand in `facts`.
-    pub loudness: Option<f64>,
-    /// The highest level in dBTP.
-    pub peak: Option<f64>,
+    pub(crate) key: Option<String>,
+    /// The tempo from tags or set by the owner; null if there is none.
+    pub(crate) own_bpm: Option<f64>,
+    /// The key from tags or set by the owner; null if there is none.
+    pub(crate) own_key: Option<String>,
+    /// The integrated loudness in LUFS, as in `facts`.
+    pub(crate) loudness: Option<f64>,
+    /// The true peak in dBTP, as in `facts`.
+    pub(crate) peak: Option<f64>,
     /// The uploaded file's extension.
-    pub format: String,
-    /// The uploaded file's bytes.
-    pub size: u64,
-    /// The job that separates it.
-    pub job_id: u64,
-    /// Milliseconds since 1970.
-    pub added_at: u64,
-    /// Tasks of the job that are done.
-    pub tasks_done: u32,
-    /// Tasks of the job.
-    pub tasks_total: u32,
-    /// Why the job failed, if it did.
-    pub error: Option<String>,
-    /// What was found in the song; null until it is split.
-    pub facts: Option<FactsView>,
-    /// The files there are: part, then format, then address.
-    pub parts: BTreeMap<String, BTreeMap<String, String>>,
+    pub(crate) format: String,
+    /// The size of the uploaded file in bytes.
+    pub(crate) size: u64,
+    /// The id of the job that separates the song.
+    pub(crate) job_id: u64,
+    /// When the song was added, in milliseconds since 1970.
+    pub(crate) added_at: u64,
+    /// The finished tasks of the job.
+    pub(crate) tasks_done: u32,
+    /// All tasks of the job.
+    pub(crate) tasks_total: u32,
+    /// The error of a failed job.
+    pub(crate) error: Option<String>,
+    /// What the analysis detected; null until the song is split.
+    pub(crate) facts: Option<FactsView>,
+    /// The addresses of the files, by part and format.
+    pub(crate) parts: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// A user as others see them.
+/// A user, as other users see it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Person {
-    /// The number.
-    pub id: u64,
+pub(crate) struct Person {
+    /// The id.
+    pub(crate) id: u64,
     /// The name.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 impl Person {
@@ -107,24 +107,24 @@ impl Person {
     }
 }
 
-/// What musicians look for in a song.
+/// What the analysis of a song detected.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct FactsView {
+pub(crate) struct FactsView {
     /// Integrated loudness in LUFS (EBU R128); null for silence.
-    pub loudness: Option<f64>,
+    pub(crate) loudness: Option<f64>,
     /// Loudness range in LU (EBU Tech 3342).
-    pub loudness_range: Option<f64>,
-    /// The highest level in dBTP (ITU-R BS.1770).
-    pub true_peak: Option<f64>,
-    /// The tempo in beats per minute; null where there is no beat.
-    pub tempo: Option<f64>,
-    /// How sure the tempo is, from 0 to 1.
-    pub tempo_confidence: Option<f64>,
-    /// The key; null where there is none.
+    pub(crate) loudness_range: Option<f64>,
+    /// True peak in dBTP (ITU-R BS.1770).
+    pub(crate) true_peak: Option<f64>,
+    /// The tempo in beats per minute; null without a beat.
+    pub(crate) tempo: Option<f64>,
+    /// The confidence of the tempo, from 0 to 1.
+    pub(crate) tempo_confidence: Option<f64>,
+    /// The key; null without one.
     #[schema(example = "F# minor")]
-    pub key: Option<String>,
-    /// How sure the key is, from 0 to 1.
-    pub key_confidence: Option<f64>,
+    pub(crate) key: Option<String>,
+    /// The confidence of the key, from 0 to 1.
+    pub(crate) key_confidence: Option<f64>,
 }
 
 impl FactsView {
@@ -142,7 +142,7 @@ impl FactsView {
 }
 
 impl SongView {
-    /// Describes a song to a caller; its job says how far it is.
+    /// The view for a caller.
     pub(crate) fn of(view: &View, caller: &Caller, song: Song) -> Result<Self, ApiError> {
         let address = format!("/songs/{}", song.id);
         let mut described = Self::under(view, song.clone(), &address)?;
@@ -162,7 +162,7 @@ impl SongView {
         Ok(described)
     }
 
-    /// Describes a song whose files lie under this address, to nobody in particular.
+    /// The view for everybody, with files below this address.
     pub(crate) fn under(view: &View, song: Song, address: &str) -> Result<Self, ApiError> {
         let job = view.job(song.job)?;
         let status = view.song_status(&song)?;
@@ -217,7 +217,7 @@ impl SongView {
     }
 }
 
-/// The addresses of a part under a song's, by format; `query` comes behind each.
+/// The addresses of a part below the address of its song, by format. `query` is added to each.
 pub(crate) fn links(address: &str, part: &str, query: &str) -> BTreeMap<String, String> {
     let link = |format: &str| (format.to_owned(), format!("{address}/{part}.{format}{query}"));
     ["mp3", "wav", "flac"].map(link).into()

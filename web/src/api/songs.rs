@@ -1,4 +1,4 @@
-//! Songs: listing and finding, looking, changing, deleting.
+//! Songs: finding, showing, changing and deleting them.
 
 use axum::extract::Path;
 use serde::{Deserialize, Serialize};
@@ -7,96 +7,97 @@ use state::command::{Command, Refusal};
 use state::{Order, Song, SongStatus};
 use utoipa::{IntoParams, ToSchema};
 
-use super::song_fields::SongFields;
+use super::song_fields::SongPatch;
 use super::song_view::SongView;
-use super::{Freshness, page_limit};
-use crate::answer::{Answer, Empty};
-use crate::caller::{Caller, Visitor};
-use crate::error::ApiError;
-use crate::fields::Fields;
-use crate::query::Query;
-use crate::search::{self, Sort, Wanted};
-use crate::{State, now};
+use super::{ReadQuery, page_limit};
+use crate::app::State;
+use crate::auth::caller::Caller;
+use crate::auth::request_auth::RequestAuth;
+use crate::clock::now;
+use crate::http::answer::{Answer, Empty};
+use crate::http::error::ApiError;
+use crate::http::json_or_form::JsonOrForm;
+use crate::http::query::Query;
+use crate::search::{self, SongQuery, Sort};
 
 /// One song.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct SongData {
+pub(crate) struct SongData {
     /// The song.
-    pub song: SongView,
+    pub(crate) song: SongView,
 }
 
-/// Some songs.
+/// A page of songs.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct SongsData {
-    /// The songs, in the order that was asked for.
-    pub songs: Vec<SongView>,
-    /// What to give as `cursor` for the next page; null when this was the last. A page may be short or empty and not be
-    /// the last.
-    pub next: Option<String>,
+pub(crate) struct SongsData {
+    /// The songs, in the requested order.
+    pub(crate) songs: Vec<SongView>,
+    /// The `cursor` of the next page; null on the last page. A page may be short or empty without being the last one.
+    pub(crate) next: Option<String>,
 }
 
 fn no_song(id: &str) -> ApiError {
     ApiError::NoSong(id.chars().take(20).collect())
 }
 
-/// The song that a path names, if it is the caller's to hear. Others are not there.
+/// The song in a path, if the caller may listen to it.
 pub(crate) fn song_of(view: &View, caller: &Caller, id: &str) -> Result<Song, ApiError> {
     let song = view.song(id.parse().map_err(|_| no_song(id))?)?.ok_or_else(|| no_song(id))?;
     if caller.may_see(view, &song)? { Ok(song) } else { Err(no_song(id)) }
 }
 
-/// The song that a path names, if it is the caller's to change.
+/// The song in a path, if the caller may change it.
 pub(crate) fn song_to_change(view: &View, caller: &Caller, id: &str) -> Result<Song, ApiError> {
     let song = song_of(view, caller, id)?;
     if caller.asker().may_change(&song) { Ok(song) } else { Err(no_song(id)) }
 }
 
-/// Which songs are asked for.
+/// The parameters of a list of songs.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default)]
-pub(crate) struct SongsWish {
-    /// Words that the title, the artist, the album or the genre have, or their beginnings. Case, accents and punctuation
-    /// make no difference.
+pub(crate) struct SongsQuery {
+    /// Words, or prefixes of words, that the title, artist, album or genre must contain. Case, accents and punctuation
+    /// do not matter.
     q: Option<String>,
-    /// Only songs of this artist.
+    /// Only songs by this artist.
     artist: Option<String>,
-    /// Only songs on this album.
+    /// Only songs from this album.
     album: Option<String>,
     /// Only songs of this genre.
     genre: Option<String>,
-    /// Only songs that are so far: `UPLOADED`, `SPLITTING`, `SPLIT`, `FAILED` or `CANCELLED`.
+    /// Only songs with this status: `UPLOADED`, `SPLITTING`, `SPLIT`, `FAILED` or `CANCELLED`.
     #[param(example = "SPLIT", pattern = "^(UPLOADED|SPLITTING|SPLIT|FAILED|CANCELLED)$")]
     status: Option<String>,
-    /// Only songs with this file: SHA-256 in hex.
+    /// Only songs whose file has this SHA-256, in hex.
     #[param(pattern = "^[0-9A-Fa-f]{64}$")]
     hash: Option<String>,
-    /// With `true`, only the caller's own.
+    /// `true` lists only the caller's own songs.
     mine: bool,
-    /// With `true`, only what the caller likes.
+    /// `true` lists only the caller's favourites. Requires login.
     favourite: bool,
-    /// `added`, `title`, `artist`, `album`, `genre`, `duration`, `bpm`, `plays`, or `played` for what the caller has
-    /// played; with a `-` before it the other way round. `-added` if it is not given.
+    /// The order: `added`, `title`, `artist`, `album`, `genre`, `duration`, `bpm`, `plays`, or `played` for songs that
+    /// the caller has played (requires login). A `-` in front reverses it. The default is `-added`.
     #[param(example = "-added", pattern = "^-?(added|title|artist|album|genre|duration|bpm|plays|played)$")]
     sort: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[serde(alias = "before")]
     cursor: Option<String>,
-    /// At most this many, 1 to 200; 50 if it is not given.
+    /// The most entries on the page, 1 to 200. The default is 50.
     limit: Option<usize>,
-    /// With `true`, what the asked node knows, which may be older than what another has answered; this works without a
-    /// majority.
+    /// `true` reads the state of this node, which may lag behind. This works without a majority.
     stale: bool,
 }
 
-impl SongsWish {
-    fn wanted(&self) -> Result<Wanted, ApiError> {
+impl SongsQuery {
+    fn query(&self) -> Result<SongQuery, ApiError> {
         let (sort, backwards) = Sort::named(self.sort.as_deref().unwrap_or("-added"))?;
         let texts = [(Order::Artist, &self.artist), (Order::Album, &self.album), (Order::Genre, &self.genre)];
         let hash = self.hash.as_ref().map(|hash| {
-            hash.parse().map_err(|_| ApiError::Malformed("`hash` is a SHA-256 in hex, of 64 digits.".into()))
+            hash.parse()
+                .map_err(|_| ApiError::Malformed("Invalid `hash`: use a SHA-256 in hex, with 64 digits.".into()))
         });
-        Ok(Wanted {
+        Ok(SongQuery {
             beginnings: search::beginnings(self.q.as_deref()),
             texts: texts.into_iter().filter_map(|(order, given)| search::text(order, given.as_ref())).collect(),
             status: self.status.as_deref().map(status_of).transpose()?,
@@ -118,90 +119,81 @@ fn status_of(word: &str) -> Result<SongStatus, ApiError> {
         "SPLIT" => Ok(SongStatus::Split),
         "FAILED" => Ok(SongStatus::Failed),
         "CANCELLED" => Ok(SongStatus::Cancelled),
-        _ => Err(ApiError::Malformed("`status` is one of UPLOADED, SPLITTING, SPLIT, FAILED and CANCELLED.".into())),
+        _ => Err(ApiError::Malformed("Invalid `status`: use UPLOADED, SPLITTING, SPLIT, FAILED or CANCELLED.".into())),
     }
 }
 
-/// Lists and finds songs: the caller's own, those shared with them, and those for everybody. Administrators find all.
+/// Finds songs in the caller's library: own songs, songs shared with the caller, and songs for everybody.
 ///
-/// Whoever is let in may call this; what one likes and has played wants an account. As new as the newest committed change,
-/// but for `stale`: a song that was just added is found. Pages stay as they are while songs arrive. One request looks at so
-/// many songs and no more, so that a search for what is rare among very many may take several: follow `next` until it is
-/// null.
-#[utoipa::path(get, path = "/songs/", tag = "songs", params(SongsWish), responses(
+/// Administrators find all songs. A new song is found at once, and new songs do not shift pages. A request looks at a
+/// limited number of songs, so finding rare songs in a large library may take several requests: follow `next` until it
+/// is null.
+#[utoipa::path(get, path = "/songs/", tag = "songs", params(SongsQuery), responses(
     (status = 200, body = Answer<SongsData>),
-    (status = 400, description = "A condition, the order or the cursor cannot be read", body = Answer<Empty>),
-    (status = 401, description = "Nobody is let in without an account, the token opens nothing, or nobody is logged in", body = Answer<Empty>),
-    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn list(
     state: State,
-    visitor: Visitor,
-    Query(wish): Query<SongsWish>,
+    auth: RequestAuth,
+    Query(params): Query<SongsQuery>,
 ) -> Result<Answer<SongsData>, ApiError> {
-    let wanted = wish.wanted()?;
+    let query = params.query()?;
     state
-        .read_or_stale(&visitor, wish.stale, move |view, caller| {
-            let found = search::find(view, caller, &wanted)?;
-            let next = found.next.map(|place| wanted.sort.shown(&place));
+        .read_or_stale(&auth, params.stale, move |view, caller| {
+            let found = search::find(view, caller, &query)?;
+            let next = found.next.map(|place| query.sort.cursor(&place));
             let songs = found.songs.into_iter().map(|song| SongView::of(view, caller, song));
             Ok(Answer::with(SongsData { songs: songs.collect::<Result<_, _>>()?, next }))
         })
         .await
 }
 
-/// Shows one song.
+/// Shows a song.
 ///
-/// Whoever it is for may call this: everybody who is let in for anonymous uploads, else the uploader, those it is shared
-/// with, and administrators. As new as the newest committed change, but for `stale`.
-#[utoipa::path(get, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path), Freshness), responses(
+/// The uploader, users with whom the song is shared, and administrators have access. Everybody has access to anonymous
+/// uploads.
+#[utoipa::path(get, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path), ReadQuery), responses(
     (status = 200, body = Answer<SongData>),
-    (status = 400, description = "`stale` is neither true nor false", body = Answer<Empty>),
-    (status = 404, description = "No such song, or none of the caller's", body = Answer<Empty>),
-    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
-    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn one(
+pub(crate) async fn get(
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     Path(id): Path<String>,
-    Query(fresh): Query<Freshness>,
+    Query(query): Query<ReadQuery>,
 ) -> Result<Answer<SongData>, ApiError> {
     state
-        .read_or_stale(&visitor, fresh.stale, move |view, caller| {
+        .read_or_stale(&auth, query.stale, move |view, caller| {
             let song = song_of(view, caller, &id)?;
             Ok(Answer::with(SongData { song: SongView::of(view, caller, song)? }))
         })
         .await
 }
 
-/// Changes what a song is called, who plays, where it was published, and its tempo and key. The file stays as it is.
+/// Changes the title, artist, album, genre, year, track, tempo or key of a song. The file stays unchanged.
 ///
-/// Its uploader and administrators may call this, and of anonymous uploads everybody who is let in. Form or JSON.
-#[utoipa::path(patch, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path)), request_body = SongFields,
+/// Only the uploader and administrators have access; everybody has access to anonymous uploads. The body is a form or
+/// JSON.
+#[utoipa::path(patch, path = "/songs/{id}", tag = "songs",
+    params(("id" = u64, Path)),
+    request_body = SongPatch,
     responses(
         (status = 200, body = Answer<SongData>),
-        (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
-        (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
-        (status = 404, description = "No such song, or none of the caller's", body = Answer<Empty>),
-        (status = 422, description = "A text is too long, a number out of range, a key none, or the title empty", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+        (status = 422),
     )
 )]
-pub(crate) async fn change(
+pub(crate) async fn update(
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     Path(id): Path<String>,
-    Fields(fields): Fields<SongFields>,
+    JsonOrForm(fields): JsonOrForm<SongPatch>,
 ) -> Result<Answer<SongData>, ApiError> {
     let look = move |view: &View, caller: &Caller| Ok((song_to_change(view, caller, &id)?.id, *caller));
-    let (song, caller) = state.read_for(&visitor, look).await?;
+    let (song, caller) = state.read_for(&auth, look).await?;
     let edit = Box::new(fields.edit()?);
-    state.app.cluster.propose(Command::ChangeSong { song, asker: caller.asker(), edit }).await??;
+    state.cluster.propose(Command::ChangeSong { song, asker: caller.asker(), edit }).await??;
     shown(&state, caller, song).await
 }
 
-/// A song as its caller sees it after a change.
+/// The song for the caller, after a change.
 pub(crate) async fn shown(state: &State, caller: Caller, id: u64) -> Result<Answer<SongData>, ApiError> {
     let look = move |view: &View| {
         let song = view.song(id)?.ok_or_else(|| no_song(&id.to_string()))?;
@@ -210,20 +202,16 @@ pub(crate) async fn shown(state: &State, caller: Caller, id: u64) -> Result<Answ
     state.read(look).await
 }
 
-/// Deletes a song.
+/// Deletes a song, with its files unless another song has the same file.
 ///
-/// Its files go with it, unless another song has the same file. Its uploader and administrators may call this, and of
-/// anonymous uploads everybody who is let in.
+/// Only the uploader and administrators have access; everybody has access to anonymous uploads.
 #[utoipa::path(delete, path = "/songs/{id}", tag = "songs", params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<Empty>),
-    (status = 404, description = "No such song, or none of the caller's", body = Answer<Empty>),
-    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
-    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
-pub(crate) async fn remove(state: State, visitor: Visitor, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
+pub(crate) async fn delete(state: State, auth: RequestAuth, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
     let named = id.clone();
-    let song = state.read_for(&visitor, move |view, caller| song_to_change(view, caller, &named)).await?;
-    match state.app.cluster.propose(Command::RemoveSong { song: song.id, at: now() }).await? {
+    let song = state.read_for(&auth, move |view, caller| song_to_change(view, caller, &named)).await?;
+    match state.cluster.propose(Command::RemoveSong { song: song.id, at: now() }).await? {
         Ok(_) => Ok(Answer::with(Empty {})),
         Err(Refusal::NoSuchSong(_)) => Err(ApiError::NoSong(id)),
         Err(refusal) => Err(refusal.into()),

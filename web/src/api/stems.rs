@@ -1,4 +1,6 @@
-//! All stems of a song as one archive, streamed.
+//! All stems of a song as one streamed archive.
+
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
@@ -11,104 +13,95 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use super::parts::{Found, stems_of};
-use super::way::Way;
-use crate::State;
-use crate::answer::{Answer, Empty};
-use crate::caller::Visitor;
-use crate::error::ApiError;
-use crate::file_name::file_name;
-use crate::query::Query;
-use crate::ranges::is_known;
-use crate::sending::{disposition, set};
-use crate::stored::{Opened, open};
-use crate::zip::Archive;
+use super::parts::{PartFile, stems_of};
+use super::song_ref::SongRef;
+use crate::app::State;
+use crate::auth::request_auth::RequestAuth;
+use crate::files::file_name::file_name;
+use crate::files::file_response::{disposition, set};
+use crate::files::source::{Opened, open};
+use crate::files::zip::ZipArchive;
+use crate::http::error::ApiError;
+use crate::http::query::Query;
+use crate::http::ranges::is_known;
 
-/// Which stems, and as what.
+/// The parameters of an archive of stems.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Packing {
-    /// `mp3`, `wav` or `flac`; `mp3` if it is not given.
+pub(crate) struct StemsQuery {
+    /// The format: `mp3`, `wav` or `flac`. The default is `mp3`.
     #[param(pattern = "^(mp3|wav|flac)?$")]
     format: Option<String>,
-    /// Which separation of the song the stems are from: its job's number. The song's own if it is not given.
+    /// The job of the separation. The default is the song's primary separation.
     job: Option<u64>,
 }
 
-/// Gives all stems of a song as one ZIP archive, not compressed, for music is that already.
+/// Returns all stems of a song as one uncompressed ZIP archive.
 ///
-/// Its length is known from the beginning. What the job did not make in this format is made first, in 16 bits or at 320
-/// kbit/s. Whoever the song is for may call this.
-#[utoipa::path(get, path = "/songs/{id}/stems.zip", tag = "files", params(("id" = u64, Path), Packing), responses(
+/// The response has a Content-Length. Stems that the job did not make in this format are generated first, with 16 bits
+/// or 320 kbit/s.
+#[utoipa::path(get, path = "/songs/{id}/stems.zip", tag = "files", params(("id" = u64, Path), StemsQuery), responses(
     (status = 200, description = "The archive", content_type = "application/zip"),
-    (status = 304, description = "If-None-Match names it"),
-    (status = 400, description = "No such format, or `job` is no number", body = Answer<Empty>),
-    (status = 401, description = "Nobody is let in without an account, or the token opens nothing", body = Answer<Empty>),
-    (status = 404, description = "No such song or separation, or not split yet", body = Answer<Empty>),
-    (status = 422, description = "A stem would be made from a file that cannot be decoded", body = Answer<Empty>),
-    (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
+    (status = 304, description = "If-None-Match holds the entity tag"),
+    (status = 422, description = "A stem would be generated from a file that cannot be decoded"),
 ))]
 pub(crate) async fn all(
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     Path(id): Path<String>,
-    packing: Result<Query<Packing>, ApiError>,
+    query: Result<Query<StemsQuery>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    packed(state, Way::Id(visitor, id), packing, method, headers).await
+    archive_of(state, SongRef::Id(auth, id), query, method, headers).await
 }
 
-/// Gives all stems of the song that a link opens, as `/songs/{id}/stems.zip` does.
-///
-/// Whoever has the link may call this.
-#[utoipa::path(get, path = "/shared/{secret}/stems.zip", tag = "sharing", security(()),
-    params(("secret" = String, Path), Packing),
+/// Returns all stems of the song of a link, as `/songs/{id}/stems.zip` does.
+#[utoipa::path(get, path = "/shared/{secret}/stems.zip", tag = "sharing",
+    params(("secret" = String, Path), StemsQuery),
     responses(
         (status = 200, description = "The archive", content_type = "application/zip"),
-        (status = 304, description = "If-None-Match names it"),
-        (status = 400, description = "No such format, or `job` is no number", body = Answer<Empty>),
-        (status = 404, description = "The link opens nothing, no such separation, or not split yet", body = Answer<Empty>),
-        (status = 422, description = "A stem would be made from a file that cannot be decoded", body = Answer<Empty>),
-        (status = 503, description = "Nobody who answers has the stems, or the node is busy", body = Answer<Empty>),
+        (status = 304, description = "If-None-Match holds the entity tag"),
+        (status = 422, description = "A stem would be generated from a file that cannot be decoded"),
     )
 )]
 pub(crate) async fn all_by_link(
     state: State,
     Path(secret): Path<String>,
-    packing: Result<Query<Packing>, ApiError>,
+    query: Result<Query<StemsQuery>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    packed(state, Way::link(&secret), packing, method, headers).await
+    archive_of(state, SongRef::link(&secret), query, method, headers).await
 }
 
-async fn packed(
+async fn archive_of(
     state: State,
-    way: Way,
-    packing: Result<Query<Packing>, ApiError>,
+    song: SongRef,
+    query: Result<Query<StemsQuery>, ApiError>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    // Whose the song is not, hears nothing of what is wrong with the rest.
-    let (song, stems, format) = way
+    // Callers without access to the song must not get errors about the other parameters.
+    let app = Arc::clone(&state);
+    let (song, stems, format) = song
         .look(&state, move |view, song| {
-            let Query(Packing { format, job }) = packing?;
+            let Query(StemsQuery { format, job }) = query?;
             let format = match format.as_deref() {
                 None | Some("") => "mp3",
                 Some("mp3") => "mp3",
                 Some("wav") => "wav",
                 Some("flac") => "flac",
-                Some(_) => return Err(ApiError::Malformed("`format` must be mp3, wav or flac.".into())),
+                Some(_) => return Err(ApiError::Malformed("Invalid `format`: use mp3, wav or flac.".into())),
             };
-            let stems = stems_of(view, &song, job, &[])?;
+            let stems = stems_of(view, &app, &song, job, &[])?;
             Ok((song, stems, format))
         })
         .await?;
     let (mut sources, mut hasher) = (Vec::new(), Sha256::new());
     hasher.update(format!("zip 1 {} {}", song.added_at, song.title));
     for (stem, files) in &stems.files {
-        let Some(found) = Found::of(files, format) else { continue };
+        let Some(found) = PartFile::of(files, format) else { continue };
         let (source, tag) = found.source(&state, format, song.frames).await?;
         hasher.update(format!(" {stem} {tag}"));
         sources.push((file_name(&song.title, |title| format!("{title} - {stem}.{format}")), source));
@@ -119,11 +112,11 @@ async fn packed(
     } else {
         let (mut names, mut files) = (Vec::new(), Vec::new());
         for (name, source) in sources {
-            let file = open(&state.app.sharing, &source).await?;
+            let file = open(&state.sharing, &source).await?;
             names.push((name, file.length()));
             files.push(file);
         }
-        let archive = Archive::new(names, song.added_at);
+        let archive = ZipArchive::new(names, song.added_at);
         let length = archive.length();
         let body = if method == Method::HEAD { Body::empty() } else { stream(archive, files) };
         (StatusCode::OK, body, Some(length))
@@ -144,11 +137,11 @@ async fn packed(
     Ok(response)
 }
 
-/// The archive, read as fast as it is taken: a piece or two of it are in memory.
-fn stream(archive: Archive, files: Vec<Opened>) -> Body {
+/// The archive, read as fast as the client receives it. One or two pieces are in memory.
+fn stream(archive: ZipArchive, files: Vec<Opened>) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        // Whoever stops taking ends it.
+        // A client that disconnects ends the task.
         if let Err(error) = write(archive, files, &sender).await {
             let _ = sender.send(Err(error)).await;
         }
@@ -157,7 +150,7 @@ fn stream(archive: Archive, files: Vec<Opened>) -> Body {
 }
 
 async fn write(
-    mut archive: Archive,
+    mut archive: ZipArchive,
     files: Vec<Opened>,
     to: &mpsc::Sender<Result<Bytes, ApiError>>,
 ) -> Result<(), ApiError> {
@@ -168,7 +161,7 @@ async fn write(
         let length = file.length();
         let mut bytes = file.body(0, length).await?.into_data_stream();
         while let Some(piece) = bytes.next().await {
-            // The answer is shorter than it promised, so the client knows that it broke off.
+            // The response is shorter than its Content-Length, so the client notices the error.
             let piece = piece.map_err(|error| ApiError::internal("reading a stem", &error))?;
             archive.note(index, &piece);
             if to.send(Ok(piece)).await.is_err() {

@@ -1,4 +1,4 @@
-//! A user's tokens: what programs show instead of a password. Users make, name and revoke their own.
+//! The tokens of a user, with which programs authenticate.
 
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -10,31 +10,34 @@ use utoipa::ToSchema;
 
 use super::number_of;
 use super::users::{managed, oneself};
-use crate::answer::{Answer, Empty};
-use crate::caller::{Caller, TOKEN_PREFIX, Visitor};
-use crate::dates::DAY;
-use crate::error::ApiError;
-use crate::fields::{Faults, Fields};
-use crate::secret::Secret;
-use crate::text::tidy;
-use crate::{State, now};
+use crate::app::State;
+use crate::auth::caller::Caller;
+use crate::auth::request_auth::{RequestAuth, TOKEN_PREFIX};
+use crate::auth::secret::Secret;
+use crate::clock::DAY;
+use crate::clock::now;
+use crate::http::answer::{Answer, Empty};
+use crate::http::code::Code;
+use crate::http::error::ApiError;
+use crate::http::json_or_form::{JsonOrForm, ValidationErrors};
+use crate::text::sanitize;
 
-/// The longest name, in characters.
+/// The longest name of a token, in characters.
 const NAME_CHARACTERS: usize = 100;
-/// The most days that a token lasts, where it does not last for ever.
+/// The longest lifetime of a token that expires, in days.
 const MOST_DAYS: u64 = 3650;
 
 /// A token, without its secret.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct TokenView {
-    /// Its number.
-    pub id: u64,
-    /// What the user calls it.
-    pub name: String,
-    /// When it was made, in milliseconds since 1970.
-    pub created_at: u64,
-    /// When it ends by itself; null if it does not.
-    pub expires_at: Option<u64>,
+pub(crate) struct TokenView {
+    /// The id.
+    pub(crate) id: u64,
+    /// The name.
+    pub(crate) name: String,
+    /// When the token was created, in milliseconds since 1970.
+    pub(crate) created_at: u64,
+    /// When the token expires, in milliseconds since 1970; null if it does not.
+    pub(crate) expires_at: Option<u64>,
 }
 
 impl From<Token> for TokenView {
@@ -46,124 +49,118 @@ impl From<Token> for TokenView {
 
 /// A user's tokens.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct TokensData {
-    /// Oldest first.
-    pub tokens: Vec<TokenView>,
+pub(crate) struct TokensData {
+    /// The tokens, oldest first.
+    pub(crate) tokens: Vec<TokenView>,
 }
 
-/// A token that was just made.
+/// A new token.
 #[derive(Serialize, ToSchema)]
-pub struct NewTokenData {
+pub(crate) struct NewTokenData {
     /// The token.
-    pub token: TokenView,
-    /// Its secret, which is told this once.
+    pub(crate) token: TokenView,
+    /// The secret. Only this response contains it.
     #[schema(example = "qt_5f1d...")]
-    pub secret: String,
+    pub(crate) secret: String,
 }
 
-/// Lists a user's tokens.
+/// Lists the tokens of a user.
 ///
-/// The user and administrators may call this.
-#[utoipa::path(get, path = "/users/{id}/tokens", tag = "accounts", security(("session" = []), ("token" = [])), params(("id" = u64, Path)), responses(
+/// Only the user and administrators have access.
+#[utoipa::path(get, path = "/users/{id}/tokens", tag = "accounts", params(("id" = u64, Path)), responses(
     (status = 200, body = Answer<TokensData>),
-    (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-    (status = 404, description = "No such user, or another one", body = Answer<Empty>),
-    (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
 ))]
 pub(crate) async fn list(
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     Path(id): Path<String>,
 ) -> Result<Answer<TokensData>, ApiError> {
     let look = move |view: &View, caller: &Caller| {
         let (user, at) = (managed(view, caller, &id)?, now());
-        let alive = view.tokens_of(user.id)?.into_iter().filter(|token| token.expires_at.is_none_or(|end| at < end));
-        Ok(Answer::with(TokensData { tokens: alive.map(TokenView::from).collect() }))
+        let valid = view.tokens_of(user.id)?.into_iter().filter(|token| token.expires_at.is_none_or(|end| at < end));
+        Ok(Answer::with(TokensData { tokens: valid.map(TokenView::from).collect() }))
     };
-    state.read_for(&visitor, look).await
+    state.read_for(&auth, look).await
 }
 
-/// A token to be made.
+/// The parameters of a new token.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct TokenWish {
-    /// What it is for, in at most 100 characters.
+pub(crate) struct CreateToken {
+    /// A name, with at most 100 characters.
     #[serde(default)]
     #[schema(
         required,
         max_length = 100,
         pattern = r"[^\s\x00-\x1F\x7F-\x9F\xAD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u2800\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB]",
-        example = "the script in the kitchen"
+        example = "backup script"
     )]
     name: String,
-    /// After how many days it ends, 1 to 3650; it does not if this is not given.
+    /// The lifetime in days, 1 to 3650. Without it, the token does not expire.
     #[schema(minimum = 1, maximum = 3650)]
     days: Option<u64>,
 }
 
-/// Makes a token. Its secret is told this once; `Authorization: Bearer` and it open what the user may.
+/// Creates a token. Send its secret as `Authorization: Bearer SECRET`; only this response contains it.
 ///
-/// The user may call this, and not with a token. Form or JSON.
-#[utoipa::path(post, path = "/users/{id}/tokens", tag = "accounts", security(("session" = [])), params(("id" = u64, Path)),
-    request_body = TokenWish,
+/// Only the user has access. The body is a form or JSON.
+#[utoipa::path(post, path = "/users/{id}/tokens", tag = "accounts",
+    params(("id" = u64, Path)),
+    request_body = CreateToken,
     responses(
         (status = 201, body = Answer<NewTokenData>),
-        (status = 400, description = "Neither form nor JSON, or fields that are not known", body = Answer<Empty>),
-        (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-        (status = 403, description = "A token asked for another one", body = Answer<Empty>),
-        (status = 404, description = "No such user, or another one", body = Answer<Empty>),
-        (status = 409, description = "There are too many already", body = Answer<Empty>),
-        (status = 422, description = "One error for each field that is not right", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
+        (status = 409, description = "The user has too many tokens"),
+        (status = 422),
     )
 )]
-pub(crate) async fn make(
+pub(crate) async fn create(
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     Path(id): Path<String>,
-    Fields(asked): Fields<TokenWish>,
+    JsonOrForm(new): JsonOrForm<CreateToken>,
 ) -> Result<(StatusCode, Answer<NewTokenData>), ApiError> {
-    let user = state.read_for(&visitor, move |view, caller| oneself(view, caller, &id)).await?;
-    let name = tidy(&asked.name);
-    let mut faults = Faults::default();
+    let user = state.read_for(&auth, move |view, caller| oneself(view, caller, &id)).await?;
+    let name = sanitize(&new.name);
+    let mut errors = ValidationErrors::default();
     if name.is_empty() || name.chars().count() > NAME_CHARACTERS {
-        let message = format!("Say what the token is for, in 1 to {NAME_CHARACTERS} characters.");
-        faults.add("name", "bad_name", message);
+        let message = format!("Use a name of 1 to {NAME_CHARACTERS} characters.");
+        errors.add("name", Code::BadName, message);
     }
-    if asked.days.is_some_and(|days| !(1..=MOST_DAYS).contains(&days)) {
-        faults.add("days", "bad_days", format!("A token lasts 1 to {MOST_DAYS} days, or for ever without this field."));
+    if new.days.is_some_and(|days| !(1..=MOST_DAYS).contains(&days)) {
+        errors.add(
+            "days",
+            Code::BadDays,
+            format!("Use 1 to {MOST_DAYS} days, or leave the field out for a token that does not expire."),
+        );
     }
-    faults.none()?;
+    errors.finish()?;
 
     let secret = Secret::new(TOKEN_PREFIX)?;
     let at = now();
-    let expires_at = asked.days.map(|days| at + days * DAY);
-    let sealed = Sealed(state.app.accounts.seal.seal(secret.plain().as_bytes())?);
+    let expires_at = new.days.map(|days| at + days * DAY);
+    let sealed = Sealed(state.accounts.seal.seal(secret.plain().as_bytes())?);
     let command = Command::MakeToken { secret: secret.hash(), sealed, user, name: name.clone(), expires_at, at };
-    let id = state.make("making a token", command).await?;
+    let id = state.create("creating a token", command).await?;
     let token = TokenView { id, name, created_at: at, expires_at };
     Ok((StatusCode::CREATED, Answer::with(NewTokenData { token, secret: secret.plain().to_owned() })))
 }
 
-/// Revokes a token, at all nodes at once.
+/// Revokes a token at all nodes.
 ///
-/// The user and administrators may call this.
-#[utoipa::path(delete, path = "/users/{id}/tokens/{token}", tag = "accounts", security(("session" = []), ("token" = [])),
+/// Only the user and administrators have access.
+#[utoipa::path(delete, path = "/users/{id}/tokens/{token}", tag = "accounts",
     params(("id" = u64, Path), ("token" = u64, Path)),
     responses(
         (status = 200, body = Answer<Empty>),
-        (status = 401, description = "Nobody is logged in", body = Answer<Empty>),
-        (status = 404, description = "No such user or token, or another user", body = Answer<Empty>),
-        (status = 503, description = "No majority of the nodes answers", body = Answer<Empty>),
     )
 )]
 pub(crate) async fn revoke(
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     Path((id, token)): Path<(String, String)>,
 ) -> Result<Answer<Empty>, ApiError> {
-    let user = state.read_for(&visitor, move |view, caller| managed(view, caller, &id)).await?.id;
+    let user = state.read_for(&auth, move |view, caller| managed(view, caller, &id)).await?.id;
     let token = number_of("token", &token)?;
-    state.app.cluster.propose(Command::RevokeToken { user, token }).await??;
+    state.cluster.propose(Command::RevokeToken { user, token }).await??;
     Ok(Answer::with(Empty {}))
 }

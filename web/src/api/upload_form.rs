@@ -1,4 +1,4 @@
-//! The form that an upload is, read field by field in whatever order they come; its file goes to the disk as it arrives.
+//! The form of an upload. Its fields may come in any order, and its file is written to the disk as it arrives.
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart};
@@ -7,49 +7,50 @@ use state::Priority;
 use storage::blobs::{Blobs, Staged};
 use utoipa::ToSchema;
 
-use super::job_wishes::{Workers, formats_of, priority_of, workers_of};
+use super::job_params::{Workers, formats_of, priority_of, workers_of};
 use super::song_fields::TEXT_CHARACTERS;
-use crate::error::ApiError;
-use crate::incoming::Incoming;
-use crate::part_header::PartHeader;
-use crate::text::tidy;
+use crate::files::body::UploadBody;
+use crate::files::part_header::PartHeader;
+use crate::http::error::ApiError;
+use crate::text::sanitize;
 
-/// The most bytes of any field but the file: those of the longest title in UTF-8.
+/// The largest field except for the file, in bytes: the longest title in UTF-8.
 const TEXT_BYTES: usize = 4 * TEXT_CHARACTERS;
-/// Bytes that are gathered before they go to the disk.
+/// Bytes that are gathered for one write to the disk.
 const GATHERED: usize = 256 << 10;
 
-/// The form that an upload is. Only for its description; it is never whole in memory.
+/// The form of an upload, for the description only.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes a form that is read field by field")]
 pub(crate) struct UploadForm {
-    /// At most 200 characters; if it is not given, the title in the file, or the file's name without its extension.
+    /// The title, at most 200 characters. The default is the title in the file's tags, or the file's name without its
+    /// extension.
     #[schema(max_length = 200)]
     title: Option<String>,
-    /// The model to separate with; the node's own choice if it is not given.
+    /// The model. The default is the node's configured model.
     model: Option<String>,
-    /// The formats of the stems, with commas between them, no two of the same kind: `mp3:320`, `flac:16`, `flac:24`,
-    /// `wav:int16`, `wav:int24`, `wav:float32`. MP3 and 16-bit WAV if it is not given.
+    /// The formats of the stems, separated by commas and at most one of each kind: `mp3:320`, `flac:16`, `flac:24`,
+    /// `wav:int16`, `wav:int24`, `wav:float32`. The default is MP3 and 16-bit WAV.
     #[schema(example = "mp3:256,flac:24")]
     formats: Option<String>,
-    /// How urgent its job is: `high`, `normal` or `low`; normal if it is not given.
+    /// The priority of the job: `high`, `normal` or `low`. The default is `normal`.
     #[schema(pattern = "^(high|normal|low)$")]
     priority: Option<String>,
-    /// Who separates it: `outside` for workers that are not of the cluster, or `cluster`. What cluster.toml says if it is
-    /// not given. Songs that nobody outside takes are separated by the cluster.
+    /// The workers: `cluster`, or `outside` for external workers. The default is configured in cluster.toml. Songs that
+    /// no external worker takes are separated by the cluster.
     #[schema(pattern = "^(cluster|outside)$")]
     workers: Option<String>,
-    /// The song: a file of one of the `limits.kinds` of `GET /cluster`, as its content tells.
+    /// The song: a file of one of the kinds in `limits.kinds` of `GET /cluster`.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
 }
 
-/// An upload that arrived whole.
+/// A received upload.
 pub(super) struct Received {
     pub(super) title: Option<String>,
     pub(super) model: Option<String>,
     pub(super) formats: Vec<String>,
-    /// Whether the form named them.
+    /// Whether the form named formats.
     pub(super) named: bool,
     pub(super) priority: Priority,
     pub(super) workers: Option<Workers>,
@@ -58,15 +59,15 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// All that was asked for beside the file, written so that no two forms are written alike.
-    pub(super) fn words(&self) -> String {
+    /// A text of all fields except for the file, which differs between different forms.
+    pub(super) fn fingerprint(&self) -> String {
         let Self { title, model, formats, named, priority, workers, file_name, staged: _ } = self;
         format!("{title:?} {model:?} {formats:?} {named} {priority} {workers:?} {file_name:?}")
     }
 }
 
-/// Reads the form. Whatever it refuses has left nothing on the disk.
-pub(super) async fn receive(incoming: Incoming, blobs: &Blobs) -> Result<Received, ApiError> {
+/// Reads the form. A refused form leaves no files.
+pub(super) async fn receive(incoming: UploadBody, blobs: &Blobs) -> Result<Received, ApiError> {
     let read = match incoming.expect_room(blobs).await {
         Ok(()) => read(&incoming, blobs).await,
         Err(refused) => Err(refused),
@@ -77,9 +78,11 @@ pub(super) async fn receive(incoming: Incoming, blobs: &Blobs) -> Result<Receive
     read
 }
 
-async fn read(incoming: &Incoming, blobs: &Blobs) -> Result<Received, ApiError> {
+async fn read(incoming: &UploadBody, blobs: &Blobs) -> Result<Received, ApiError> {
     let mut form = Multipart::from_request(incoming.request(), &()).await.map_err(|_| {
-        ApiError::Malformed("This is no form. Send multipart/form-data with the fields \"title\" and \"file\".".into())
+        ApiError::Malformed(
+            "The body is not a form. Send multipart/form-data with the fields \"title\" and \"file\".".into(),
+        )
     })?;
     let (mut title, mut model, mut formats, mut priority, mut file) = (None, None, None, None, None);
     let mut workers = None;
@@ -93,12 +96,12 @@ async fn read(incoming: &Incoming, blobs: &Blobs) -> Result<Received, ApiError> 
             Some("priority") => priority = Some(text_in(incoming, &mut field, "priority").await?),
             Some("workers") => workers = Some(text_in(incoming, &mut field, "workers").await?),
             Some("file") if file.is_some() => {
-                return Err(ApiError::Malformed("The form has two files. Send one song at a time.".into()));
+                return Err(ApiError::Malformed("The form has two files. Send one song per request.".into()));
             }
             Some("file") => {
                 file = Some((named.file_name, file_in(incoming, &mut field, blobs).await?));
             }
-            // What a later version or another program adds is none of our business.
+            // Unknown fields are ignored.
             _ => while field.chunk().await.map_err(|error| broken(incoming, &error))?.is_some() {},
         }
     }
@@ -106,7 +109,7 @@ async fn read(incoming: &Incoming, blobs: &Blobs) -> Result<Received, ApiError> 
         return Err(ApiError::NoFile);
     };
     if staged.is_empty() {
-        // A browser sends an unnamed empty file when none was chosen.
+        // A browser sends an unnamed empty file if none was chosen.
         return Err(if file_name.is_none() { ApiError::NoFile } else { ApiError::EmptyFile });
     }
     let title = title.filter(|title| !title.is_empty());
@@ -124,16 +127,16 @@ async fn read(incoming: &Incoming, blobs: &Blobs) -> Result<Received, ApiError> 
     Ok(Received { title, model, formats, named, priority, workers, file_name, staged })
 }
 
-async fn title_in(incoming: &Incoming, field: &mut Field<'_>) -> Result<String, ApiError> {
-    let title = tidy(&text_in(incoming, field, "title").await?);
+async fn title_in(incoming: &UploadBody, field: &mut Field<'_>) -> Result<String, ApiError> {
+    let title = sanitize(&text_in(incoming, field, "title").await?);
     if title.chars().count() > TEXT_CHARACTERS {
         return Err(ApiError::TitleTooLong(TEXT_CHARACTERS));
     }
     Ok(title)
 }
 
-/// A short field's text.
-async fn text_in(incoming: &Incoming, field: &mut Field<'_>, name: &'static str) -> Result<String, ApiError> {
+/// The text of a short field.
+async fn text_in(incoming: &UploadBody, field: &mut Field<'_>, name: &'static str) -> Result<String, ApiError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|error| broken(incoming, &error))? {
         bytes.extend_from_slice(&chunk);
@@ -144,11 +147,10 @@ async fn text_in(incoming: &Incoming, field: &mut Field<'_>, name: &'static str)
             });
         }
     }
-    String::from_utf8(bytes)
-        .map_err(|_| ApiError::Malformed(format!("The field \"{name}\" is not text. Send it in UTF-8.")))
+    String::from_utf8(bytes).map_err(|_| ApiError::Malformed(format!("The field \"{name}\" is not UTF-8 text.")))
 }
 
-async fn file_in(incoming: &Incoming, field: &mut Field<'_>, blobs: &Blobs) -> Result<Staged, ApiError> {
+async fn file_in(incoming: &UploadBody, field: &mut Field<'_>, blobs: &Blobs) -> Result<Staged, ApiError> {
     let mut staged = blobs.stage(0).await?;
     let mut gathered = Vec::with_capacity(GATHERED);
     while let Some(chunk) = field.chunk().await.map_err(|error| broken(incoming, &error))? {
@@ -167,8 +169,8 @@ async fn file_in(incoming: &Incoming, field: &mut Field<'_>, blobs: &Blobs) -> R
     Ok(staged)
 }
 
-/// Why the form could not be read on: what befell the body, or else what the parser says.
-fn broken(incoming: &Incoming, error: &MultipartError) -> ApiError {
+/// The error of a form that cannot be read: that of the body, or else that of the parser.
+fn broken(incoming: &UploadBody, error: &MultipartError) -> ApiError {
     let unread = || ApiError::Broken(error.body_text().trim_end_matches('.').to_lowercase());
     incoming.failure().unwrap_or_else(unread)
 }
@@ -186,7 +188,7 @@ mod tests {
 
     use super::*;
     use crate::api::credits::title_of;
-    use crate::incoming::BESIDE_BYTES;
+    use crate::files::body::OVERHEAD_BYTES;
 
     const LIMIT: u64 = 5_000_000;
 
@@ -214,22 +216,23 @@ mod tests {
 
     async fn receive(folder: &TempDir, request: Request) -> Result<Received, ApiError> {
         let blobs = Blobs::open(folder.path(), Allowance::default()).unwrap();
-        super::receive(Incoming::new(request, LIMIT), &blobs).await
+        super::receive(UploadBody::new(request, LIMIT), &blobs).await
     }
 
-    /// The status and code of a refusal, after a look at the disk.
+    /// The status and the code of the error. It must leave no files.
     async fn refused(request: Request) -> (StatusCode, &'static str) {
         let folder = tempfile::tempdir().unwrap();
-        let Err(error) = receive(&folder, request).await else { panic!("it was taken") };
+        let Err(error) = receive(&folder, request).await else { panic!("the form was accepted") };
         for left in ["staging", "blobs"] {
-            assert_eq!(std::fs::read_dir(folder.path().join(left)).unwrap().count(), 0, "something is in {left}");
+            assert_eq!(std::fs::read_dir(folder.path().join(left)).unwrap().count(), 0, "{left} has files");
         }
         assert!(error.to_string().len() > 20);
-        error.kind()
+        let about = error.code().about();
+        (about.status, about.name)
     }
 
     #[tokio::test]
-    async fn a_form_is_read_whatever_its_order() {
+    async fn fields_may_come_in_any_order() {
         let folder = tempfile::tempdir().unwrap();
         let body = form(&[
             ("file", Some("a.MP3"), b"music"),
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_with_a_form_is_told_and_leaves_nothing() {
+    async fn malformed_forms_are_refused_and_leave_no_files() {
         let large = vec![0; LIMIT as usize + 1];
         let long = "x".repeat(10_000);
         for (body, expected) in [
@@ -307,12 +310,12 @@ mod tests {
         let no_form = Request::post("/songs/upload").body(Body::from("music")).unwrap();
         assert_eq!(refused(no_form).await, (StatusCode::BAD_REQUEST, "malformed"));
         let mut announced = request("");
-        announced.headers_mut().insert(header::CONTENT_LENGTH, (LIMIT + BESIDE_BYTES + 1).into());
+        announced.headers_mut().insert(header::CONTENT_LENGTH, (LIMIT + OVERHEAD_BYTES + 1).into());
         assert_eq!(refused(announced).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large"));
     }
 
     #[tokio::test]
-    async fn a_connection_that_breaks_or_rests_is_told_from_one_that_ends() {
+    async fn broken_and_idle_connections_have_different_errors() {
         let beginning = Bytes::from(form(&[("file", Some("a.mp3"), &[1; 100])])[..100].to_vec());
         let broken = stream::iter([Ok(beginning.clone()), Err(std::io::Error::other("reset"))]);
         assert_eq!(refused(request(Body::from_stream(broken))).await.1, "broken_upload");

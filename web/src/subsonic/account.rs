@@ -1,10 +1,10 @@
-//! Who one is for a player, and what this server can do.
+//! The user of a player, and the capabilities of this server.
 
 use super::answer::Element;
 use super::failure::Failure;
 use super::library::Look;
 
-/// What there is beyond Subsonic's own protocol, with the versions of it.
+/// The supported extensions of OpenSubsonic, with their versions.
 pub(super) fn extensions() -> Element {
     let extension = |name: &str| Element::new().text("name", name).numbers("versions", vec![1]);
     Element::new().many("openSubsonicExtensions", ["apiKeyAuthentication", "formPost"].map(extension).into())
@@ -15,16 +15,16 @@ fn name(look: Look<'_>) -> Result<(String, Option<String>), Failure> {
     Ok((user.name, user.email))
 }
 
-/// Whose the key is.
+/// The user of the API key.
 pub(super) fn token(look: Look<'_>) -> Result<Element, Failure> {
     Ok(Element::new().one("tokenInfo", Element::new().text("username", name(look)?.0)))
 }
 
-/// Tells users what they may do.
+/// The user and its roles.
 pub(super) fn user(look: Look<'_>) -> Result<Element, Failure> {
     let (name, email) = name(look)?;
     if look.params.get("username").is_some_and(|asked| !asked.eq_ignore_ascii_case(&name)) {
-        return Err(Failure::NotAllowed("Everybody is told of themselves."));
+        return Err(Failure::NotAllowed("Users can only request their own account."));
     }
     let user = Element::new().text("username", name).maybe("email", email).flag("scrobblingEnabled", true);
     let roles = [
@@ -46,10 +46,10 @@ pub(super) fn user(look: Look<'_>) -> Result<Element, Failure> {
 }
 
 pub(super) fn avatar(_: Look<'_>) -> Result<Element, Failure> {
-    Err(Failure::NotFound("Nobody has a picture here.".into()))
+    Err(Failure::NotFound("Users have no avatars.".into()))
 }
 
-/// Nothing is ever scanned: a song is there as soon as its upload is.
+/// There are no scans: a song is in the library when its upload is complete.
 pub(super) fn scan() -> Element {
     Element::new().one("scanStatus", Element::new().flag("scanning", false))
 }

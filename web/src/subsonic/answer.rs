@@ -1,8 +1,8 @@
-//! Answers: one value, written as XML or as JSON.
+//! Responses: one value, written as XML or as JSON.
 //!
-//! An [`Element`] has fields in an order. In JSON each is a field of an object; in XML plain ones are attributes, and
-//! elements are elements. So nobody can say one thing in one form and another in the other. The names of fields are the
-//! program's own; all text that people wrote is escaped in one place for each form.
+//! An [`Element`] has ordered fields. In JSON each is a field of an object. In XML scalars are attributes, and elements
+//! are child elements. Both formats therefore always have the same content. Names of fields are constants; all other
+//! text is escaped in one place per format.
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -12,10 +12,10 @@ use super::failure::Failure;
 
 /// The version of Subsonic's protocol.
 const VERSION: &str = "1.16.1";
-/// The field that is an element's own text in XML.
+/// The field that is the text content of an element in XML.
 const TEXT: &str = "value";
 
-/// What a field holds.
+/// The value of a field.
 #[derive(Debug, Clone, PartialEq)]
 enum Item {
     Text(String),
@@ -44,7 +44,7 @@ impl Element {
         self.with(name, Item::Text(text.into()))
     }
 
-    /// A text, where there is one.
+    /// A text, if there is one.
     pub(super) fn maybe(self, name: &'static str, text: Option<impl Into<String>>) -> Self {
         match text {
             Some(text) => self.text(name, text),
@@ -56,7 +56,7 @@ impl Element {
         self.with(name, Item::Number(number))
     }
 
-    /// A number, where there is one.
+    /// A number, if there is one.
     pub(super) fn maybe_number(self, name: &'static str, number: Option<u64>) -> Self {
         match number {
             Some(number) => self.number(name, number),
@@ -72,7 +72,7 @@ impl Element {
         self.with(name, Item::One(element))
     }
 
-    /// A list, which is there in JSON though it be empty.
+    /// A list. In JSON, an empty list is present.
     pub(super) fn many(self, name: &'static str, elements: Vec<Element>) -> Self {
         self.with(name, Item::Many(elements))
     }
@@ -81,7 +81,7 @@ impl Element {
         self.with(name, Item::Numbers(numbers))
     }
 
-    /// All fields of both.
+    /// The fields of both elements.
     pub(super) fn and(mut self, other: Element) -> Self {
         self.0.extend(other.0);
         self
@@ -111,7 +111,7 @@ impl Serialize for Element {
     }
 }
 
-/// Writes text where markup is expected. Characters that XML 1.0 cannot have at all are left out.
+/// Escapes text for XML. Characters that XML 1.0 does not allow are removed.
 fn escape(text: &str, out: &mut String) {
     for letter in text.chars() {
         match letter {
@@ -119,7 +119,7 @@ fn escape(text: &str, out: &mut String) {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            // A reader would make spaces of them in an attribute.
+            // In an attribute, parsers convert them to spaces.
             '\t' | '\n' | '\r' => out.push_str(&format!("&#{};", u32::from(letter))),
             '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
             letter => out.push(letter),
@@ -166,7 +166,7 @@ fn write(name: &str, element: &Element, out: &mut String) {
     }
 }
 
-/// How an answer is written.
+/// The format of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Xml,
@@ -174,12 +174,12 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The answer to a request, which is always given with status 200: the protocol says in it what went wrong.
+    /// The response. Its status is always 200; errors are part of the body.
     pub(super) fn answer(self, result: Result<Element, Failure>) -> Response {
         let (status, content) = match result {
             Ok(element) => ("ok", element),
             Err(failure) => {
-                let (code, message) = failure.told();
+                let (code, message) = failure.code_and_message();
                 let error = Element::new().number("code", code.into()).text("message", message);
                 ("failed", Element::new().one("error", error))
             }
@@ -204,7 +204,7 @@ impl Form {
                 ("application/xml; charset=utf-8", out)
             }
             Self::Json => {
-                // Texts, numbers, lists and objects are always JSON.
+                // An element always converts to JSON.
                 let json = serde_json::to_string(&Element::new().one("subsonic-response", envelope));
                 ("application/json", json.unwrap_or_default())
             }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_is_written_in_two_forms() {
+    fn both_formats_have_the_same_content() {
         let (_, json) = Form::Json.written(sample());
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&json).unwrap()["subsonic-response"],

@@ -1,4 +1,4 @@
-//! Walking down from all artists to one song.
+//! Browsing from all artists to one song.
 
 use std::collections::HashSet;
 
@@ -6,17 +6,17 @@ use state::card::plain;
 use state::{Order, Song};
 
 use super::answer::Element;
-use super::describe::artist_element;
+use super::elements::artist_element;
 use super::failure::Failure;
-use super::ids::{Album, Id, NoId};
+use super::ids::{Album, Id, InvalidId};
 use super::library::{Artist, Look, MOST_OF_ONE, Tracks, UNKNOWN_ARTIST, artist_id};
-use crate::error::ApiError;
-use crate::now;
+use crate::clock::now;
+use crate::http::error::ApiError;
 use crate::search::groups;
 
-/// The only folder that there is.
+/// The id of the only folder.
 const FOLDER: u64 = 1;
-/// How many genres are listed.
+/// The most genres in a list.
 const MOST_GENRES: usize = 500;
 
 pub(super) fn folders(_: Look<'_>) -> Result<Element, Failure> {
@@ -24,7 +24,7 @@ pub(super) fn folders(_: Look<'_>) -> Result<Element, Failure> {
     Ok(Element::new().one("musicFolders", Element::new().many("musicFolder", vec![folder])))
 }
 
-/// The artists under the letters that their names begin with.
+/// The artists, grouped by the first letter of their names.
 fn indexes(look: Look<'_>) -> Result<Element, Failure> {
     let mut letters: Vec<(String, Vec<Element>)> = Vec::new();
     for artist in look.artists(&[])? {
@@ -44,37 +44,34 @@ pub(super) fn artists(look: Look<'_>) -> Result<Element, Failure> {
     Ok(Element::new().one("artists", indexes(look)?))
 }
 
-/// Everything may have changed since any time: nobody notes when something did last.
+/// The time of the last change is not known, so it is always now.
 pub(super) fn folders_indexes(look: Look<'_>) -> Result<Element, Failure> {
     Ok(Element::new().one("indexes", Element::new().number("lastModified", now()).and(indexes(look)?)))
 }
 
-/// An artist with the albums, if there are any that the caller may hear.
+/// An artist with its albums, if the caller may listen to any of them.
 fn one_artist(look: Look<'_>, id: &Option<String>) -> Result<(Artist, Vec<Tracks>), Failure> {
     let songs = look.songs_of(id.as_deref())?;
-    let first = songs
-        .iter()
-        .min_by_key(|song| song.id)
-        .ok_or_else(|| Failure::NotFound("There is no such artist here.".into()))?;
+    let first = songs.iter().min_by_key(|song| song.id).ok_or_else(|| Failure::NotFound("Unknown artist.".into()))?;
     let name = first.credits.artist.clone().unwrap_or_else(|| UNKNOWN_ARTIST.into());
     let albums = look.albums_among(songs)?;
     Ok((Artist { plain: id.clone(), name, albums: Some(albums.len()) }, albums))
 }
 
 pub(super) fn artist(look: Look<'_>) -> Result<Element, Failure> {
-    let Id::Artist(id) = look.params.id()? else { return Err(NoId.into()) };
+    let Id::Artist(id) = look.params.id()? else { return Err(InvalidId.into()) };
     let (artist, albums) = one_artist(look, &id)?;
     let albums = look.albums_elements(&albums)?;
     Ok(Element::new().one("artist", artist_element(&artist).many("album", albums)))
 }
 
-/// An album, or a refusal.
+/// An album, or an error.
 fn one_album(look: Look<'_>, id: &Album) -> Result<Tracks, Failure> {
-    look.album(id)?.ok_or_else(|| Failure::NotFound("There is no such album here.".into()))
+    look.album(id)?.ok_or_else(|| Failure::NotFound("Unknown album.".into()))
 }
 
 pub(super) fn album(look: Look<'_>) -> Result<Element, Failure> {
-    let Id::Album(id) = look.params.id()? else { return Err(NoId.into()) };
+    let Id::Album(id) = look.params.id()? else { return Err(InvalidId.into()) };
     let album = one_album(look, &id)?;
     let tracks = look.tracks_elements(&album)?;
     Ok(Element::new().one("album", look.album_element(&album)?.many("song", tracks)))
@@ -84,12 +81,12 @@ pub(super) fn song(look: Look<'_>) -> Result<Element, Failure> {
     let song = match look.params.id()? {
         Id::Song(id) => look.song_element(&look.song(id)?)?,
         Id::Stem(id, stem) => look.stem(&look.song(id)?, &stem)?,
-        _ => return Err(NoId.into()),
+        _ => return Err(InvalidId.into()),
     };
     Ok(Element::new().one("song", song))
 }
 
-/// What is in the folder that players take an artist or an album for.
+/// An artist or an album as a folder.
 pub(super) fn directory(look: Look<'_>) -> Result<Element, Failure> {
     let folder =
         |id: String, name: &str, children| Element::new().text("id", id).text("name", name).many("child", children);
@@ -109,7 +106,7 @@ pub(super) fn directory(look: Look<'_>) -> Result<Element, Failure> {
             };
             folder(FOLDER.to_string(), "Quartet", look.artists(&[])?.into_iter().map(child).collect())
         }
-        _ => return Err(NoId.into()),
+        _ => return Err(InvalidId.into()),
     };
     Ok(Element::new().one("directory", directory))
 }

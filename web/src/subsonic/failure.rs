@@ -1,75 +1,83 @@
-//! What goes wrong, in the protocol's numbers.
+//! Errors with the codes of the protocol.
+
+use std::sync::Arc;
 
 use state::ViewError;
 
-use super::ids::NoId;
-use crate::error::ApiError;
+use super::ids::InvalidId;
+use crate::http::error::ApiError;
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// A required parameter is missing.
     Missing(&'static str),
-    /// A parameter that cannot be read.
+    /// A parameter is malformed.
     Unreadable(String),
-    /// Name and secret do not go together.
+    /// The name or the secret is wrong.
     WrongSecret,
-    /// An API key and a name.
+    /// More than one kind of credentials.
     Conflicting,
-    /// An API key that opens nothing.
+    /// The API key is not valid.
     WrongKey,
-    /// What is not this user's to do.
+    /// The user has no permission.
     NotAllowed(&'static str),
-    /// What was asked for is not there, or not for this user.
+    /// The resource does not exist, or the user has no access.
     NotFound(String),
-    /// What is not offered here.
+    /// The feature is not supported.
     NotOffered(String),
-    /// What the rest of the interface refused.
-    Refused(ApiError),
+    /// An error of the API.
+    Api(Arc<ApiError>),
 }
 
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
-        Self::Refused(error)
+        Self::Api(Arc::new(error))
+    }
+}
+
+impl From<Arc<ApiError>> for Failure {
+    fn from(error: Arc<ApiError>) -> Self {
+        Self::Api(error)
     }
 }
 
 impl From<ViewError> for Failure {
     fn from(error: ViewError) -> Self {
-        Self::Refused(error.into())
+        ApiError::from(error).into()
     }
 }
 
-impl From<NoId> for Failure {
-    fn from(_: NoId) -> Self {
-        Self::NotFound("There is nothing with this id here.".into())
+impl From<InvalidId> for Failure {
+    fn from(_: InvalidId) -> Self {
+        Self::NotFound("Unknown id.".into())
     }
 }
 
 impl Failure {
-    /// The protocol's number and a sentence that says what to do. Neither has anything that proves who somebody is.
-    pub(super) fn told(self) -> (u32, String) {
+    /// The code of the protocol, and a message that says what to do. Messages contain no credentials.
+    pub(super) fn code_and_message(self) -> (u32, String) {
         match self {
             Self::Missing(name) => (10, format!("The parameter {name} is missing.")),
             Self::Unreadable(message) | Self::NotOffered(message) => (0, message),
             Self::WrongSecret => (
                 40,
-                "Wrong name or password. Players that do not send the password itself take one of your tokens for it."
+                "Wrong name or password. Players that do not send the password itself need one of your tokens as password."
                     .into(),
             ),
             Self::Conflicting => (43, "Send either apiKey, or u with p or with t and s.".into()),
-            Self::WrongKey => (44, "This API key opens nothing. It may have been revoked or have ended.".into()),
+            Self::WrongKey => (44, "Unknown API key. It may be revoked or expired.".into()),
             Self::NotAllowed(message) => (50, message.into()),
             Self::NotFound(message) => (70, message),
-            Self::Refused(error) => of_interface(&error),
+            Self::Api(error) => of_api(&error),
         }
     }
 }
 
-fn of_interface(error: &ApiError) -> (u32, String) {
+fn of_api(error: &ApiError) -> (u32, String) {
     match error {
-        ApiError::WrongPassword | ApiError::NotLoggedIn => Failure::WrongSecret.told(),
-        ApiError::UnknownToken => Failure::WrongKey.told(),
+        ApiError::WrongPassword | ApiError::NotLoggedIn => Failure::WrongSecret.code_and_message(),
+        ApiError::UnknownToken => Failure::WrongKey.code_and_message(),
         ApiError::NeedsSession => (50, error.to_string()),
         ApiError::NoSong(_)
         | ApiError::NoJob(_)
@@ -77,7 +85,7 @@ fn of_interface(error: &ApiError) -> (u32, String) {
         | ApiError::NotSplit(_)
         | ApiError::NoUser(_)
         | ApiError::NoSuch { .. } => (70, error.to_string()),
-        ApiError::Fields(problems) => {
+        ApiError::Validation(problems) => {
             let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
             (0, messages.join(" "))
         }

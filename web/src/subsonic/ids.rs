@@ -1,40 +1,39 @@
-//! The names under which players know things.
+//! The ids of artists, albums, songs, stems and playlists.
 //!
-//! They follow from what they name and from nothing else, so they are the same at every node and after every restart. An
-//! artist is a text on songs and has no number; the text, as it is compared, is the id. A song's album is its album's and its
-//! artist's text; one without an album is an album of its own, with its title; and a song that is split has an album of
-//! its stems.
+//! An id depends only on what it names, so it is the same at every node and after every restart. The id of an artist is
+//! its normalized name. The id of an album is the normalized names of the album and its artist. A song without an album
+//! is an album of its own, and a split song has an album of its stems.
 
 use std::fmt;
 
 use state::Song;
 use state::card::plain;
 
-/// What players can ask for.
+/// The id of something that players can request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Id {
-    /// The songs of one artist, as [`plain`] gives the name; of none where the songs name none.
+    /// An artist by its name as [`plain`] normalizes it; none for songs without an artist.
     Artist(Option<String>),
     Album(Album),
     Song(u64),
-    /// A song's stem of this name.
+    /// The stem of a song.
     Stem(u64, String),
     Playlist(u64),
 }
 
-/// What players see as an album.
+/// The id of an album.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Album {
-    /// The songs of an artist on an album; the texts are as [`plain`] gives them.
+    /// The songs of an artist on an album, by names as [`plain`] normalizes them.
     Named { album: String, artist: Option<String> },
-    /// A song that is on none.
+    /// A song without an album.
     Single(u64),
     /// The stems of a song.
     Stems(u64),
 }
 
 impl Album {
-    /// The album that a song is on.
+    /// The album of a song.
     pub(super) fn of(song: &Song) -> Self {
         match song.credits.album.as_deref() {
             Some(album) => Self::Named { album: plain(album), artist: song.credits.artist.as_deref().map(plain) },
@@ -43,9 +42,9 @@ impl Album {
     }
 }
 
-/// What names nothing that there could be.
+/// The text is not an id.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoId;
+pub(super) struct InvalidId;
 
 impl fmt::Display for Id {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,30 +64,30 @@ impl fmt::Display for Id {
 }
 
 impl Id {
-    pub(super) fn parse(text: &str) -> Result<Self, NoId> {
-        let (kind, rest) = text.split_once('-').ok_or(NoId)?;
-        let number = |text: &str| text.parse::<u64>().map_err(|_| NoId);
-        let text = |hex: &str| hex::decode(hex).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(NoId);
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidId> {
+        let (kind, rest) = text.split_once('-').ok_or(InvalidId)?;
+        let number = |text: &str| text.parse::<u64>().map_err(|_| InvalidId);
+        let text = |hex: &str| hex::decode(hex).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(InvalidId);
         let maybe = |hex: &str| text(hex).map(|text| Some(text).filter(|text| !text.is_empty()));
         Ok(match kind {
             "ar" => Self::Artist(maybe(rest)?),
             "al" => {
-                let (album, artist) = rest.split_once('-').ok_or(NoId)?;
+                let (album, artist) = rest.split_once('-').ok_or(InvalidId)?;
                 Self::Album(Album::Named { album: text(album)?, artist: maybe(artist)? })
             }
             "si" => Self::Album(Album::Single(number(rest)?)),
             "sa" => Self::Album(Album::Stems(number(rest)?)),
             "so" => Self::Song(number(rest)?),
             "st" => {
-                let (song, stem) = rest.split_once('-').ok_or(NoId)?;
+                let (song, stem) = rest.split_once('-').ok_or(InvalidId)?;
                 Self::Stem(number(song)?, stem.to_owned())
             }
             "pl" => Self::Playlist(number(rest)?),
-            _ => return Err(NoId),
+            _ => return Err(InvalidId),
         })
     }
 
-    /// The song that this is, or is about, if it is one song.
+    /// The song, if the id names a song, a stem, a single or an album of stems.
     pub(super) fn song(&self) -> Option<u64> {
         match self {
             Self::Song(song) | Self::Stem(song, _) | Self::Album(Album::Single(song) | Album::Stems(song)) => {
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_read_as_they_are_written() {
+    fn ids_are_parsed_and_formatted() {
         let some = |text: &str| Some(text.to_owned());
         for (id, text) in [
             (Id::Artist(some("beyonce")), "ar-6265796f6e6365"),
@@ -123,7 +122,7 @@ mod tests {
             assert_eq!(Id::parse(text).unwrap(), id);
         }
         for bad in ["", "7", "so", "so-", "so-x", "so--1", "ar-6", "ar-zz", "ar-ff", "al-62", "st-7", "xx-7"] {
-            assert_eq!(Id::parse(bad), Err(NoId), "{bad}");
+            assert_eq!(Id::parse(bad), Err(InvalidId), "{bad}");
         }
     }
 }

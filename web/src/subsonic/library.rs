@@ -1,11 +1,11 @@
-//! Artists and albums, which Quartet's songs do not have: what players see instead of a heap of songs.
+//! Artists and albums, which are derived from the songs.
 //!
-//! An artist is whoever songs name as theirs, an album what songs of one artist name as theirs; how it is written makes no
-//! difference, as in the lists of the rest of the interface. All of it is looked up in the songs' own rows, so it is as new
-//! as they are, and nothing else is kept.
+//! An artist has all songs with its name, and an album all songs of an artist with its name. Names that differ only in
+//! spelling are equal, as in the API. Both are read from the index of the songs, so they are as new as the songs, and
+//! nothing else is stored.
 //!
-//! Bounds: a request walks at most [`MOST_WALKED`] songs, and reads at most [`MOST_OF_ONE`] of one artist, album or genre.
-//! Behind that a list ends.
+//! Bounds: a request walks at most [`MOST_WALKED`] songs, and reads at most [`MOST_OF_ONE`] songs of an artist, album
+//! or genre. A list ends there.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,26 +17,25 @@ use super::failure::Failure;
 use super::ids::{Album, Id};
 use super::params::Params;
 use crate::api::songs::song_of;
-use crate::caller::Caller;
-use crate::error::ApiError;
-use crate::search::{Sort, Wanted, find, groups};
+use crate::auth::caller::Caller;
+use crate::http::error::ApiError;
+use crate::search::{SongQuery, Sort, find, groups};
 
-/// How many songs one request walks.
+/// The most songs that a request walks.
 const MOST_WALKED: usize = 20_000;
-/// How many songs of one artist, album or genre are read.
+/// The most songs of an artist, album or genre that are read.
 pub(super) const MOST_OF_ONE: usize = 1_000;
-/// How many artists are listed.
+/// The most artists in a list.
 pub(super) const MOST_ARTISTS: usize = 10_000;
-/// How many songs are read at first while walking, and how many then: most requests need few, and those that need more need
-/// very many.
+/// Songs that are read first while walking, and then at a time: most requests need few songs, and the others very many.
 const PAGES: [usize; 2] = [200, 5_000];
-/// How many pieces the walk along the artists or genres may take, each as long as a request of the interface.
-const PIECES: usize = 10;
+/// The most pages of artists that are read, each as long as the walk of a request of the API.
+const ARTIST_PAGES: usize = 10;
 
-/// What songs without an artist are listed under.
+/// The artist of songs without an artist.
 pub(super) const UNKNOWN_ARTIST: &str = "[Unknown Artist]";
 
-/// The state as somebody sees it who asks for something.
+/// The view of a request: the state, the caller, and the parameters.
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     pub(super) view: &'a View,
@@ -46,10 +45,10 @@ pub(super) struct Look<'a> {
 
 /// An artist.
 pub(super) struct Artist {
-    /// As [`plain`] gives it.
+    /// The name as [`plain`] normalizes it.
     pub(super) plain: Option<String>,
     pub(super) name: String,
-    /// How many albums there are; none where that would take too long to count.
+    /// The number of albums; none if counting would take too long.
     pub(super) albums: Option<usize>,
 }
 
@@ -58,19 +57,19 @@ pub(super) struct Tracks {
     pub(super) id: Album,
     pub(super) name: String,
     pub(super) artist: Option<String>,
-    /// In their order. Of an album of stems it is the song that they are of.
+    /// The songs, in order. An album of stems has the song of the stems.
     pub(super) songs: Vec<Song>,
-    /// What the album has instead of songs, if it is one of stems.
+    /// The stems, for an album of stems.
     pub(super) stems: Option<Stems>,
 }
 
-/// An album under the text by which albums are ordered.
+/// An album, after the text by which albums are ordered.
 pub(super) type Titled = (String, Album);
 
-/// Songs that the caller may hear, in an order.
+/// Songs in the caller's library, in an order.
 pub(super) struct Songs<'a> {
     look: Look<'a>,
-    wanted: Wanted,
+    query: SongQuery,
     page: std::vec::IntoIter<Song>,
     left: usize,
 }
@@ -86,50 +85,50 @@ impl Iterator for Songs<'_> {
             if self.left == 0 {
                 return None;
             }
-            let found = match find(self.look.view, self.look.caller, &self.wanted) {
+            let found = match find(self.look.view, self.look.caller, &self.query) {
                 Ok(found) => found,
                 Err(error) => {
                     self.left = 0;
                     return Some(Err(error));
                 }
             };
-            // A short page that is not the last has looked at more songs than one request should.
-            let whole = found.songs.len() == self.wanted.limit && found.next.is_some();
+            // A short page before the last one has looked at the most songs of a request.
+            let whole = found.songs.len() == self.query.limit && found.next.is_some();
             self.left = if whole { self.left.saturating_sub(found.songs.len()) } else { 0 };
-            self.wanted.after = found.next;
-            self.wanted.limit = PAGES[1];
+            self.query.after = found.next;
+            self.query.limit = PAGES[1];
             self.page = found.songs.into_iter();
         }
     }
 }
 
 impl<'a> Look<'a> {
-    /// All songs in an order, or those that `narrow` leaves.
-    pub(super) fn songs(self, sort: Sort, backwards: bool, narrow: impl FnOnce(&mut Wanted)) -> Songs<'a> {
-        let mut wanted = Wanted::all(sort, backwards, PAGES[0]);
-        narrow(&mut wanted);
-        Songs { look: self, wanted, page: Vec::new().into_iter(), left: MOST_WALKED }
+    /// All songs in an order, restricted by `narrow`.
+    pub(super) fn songs(self, sort: Sort, backwards: bool, narrow: impl FnOnce(&mut SongQuery)) -> Songs<'a> {
+        let mut query = SongQuery::all(sort, backwards, PAGES[0]);
+        narrow(&mut query);
+        Songs { look: self, query, page: Vec::new().into_iter(), left: MOST_WALKED }
     }
 
-    /// The songs that have this text, as [`plain`] gives it.
+    /// The songs with this text, as [`plain`] normalizes it.
     pub(super) fn songs_with(self, order: Order, text: &str) -> Songs<'a> {
-        self.songs(Sort::By(order), false, |wanted| wanted.texts = vec![(order, text.to_owned())])
+        self.songs(Sort::By(order), false, |query| query.texts = vec![(order, text.to_owned())])
     }
 
     pub(super) fn song(self, id: u64) -> Result<Song, Failure> {
         Ok(song_of(self.view, self.caller, &id.to_string())?)
     }
 
-    /// A song's stems, if they are made.
+    /// The stems of a song, if they are ready.
     pub(super) fn stems(self, song: &Song) -> Result<Option<Stems>, ApiError> {
         Ok(self.view.job(song.job)?.and_then(|job| job.stems))
     }
 
-    /// The songs of one artist, or those that name none.
+    /// The songs of an artist, or those without one.
     pub(super) fn songs_of(self, artist: Option<&str>) -> Result<Vec<Song>, ApiError> {
         match artist {
             Some(artist) => self.songs_with(Order::Artist, artist).take(MOST_OF_ONE).collect(),
-            // Those that name none come last.
+            // Songs without an artist come last.
             None => self
                 .songs(Sort::By(Order::Artist), true, |_| {})
                 .take_while(|song| song.as_ref().map_or(true, |song| song.credits.artist.is_none()))
@@ -138,11 +137,11 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The artists whose names have words that begin so, by name; whoever has no name comes last.
+    /// The artists with a word for each of `beginnings`, by name. Songs without an artist come last.
     pub(super) fn artists(self, beginnings: &[String]) -> Result<Vec<Artist>, ApiError> {
         let (mut found, mut after) = (Vec::new(), None);
         let mut left = MOST_WALKED;
-        for _ in 0..PIECES {
+        for _ in 0..ARTIST_PAGES {
             let most = MOST_ARTISTS - found.len();
             let (some, next) = groups(self.view, self.caller, Order::Artist, beginnings, after, most)?;
             for group in some {
@@ -171,7 +170,7 @@ impl<'a> Look<'a> {
         Ok(found)
     }
 
-    /// The albums of these songs, by title. All songs of an artist make whole albums.
+    /// The albums of these songs, by title. All songs of an artist give complete albums.
     pub(super) fn albums_among(self, songs: Vec<Song>) -> Result<Vec<Tracks>, ApiError> {
         let mut found: BTreeMap<Titled, (Vec<Song>, Option<Stems>)> = BTreeMap::new();
         for song in songs {
@@ -184,13 +183,13 @@ impl<'a> Look<'a> {
         Ok(found.into_iter().filter_map(|((_, album), (songs, stems))| tracks(album, songs, stems)).collect())
     }
 
-    /// An album, if it has anything that the caller may hear.
+    /// An album, if the caller may listen to any of its songs.
     pub(super) fn album(self, id: &Album) -> Result<Option<Tracks>, ApiError> {
         let (songs, stems) = match id {
             Album::Named { album, artist } => {
                 let mut texts = vec![(Order::Album, album.clone())];
                 texts.extend(artist.clone().map(|artist| (Order::Artist, artist)));
-                let songs = self.songs(Sort::By(Order::Album), false, |wanted| wanted.texts = texts);
+                let songs = self.songs(Sort::By(Order::Album), false, |query| query.texts = texts);
                 let mine = |song: &Song| artist.is_some() || song.credits.artist.is_none();
                 let songs = songs.filter(|song| song.as_ref().map_or(true, mine));
                 (songs.take(MOST_OF_ONE).collect::<Result<Vec<_>, _>>()?, None)
@@ -208,7 +207,7 @@ impl<'a> Look<'a> {
         Ok(tracks(id.clone(), songs, stems))
     }
 
-    /// The albums of songs in the songs' order: of each its own, then that of its stems.
+    /// The albums of songs, in the order of the songs: for each its own, then that of its stems.
     pub(super) fn albums_of(
         self,
         songs: impl Iterator<Item = Result<Song, ApiError>> + 'a,
@@ -224,7 +223,7 @@ impl<'a> Look<'a> {
 
     /// All albums by title.
     pub(super) fn albums_by_title(self) -> impl Iterator<Item = Result<Titled, ApiError>> + 'a {
-        // Two walks side by side: those that are named, and those that have a song's title.
+        // Two walks are merged: named albums, and albums with the title of a song.
         let has_album = |song: &Result<Song, ApiError>| song.as_ref().map_or(true, |song| song.credits.album.is_some());
         let named = self.songs(Sort::By(Order::Album), false, |_| {}).take_while(has_album);
         let mut named = named.map(|song| song.map(|song| own(&song))).peekable();
@@ -238,7 +237,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// All albums by artist, and of each artist by title.
+    /// All albums by artist, and for each artist by title.
     pub(super) fn albums_by_artist(self) -> impl Iterator<Item = Result<Titled, ApiError>> + 'a {
         let mut songs = self.songs(Sort::By(Order::Artist), false, |_| {}).peekable();
         let mut ready: std::vec::IntoIter<Titled> = Vec::new().into_iter();
@@ -269,7 +268,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// The albums of a list from `offset` on, each once.
+    /// The albums of a list from `offset`, each once.
     pub(super) fn page(
         self,
         albums: impl Iterator<Item = Result<Titled, ApiError>>,
@@ -290,12 +289,12 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The album that a song is on, under its title.
+/// The album of a song, after its title.
 fn own(song: &Song) -> Titled {
     (plain(song.credits.album.as_deref().unwrap_or(&song.title)), Album::of(song))
 }
 
-/// What the album of a song's stems is called.
+/// The title of the album of a song's stems.
 fn stems_title(song: &Song) -> String {
     format!("{} (stems)", song.title)
 }
@@ -305,7 +304,7 @@ fn tracks(id: Album, mut songs: Vec<Song>, stems: Option<Stems>) -> Option<Track
         let place = |song: &Song| (song.credits.track.unwrap_or(u16::MAX), plain(&song.title), song.id);
         place(one).cmp(&place(other))
     });
-    // The oldest says how it is written.
+    // The oldest song determines the spelling.
     let first = songs.iter().min_by_key(|song| song.id)?;
     let name = match id {
         Album::Named { .. } => first.credits.album.clone()?,
@@ -315,7 +314,7 @@ fn tracks(id: Album, mut songs: Vec<Song>, stems: Option<Stems>) -> Option<Track
     Some(Tracks { id, name, artist: first.credits.artist.clone(), songs, stems })
 }
 
-/// The id of whoever made a song.
+/// The id of an artist.
 pub(super) fn artist_id(artist: Option<&str>) -> Id {
     Id::Artist(artist.map(plain))
 }

@@ -1,4 +1,4 @@
-//! Lists of albums and songs: the newest, the liked, some by chance.
+//! Lists of albums and songs: newest, starred, random and others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,12 @@ use state::{Order, Song};
 use super::answer::Element;
 use super::failure::Failure;
 use super::library::{Look, Titled, Tracks};
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 use crate::search::Sort;
 
-/// The longest list.
+/// The most entries of a list.
 pub(super) const MOST: usize = 500;
-/// How many songs a list by chance is drawn from where there are not many more.
+/// The most songs of a library from which a random list is drawn uniformly.
 const DRAWN_FROM: usize = 2_000;
 
 fn albums(look: Look<'_>) -> Result<Vec<Tracks>, Failure> {
@@ -35,8 +35,8 @@ fn albums(look: Look<'_>) -> Result<Vec<Tracks>, Failure> {
         }
         "recent" => look.page(look.albums_of(look.songs(Sort::Played, true, |_| {})), offset, size)?,
         "starred" => {
-            let liked = look.songs(Sort::By(Order::Added), true, |wanted| wanted.favourite = true);
-            look.page(look.albums_of(liked), offset, size)?
+            let starred = look.songs(Sort::By(Order::Added), true, |query| query.favourite = true);
+            look.page(look.albums_of(starred), offset, size)?
         }
         "byGenre" => {
             let genre = plain(look.params.need("genre")?);
@@ -44,16 +44,16 @@ fn albums(look: Look<'_>) -> Result<Vec<Tracks>, Failure> {
         }
         "byYear" => by_year(look, offset, size)?,
         "random" => {
-            let songs = by_chance(look, size, |_| true)?.into_iter().map(Ok);
+            let songs = random_pick(look, size, |_| true)?.into_iter().map(Ok);
             look.page(look.albums_of(songs), 0, size)?
         }
-        // Nobody gives marks here.
+        // Ratings are not supported.
         "highest" => Vec::new(),
-        _ => return Err(Failure::Unreadable("There is no such type of list.".into())),
+        _ => return Err(Failure::Unreadable("Unknown type of list.".into())),
     })
 }
 
-/// Albums of some years, by year; from the later year to the earlier one the other way round.
+/// The albums of a range of years, by year; in reverse order if the range is reversed.
 fn by_year(look: Look<'_>, offset: usize, size: usize) -> Result<Vec<Tracks>, Failure> {
     let year = |name| look.params.maybe_number(name)?.ok_or(Failure::Missing(name));
     let (from, to) = (year("fromYear")?, year("toYear")?);
@@ -96,18 +96,18 @@ fn shuffle<T>(items: &mut [T]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Songs by chance. Of a library that is not large each is as likely as any other. In a large one numbers are drawn, and
-/// the next song behind each is taken, which looks at few and is fair as long as songs do not go in long rows.
-fn by_chance(look: Look<'_>, size: usize, fits: impl Fn(&Song) -> bool) -> Result<Vec<Song>, ApiError> {
+/// Random songs. In a small library every song has the same probability. In a large one random ids are drawn, and the
+/// next song behind each is taken. This reads few songs, and is fair unless many songs in a row were deleted.
+fn random_pick(look: Look<'_>, size: usize, fits: impl Fn(&Song) -> bool) -> Result<Vec<Song>, ApiError> {
     let newest = || look.songs(Sort::By(Order::Added), true, |_| {});
     let mut songs = newest().take(DRAWN_FROM).collect::<Result<Vec<_>, _>>()?;
     if let Some(last) = songs.first().map(|song| song.id).filter(|_| songs.len() == DRAWN_FROM) {
         let mut drawn = BTreeMap::new();
         for _ in 0..4 * size {
             let after = below(last)?.to_be_bytes().to_vec();
-            let next = look.songs(Sort::By(Order::Added), false, |wanted| {
-                wanted.after = Some(after);
-                wanted.limit = 1;
+            let next = look.songs(Sort::By(Order::Added), false, |query| {
+                query.after = Some(after);
+                query.limit = 1;
             });
             for song in next.take(1) {
                 let song = song?;
@@ -142,7 +142,7 @@ pub(super) fn random_songs(look: Look<'_>) -> Result<Element, Failure> {
             songs.truncate(size);
             songs
         }
-        None => by_chance(look, size, fits)?,
+        None => random_pick(look, size, fits)?,
     };
     Ok(Element::new().one("randomSongs", Element::new().many("song", look.songs_elements(&songs)?)))
 }
@@ -154,26 +154,26 @@ pub(super) fn songs_by_genre(look: Look<'_>) -> Result<Element, Failure> {
     Ok(Element::new().one("songsByGenre", Element::new().many("song", look.songs_elements(&songs)?)))
 }
 
-/// What an artist, who is named here and not by an id, is heard with most.
+/// The most played songs of an artist, which is given by name and not by id.
 pub(super) fn top_songs(look: Look<'_>) -> Result<Element, Failure> {
     let artist = plain(look.params.need("artist")?);
     let count = look.params.count("count", 50, MOST)?;
-    let songs = look.songs(Sort::By(Order::Plays), true, |wanted| wanted.texts = vec![(Order::Artist, artist)]);
+    let songs = look.songs(Sort::By(Order::Plays), true, |query| query.texts = vec![(Order::Artist, artist)]);
     let songs = songs.take(count).collect::<Result<Vec<_>, _>>()?;
     Ok(Element::new().one("topSongs", Element::new().many("song", look.songs_elements(&songs)?)))
 }
 
-/// What the caller likes. That are songs alone.
-fn liked(look: Look<'_>) -> Result<Element, Failure> {
-    let songs = look.songs(Sort::By(Order::Added), true, |wanted| wanted.favourite = true);
+/// The caller's favourites, which are only songs.
+fn favourites(look: Look<'_>) -> Result<Element, Failure> {
+    let songs = look.songs(Sort::By(Order::Added), true, |query| query.favourite = true);
     let songs = look.songs_elements(&songs.collect::<Result<Vec<_>, _>>()?)?;
     Ok(Element::new().many("artist", Vec::new()).many("album", Vec::new()).many("song", songs))
 }
 
 pub(super) fn starred(look: Look<'_>) -> Result<Element, Failure> {
-    Ok(Element::new().one("starred", liked(look)?))
+    Ok(Element::new().one("starred", favourites(look)?))
 }
 
 pub(super) fn starred_by_tags(look: Look<'_>) -> Result<Element, Failure> {
-    Ok(Element::new().one("starred2", liked(look)?))
+    Ok(Element::new().one("starred2", favourites(look)?))
 }

@@ -1,28 +1,28 @@
-//! OpenSubsonic (`/rest/*`): Quartet for the players that speak it.
+//! OpenSubsonic (`/rest/*`), for players that use this protocol.
 //!
-//! It stands beside [`crate::api`] and does everything with its functions, so that a player and the page see and do the
-//! same, and whose a song is is decided in one place. Each method is one line of [`METHODS`]. What a server may do and
-//! this one does not is answered with empty lists there, which players bear best.
+//! The methods call the functions of [`crate::api`], so players and the page have the same view and the same access.
+//! [`METHODS`] lists every method in one line. Methods of features that Quartet does not have return empty lists, which
+//! players handle best.
 //!
-//! Each method takes GET and POST, its name with and without `.view`, and its parameters in the address or in a form.
-//! Answers have status 200 whatever went wrong; the protocol has numbers of its own for that. `/api/openapi.json` leaves
-//! it out: those who made the protocol describe it, and with one status and some forty methods at one address OpenAPI
-//! could say nothing that a program might check.
+//! A method accepts GET and POST, with and without `.view` at the end of its name, and parameters in the address or in
+//! a form. A response always has status 200; errors have the protocol's own codes. `/api/openapi.json` does not
+//! describe the methods: the protocol has its own specification, and OpenAPI cannot describe some forty methods at one
+//! address.
 
 mod account;
+mod annotation;
 mod answer;
+mod auth;
 mod browse;
-mod describe;
+mod elements;
 mod failure;
-mod find;
 mod ids;
 mod library;
-mod listening;
 mod lists;
 mod media;
 mod params;
 mod playlists;
-mod who;
+mod search;
 
 use std::sync::Arc;
 
@@ -36,132 +36,130 @@ use self::answer::Element;
 use self::failure::Failure;
 use self::library::Look;
 use self::params::Params;
-use crate::State;
-use crate::caller::{Caller, Visitor};
-use crate::error::ApiError;
+use crate::app::State;
+use crate::auth::caller::Caller;
+use crate::auth::client::Client;
+use crate::auth::request_auth::RequestAuth;
+use crate::http::error::ApiError;
 
-/// A request whose sender has shown who they are.
-struct Asked {
+/// An authenticated request.
+struct SubsonicRequest {
     state: State,
-    visitor: Visitor,
+    auth: RequestAuth,
     params: Arc<Params>,
     method: HttpMethod,
     headers: HeaderMap,
 }
 
-impl Asked {
+impl SubsonicRequest {
     fn looking<T>(
         &self,
         look: impl FnOnce(Look<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> impl FnOnce(&View, &Caller) -> Result<Result<T, Failure>, ApiError> + Send + 'static {
         let params = Arc::clone(&self.params);
-        move |view, caller| {
-            // The protocol knows nobody without an account, whether others may do without or not.
-            caller.known()?;
-            Ok(look(Look { view, caller, params: &params }))
-        }
+        move |view, caller| Ok(look(Look { view, caller, params: &params }))
     }
 
-    /// Looks at the state as of now.
+    /// Reads the newest committed state.
     async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(Look<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.state.read_for(&self.visitor, self.looking(look)).await?
+        self.state.read_for(&self.auth, self.looking(look)).await?
     }
 
-    /// Looks at the state as of now or, while there is no majority, as this node last knew it.
+    /// Reads the newest committed state or, without a majority, the state that this node applied last.
     async fn look_or_peek<T: Send + 'static>(
         &self,
         look: impl FnOnce(Look<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.state.read_or_peek_for(&self.visitor, self.looking(look)).await?
+        self.state.read_or_peek_for(&self.auth, self.looking(look)).await?
     }
 }
 
-/// What a method does.
+/// What a method does, for authenticated users unless it is public.
 enum Method {
-    /// It says this, to whoever asks.
-    Open(fn() -> Element),
-    /// It says this, to who has shown who they are.
-    Says(fn() -> Element),
-    /// It looks at the state.
-    Looks(fn(Look<'_>) -> Result<Element, Failure>),
-    /// It changes something.
-    Does(fn(Asked) -> BoxFuture<'static, Result<Element, Failure>>),
-    /// It gives a file.
-    Gives(fn(Asked) -> BoxFuture<'static, Result<Response, Failure>>),
+    /// Returns a constant, without authentication.
+    Public(fn() -> Element),
+    /// Returns a constant.
+    Constant(fn() -> Element),
+    /// Reads the state.
+    Read(fn(Look<'_>) -> Result<Element, Failure>),
+    /// Changes something.
+    Write(fn(SubsonicRequest) -> BoxFuture<'static, Result<Element, Failure>>),
+    /// Returns a file.
+    File(fn(SubsonicRequest) -> BoxFuture<'static, Result<Response, Failure>>),
 }
 
-use Method::{Does, Gives, Looks, Open, Says};
+use Method::{Constant, File, Public, Read, Write};
 
-/// An object with an empty list in it, or without.
+/// An empty object, or one with an empty list.
 fn empty(name: &'static str, list: Option<&'static str>) -> Element {
     let inner = list.map_or_else(Element::new, |list| Element::new().many(list, Vec::new()));
     Element::new().one(name, inner)
 }
 
-/// Every method that there is.
+/// Every method.
 const METHODS: &[(&str, Method)] = &[
-    ("ping", Says(Element::new)),
-    ("getLicense", Says(|| Element::new().one("license", Element::new().flag("valid", true)))),
-    ("getOpenSubsonicExtensions", Open(account::extensions)),
-    ("tokenInfo", Looks(account::token)),
-    ("getUser", Looks(account::user)),
-    ("getMusicFolders", Looks(browse::folders)),
-    ("getIndexes", Looks(browse::folders_indexes)),
-    ("getMusicDirectory", Looks(browse::directory)),
-    ("getArtists", Looks(browse::artists)),
-    ("getArtist", Looks(browse::artist)),
-    ("getAlbum", Looks(browse::album)),
-    ("getSong", Looks(browse::song)),
-    ("getGenres", Looks(browse::genres)),
-    ("getAlbumList", Looks(lists::album_list)),
-    ("getAlbumList2", Looks(lists::album_list_by_tags)),
-    ("getRandomSongs", Looks(lists::random_songs)),
-    ("getSongsByGenre", Looks(lists::songs_by_genre)),
-    ("getTopSongs", Looks(lists::top_songs)),
-    ("getStarred", Looks(lists::starred)),
-    ("getStarred2", Looks(lists::starred_by_tags)),
-    ("search2", Looks(find::search)),
-    ("search3", Looks(find::search_by_tags)),
-    ("getPlaylists", Looks(playlists::list)),
-    ("getPlaylist", Looks(playlists::one)),
-    ("createPlaylist", Does(|asked| Box::pin(playlists::create(asked)))),
-    ("updatePlaylist", Does(|asked| Box::pin(playlists::update(asked)))),
-    ("deletePlaylist", Does(|asked| Box::pin(playlists::delete(asked)))),
-    ("star", Does(|asked| Box::pin(listening::star(asked)))),
-    ("unstar", Does(|asked| Box::pin(listening::unstar(asked)))),
-    ("setRating", Does(|asked| Box::pin(listening::rate(asked)))),
-    ("scrobble", Does(|asked| Box::pin(listening::scrobble(asked)))),
-    ("stream", Gives(|asked| Box::pin(media::stream(asked)))),
-    ("download", Gives(|asked| Box::pin(media::download(asked)))),
-    ("getCoverArt", Gives(|asked| Box::pin(media::cover(asked)))),
-    ("getAvatar", Looks(account::avatar)),
-    ("getScanStatus", Says(account::scan)),
-    ("startScan", Says(account::scan)),
-    // What is not offered.
-    ("getNowPlaying", Says(|| empty("nowPlaying", Some("entry")))),
-    ("getLyrics", Says(|| Element::new().one("lyrics", Element::new().text("value", "")))),
-    ("getLyricsBySongId", Says(|| empty("lyricsList", Some("structuredLyrics")))),
-    ("getArtistInfo", Says(|| empty("artistInfo", Some("similarArtist")))),
-    ("getArtistInfo2", Says(|| empty("artistInfo2", Some("similarArtist")))),
-    ("getAlbumInfo", Says(|| empty("albumInfo", None))),
-    ("getAlbumInfo2", Says(|| empty("albumInfo", None))),
-    ("getSimilarSongs", Says(|| empty("similarSongs", Some("song")))),
-    ("getSimilarSongs2", Says(|| empty("similarSongs2", Some("song")))),
-    ("getPodcasts", Says(|| empty("podcasts", Some("channel")))),
-    ("getNewestPodcasts", Says(|| empty("newestPodcasts", Some("episode")))),
-    ("getInternetRadioStations", Says(|| empty("internetRadioStations", Some("internetRadioStation")))),
-    ("getBookmarks", Says(|| empty("bookmarks", Some("bookmark")))),
-    ("getShares", Says(|| empty("shares", Some("share")))),
-    // There is no empty queue in the protocol: who has none has no such field.
-    ("getPlayQueue", Says(Element::new)),
-    ("getVideos", Says(|| empty("videos", Some("video")))),
+    ("ping", Constant(Element::new)),
+    ("getLicense", Constant(|| Element::new().one("license", Element::new().flag("valid", true)))),
+    ("getOpenSubsonicExtensions", Public(account::extensions)),
+    ("tokenInfo", Read(account::token)),
+    ("getUser", Read(account::user)),
+    ("getMusicFolders", Read(browse::folders)),
+    ("getIndexes", Read(browse::folders_indexes)),
+    ("getMusicDirectory", Read(browse::directory)),
+    ("getArtists", Read(browse::artists)),
+    ("getArtist", Read(browse::artist)),
+    ("getAlbum", Read(browse::album)),
+    ("getSong", Read(browse::song)),
+    ("getGenres", Read(browse::genres)),
+    ("getAlbumList", Read(lists::album_list)),
+    ("getAlbumList2", Read(lists::album_list_by_tags)),
+    ("getRandomSongs", Read(lists::random_songs)),
+    ("getSongsByGenre", Read(lists::songs_by_genre)),
+    ("getTopSongs", Read(lists::top_songs)),
+    ("getStarred", Read(lists::starred)),
+    ("getStarred2", Read(lists::starred_by_tags)),
+    ("search2", Read(search::search)),
+    ("search3", Read(search::search_by_tags)),
+    ("getPlaylists", Read(playlists::list)),
+    ("getPlaylist", Read(playlists::one)),
+    ("createPlaylist", Write(|asked| Box::pin(playlists::create(asked)))),
+    ("updatePlaylist", Write(|asked| Box::pin(playlists::update(asked)))),
+    ("deletePlaylist", Write(|asked| Box::pin(playlists::delete(asked)))),
+    ("star", Write(|asked| Box::pin(annotation::star(asked)))),
+    ("unstar", Write(|asked| Box::pin(annotation::unstar(asked)))),
+    ("setRating", Write(|asked| Box::pin(annotation::rate(asked)))),
+    ("scrobble", Write(|asked| Box::pin(annotation::scrobble(asked)))),
+    ("stream", File(|asked| Box::pin(media::stream(asked)))),
+    ("download", File(|asked| Box::pin(media::download(asked)))),
+    ("getCoverArt", File(|asked| Box::pin(media::cover(asked)))),
+    ("getAvatar", Read(account::avatar)),
+    ("getScanStatus", Constant(account::scan)),
+    ("startScan", Constant(account::scan)),
+    // Features that Quartet does not have.
+    ("getNowPlaying", Constant(|| empty("nowPlaying", Some("entry")))),
+    ("getLyrics", Constant(|| Element::new().one("lyrics", Element::new().text("value", "")))),
+    ("getLyricsBySongId", Constant(|| empty("lyricsList", Some("structuredLyrics")))),
+    ("getArtistInfo", Constant(|| empty("artistInfo", Some("similarArtist")))),
+    ("getArtistInfo2", Constant(|| empty("artistInfo2", Some("similarArtist")))),
+    ("getAlbumInfo", Constant(|| empty("albumInfo", None))),
+    ("getAlbumInfo2", Constant(|| empty("albumInfo", None))),
+    ("getSimilarSongs", Constant(|| empty("similarSongs", Some("song")))),
+    ("getSimilarSongs2", Constant(|| empty("similarSongs2", Some("song")))),
+    ("getPodcasts", Constant(|| empty("podcasts", Some("channel")))),
+    ("getNewestPodcasts", Constant(|| empty("newestPodcasts", Some("episode")))),
+    ("getInternetRadioStations", Constant(|| empty("internetRadioStations", Some("internetRadioStation")))),
+    ("getBookmarks", Constant(|| empty("bookmarks", Some("bookmark")))),
+    ("getShares", Constant(|| empty("shares", Some("share")))),
+    // The protocol has no empty queue: the field is missing.
+    ("getPlayQueue", Constant(Element::new)),
+    ("getVideos", Constant(|| empty("videos", Some("video")))),
 ];
 
-/// Answers a player.
-pub(crate) async fn answer(state: State, sender: Visitor, Path(name): Path<String>, request: Request) -> Response {
+/// Handles the request of a player.
+pub(crate) async fn answer(state: State, client: Client, Path(name): Path<String>, request: Request) -> Response {
     let (method, headers) = (request.method().clone(), request.headers().clone());
     let (params, readable) = Params::of(request).await;
     let (form, form_known) = params.form();
@@ -169,18 +167,18 @@ pub(crate) async fn answer(state: State, sender: Visitor, Path(name): Path<Strin
     let asked = async {
         readable?;
         form_known?;
-        let unknown = || Failure::NotOffered("There is no such method here.".into());
+        let unknown = || Failure::NotOffered("Unknown method.".into());
         let does = &METHODS.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?.1;
-        if let Open(says) = does {
-            return Ok(form.answer(Ok(says())));
+        if let Public(constant) = does {
+            return Ok(form.answer(Ok(constant())));
         }
-        let visitor = who::visitor(&state, &sender.client, &params).await?;
-        let asked = Asked { state, visitor, params: Arc::new(params), method, headers };
+        let auth = auth::authenticate(&state, &client, &params).await?;
+        let asked = SubsonicRequest { state, auth, params: Arc::new(params), method, headers };
         Ok(match *does {
-            Open(says) | Says(says) => form.answer(asked.look(move |_| Ok(says())).await),
-            Looks(look) => form.answer(asked.look(look).await),
-            Does(act) => form.answer(act(asked).await),
-            Gives(give) => give(asked).await?,
+            Public(constant) | Constant(constant) => form.answer(asked.look(move |_| Ok(constant())).await),
+            Read(look) => form.answer(asked.look(look).await),
+            Write(act) => form.answer(act(asked).await),
+            File(give) => give(asked).await?,
         })
     };
     asked.await.unwrap_or_else(|failure| form.answer(Err(failure)))

@@ -1,7 +1,7 @@
-//! What a request says, in its address or in a form that it posts.
+//! The parameters of a request, in its address and in its form.
 //!
-//! Invariant: nothing prints it. It holds passwords and what proves that one knows a token, so it has no `Debug`, and no
-//! failure repeats a value of it.
+//! Invariant: parameters are never printed. They contain passwords and proofs, so `Params` has no `Debug`, and errors
+//! contain no values.
 
 use axum::Form;
 use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request};
@@ -10,17 +10,17 @@ use axum::http::{Method, StatusCode, header};
 use super::answer::Form as AnswerForm;
 use super::failure::Failure;
 use super::ids::Id;
-use crate::api::entries::ENTRIES_BYTES;
-use crate::error::ApiError;
+use crate::api::playlist_entries::ENTRIES_BYTES;
+use crate::http::error::ApiError;
 
 /// The parameters, in their order.
 #[derive(Default)]
 pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// Reads the address and, where the client posts a form, the form.
+    /// Reads the parameters of the address and of the form, if there is one.
     pub(super) async fn of(mut request: Request) -> (Self, Result<(), Failure>) {
-        let unreadable = || Failure::Unreadable("The parameters could not be read. They are text in UTF-8.".into());
+        let unreadable = || Failure::Unreadable("Malformed parameters: use UTF-8 text.".into());
         let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
         let (mut params, mut result) = match query {
             Ok(Query(pairs)) => (Self(pairs), Ok(())),
@@ -40,12 +40,12 @@ impl Params {
         (params, result)
     }
 
-    /// In which form the answer is wanted.
+    /// The requested format of the response.
     pub(super) fn form(&self) -> (AnswerForm, Result<(), Failure>) {
         match self.get("f") {
             None | Some("xml") => (AnswerForm::Xml, Ok(())),
             Some("json") => (AnswerForm::Json, Ok(())),
-            Some(_) => (AnswerForm::Xml, Err(Failure::Unreadable("Answers come with f=xml or f=json.".into()))),
+            Some(_) => (AnswerForm::Xml, Err(Failure::Unreadable("Unsupported format: use f=xml or f=json.".into()))),
         }
     }
 
@@ -67,35 +67,37 @@ impl Params {
         self.get(name).ok_or(Failure::Missing(name))
     }
 
-    /// The thing that `id` names.
+    /// The id in the parameter `id`.
     pub(super) fn id(&self) -> Result<Id, Failure> {
         Ok(Id::parse(self.need("id")?)?)
     }
 
-    /// A number, if it is given.
+    /// A number, if the parameter is present.
     pub(super) fn maybe_number(&self, name: &'static str) -> Result<Option<u64>, Failure> {
-        let number = |value: &str| value.parse().map_err(|_| Failure::Unreadable(format!("{name} is a whole number.")));
+        let number = |value: &str| {
+            value.parse().map_err(|_| Failure::Unreadable(format!("Invalid {name}: use a whole number.")))
+        };
         self.get(name).map(number).transpose()
     }
 
-    /// How many of something are wanted, at most so many.
+    /// The requested number of entries, at most `most`.
     pub(super) fn count(&self, name: &'static str, otherwise: usize, most: usize) -> Result<usize, Failure> {
         let number = self.maybe_number(name)?.map(|number| usize::try_from(number).unwrap_or(usize::MAX));
         Ok(number.unwrap_or(otherwise).min(most))
     }
 
-    /// How many of something are left out.
+    /// The number of entries to skip.
     pub(super) fn offset(&self, name: &'static str) -> Result<usize, Failure> {
         self.count(name, 0, usize::MAX)
     }
 
-    /// Yes or no, if it is given. There are clients that write it as their language does, with a capital.
+    /// A boolean, if the parameter is present. Some clients write it with a capital letter.
     pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, Failure> {
         match self.get(name).map(str::to_ascii_lowercase).as_deref() {
             None => Ok(None),
             Some("true" | "1") => Ok(Some(true)),
             Some("false" | "0") => Ok(Some(false)),
-            Some(_) => Err(Failure::Unreadable(format!("{name} is true or false."))),
+            Some(_) => Err(Failure::Unreadable(format!("Invalid {name}: use true or false."))),
         }
     }
 }

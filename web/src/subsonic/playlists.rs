@@ -1,31 +1,33 @@
-//! Playlists. They hold songs; a stem, which players may offer to put there, is refused.
+//! Playlists. They contain songs only; stems are refused.
 
 use state::View;
 use state::command::Command;
 use state::{Audience, Playlist, Song};
 
-use super::Asked;
+use super::SubsonicRequest;
 use super::answer::Element;
-use super::describe::moment;
+use super::elements::moment;
 use super::failure::Failure;
-use super::ids::{Id, NoId};
+use super::ids::{Id, InvalidId};
 use super::library::Look;
 use super::params::Params;
-use crate::api::playlists::{NewPlaylist, PlaylistFields, change_owned, made, owned, playlist_of, remove, visible};
+use crate::api::playlists::{
+    self, CreatePlaylist, PlaylistPatch, create_for, owned, playlist_of, update_owned, visible,
+};
 use crate::api::song_view::RATE;
 use crate::api::songs::song_of;
-use crate::caller::Caller;
-use crate::error::ApiError;
-use crate::now;
+use crate::auth::caller::Caller;
+use crate::clock::now;
+use crate::http::error::ApiError;
 
-/// Among how many of a playlist's songs one with a picture is looked for.
-const MOST_PICTURES: usize = 20;
+/// The most songs of a playlist that are searched for a cover.
+const MOST_COVERS: usize = 20;
 
 fn no_playlist() -> Failure {
-    Failure::NotFound("There is no such playlist here.".into())
+    Failure::NotFound("Unknown playlist.".into())
 }
 
-/// The number of the playlist that a parameter names.
+/// The id of the playlist in a parameter.
 fn number(params: &Params, name: &'static str) -> Result<u64, Failure> {
     match Id::parse(params.need(name)?) {
         Ok(Id::Playlist(id)) => Ok(id),
@@ -33,12 +35,12 @@ fn number(params: &Params, name: &'static str) -> Result<u64, Failure> {
     }
 }
 
-/// The songs that a parameter names.
+/// The songs in a parameter.
 fn songs(params: &Params, name: &'static str) -> Result<Vec<u64>, Failure> {
     let song = |id: &str| match Id::parse(id) {
         Ok(Id::Song(song)) => Ok(song),
-        Ok(Id::Stem(..)) => Err(Failure::NotOffered("A playlist holds songs, and this is a stem of one.".into())),
-        _ => Err(NoId.into()),
+        Ok(Id::Stem(..)) => Err(Failure::NotOffered("Playlists contain songs only, not stems.".into())),
+        _ => Err(InvalidId.into()),
     };
     params.all(name).map(song).collect()
 }
@@ -59,7 +61,7 @@ fn element(look: Look<'_>, playlist: &Playlist) -> Result<Element, Failure> {
         .text("changed", moment(playlist.updated_at)))
 }
 
-/// A playlist's songs that the caller may hear.
+/// The songs of a playlist that the caller may listen to.
 pub(super) fn songs_in(look: Look<'_>, playlist: &Playlist, most: usize) -> Result<Vec<Song>, Failure> {
     let mut songs = Vec::new();
     for entry in look.view.entries(playlist.id)?.into_iter().take(most) {
@@ -75,15 +77,15 @@ pub(super) fn songs_in(look: Look<'_>, playlist: &Playlist, most: usize) -> Resu
 fn with_songs(look: Look<'_>, id: u64) -> Result<Element, Failure> {
     let playlist = playlist_of(look.view, look.caller, &id.to_string())?;
     let songs = songs_in(look, &playlist, usize::MAX)?;
-    // Players show how many there are, and then those that they were given.
+    // Players show the number of songs of the playlist and the songs that they received.
     let entries = look.songs_elements(&songs)?;
     Ok(Element::new().one("playlist", element(look, &playlist)?.many("entry", entries)))
 }
 
-/// The song whose picture stands for a playlist.
+/// The song whose cover represents a playlist.
 pub(super) fn pictured(look: Look<'_>, id: u64) -> Result<Option<Song>, Failure> {
     let playlist = playlist_of(look.view, look.caller, &id.to_string())?;
-    let songs = songs_in(look, &playlist, MOST_PICTURES)?;
+    let songs = songs_in(look, &playlist, MOST_COVERS)?;
     Ok(songs.into_iter().find(|song| song.credits.cover.is_some()))
 }
 
@@ -92,7 +94,7 @@ pub(super) fn list(look: Look<'_>) -> Result<Element, Failure> {
     if let Some(name) = look.params.get("username")
         && !look.view.user(user.id)?.is_some_and(|user| user.name.eq_ignore_ascii_case(name))
     {
-        return Err(Failure::NotAllowed("Everybody lists their own playlists."));
+        return Err(Failure::NotAllowed("Users can only list their own playlists."));
     }
     let playlists = visible(look.view, look.caller)?;
     let playlists = playlists.iter().map(|playlist| element(look, playlist)).collect::<Result<Vec<_>, _>>()?;
@@ -103,8 +105,8 @@ pub(super) fn one(look: Look<'_>) -> Result<Element, Failure> {
     with_songs(look, number(look.params, "id")?)
 }
 
-/// Makes a playlist with these songs, or gives one that is there these instead of its own.
-pub(super) async fn create(asked: Asked) -> Result<Element, Failure> {
+/// Creates a playlist with these songs, or replaces the songs of an existing one.
+pub(super) async fn create(asked: SubsonicRequest) -> Result<Element, Failure> {
     let new = songs(&asked.params, "songId")?;
     let name = asked.params.get("name").map(str::to_owned);
     let id = match asked.params.has("playlistId") {
@@ -113,8 +115,8 @@ pub(super) async fn create(asked: Asked) -> Result<Element, Failure> {
             let songs = new.clone();
             let audible = move |look: Look<'_>| songs.iter().try_for_each(|song| look.song(*song).map(|_| ()));
             asked.look(audible).await?;
-            let new = NewPlaylist { name: asked.params.need("name")?.to_owned(), description: None };
-            made(&asked.state, &asked.visitor, new).await?.1
+            let new = CreatePlaylist { name: asked.params.need("name")?.to_owned(), description: None };
+            create_for(&asked.state, &asked.auth, new).await?.1
         }
     };
     if asked.params.has("playlistId") && name.is_some() {
@@ -124,11 +126,13 @@ pub(super) async fn create(asked: Asked) -> Result<Element, Failure> {
     asked.look(move |look| with_songs(look, id)).await
 }
 
-/// Changes what is given: name, comment, who sees it, songs that go and songs that come.
-pub(super) async fn update(asked: Asked) -> Result<Element, Failure> {
+/// Changes the given properties: name, comment, visibility, songs to remove and songs to add.
+pub(super) async fn update(asked: SubsonicRequest) -> Result<Element, Failure> {
     let id = number(&asked.params, "playlistId")?;
     let new = songs(&asked.params, "songIdToAdd")?;
-    let place = |place: &str| place.parse::<usize>().map_err(|_| Failure::Unreadable("An index is a number.".into()));
+    let place = |place: &str| {
+        place.parse::<usize>().map_err(|_| Failure::Unreadable("Invalid songIndexToRemove: use whole numbers.".into()))
+    };
     let gone = asked.params.all("songIndexToRemove").map(place).collect::<Result<Vec<_>, _>>()?;
     let (name, comment) = (asked.params.get("name"), asked.params.all("comment").next());
     if name.is_some() || comment.is_some() {
@@ -142,7 +146,7 @@ pub(super) async fn update(asked: Asked) -> Result<Element, Failure> {
             let entries: Vec<u64> = entries.collect();
             let entry = |place: &usize| entries.get(*place).copied();
             let missing =
-                || ApiError::Conflict("The playlist has no song at one of these places. Read it anew.".into());
+                || ApiError::Conflict("The playlist has no song at one of these indexes. Read it again.".into());
             gone.iter().map(entry).collect::<Option<Vec<_>>>().ok_or_else(missing)
         };
         fill(&asked, id, new, leaving).await?;
@@ -150,15 +154,20 @@ pub(super) async fn update(asked: Asked) -> Result<Element, Failure> {
     Ok(Element::new())
 }
 
-async fn rename(asked: &Asked, id: u64, name: Option<String>, description: Option<String>) -> Result<(), Failure> {
-    let PlaylistFields { name, description } = PlaylistFields { name, description }.checked()?;
+async fn rename(
+    asked: &SubsonicRequest,
+    id: u64,
+    name: Option<String>,
+    description: Option<String>,
+) -> Result<(), Failure> {
+    let PlaylistPatch { name, description } = PlaylistPatch { name, description }.checked()?;
     let command =
         move |_: &View, _: &Caller, playlist| Ok(Command::ChangePlaylist { playlist, name, description, at: now() });
-    change_owned(&asked.state, &asked.visitor, id.to_string(), command).await?;
+    update_owned(&asked.state, &asked.auth, id.to_string(), command).await?;
     Ok(())
 }
 
-async fn publish(asked: &Asked, id: u64, public: bool) -> Result<(), Failure> {
+async fn publish(asked: &SubsonicRequest, id: u64, public: bool) -> Result<(), Failure> {
     let audience = Audience::Everybody;
     let is_public = move |look: Look<'_>| {
         let playlist = owned(look.view, look.caller, &id.to_string())?;
@@ -173,13 +182,13 @@ async fn publish(asked: &Asked, id: u64, public: bool) -> Result<(), Failure> {
             false => Command::UnsharePlaylist { playlist, audience },
         })
     };
-    change_owned(&asked.state, &asked.visitor, id.to_string(), command).await?;
+    update_owned(&asked.state, &asked.auth, id.to_string(), command).await?;
     Ok(())
 }
 
-/// Puts songs at a playlist's end and takes out the entries that `leaving` names among those that there are, in one change.
+/// Adds songs at the end of a playlist and removes the entries that `leaving` selects, in one change.
 async fn fill(
-    asked: &Asked,
+    asked: &SubsonicRequest,
     id: u64,
     new: Vec<u64>,
     leaving: impl FnOnce(&mut dyn Iterator<Item = u64>) -> Result<Vec<u64>, ApiError> + Send + 'static,
@@ -191,12 +200,12 @@ async fn fill(
         let without = leaving(&mut view.entries(playlist)?.into_iter().map(|entry| entry.id))?;
         Ok(Command::AddToPlaylist { playlist, songs: new, place: None, without, at: now() })
     };
-    change_owned(&asked.state, &asked.visitor, id.to_string(), command).await?;
+    update_owned(&asked.state, &asked.auth, id.to_string(), command).await?;
     Ok(())
 }
 
-pub(super) async fn delete(asked: Asked) -> Result<Element, Failure> {
+pub(super) async fn delete(asked: SubsonicRequest) -> Result<Element, Failure> {
     let id = number(&asked.params, "id")?;
-    remove(asked.state, asked.visitor, axum::extract::Path(id.to_string())).await?;
+    playlists::delete(asked.state, asked.auth, axum::extract::Path(id.to_string())).await?;
     Ok(Element::new())
 }

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-#[path = "../../../../web/src/archive/entries.rs"]
+#[path = "../../../../web/src/files/archive/entries.rs"]
 mod entries;
 
 use std::pin::pin;

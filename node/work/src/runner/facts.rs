@@ -4,7 +4,7 @@ use audio::analysis::Analysis;
 use state::Facts;
 
 /// The facts that the state stores about a song.
-pub(super) fn facts_of(analysis: &Analysis) -> Box<Facts> {
+pub fn facts_of(analysis: &Analysis) -> Box<Facts> {
     Box::new(Facts {
         loudness: analysis.loudness,
         loudness_range: analysis.loudness_range,

@@ -4,7 +4,7 @@
 //! registry by the name of the kind. A runner knows nothing of queues, claims or attempts: it returns an error whose
 //! variant says what the worker does with the attempt.
 
-mod facts;
+pub mod facts;
 mod models;
 mod samples;
 mod separation;
