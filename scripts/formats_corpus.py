@@ -1,7 +1,7 @@
-"""The files that scripts/formats.py decodes: songs in every format, and what other programs make of such files.
+"""The files that scripts/formats.py decodes: songs in every format, with irregularities that other programs produce.
 
-Each case names a file, describes it, and has a function that makes it in a folder. Everything is composed and encoded
-at run time, always in the same way.
+Each case has a file name, a description, and a function that generates the file. All files are synthesized and encoded
+at run time, deterministically.
 """
 
 import re
@@ -9,26 +9,26 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
 import numpy as np
 
-# Kind of coding: least SNR to ffmpeg in dB, and the frame in samples that lengths may differ by.
+# Per kind of codec: lowest SNR to ffmpeg in dB, and the number of samples by which the length may differ.
 EXACT = 140.0
 KINDS = {
     "pcm": (EXACT, 0),
     "lossless": (EXACT, 0),
     "adpcm": (100.0, 2041),
-    # Apple's packets begin with nine bits of the predictor; ffmpeg goes on with its own of sixteen.
+    # Apple's packets start with nine bits of the predictor; ffmpeg continues with its own sixteen.
     "ima4": (25.0, 64),
     "mp3": (100.0, 1152),
     "mp2": (100.0, 1152),
     "aac": (100.0, 1024),
-    # In the band below that of spectral band replication, whose noise is each decoder's own.
+    # Below the band of spectral band replication, whose noise differs between decoders.
     "he-aac": (45.0, 2048),
-    # More than two channels are decoded by an implementation in integers.
+    # An integer implementation decodes more than two channels.
     "aac-surround": (65.0, 1024),
     "vorbis": (100.0, 0),
     "opus": (90.0, 0),
@@ -39,29 +39,30 @@ RATE = 44_100
 
 @dataclass
 class Case:
-    """A file and what is expected of a decoder."""
+    """A file and the expected behaviour of a decoder."""
 
     name: str
-    what: str
+    description: str
     kind: str
     make: Callable[[Path], None]
-    # decode: as ffmpeg does. refuse: in words. either: refused, or as ffmpeg does. whole: refused, or of ffmpeg's length.
+    # decode: like ffmpeg. reject: with an error message. either: reject, or like ffmpeg. whole: reject, or the same length as
+    # ffmpeg.
     expect: str = "decode"
     level: int = ALL
-    # Another file that ffmpeg decodes in its place, where ffmpeg cannot read this one as it is meant.
+    # Name of the file that ffmpeg decodes instead, if ffmpeg misreads this one.
     like: str | None = None
-    # The parts (first frame, frames) of the reference that this file shows, one after another.
+    # Parts of the reference (first frame, number of frames) that this file plays, in order.
     pieces: list[tuple[int, int]] | None = None
-    # Frames at the beginning that are not compared: what a decoder makes of missing data is its own affair.
+    # Frames at the start that are not compared: decoders differ in how they handle missing data.
     skip: int = 0
-    # Where the parts begin that were joined to the first (frames): each may lie anywhere within a frame of its codec.
+    # Start frames of the parts that were appended to the first. Each may be shifted within a frame of its codec.
     joints: tuple[int, ...] = ()
-    least: float | None = None
+    min_snr: float | None = None
     slack: int | None = None
 
     @property
     def bound(self) -> float:
-        return KINDS[self.kind][0] if self.least is None else self.least
+        return KINDS[self.kind][0] if self.min_snr is None else self.min_snr
 
     @property
     def frame(self) -> int:
@@ -71,11 +72,13 @@ class Case:
 CASES: list[Case] = []
 
 
-def case(name, what, kind, make, **more):
-    CASES.append(Case(name, what, kind, make, **more))
+def case(name, description, kind, make, **options):
+    """Adds a case."""
+    CASES.append(Case(name, description, kind, make, **options))
 
 
 def run(*command, data=None):
+    """Runs a command with `data` on its standard input and returns its standard output."""
     done = subprocess.run([str(part) for part in command], input=data, capture_output=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.decode(errors='replace').strip()[-300:]}")
@@ -86,18 +89,18 @@ def run(*command, data=None):
 
 
 def envelope(seconds, rate, points):
-    """A line through (second, level) points."""
+    """Linear interpolation through (second, level) points."""
     times = np.arange(int(seconds * rate)) / rate
     return np.interp(times, [at for at, _ in points], [level for _, level in points])
 
 
 def music(seconds=5.0, rate=RATE, channels=2, seed=1, shape="song"):
-    """Plucked chords, a bass, noise bursts; the same for the same arguments. `shape` gives its loudness."""
+    """Plucked notes and noise bursts, deterministic for the same arguments. `shape` selects the loudness envelope."""
     random = np.random.default_rng(seed)
     count = int(round(seconds * rate))
     times = np.arange(count) / rate
     sound = np.zeros((count, channels))
-    # Nothing near half the rate, where resamplers differ.
+    # No partials near the Nyquist frequency, where resamplers differ.
     highest = 0.35 * rate
     beat = 0.25
     for step in range(int(np.ceil(seconds / beat))):
@@ -129,7 +132,7 @@ def music(seconds=5.0, rate=RATE, channels=2, seed=1, shape="song"):
 
 
 def tones(count, rate, seconds=3.0):
-    """One tone for each channel, each of another pitch, so that a channel in the wrong place shows."""
+    """One tone per channel, each with its own pitch, so that swapped channels are detected."""
     times = np.arange(int(seconds * rate)) / rate
     return np.stack([0.12 * np.sin(2 * np.pi * (220 + 130 * channel) * times) for channel in range(count)], axis=1)
 
@@ -138,20 +141,20 @@ SONGS: dict[tuple, bytes] = {}
 
 
 def song(**how):
-    """The WAV file of a song, 16 bits."""
+    """A song as a 16-bit WAV file."""
     key = tuple(sorted(how.items()))
     if key not in SONGS:
         SONGS[key] = wav(music(**how), how.get("rate", RATE))
     return SONGS[key]
 
 
-# ---- WAV and AIFF, written by hand -----------------------------------------------------------------------------------
+# ---- Writers for WAV and AIFF ----------------------------------------------------------------------------------------
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 
 
 def samples(sound, form, big=False):
-    """The samples as bytes."""
+    """Encodes samples in a sample format."""
     order = ">" if big else "<"
     if form == "u8":
         return np.round(sound * 127 + 128).astype("u1").tobytes()
@@ -168,6 +171,7 @@ def samples(sound, form, big=False):
 
 
 def chunk(name, body, size=None, pad=True):
+    """A RIFF chunk; `size` replaces the true size."""
     filled = body + b"\0" if pad and len(body) % 2 else body
     return name + struct.pack("<I", len(body) if size is None else size) + filled
 
@@ -176,7 +180,7 @@ def wav(
     sound, rate=RATE, form="s16", fmt=16, mask=None, valid=None, riff=None, data=None, before=b"", after=b"",
     behind=b"", pad=True, first=b"",
 ):  # fmt: skip
-    """A WAV file. `fmt` is the chunk's size, `riff` and `data` replace (or, as functions, change) the true sizes."""
+    """A WAV file. `fmt` is the size of that chunk. `riff` and `data` replace the true sizes, or map them if functions."""
     bits = int(form[1:])
     tag = FLOAT if form[0] == "f" else PCM
     width, channels = bits // 8, sound.shape[1]
@@ -201,7 +205,7 @@ def extended(rate):
 
 
 def aiff(sound, rate=RATE, form="s16", kind=None, form_size=None, comm_frames=None):
-    """An AIFF file, or with `kind` an AIFC file."""
+    """An AIFF file, or with `kind` an AIFC file of that compression type."""
     bits = int(form[1:])
     frames = len(sound) if comm_frames is None else comm_frames
     common = struct.pack(">hIh", sound.shape[1], frames, bits) + extended(rate)
@@ -251,7 +255,7 @@ def lyrics3():
 
 
 def junk(count, seed=3):
-    # Without bytes that begin a frame.
+    """Random bytes without 0xFF, which could start a frame."""
     return bytes(np.random.default_rng(seed).integers(0, 255, count, dtype="u1"))
 
 
@@ -259,19 +263,19 @@ def junk(count, seed=3):
 
 
 def lame(*options, **how):
-    """An MP3 by LAME."""
+    """An MP3 file of a song, encoded by LAME."""
     return lame_file(*options, "-", data=song(**how))
 
 
 def lame_file(*options, data):
-    """What LAME writes to a file; into a pipe it cannot write the Xing header."""
+    """LAME's output, through a file: LAME cannot write the Xing header to a pipe."""
     with tempfile.NamedTemporaryFile(suffix=".mp3") as out:
         run("lame", "--quiet", *options, out.name, data=data)
         return Path(out.name).read_bytes()
 
 
 def ffmpeg(*options, source=None, form=None, folder=None):
-    """What ffmpeg makes of a WAV file, through a file where the muxer seeks."""
+    """ffmpeg's output for a WAV file; with `folder`, through that file, for muxers that seek."""
     if folder is None:
         return run("ffmpeg", "-v", "error", "-i", "-", "-bitexact", *options, "-f", form, "-", data=source)
     run("ffmpeg", "-v", "error", "-y", "-i", "-", "-bitexact", *options, folder, data=source)
@@ -285,7 +289,7 @@ BITRATES = {
 
 
 def mp3_frames(data):
-    """Offset and length of each Layer III frame of a file without tags in front."""
+    """Offset and length of each Layer III frame of a file without leading tags."""
     found, at = [], 0
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] & 0xE0 == 0xE0:
         version = (data[at + 1] >> 3) & 3
@@ -298,7 +302,7 @@ def mp3_frames(data):
 
 
 def crc16(data):
-    """The check of a LAME tag: polynomial 0x8005, reflected."""
+    """The CRC of a LAME tag: polynomial 0x8005, reflected."""
     value = 0
     for byte in data:
         value ^= byte
@@ -308,7 +312,7 @@ def crc16(data):
 
 
 def with_xing(data, frames=None, total=None, delay=None, padding=None):
-    """The file with other numbers in its Xing or Info header, which are those of LAME."""
+    """The file with other values in the Xing or Info header that LAME wrote."""
     at = next(place for place in (data.find(b"Xing"), data.find(b"Info")) if place >= 0)
     changed = bytearray(data)
     if frames is not None:
@@ -323,24 +327,21 @@ def with_xing(data, frames=None, total=None, delay=None, padding=None):
 
 
 def vbri(data):
-    """A VBR file without a header, behind a frame with a VBRI header as Fraunhofer's encoders write it."""
+    """A VBR file without a Xing header, preceded by a frame with a VBRI header as Fraunhofer's encoders write it."""
     frames = mp3_frames(data)
     header = bytes([0xFF, 0xFB, 0x90, data[3]])
     body = struct.pack(">4sHHHIIHHHH", b"VBRI", 1, 0, 75, len(data) + 417, len(frames), 10, 1, 2, len(frames) // 10 + 1)
     return (header + bytes(32) + body + bytes(20)).ljust(417, b"\0") + data
 
 
-def write(path, data):
-    path.write_bytes(data)
-
-
 def save(make):
-    """A maker that writes the bytes that `make` returns."""
+    """A generator of a file with the bytes that `make` returns."""
     return lambda path: path.write_bytes(make())
 
 
-def mp3(name, what, make, **more):
-    case(f"mp3-{name}.mp3", what, more.pop("kind", "mp3"), save(make), **more)
+def mp3(name, description, make, **options):
+    """Adds a case of an MP3 file."""
+    case(f"mp3-{name}.mp3", description, options.pop("kind", "mp3"), save(make), **options)
 
 
 def mp3_cases():
@@ -382,7 +383,7 @@ def mp3_cases():
         case(f"{name}.mp2", f"Layer II by {codec}", "mp2", level=QUICK if codec == "mp2" else ALL,
              make=save(lambda codec=codec: ffmpeg("-c:a", codec, source=song(), form="mp2")))  # fmt: skip
 
-    # What programs do to files.
+    # Damage and additions by other programs.
     vbr = lambda **how: lame("-V4", **how)
     bare = lambda: lame("-V4", "-t")
     constant = lambda: lame("-b", 128, "--cbr", "-t")
@@ -390,11 +391,11 @@ def mp3_cases():
     mp3("joined-t", "two files without headers, joined", lambda: bare() + constant(), joints=(5 * RATE,))
     mp3("joined-tags", "two files with ID3v2 and ID3v1, joined", lambda: (id3v2() + vbr() + id3v1()) * 2, joints=(5 * RATE,))
     mp3("joined-mono", "stereo and mono, joined", lambda: bare() + lame("-V4", "-t", "-m", "m", seed=2), expect="either",
-        # ffmpeg goes on at -3 dB on both sides: 20 log10(0.71 / 0.29).
-        joints=(5 * RATE,), least=7.5)  # fmt: skip
+        # ffmpeg continues at -3 dB in both channels: 20 log10(0.71 / 0.29).
+        joints=(5 * RATE,), min_snr=7.5)  # fmt: skip
     for name, what, change in [
         ("xing-0-frames", "Xing frame count 0", lambda data: with_xing(data, frames=lambda _: 0)),
-        ("xing-half", "Xing frame count half of the truth", lambda data: with_xing(data, frames=lambda count: count // 2)),
+        ("xing-half", "Xing frame count half of the true one", lambda data: with_xing(data, frames=lambda count: count // 2)),
         ("xing-one-less", "Xing frame count one less", lambda data: with_xing(data, frames=lambda count: count - 1)),
         ("xing-one-more", "Xing frame count one more", lambda data: with_xing(data, frames=lambda count: count + 1)),
         ("xing-bytes-0", "Xing byte count 0", lambda data: with_xing(data, total=0)),
@@ -404,10 +405,10 @@ def mp3_cases():
     ]:  # fmt: skip
         level = QUICK if name in ("xing-half", "xing-0-frames", "lame-delay-1105") else ALL
         mp3(name, what, lambda change=change: change(vbr()), level=level)
-    # ffmpeg trims from where a count too large ends, which is beyond the file.
-    mp3("xing-double", "Xing frame count twice the truth: half of the file is missing",
+    # ffmpeg trims relative to the end that the count claims, which is beyond the file.
+    mp3("xing-double", "Xing frame count twice the true one: half of the file is missing",
         lambda: with_xing(vbr(), frames=lambda count: count * 2), expect="either")  # fmt: skip
-    mp3("xing-cut", "VBR with Xing header, cut after 60 %", lambda: vbr()[: int(len(vbr()) * 0.6)], expect="refuse", level=QUICK)
+    mp3("xing-cut", "VBR with Xing header, cut after 60 %", lambda: vbr()[: int(len(vbr()) * 0.6)], expect="reject", level=QUICK)
     for where, parts in [("behind", lambda data, extra: data + extra), ("before", lambda data, extra: extra + data)]:
         for name, what, extra in [
             ("id3v2", "ID3v2 of 100 bytes", id3v2(60)), ("id3v2-big", "ID3v2 of 300 kB", id3v2(300_000)),
@@ -419,9 +420,9 @@ def mp3_cases():
                 if where == "before" and name in ("id3v1", "lyrics3", "jpeg", "apev2-jpeg", "id3v2-big"):
                     continue
                 quick = source == "cbr-t" and name in ("apev2-jpeg", "zeros", "junk") or source == "xing" and name == "id3v2-big"
-                # ffmpeg does not find a Xing header behind something else than ID3v2.
+                # ffmpeg finds a Xing header only at the start or after ID3v2.
                 hidden = source == "xing" and where == "before" and name != "id3v2"
-                mp3(f"{source}-{name}-{where}", f"{source}, {what} {where}",
+                mp3(f"{source}-{name}-{where}", f"{source}, {what} {'after' if where == 'behind' else 'before'} the audio",
                     lambda data=data, parts=parts, extra=extra: parts(data(), extra), like="mp3-v4.mp3" if hidden else None,
                     level=QUICK if quick and where == "behind" else ALL)  # fmt: skip
     for source, data in [("xing", vbr), ("cbr-t", constant)]:
@@ -430,10 +431,10 @@ def mp3_cases():
             at = mp3_frames(whole)[60][0]
             return whole[:at] + junk(3_000) + whole[at:]
 
-        # Frames behind a gap lack their bit reservoir: decoders differ there for some frames.
+        # Frames after a gap lack their bit reservoir, so that decoders differ for some frames.
         mp3(f"{source}-junk-between", f"{source}, 3 kB of junk in the middle", between, expect="whole", slack=2304)
-    mp3("id3v2-twice", "two ID3v2 tags in front", lambda: id3v2() + id3v2(500) + vbr())
-    mp3("cut-begin", "cut in the middle of a frame at the beginning", lambda: constant()[1000:], skip=8 * 1152, level=QUICK)
+    mp3("id3v2-twice", "two leading ID3v2 tags", lambda: id3v2() + id3v2(500) + vbr())
+    mp3("cut-begin", "cut in the middle of a frame at the start", lambda: constant()[1000:], skip=8 * 1152, level=QUICK)
     mp3("cut-end", "CBR without header, cut in the middle of the last frame", lambda: constant()[:-150], level=QUICK)
     mp3("cut-both", "VBR without header, cut at both ends", lambda: bare()[777:-99], skip=8 * 1152)
     def reservoir():
@@ -442,7 +443,7 @@ def mp3_cases():
 
     mp3("reservoir", "first frames refer to a missing bit reservoir", reservoir, skip=8 * 1152)
     mp3("one-frame", "a tenth of a second", lambda: lame("-V4", seconds=0.1))
-    # Long ones.
+    # Long files.
     for minutes, name, options, how in [
         (2, "2-min-v2-t", ("-V2", "-t"), dict(shape="fade")), (10, "10-min-v4", ("-V4",), {}),
         (10, "10-min-v4-t", ("-V4", "-t"), dict(shape="quiet start")),
@@ -454,7 +455,7 @@ def mp3_cases():
 
 
 def lame_long(minutes, options, **how):
-    """Like lame, of a song of minutes that is put together from shorter ones."""
+    """Like `lame`, for a song of several minutes that repeats one minute at varying levels."""
     part = music(seconds=60.0, **how)
     loudness = [0.3 + 0.07 * (7 * minute % 10) for minute in range(minutes)]
     body = b"".join(samples(part * level, "s16") for level in loudness)
@@ -482,7 +483,7 @@ def boxes(data, begin=0, end=None):
 
 
 def edited(data, change, at=0, end=None):
-    """The file with `change(type, body)` in place of each box's body; None drops the box. moov must be the last box."""
+    """The file with each box body replaced by `change(type, body)`; None drops the box. moov must be the last box."""
     made = b""
     for begin, size, kind, header in boxes(data, at, end):
         body = data[begin + header : begin + size]
@@ -495,7 +496,7 @@ def edited(data, change, at=0, end=None):
 
 
 def with_edits(data, edits):
-    """The file with this edit list: (duration in ms, media time). ffmpeg's movie time scale is 1000."""
+    """The file with this edit list of (duration in ms, media time). ffmpeg's movie time scale is 1000."""
     list_body = struct.pack(">II", 0, len(edits))
     list_body += b"".join(struct.pack(">IiI", duration, time, 0x10000) for duration, time in edits)
 
@@ -508,7 +509,7 @@ def with_edits(data, edits):
 
 
 def without_edits(data, smpb=None):
-    """The file without an edit list, and with iTunes' note of delay and padding if there is one."""
+    """The file without an edit list; with `smpb`, with iTunes' tag for delay and padding."""
     def change(kind, body):
         if kind == b"edts":
             return None
@@ -529,17 +530,17 @@ def m4a(path, *options, source=None):
 
 
 def box_at(data, *path):
-    """The body of the first box at this path of types."""
+    """The body of the first box at this path of box types."""
     begin, end = 0, len(data)
     for wanted in path:
         at, size, _, header = next(box for box in boxes(data, begin, end) if box[2] == wanted)
-        # A sample description has fields of its own before the boxes inside it.
+        # A sample description has fields before its inner boxes.
         begin, end = at + header + {b"stsd": 8, b"mp4a": 28}.get(wanted, 0), at + size
     return data[begin:end]
 
 
 def caf_aac(data):
-    """The AAC of an M4A file with one run of packets, in a CAF file."""
+    """A CAF file with the AAC packets of an M4A file, which must be contiguous."""
     stbl = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
     cookie = box_at(data, *stbl, b"stsd", b"mp4a", b"esds")
     sizes = struct.unpack(">%dI" % struct.unpack(">I", box_at(data, *stbl, b"stsz")[8:12]), box_at(data, *stbl, b"stsz")[12:])
@@ -560,7 +561,7 @@ def caf_aac(data):
 
 
 def patched(*options, change, source=None):
-    """A maker of an MP4 that is changed afterwards."""
+    """A generator of an MP4 file that `change` then modifies."""
     return lambda path: path.write_bytes(change(m4a(path, *options, source=source)))
 
 
@@ -577,10 +578,10 @@ def aac_cases(tool):
     case("aac-5.1.aac", "ADTS, 5.1", "aac-surround", level=QUICK,
          make=save(lambda: ffmpeg("-c:a", "aac", "-b:a", "256k", form="adts",
                                   source=wav(tones(6, RATE), fmt=40, mask=0x3F))))  # fmt: skip
-    case("aac-id3v2.aac", "ADTS, ID3v2 in front", "aac", save(lambda: id3v2(3000) + adts("-b:a", "96k")), level=QUICK)
+    case("aac-id3v2.aac", "ADTS, leading ID3v2", "aac", save(lambda: id3v2(3000) + adts("-b:a", "96k")), level=QUICK)
     for name, what, extra in [("id3v1", "ID3v1", id3v1()), ("apev2", "APEv2 with a JPEG", apev2(JPEG)),
                               ("zeros", "zeros", bytes(20_000)), ("junk", "junk", junk(5_000))]:  # fmt: skip
-        case(f"aac-{name}-behind.aac", f"ADTS, {what} behind", "aac", save(lambda extra=extra: adts("-q:a", "1.2") + extra),
+        case(f"aac-{name}-behind.aac", f"ADTS, trailing {what}", "aac", save(lambda extra=extra: adts("-q:a", "1.2") + extra),
              level=QUICK if name == "junk" else ALL)  # fmt: skip
     case("aac-joined.aac", "two ADTS files, joined", "aac", save(lambda: adts("-b:a", "96k") + adts("-b:a", "64k", seed=2)),
          joints=(5 * RATE,))  # fmt: skip
@@ -593,31 +594,31 @@ def aac_cases(tool):
     for mask, count, name in [(0x3F, 6, "5.1"), (0x7, 3, "3.0"), (0x107, 4, "4.0"), (0x37, 5, "5.0")]:
         case(f"m4a-{name}.m4a", f"AAC-LC, {name}", "aac-surround",
              lambda path, mask=mask, count=count: m4a(path, source=wav(tones(count, RATE), fmt=40, mask=mask)))  # fmt: skip
-    case("m4a-faststart.m4a", "index in front", "aac",
+    case("m4a-faststart.m4a", "index at the start", "aac",
          lambda path: m4a(path, "-c:a", "aac", "-movflags", "+faststart"))  # fmt: skip
     case("m4a-fragmented.m4a", "fragmented", "aac", level=QUICK,
          make=lambda path: m4a(path, "-c:a", "aac", "-movflags", "+frag_keyframe+empty_moov+default_base_moof",
                                "-frag_duration", "1000000"))  # fmt: skip
-    # The song has 5 s; ffmpeg's AAC has a delay of 1024.
+    # The song lasts 5 s; ffmpeg's AAC encoder has a delay of 1024.
     bare = "m4a-no-edits.m4a"
     second = RATE
-    case(bare, "no edit list: the encoder's delay is heard", "aac", patched(change=without_edits))
+    case(bare, "no edit list: the encoder delay is audible", "aac", patched(change=without_edits))
     case("m4a-smpb.m4a", "no edit list, but iTunSMPB: delay 2112, padding 458", "aac", level=QUICK,
          make=patched(change=lambda data: without_edits(data, " 00000000 00000840 000001CA 0000000000035FB6 00000000")))  # fmt: skip
     for name, what, edits, pieces, level in [
-        ("start", "edit list: begins 1 s in", [(4000, 1024 + second)], [(1024 + second, 4 * second)], QUICK),
-        ("start-odd", "edit list: begins 12,345 samples in", [(4000, 12_345)], [(12_345, 4 * second)], ALL),
+        ("start", "edit list: starts at 1 s", [(4000, 1024 + second)], [(1024 + second, 4 * second)], QUICK),
+        ("start-odd", "edit list: starts at sample 12,345", [(4000, 12_345)], [(12_345, 4 * second)], ALL),
         ("end", "edit list: ends after 3 s", [(3000, 1024)], [(1024, 3 * second)], QUICK),
         ("several", "edit list: seconds 1, 4 and 2", [(1000, 1024), (1000, 1024 + 3 * second), (1000, 1024 + second)],
          [(1024, second), (1024 + 3 * second, second), (1024 + second, second)], ALL),
     ]:  # fmt: skip
         case(f"m4a-edit-{name}.m4a", what, "aac", patched(change=lambda data, edits=edits: with_edits(data, edits)),
              like=bare, pieces=pieces, level=level)  # fmt: skip
-    case("m4a-edit-empty.m4a", "edit list: half a second of nothing, then the song", "aac", slack=RATE // 2 + 1024,
-         make=patched(change=lambda data: with_edits(data, [(500, -1), (5000, 1024)])), least=-10.0)  # fmt: skip
-    case("m4a-junk-behind.m4a", "junk behind the boxes", "aac", level=QUICK,
+    case("m4a-edit-empty.m4a", "edit list: half a second of silence, then the song", "aac", slack=RATE // 2 + 1024,
+         make=patched(change=lambda data: with_edits(data, [(500, -1), (5000, 1024)])), min_snr=-10.0)  # fmt: skip
+    case("m4a-junk-behind.m4a", "junk after the boxes", "aac", level=QUICK,
          make=patched("-c:a", "aac", "-movflags", "+faststart", change=lambda data: data + junk(3_001)))  # fmt: skip
-    case("m4a-cut.m4a", "index in front, cut after 60 %", "aac", expect="refuse",
+    case("m4a-cut.m4a", "index at the start, cut after 60 %", "aac", expect="reject",
          make=patched("-c:a", "aac", "-movflags", "+faststart", change=lambda data: data[: len(data) * 6 // 10]))  # fmt: skip
     case("alac.m4a", "ALAC, 16 bits", "lossless", lambda path: m4a(path, "-c:a", "alac"), level=QUICK)
     case("alac-24.m4a", "ALAC, 24 bits", "lossless",
@@ -631,9 +632,9 @@ def aac_cases(tool):
          lambda path: m4a(path, "-c:a", "flac", "-strict", "experimental"), expect="either")  # fmt: skip
     case("opus-in-mp4.mp4", "Opus in MP4", "opus",
          lambda path: m4a(path, "-c:a", "libopus", "-strict", "experimental", source=song(rate=48000)), expect="either",
-         # ffmpeg does not cut what its own edit list cuts at the end.
+         # ffmpeg does not apply the end of its own edit list.
          slack=960)  # fmt: skip
-    case("ac3-in-mp4.mp4", "AC-3 in MP4: no decoder", "aac", lambda path: m4a(path, "-c:a", "ac3"), expect="refuse")
+    case("ac3-in-mp4.mp4", "AC-3 in MP4: no decoder", "aac", lambda path: m4a(path, "-c:a", "ac3"), expect="reject")
     if tool:
         for version, profile, rate in [(1, "he", 44100), (1, "he", 48000), (2, "hev2", 44100)]:
             def he_aac(path, profile=profile, rate=rate):
@@ -678,7 +679,7 @@ def video_cases():
         ("video-opus.webm", "WebM with video, Opus", "opus", "libvpx", ("libopus",), 48000, QUICK),
         ("video-vorbis.webm", "WebM with video, Vorbis", "vorbis", "libvpx", ("libvorbis",), RATE, ALL),
     ]:  # fmt: skip
-        # ffmpeg does not trim what lies behind the end in a Matroska file, nor all of the delay.
+        # ffmpeg does not trim the end of a Matroska file, nor all of the delay.
         case(name, what, kind, lambda path, video=video, audio=audio, rate=rate: film(path, video, *audio, rate=rate),
              level=level, slack=2048 if kind in ("vorbis", "aac") else None)  # fmt: skip
     for name, what, kind, options, rate in [
@@ -737,19 +738,19 @@ def wav_cases():
         ("valid-20", "extensible, 20 valid bits of 24", dict(fmt=40, mask=3, valid=20, form="s24"), ALL),
         ("fact-4", "fact of 4", dict(fmt=18, form="f32", before=chunk(b"fact", struct.pack("<I", 3 * RATE))), ALL),
         ("fact-8", "fact of 8", dict(fmt=18, form="f32", before=chunk(b"fact", struct.pack("<II", 3 * RATE, 0))), QUICK),
-        ("list-before", "LIST INFO before data", dict(before=info), ALL), ("list-behind", "LIST INFO behind data", dict(after=info), ALL),
-        ("list-bad", "LIST INFO whose child is longer than it", dict(before=broken), QUICK),
-        ("list-bad-behind", "the same behind data", dict(after=broken), ALL),
-        ("bext", "bext and JUNK in front", dict(first=chunk(b"JUNK", bytes(28)) + chunk(b"bext", bytes(602))), ALL),
-        ("id3", "an id3 chunk behind", dict(after=chunk(b"id3 ", id3v2(100))), ALL),
-        ("junk-behind", "junk behind", dict(behind=junk(2_001)), QUICK), ("id3v1-behind", "ID3v1 behind", dict(behind=id3v1()), ALL),
-        ("odd-chunk", "a chunk of odd size before data, with no padding", dict(before=chunk(b"abcd", b"123", pad=False)), ALL),
+        ("list-before", "LIST INFO before data", dict(before=info), ALL), ("list-behind", "LIST INFO after the data", dict(after=info), ALL),
+        ("list-bad", "LIST INFO with a child longer than itself", dict(before=broken), QUICK),
+        ("list-bad-behind", "the same after data", dict(after=broken), ALL),
+        ("bext", "leading bext and JUNK", dict(first=chunk(b"JUNK", bytes(28)) + chunk(b"bext", bytes(602))), ALL),
+        ("id3", "trailing id3 chunk", dict(after=chunk(b"id3 ", id3v2(100))), ALL),
+        ("junk-behind", "trailing junk", dict(behind=junk(2_001)), QUICK), ("id3v1-behind", "trailing ID3v1", dict(behind=id3v1()), ALL),
+        ("odd-chunk", "a chunk of odd size before data, without padding", dict(before=chunk(b"abcd", b"123", pad=False)), ALL),
     ]:  # fmt: skip
-        # ffmpeg skips the padding whether it is there or not, and then finds no data.
+        # ffmpeg always skips a padding byte, even if it is missing, and then finds no data.
         like = "wav-s16.wav" if name in ("odd-chunk", "fmt-20", "riff-8", "data-0", "riff-0") else None
         case(f"wav-{name}.wav", what, "pcm", save(lambda how=how: wav(short(), **how)), level=level, like=like,
              expect="either" if name == "odd-chunk" else "decode")  # fmt: skip
-    case("wav-odd-data.wav", "24 bits mono of odd size, no padding, LIST behind", "pcm",
+    case("wav-odd-data.wav", "24 bits mono of odd size, no padding, trailing LIST", "pcm",
          save(lambda: wav(music(seconds=1.0001, channels=1)[:44101], form="s24", pad=False, after=info)), like=None)  # fmt: skip
     def data_first():
         body = samples(short(), "s16")
@@ -757,8 +758,8 @@ def wav_cases():
         inside = b"WAVE" + chunk(b"data", body) + chunk(b"fmt ", shape)
         return b"RIFF" + struct.pack("<I", len(inside)) + inside
 
-    case("wav-data-first.wav", "data before fmt", "pcm", save(data_first), expect="refuse")
-    case("wav-cut.wav", "cut after 60 %", "pcm", save(lambda: wav(short())[: 3 * RATE * 4 * 6 // 10]), expect="refuse")
+    case("wav-data-first.wav", "data before fmt", "pcm", save(data_first), expect="reject")
+    case("wav-cut.wav", "cut after 60 %", "pcm", save(lambda: wav(short())[: 3 * RATE * 4 * 6 // 10]), expect="reject")
     case("wav-rf64.wav", "RF64", "pcm", level=QUICK,
          make=lambda path: ffmpeg("-rf64", "always", source=wav(short()), folder=path))  # fmt: skip
     case("wav-w64.w64", "Wave64", "pcm", lambda path: ffmpeg(source=wav(short()), folder=path), expect="either")
@@ -768,7 +769,7 @@ def wav_cases():
     for form, kind in [("s8", None), ("s16", None), ("s24", None), ("s32", None), ("s16", b"NONE"), ("s16", b"sowt"), ("f32", b"fl32"),
                        ("f32", b"FL32"), ("f64", b"fl64"), ("s24", b"in24"), ("s32", b"in32"), ("s16", b"twos")]:  # fmt: skip
         name = f"aifc-{kind.decode()}-{form}.aifc" if kind else f"aiff-{form}.aiff"
-        # ffmpeg takes files of upper case for those of lower case, which a file system may not tell apart.
+        # The names must not differ only in case: some file systems ignore case.
         if kind == b"FL32":
             name = "aifc-upper-f32.aifc"
         case(name, f"{'AIFC ' + kind.decode() if kind else 'AIFF'}, {form}", "pcm",
@@ -782,7 +783,7 @@ def wav_cases():
          make=save(lambda: aiff(short(), form_size=lambda size: size + 1000)), like="aiff-s16.aiff")  # fmt: skip
     case("aiff-form-short.aiff", "FORM size 8 too small", "pcm",
          save(lambda: aiff(short(), form_size=lambda size: size - 8)), like="aiff-s16.aiff")  # fmt: skip
-    case("aiff-junk-behind.aiff", "junk behind", "pcm", save(lambda: aiff(short()) + junk(2_001)))
+    case("aiff-junk-behind.aiff", "trailing junk", "pcm", save(lambda: aiff(short()) + junk(2_001)))
     case("aiff-96000.aiff", "96 kHz, 24 bits", "pcm", save(lambda: aiff(music(seconds=3.0, rate=96000), 96000, "s24")))
 
     for name, kind, options, rate, level in [
@@ -803,7 +804,7 @@ def wav_cases():
         case(f"mov-{name}.mov", f"QuickTime, {codec} {' '.join(more)}".strip(), "ima4" if name == "ima4" else "pcm", expect="either",
              level=QUICK if name in ("sowt", "twos", "fl32", "in24") else ALL,
              make=lambda path, codec=codec, more=more: ffmpeg("-c:a", codec, *more, source=wav(short(), form="s24"), folder=path))  # fmt: skip
-    # Beyond 65,535 Hz ffmpeg writes lpcm, in a sample description of version 2.
+    # Above 65,535 Hz, ffmpeg writes lpcm in a sample description of version 2.
     fast = lambda: wav(music(seconds=2.0, rate=96000), 96000, "s24")
     for codec in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "f64le", "f64be"):
         case(f"mov-lpcm-{codec}.mov", f"QuickTime, lpcm, {codec}, 96 kHz", "pcm", expect="either", level=QUICK if codec == "s24be" else ALL,
@@ -821,7 +822,7 @@ def flac(*options, source=None):
 
 
 def flac_blocks(data):
-    """Offset, type and length of each metadata block, and where the frames begin."""
+    """Offset, type and length of each metadata block, and the offset of the frames."""
     at, found = 4, []
     while True:
         last, kind = data[at] >> 7, data[at] & 127
@@ -833,7 +834,7 @@ def flac_blocks(data):
 
 
 def with_picture(data, claim):
-    """The file with a picture block whose picture is said to have `claim(bytes)` bytes."""
+    """The file with a picture block that claims `claim(size)` bytes for its picture."""
     body = struct.pack(">II", 3, 10) + b"image/jpeg" + struct.pack(">IIIIII", 0, 100, 100, 24, 0, claim(len(JPEG))) + JPEG
     return data[:42] + bytes([6]) + len(body).to_bytes(3, "big") + body + data[42:]
 
@@ -864,7 +865,7 @@ def granule(page):
 
 
 def with_granule(page, value):
-    """The page with another granule position and the checksum for it."""
+    """The page with another granule position and an updated checksum."""
     page = page[:6] + struct.pack("<q", value) + page[14:22] + bytes(4) + page[26:]
     check = 0
     for byte in page:
@@ -873,13 +874,13 @@ def with_granule(page, value):
 
 
 def shifted(data, by, headers):
-    """The stream with granule positions that begin later."""
+    """The stream with later granule positions."""
     pages = list(ogg_pages(data))
     return b"".join(page if at < headers or granule(page) < 0 else with_granule(page, granule(page) + by) for at, page in enumerate(pages))
 
 
 def cut_start(data, headers, drop):
-    """The stream without its first pages of sound, as a recorder of a web radio begins."""
+    """The stream without its first audio pages, as in a recording of a web radio."""
     pages = list(ogg_pages(data))
     return b"".join(pages[:headers] + pages[headers + drop :])
 
@@ -906,21 +907,21 @@ def flac_ogg_cases():
     for rate in (8000, 48000, 96000, 192000):
         case(f"flac-{rate}.flac", f"{rate} Hz", "lossless", save(lambda rate=rate: flac(source=wav(music(3.0, rate), rate))))
     for name, (count, mask) in MASKS.items():
-        # A layout that is not FLAC's own for so many channels stands in a comment.
+        # A layout other than FLAC's default is stored in a comment.
         case(f"flac-{name}.flac", f"{name}", "lossless", level=QUICK if name in ("6.1", "4.0") else ALL,
              make=lambda path, count=count, mask=mask: ffmpeg(source=wav(tones(count, RATE), fmt=40, mask=mask), folder=path))  # fmt: skip
     plain = lambda: flac("--no-padding")
-    case("flac-id3v2.flac", "ID3v2 in front", "lossless", save(lambda: id3v2(2000) + plain()), level=QUICK)
-    case("flac-id3v1.flac", "ID3v1 behind", "lossless", save(lambda: plain() + id3v1()), level=QUICK)
-    case("flac-junk.flac", "junk behind", "lossless", save(lambda: plain() + junk(3_000)))
+    case("flac-id3v2.flac", "leading ID3v2", "lossless", save(lambda: id3v2(2000) + plain()), level=QUICK)
+    case("flac-id3v1.flac", "trailing ID3v1", "lossless", save(lambda: plain() + id3v1()), level=QUICK)
+    case("flac-junk.flac", "trailing junk", "lossless", save(lambda: plain() + junk(3_000)))
     case("flac-total-0.flac", "total samples unknown", "lossless", level=QUICK,
          make=save(lambda: patch(plain(), 21, bytes([plain()[21] & 0xF0]) + bytes(4))))  # fmt: skip
     case("flac-min-0.flac", "minimum block 0", "lossless", save(lambda: patch(plain(), 8, bytes(2))), level=QUICK)
     case("flac-min-max-0.flac", "minimum and maximum block 0", "lossless", save(lambda: patch(plain(), 8, bytes(4))), expect="either")
     case("flac-md5-0.flac", "no MD5", "lossless", save(lambda: patch(plain(), 26, bytes(16))))
-    case("flac-md5-wrong.flac", "another MD5", "lossless", save(lambda: patch(plain(), 26, bytes(range(16)))), expect="either")
+    case("flac-md5-wrong.flac", "wrong MD5", "lossless", save(lambda: patch(plain(), 26, bytes(range(16)))), expect="either")
     case("flac-picture.flac", "a picture", "lossless", save(lambda: with_picture(plain(), lambda size: size)))
-    case("flac-picture-long.flac", "a picture that claims to be longer than its block", "lossless", level=QUICK,
+    case("flac-picture-long.flac", "a picture that claims more bytes than its block has", "lossless", level=QUICK,
          make=save(lambda: with_picture(plain(), lambda size: size + 70_000)))  # fmt: skip
     def flipped():
         data = bytearray(flac())
@@ -929,7 +930,7 @@ def flac_ogg_cases():
 
     case("flac-one-bit-flipped.flac", "one bit flipped in one frame", "lossless", save(flipped), expect="whole", level=QUICK, like="flac.flac")
     case("flac.flac", "the same without the flip", "lossless", save(flac))
-    case("flac-cut.flac", "cut after 60 %", "lossless", save(lambda: plain()[: len(plain()) * 6 // 10]), expect="refuse")
+    case("flac-cut.flac", "cut after 60 %", "lossless", save(lambda: plain()[: len(plain()) * 6 // 10]), expect="reject")
     case("flac-in-ogg.oga", "Ogg FLAC", "lossless", level=QUICK,
          make=save(lambda: run("flac", "--silent", "--stdout", "--ogg", "--serial-number=1", "-", data=song())))  # fmt: skip
 
@@ -948,12 +949,12 @@ def flac_ogg_cases():
     case("vorbis-chained.ogg", "chained, same rate", "vorbis", level=QUICK, joints=(5 * RATE,), slack=256,
          make=save(lambda: vorbis() + vorbis(serial=2, seed=2, seconds=3.0)))  # fmt: skip
     case("vorbis-chained-rates.ogg", "chained, 44.1 and 48 kHz", "vorbis", expect="either", slack=4096, joints=(5 * RATE,),
-         least=15.0, make=save(lambda: vorbis() + vorbis(serial=2, rate=48000)))  # fmt: skip
-    case("vorbis-1-h.ogg", "granules begin at 1 h", "vorbis", level=QUICK, make=save(lambda: shifted(vorbis(), 3600 * RATE, 2)), slack=2048)
-    case("vorbis-odd.ogg", "granules begin at 12,345", "vorbis", save(lambda: shifted(vorbis(), 12_345, 2)), slack=2048)
-    case("vorbis-cut-start.ogg", "the first pages of sound are missing", "vorbis", slack=2048, skip=4096, level=QUICK,
+         min_snr=15.0, make=save(lambda: vorbis() + vorbis(serial=2, rate=48000)))  # fmt: skip
+    case("vorbis-1-h.ogg", "granules start at 1 h", "vorbis", level=QUICK, make=save(lambda: shifted(vorbis(), 3600 * RATE, 2)), slack=2048)
+    case("vorbis-odd.ogg", "granules start at 12,345", "vorbis", save(lambda: shifted(vorbis(), 12_345, 2)), slack=2048)
+    case("vorbis-cut-start.ogg", "the first audio pages are missing", "vorbis", slack=2048, skip=4096, level=QUICK,
          make=save(lambda: cut_start(vorbis("-q", 6, seconds=20.0), 2, 2)))  # fmt: skip
-    case("vorbis-junk.ogg", "junk behind", "vorbis", save(lambda: vorbis() + junk(3_000)))
+    case("vorbis-junk.ogg", "trailing junk", "vorbis", save(lambda: vorbis() + junk(3_000)))
     case("vorbis-cut.ogg", "cut in the middle of a page", "vorbis", save(lambda: vorbis()[:-1500]), expect="either")
 
     for bitrate in (24, 96, 256):
@@ -966,16 +967,16 @@ def flac_ogg_cases():
         count, mask = MASKS[name]
         case(f"opus-{name}.opus", f"Opus, {name}", "opus", level=QUICK if name == "5.1" else ALL,
              make=save(lambda count=count, mask=mask: opus(source=wav(tones(count, 48000), 48000, fmt=40, mask=mask))))  # fmt: skip
-    case("opus-1-h.opus", "Opus, granules begin at 1 h", "opus", slack=960, make=save(lambda: shifted(opus(), 3600 * 48000, 2)))
+    case("opus-1-h.opus", "Opus, granules start at 1 h", "opus", slack=960, make=save(lambda: shifted(opus(), 3600 * 48000, 2)))
     case("opus-chained.opus", "Opus, chained", "opus", slack=960, joints=(5 * 48000,), make=save(lambda: opus() + opus(serial=2, source=song(rate=48000, seed=2))))
-    case("opus-cut-start.opus", "Opus, the first pages of sound are missing", "opus", slack=960, skip=9600,
+    case("opus-cut-start.opus", "Opus, the first audio pages are missing", "opus", slack=960, skip=9600,
          make=save(lambda: cut_start(opus(), 2, 1)))  # fmt: skip
-    case("speex.spx", "Speex: no decoder", "opus", expect="refuse",
+    case("speex.spx", "Speex: no decoder", "opus", expect="reject",
          make=save(lambda: ffmpeg("-c:a", "libspeex", "-ac", "1", source=song(rate=16000, channels=1), form="ogg")))  # fmt: skip
 
 
 def opus_gain(data):
-    """The file with a gain of -6 dB in its header, which lies on the first page."""
+    """The file with a gain of -6 dB in its header, which is on the first page."""
     pages = list(ogg_pages(data))
     head = pages[0]
     at = head.find(b"OpusHead") + 16
@@ -984,22 +985,22 @@ def opus_gain(data):
 
 
 def other_cases():
-    case("empty.mp3", "an empty file", "mp3", save(lambda: b""), expect="refuse", level=QUICK)
-    case("text.mp3", "a text", "mp3", save(lambda: b"This is no music.\n" * 2000), expect="refuse", level=QUICK)
-    case("picture.mp3", "a picture", "mp3", save(lambda: JPEG), expect="refuse")
-    case("zeros.wav", "zeros", "pcm", save(lambda: bytes(100_000)), expect="refuse")
+    case("empty.mp3", "an empty file", "mp3", save(lambda: b""), expect="reject", level=QUICK)
+    case("text.mp3", "a text file", "mp3", save(lambda: b"This is no music.\n" * 2000), expect="reject", level=QUICK)
+    case("picture.mp3", "a picture", "mp3", save(lambda: JPEG), expect="reject")
+    case("zeros.wav", "zeros", "pcm", save(lambda: bytes(100_000)), expect="reject")
     case("wav-named.mp3", "a WAV file named mp3", "pcm", save(lambda: wav(music(seconds=2.0))), level=QUICK)
     case("m4a-named.mp3", "an M4A file named mp3", "aac",
          lambda path: path.write_bytes(m4a(path.with_suffix(".m4a"))) and path.with_suffix(".m4a").unlink())  # fmt: skip
     case("silence.flac", "silence", "lossless", save(lambda: flac(source=wav(np.zeros((2 * RATE, 2))))))
-    case("wma.wma", "WMA: no decoder", "aac", lambda path: ffmpeg("-c:a", "wmav2", source=song(), folder=path), expect="refuse")
+    case("wma.wma", "WMA: no decoder", "aac", lambda path: ffmpeg("-c:a", "wmav2", source=song(), folder=path), expect="reject")
 
 
 # ---- Given files -----------------------------------------------------------------------------------------------------
 
 
 def given(folder):
-    """Cases for the files of a folder, described by its README.md if there is one."""
+    """Adds cases for the files of a folder, with descriptions from its README.md if it has one."""
     words = {}
     if (folder / "README.md").exists():
         for line in (folder / "README.md").read_text().splitlines():
@@ -1017,16 +1018,16 @@ def given(folder):
         if kind == "vorbis" and "granules" in path.name:
             special = dict(slack=2048)
         if "edit-list" in path.name:
-            # ffmpeg begins to decode where the edit begins: its first frame lacks what overlaps it, and the noise that
-            # stands for noise is another one.
-            special = dict(skip=2048, least=10.0)
+            # ffmpeg starts to decode at the edit: its first frame lacks the overlap with the previous frame, and its
+            # noise substitution differs.
+            special = dict(skip=2048, min_snr=10.0)
         if "two-joined" in path.name:
             special = dict(joints=(3 * RATE,))
         case(f"given/{path.name}", words.get(path.name, "given"), kind, lambda made, path=path: shutil.copyfile(path, made), level=QUICK, **special)
 
 
 def corpus(he_aac=None, folder=None):
-    """All cases. `he_aac` is the program that encodes HE-AAC."""
+    """All cases. `he_aac` is the path of the HE-AAC encoder, `folder` a folder with additional files."""
     CASES.clear()
     mp3_cases()
     aac_cases(he_aac)
@@ -1037,7 +1038,7 @@ def corpus(he_aac=None, folder=None):
     if folder:
         given(folder)
     names = [each.name for each in CASES]
-    doubled = {name for name in names if names.count(name) > 1}
-    if doubled:
-        raise ValueError(f"two cases are called {doubled}")
+    duplicates = {name for name in names if names.count(name) > 1}
+    if duplicates:
+        raise ValueError(f"duplicate case names: {duplicates}")
     return CASES

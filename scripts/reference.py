@@ -1,8 +1,9 @@
-"""The reference implementation beside ours: scripts/parity, scripts/bench and the stored test values use this.
+"""Compares Quartet's Demucs with the reference implementation, and generates the stored test values. scripts/parity and
+scripts/bench run this.
 
-Random weights must make every branch count, or a port could leave one out unnoticed: as the class initialises them, the
-layer scales are so small that the whole transformer changes the output by 1e-5. So the scales are drawn from 0.5 to 1,
-all vectors get noise, and everything is rounded to half precision, in which checkpoints are kept.
+Random weights must give every branch a visible effect, so that a missing branch is detected. With the default
+initialisation, the layer scales are so small that the whole transformer changes the output by only 1e-5. So the scales
+are drawn from 0.5 to 1, all vectors get noise, and all weights are rounded to half precision, as in checkpoints.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 
 FOUR = ["drums", "bass", "other", "vocals"]
-# What the released checkpoints hold as arguments.
+# Arguments of the released checkpoints.
 RELEASED = dict(
     sources=FOUR, audio_channels=2, samplerate=44100, segment=Fraction(39, 5), channels=48, channels_time=None, growth=2,
     nfft=4096, wiener_iters=0, end_iters=0, wiener_residual=False, cac=True, depth=4, rewrite=True, multi_freqs=[],
@@ -39,7 +40,7 @@ TINY = dict(
     RELEASED, sources=["drums", "vocals"], segment=Fraction(1, 5), channels=4, nfft=2048, bottom_channels=16, t_layers=2,
     t_heads=2, t_hidden_scale=2.0, dconv_comp=4,
 )
-# Hybrid Demucs, and the segment that comes with its released checkpoint.
+# Hybrid Demucs with the segment of its released checkpoint.
 HYBRID = dict(
     sources=FOUR, audio_channels=2, samplerate=44100, segment=44, channels=48, channels_time=None, growth=2, nfft=4096,
     wiener_iters=0, end_iters=0, wiener_residual=False, cac=True, depth=6, rewrite=True, hybrid=True, hybrid_old=False,
@@ -47,17 +48,17 @@ HYBRID = dict(
     time_stride=2, context=1, context_enc=0, norm_starts=4, norm_groups=4, dconv_mode=1, dconv_depth=2, dconv_comp=4,
     dconv_attn=4, dconv_lstm=4, dconv_init=1e-3, rescale=0.1,
 )
-# Just long enough that the recurrent network is cut into pieces in one layer and not in the next.
+# Just long enough that the recurrent network runs in pieces in one layer and in one piece in the next.
 TINY_HYBRID = dict(
     HYBRID, sources=["drums", "vocals"], segment=Fraction(3, 10), channels=4, nfft=256, depth=4, norm_starts=2,
     dconv_mode=3, dconv_attn=2, dconv_lstm=2,
 )
-# Relative root mean square error; two right computations in single precision differ by 1e-6 to 2e-6.
+# Largest relative root mean square error. Two correct single-precision computations differ by 1e-6 to 2e-6.
 ALLOWED = 5e-6
 
 
 def make(seed, arguments, klass=HTDemucs):
-    """A model with random weights that all matter."""
+    """A model with random weights that all affect the output."""
     torch.manual_seed(seed)
     model = klass(**arguments).eval()
     generator = torch.Generator().manual_seed(seed)
@@ -66,11 +67,12 @@ def make(seed, arguments, klass=HTDemucs):
             if name.endswith("scale") and weight.dim() == 1:
                 weight.copy_(0.5 + 0.5 * torch.rand(weight.shape, generator=generator))
             elif name.endswith("query_decay.bias"):
-                # As initialised, no score ever fades.
+                # With the default initialisation, no score decays.
                 weight.normal_(mean=-2, std=0.5, generator=generator)
             elif klass is HDemucs and weight.dim() > 2 and "dconv" not in name:
-                # As initialised, what has no norm shrinks from layer to layer, until the deep sees little but biases. These
-                # about keep the size; with 2 instead of 1.2, PyTorch's own rounding becomes an error of 5e-4.
+                # With the default initialisation, activations without a norm shrink from layer to layer, until deep
+                # layers see little but biases. These weights roughly keep the magnitude. With 2 instead of 1.2,
+                # PyTorch's own rounding grows to an error of 5e-4.
                 fan_in = weight.shape[1:].numel() if "conv_tr" not in name else 2 * weight.shape[0]
                 weight.normal_(std=1.2 / math.sqrt(fan_in), generator=generator)
             elif weight.dim() == 1:
@@ -80,7 +82,7 @@ def make(seed, arguments, klass=HTDemucs):
 
 
 def save(model, folder, name):
-    """Writes a checkpoint as the released ones are, and returns its file's name."""
+    """Writes a checkpoint in the format of the released ones and returns its file name."""
     args, kwargs = model._init_args_kwargs
     package = dict(klass=type(model), args=args, kwargs=kwargs, state=states.get_state(model, None, half=True),
                    training_args={"epochs": 1, "dset": {"segment": 11.0, "sources": FOUR}, "note": None})
@@ -89,22 +91,23 @@ def save(model, folder, name):
 
 
 def save_safetensors(model, path):
-    """Writes a checkpoint as demucs 4.1 reads it from a hub."""
+    """Writes a checkpoint in the format that demucs 4.1 reads from a hub."""
     from safetensors.torch import save_file
 
-    def plain(value):
+    def to_json(value):
         if isinstance(value, Fraction):
             return {"_type": "fraction", "numerator": value.numerator, "denominator": value.denominator}
         return value
 
     args, kwargs = model._init_args_kwargs
-    notes = dict(klass=f"{type(model).__module__}.{type(model).__name__}", args=json.dumps([plain(value) for value in args]),
-                 kwargs=json.dumps({name: plain(value) for name, value in kwargs.items()}))
-    save_file({name: value.half() for name, value in model.state_dict().items()}, path, metadata=notes)
+    metadata = dict(klass=f"{type(model).__module__}.{type(model).__name__}",
+                    args=json.dumps([to_json(value) for value in args]),
+                    kwargs=json.dumps({name: to_json(value) for name, value in kwargs.items()}))
+    save_file({name: value.half() for name, value in model.state_dict().items()}, path, metadata=metadata)
 
 
 def read_wav(path):
-    """16-bit integers or 32-bit floats, as [channels, frames]."""
+    """The samples of a WAV file with 16-bit integers or 32-bit floats, as [channels, frames]."""
     data = path.read_bytes()
     at, kind, frames = 12, None, None
     while at + 8 <= len(data):
@@ -120,7 +123,7 @@ def read_wav(path):
 
 
 def separate(model, song):
-    """As demucs' own command does it, without shifts."""
+    """Separates as demucs' own command does, without shifts."""
     mono = song.mean(0)
     mean, std = mono.mean(), mono.std() + 1e-8
     with torch.no_grad():
@@ -128,15 +131,15 @@ def separate(model, song):
     return stems * std + mean
 
 
-def compare(ours, theirs):
-    """Largest difference, signal-to-noise ratio in dB, and relative error."""
-    wrong = (ours.double() - theirs.double())
-    power = theirs.double().square().mean()
-    noise = wrong.square().mean()
-    return wrong.abs().max().item(), 10 * math.log10(power / max(noise, 1e-300)), math.sqrt(noise / power)
+def compare(found, expected):
+    """Largest difference, signal-to-noise ratio in dB, and relative root mean square error."""
+    error = found.double() - expected.double()
+    power = expected.double().square().mean()
+    noise = error.square().mean()
+    return error.abs().max().item(), 10 * math.log10(power / max(noise, 1e-300)), math.sqrt(noise / power)
 
 
-class Ours:
+class Quartet:
     """Runs `node separate` on a song."""
 
     def __init__(self, node, folder, song):
@@ -145,10 +148,12 @@ class Ours:
         self.models.mkdir()
 
     def add(self, name, files, **settings):
+        """Adds a model."""
         text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in dict(files=files, **settings).items())
         (self.models / f"{name}.toml").write_text(text)
 
     def stems(self, name, sources):
+        """The stems that the model returns, as [sources, channels, frames]."""
         out = self.folder / "separated"
         self.run(name, out)
         return torch.stack([read_wav(out / name / self.song.stem / f"{source}.wav") for source in sources])
@@ -160,7 +165,7 @@ class Ours:
 
 
 def planted():
-    """Faults of a port of HTDemucs, each planted in the reference until it is called again."""
+    """Possible faults of a port of HTDemucs. Each function plants its fault in the reference, or removes it."""
     original = dict(gelu=F.gelu, hann=torch.hann_window)
 
     def transformer(model, on):
@@ -184,12 +189,12 @@ def planted():
         symmetric = lambda size, *rest, **more: original["hann"](size, periodic=False)
         torch.hann_window = spec.th.hann_window = symmetric if on else original["hann"]
 
-    return {"no transformer": transformer, "no positional embedding": position, "GELU by tanh": gelu,
-            "a symmetric window": window}
+    return {"no transformer": transformer, "no positional embedding": position, "GELU approximated by tanh": gelu,
+            "symmetric window": window}
 
 
 def planted_in_hybrid():
-    """Faults of a port of Hybrid Demucs."""
+    """Possible faults of a port of Hybrid Demucs, as in `planted`."""
     original = dict(lstm=BLSTM.forward, attention=LocalState.forward, eye=torch.eye)
 
     def of(model, klass):
@@ -205,81 +210,83 @@ def planted_in_hybrid():
     def attention(model, on):
         LocalState.forward = (lambda self, x: x) if on else original["attention"]
 
-    def fading(model, on):
+    def decay(model, on):
         for module in of(model, LocalState):
             module.ndecay = 0 if on else 4
 
-    def itself(model, on):
+    def self_attention(model, on):
         torch.eye = (lambda *sizes, **more: original["eye"](*sizes, **more) & False) if on else original["eye"]
 
-    def parting(model, on):
+    def waveform(model, on):
         layer = model.tdecoder[0]
         if on:
             layer._kept, layer.forward = layer.forward, lambda *inputs: (0 * layer._kept(*inputs)[0], None)
         else:
             layer.forward = layer._kept
 
-    return {"no LSTM": lstm, "an LSTM in one piece": pieces, "no local attention": attention,
-            "attention that never fades": fading, "attention to oneself": itself,
-            "a waveform that does not come back": parting}
+    return {"no LSTM": lstm, "LSTM in one piece": pieces, "no local attention": attention,
+            "attention without decay": decay, "attention to the own position": self_attention,
+            "no waveform branch in the decoder": waveform}
 
 
 def parity(options):
     folder, failed = Path(options.folder), 0
-    ours = Ours(options.node, folder, Path(options.song))
+    quartet = Quartet(options.node, folder, Path(options.song))
     song = read_wav(Path(options.song))
     cases, faults = [], []
     if not options.hybrid:
         base = make(1, RELEASED)
-        ours.add("htdemucs", [save(base, ours.models, "one")])
-        save_safetensors(base, ours.models / "one.safetensors")
-        ours.add("htdemucs-safetensors", ["one.safetensors"])
-        found = ours.stems("htdemucs", FOUR)
-        cases += [("htdemucs", found, base), ("htdemucs-safetensors", ours.stems("htdemucs-safetensors", FOUR), base)]
+        quartet.add("htdemucs", [save(base, quartet.models, "one")])
+        save_safetensors(base, quartet.models / "one.safetensors")
+        quartet.add("htdemucs-safetensors", ["one.safetensors"])
+        found = quartet.stems("htdemucs", FOUR)
+        cases.append(("htdemucs", found, base))
+        cases.append(("htdemucs-safetensors", quartet.stems("htdemucs-safetensors", FOUR), base))
         faults.append((found, base, planted()))
     if not options.quick and not options.hybrid:
         identity = [[float(row == column) for column in range(4)] for row in range(4)]
         bag = [base] + [make(seed, RELEASED) for seed in (2, 3, 4)]
-        ours.add("htdemucs_ft", [save(model, ours.models, f"ft{at}") for at, model in enumerate(bag)], weights=identity)
-        cases.append(("htdemucs_ft", ours.stems("htdemucs_ft", FOUR), BagOfModels(bag, identity)))
+        files = [save(model, quartet.models, f"ft{at}") for at, model in enumerate(bag)]
+        quartet.add("htdemucs_ft", files, weights=identity)
+        cases.append(("htdemucs_ft", quartet.stems("htdemucs_ft", FOUR), BagOfModels(bag, identity)))
         six = make(5, SIX)
-        ours.add("htdemucs_6s", [save(six, ours.models, "six")])
-        cases.append(("htdemucs_6s", ours.stems("htdemucs_6s", SIX["sources"]), six))
+        quartet.add("htdemucs_6s", [save(six, quartet.models, "six")])
+        cases.append(("htdemucs_6s", quartet.stems("htdemucs_6s", SIX["sources"]), six))
     if not options.quick:
         hybrid = make(6, HYBRID, HDemucs)
-        file = save(hybrid, ours.models, "hybrid")
-        # The song is shorter than a segment, which is then as long as the song.
-        ours.add("hdemucs_mmi", [file])
-        found = ours.stems("hdemucs_mmi", FOUR)
+        file = save(hybrid, quartet.models, "hybrid")
+        # The song is shorter than a segment, so that the segment is as long as the song.
+        quartet.add("hdemucs_mmi", [file])
+        found = quartet.stems("hdemucs_mmi", FOUR)
         cases.append(("hdemucs_mmi", found, hybrid))
         faults.append((found, hybrid, planted_in_hybrid()))
-        # In several, of which the last is shorter.
-        ours.add("hdemucs_mmi-9s", [file], segment=9.0)
-        cases.append(("hdemucs_mmi-9s", ours.stems("hdemucs_mmi-9s", FOUR), make(6, dict(HYBRID, segment=9), HDemucs)))
+        # Several segments, of which the last is shorter.
+        quartet.add("hdemucs_mmi-9s", [file], segment=9.0)
+        cases.append(("hdemucs_mmi-9s", quartet.stems("hdemucs_mmi-9s", FOUR), make(6, dict(HYBRID, segment=9), HDemucs)))
     print(f"{'configuration':<22} {'stem':<8} {'largest difference':>18} {'SNR, dB':>9} {'relative error':>15}")
     for name, stems, model in cases:
         reference = separate(model, song)
         for at, source in enumerate(model.sources):
             largest, snr, error = compare(stems[at], reference[at])
             failed += error > ALLOWED
-            verdict = "" if error <= ALLOWED else "   TOO FAR"
+            verdict = "" if error <= ALLOWED else "   TOO LARGE"
             print(f"{name:<22} {source:<8} {largest:>18.2e} {snr:>9.1f} {error:>15.2e}{verdict}", flush=True)
-    print(f"\nPlanted in the reference: each must be seen (a relative error above {ALLOWED:.0e})")
+    print(f"\nFaults planted in the reference: each must cause a relative error above {ALLOWED:.0e}")
     for found, model, plants in faults:
         for name, plant in plants.items():
             plant(model, True)
             _, snr, error = compare(found, separate(model, song))
             plant(model, False)
             failed += error <= ALLOWED
-            print(f"{name:<34} {snr:>9.1f} dB {error:>10.1e}{'' if error > ALLOWED else '   NOT SEEN'}", flush=True)
+            print(f"{name:<34} {snr:>9.1f} dB {error:>10.1e}{'' if error > ALLOWED else '   NOT DETECTED'}", flush=True)
         _, _, error = compare(found, separate(model, song))
         failed += error > ALLOWED
-        print(f"{'none, once more':<34} {error:>24.1e}", flush=True)
-    sys.exit(f"{failed} comparisons went wrong" if failed else 0)
+        print(f"{'no fault':<34} {error:>24.1e}", flush=True)
+    sys.exit(f"{failed} comparisons failed" if failed else 0)
 
 
 def tiny(options):
-    """The values that the fast tests compare with: one segment of a small model, and shorter ones where they can be."""
+    """Generates the reference values of the fast tests: a segment of each small model, and shorter segments if possible."""
     folder = Path(options.folder)
     for name, model, shorter in (
         ("tiny", make(1, TINY), []),
@@ -297,7 +304,7 @@ def tiny(options):
 
 
 def chirps(length):
-    """Two chirps with some steps: simple to make again elsewhere, and full of frequencies."""
+    """Two chirps with steps: easy to reproduce in another language, with a wide spectrum."""
     at = torch.arange(length, dtype=torch.float64)
     left = 0.5 * torch.sin(2e-5 * at * at) + 0.1 * ((at % 997) < 400)
     right = 0.3 * torch.sin(3e-5 * at * at + 1) - 0.2 * ((at % 1499) < 700)
@@ -305,62 +312,62 @@ def chirps(length):
 
 
 def bench(options):
-    """One segment and one song, alternately with each program; prints medians, ratios and peak memory."""
+    """Times one segment and one song, alternating between the programs. Prints medians, ratios and peak memory."""
     folder = Path(options.folder)
-    ours = Ours(options.node, folder, Path(options.song))
+    quartet = Quartet(options.node, folder, Path(options.song))
     torch.set_num_threads(options.threads)
     hybrid = options.model == "hdemucs_mmi"
     model = make(1, HYBRID, HDemucs) if hybrid else make(1, RELEASED)
-    ours.add(options.model, [save(model, ours.models, "one")])
-    checkpoint = next(ours.models.glob("one-*.th"))
+    quartet.add(options.model, [save(model, quartet.models, "one")])
+    checkpoint = next(quartet.models.glob("one-*.th"))
     length = int(model.segment * model.samplerate)
     song = read_wav(Path(options.song))
     segment = song[:, :length].contiguous()
     (folder / "segment.f32").write_bytes(segment.numpy().astype("<f4").tobytes())
-    times = {"theirs": [], "ours": []}
+    times = {"PyTorch": [], "Quartet": []}
     for _ in range(options.times + 1):
-        began = time.perf_counter()
+        started = time.perf_counter()
         with torch.no_grad():
             model(segment[None])
-        times["theirs"].append(time.perf_counter() - began)
+        times["PyTorch"].append(time.perf_counter() - started)
         run = subprocess.run([options.parity, checkpoint, folder / "segment.f32", folder / "out.f32", "2"], check=True,
                              env={"RAYON_NUM_THREADS": str(options.threads)}, capture_output=True, text=True)
-        times["ours"].append(float(run.stdout.split()[-1]))
+        times["Quartet"].append(float(run.stdout.split()[-1]))
     show(f"{options.model}: a segment of {length / 44100:.1f} s", times)
 
     script = ("import sys, resource; sys.path.insert(0, sys.argv[1]); import reference as r; from pathlib import Path; "
               "import torch, time; torch.set_num_threads(int(sys.argv[2])); m = r.states.load_model(Path(sys.argv[3])); "
               "s = r.read_wav(Path(sys.argv[4])); t = time.perf_counter(); r.separate(m, s); "
               "print(time.perf_counter() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
-    times, peaks = {"theirs": [], "ours": []}, {"theirs": 0, "ours": 0}
+    times, peaks = {"PyTorch": [], "Quartet": []}, {"PyTorch": 0, "Quartet": 0}
     for _ in range(options.songs):
         run = subprocess.run([sys.executable, "-c", script, Path(__file__).parent, str(options.threads), checkpoint,
                               options.song], check=True, capture_output=True, text=True)
         seconds, kilobytes = run.stdout.split()
-        times["theirs"].append(float(seconds))
-        peaks["theirs"] = max(peaks["theirs"], int(kilobytes))
+        times["PyTorch"].append(float(seconds))
+        peaks["PyTorch"] = max(peaks["PyTorch"], int(kilobytes))
         command = ["/usr/bin/time", "-f", "%e %M", options.node, "separate", options.song, "-n", options.model, "-o",
                    folder / "separated", "-j", str(options.threads)]
         run = subprocess.run(command, check=True, capture_output=True, text=True,
-                             env={"QUARTET_MODELS": str(ours.models), "PATH": "/usr/bin:/bin"})
+                             env={"QUARTET_MODELS": str(quartet.models), "PATH": "/usr/bin:/bin"})
         seconds, kilobytes = run.stderr.split()[-2:]
-        times["ours"].append(float(seconds))
-        peaks["ours"] = max(peaks["ours"], int(kilobytes))
+        times["Quartet"].append(float(seconds))
+        peaks["Quartet"] = max(peaks["Quartet"], int(kilobytes))
     if options.songs:
-        show(f"A song of {song.shape[1] / 44100:.0f} s (ours decodes, loads and writes files in this time as well)", times,
+        show(f"A song of {song.shape[1] / 44100:.0f} s (Quartet's time includes decoding, loading and writing files)", times,
              keep_first=True)
-        print(f"  peak memory: theirs {peaks['theirs'] / 1000:.0f} MB, ours {peaks['ours'] / 1000:.0f} MB, "
-              f"ratio {peaks['ours'] / peaks['theirs']:.2f}")
+        print(f"  peak memory: PyTorch {peaks['PyTorch'] / 1000:.0f} MB, Quartet {peaks['Quartet'] / 1000:.0f} MB, "
+              f"ratio {peaks['Quartet'] / peaks['PyTorch']:.2f}")
 
 
 def show(title, times, keep_first=False):
     medians = {}
     print(f"{title}, seconds:")
-    for who, values in times.items():
+    for program, values in times.items():
         values = values if keep_first else values[1:]
-        medians[who] = statistics.median(values)
-        print(f"  {who:<7} median {medians[who]:.2f}, from {min(values):.2f} to {max(values):.2f}")
-    print(f"  ratio of the medians {medians['ours'] / medians['theirs']:.2f}", flush=True)
+        medians[program] = statistics.median(values)
+        print(f"  {program:<7} median {medians[program]:.2f}, from {min(values):.2f} to {max(values):.2f}")
+    print(f"  ratio of medians, Quartet to PyTorch: {medians['Quartet'] / medians['PyTorch']:.2f}", flush=True)
 
 
 def main():

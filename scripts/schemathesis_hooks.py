@@ -1,13 +1,13 @@
-"""What schemathesis cannot know when scripts/interface runs it."""
+"""Settings for schemathesis that its configuration file cannot express. scripts/interface uses this module."""
 
 import schemathesis
 
-# A body that is a file is sent as it is.
+# Send bodies that are files unchanged.
 for kind in ("application/x-tar", "image/jpeg", "image/png", "image/webp", "image/gif"):
     schemathesis.serializer.alias(kind, "application/octet-stream")
 
-# What stays, so that there is something to ask for to the end: the first so many of the tester's things, and the tester.
-KEPT = {
+# Ids that must not be deleted, so that later requests find resources: parameter, and highest protected id.
+PROTECTED = {
     ("PATCH", "/users/{id}"): ("id", 1),
     ("DELETE", "/users/{id}"): ("id", 1),
     ("DELETE", "/users/{id}/sessions"): ("id", 1),
@@ -22,8 +22,8 @@ KEPT = {
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Turns a request that would saw off the branch it sits on to the next number."""
-    parameter, kept = KEPT.get((case.method.upper(), case.path), (None, 0))
+    """Redirects a deletion of a protected resource to the next id."""
+    parameter, highest = PROTECTED.get((case.method.upper(), case.path), (None, 0))
     values = case.path_parameters or {}
-    if str(values.get(parameter)) in map(str, range(1, kept + 1)):
-        values[parameter] = kept + 1
+    if str(values.get(parameter)) in map(str, range(1, highest + 1)):
+        values[parameter] = highest + 1

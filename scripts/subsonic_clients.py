@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Plays through Quartet's OpenSubsonic as players do, with the client libraries that there are: py-opensonic and py-sonic.
+"""Tests Quartet's OpenSubsonic API with two third-party client libraries: py-opensonic and py-sonic.
 
-scripts/subsonic starts nodes with songs in them and runs this. Neither library knows Quartet. py-opensonic reads answers
-into typed objects and fails where a required field is missing; it asks for JSON, and once more for XML, whose elements
-and attributes are given to the same types. It prints each step and ends with 1 and a sentence if one is not as it should
-be.
+scripts/subsonic starts nodes, uploads songs and runs this. py-opensonic parses responses into typed objects and fails
+if a required field is missing. It runs once with JSON and once with XML, whose elements and attributes are parsed into
+the same types. Prints each step. On a failure, exits with 1 and an error message.
 """
 
 import argparse
@@ -18,34 +17,34 @@ import libopensonic
 import libsonic
 from libopensonic import errors
 
-# Beneath the answer itself, what XML has once is a list of one all the same, but for these.
+# Below the top level, an element that occurs once becomes a list of one. At the top level, only these become lists.
 NAMESPACE = "{http://subsonic.org/restapi}"
 TOP_LISTS = {"openSubsonicExtensions"}
-# Lists of what is no object.
+# Elements with a plain text value.
 PLAIN = {"versions", "folder"}
 
 
-class Wrong(Exception):
-    """Something is not as it should be."""
+class TestFailure(Exception):
+    """A response differs from the expectation."""
 
 
 def expect(found, wanted, what):
     if found != wanted:
-        raise Wrong(f"{what}: {found!r}, and should be {wanted!r}")
+        raise TestFailure(f"{what}: found {found!r}, expected {wanted!r}")
 
 
 def read_xml(element, depth=0):
-    """An element as the object that JSON has in its place. Values stay texts, which the library's types convert."""
+    """The element as the corresponding JSON object. Values stay strings, which the library converts."""
     read = {name: {"true": True, "false": False}.get(value, value) for name, value in element.attrib.items()}
     if element.text and element.text.strip():
         read["value"] = element.text
     for child in element:
         name = child.tag.removeprefix(NAMESPACE)
         if not child.tag.startswith(NAMESPACE):
-            raise Wrong(f"<{child.tag}> is not of Subsonic's namespace")
+            raise TestFailure(f"<{child.tag}> is not in the Subsonic namespace")
         value = child.text if name in PLAIN else read_xml(child, depth + 1)
         if name == "lyrics":
-            # No text in XML is an empty one in JSON.
+            # An element without text corresponds to an empty string in JSON.
             value.setdefault("value", "")
         if depth == 0 and name not in TOP_LISTS:
             read[name] = value
@@ -55,14 +54,14 @@ def read_xml(element, depth=0):
 
 
 class XmlConnection(libopensonic.AsyncConnection):
-    """The library, asking for XML."""
+    """py-opensonic with XML responses."""
 
     def _get_base_qdict(self):
         return super()._get_base_qdict() | {"f": "xml"}
 
     async def _handle_info_res(self, res):
         res.raise_for_status()
-        expect(res.content_type, "application/xml", "the kind of an answer in XML")
+        expect(res.content_type, "application/xml", "content type of an XML response")
         read = read_xml(ElementTree.fromstring(await res.read()))
         self._check_status(read)
         return read
@@ -73,43 +72,43 @@ class XmlConnection(libopensonic.AsyncConnection):
         return await super()._handle_bin_res(res)
 
 
-async def refused(doing, kind, what):
-    """A request that must fail so."""
+async def expect_error(request, kind, what):
+    """Fails unless the request raises this kind of error."""
     try:
-        await doing
+        await request
     except kind:
         return
-    raise Wrong(f"{what} was not refused")
+    raise TestFailure(f"{what} was not rejected")
 
 
-def plain(address, path, token):
-    """The bytes that the rest of the interface gives."""
+def fetch(address, path, token):
+    """The response body of Quartet's own HTTP API."""
     request = urllib.request.Request(address + path, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return answer.read()
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return response.read()
 
 
-async def with_py_opensonic(kind, name, asked, other, more):
-    """One way through everything, as one kind of player, at two nodes."""
-    here = kind(asked.at[0], port=asked.port[0], **more)
-    there = kind(asked.at[1], port=asked.port[1], **more)
+async def with_py_opensonic(kind, name, arguments, other, options):
+    """Runs through the API with one kind of client, at two nodes."""
+    here = kind(arguments.at[0], port=arguments.port[0], **options)
+    there = kind(arguments.at[1], port=arguments.port[1], **options)
     try:
-        await play(here, there, name, asked, other)
+        await play(here, there, name, arguments, other)
     finally:
         await here.cleanup()
         await there.cleanup()
 
 
-async def play(here, there, name, asked, other):
-    say = lambda words: print(f"  {name}: {words}")
+async def play(here, there, name, arguments, other):
+    log = lambda message: print(f"  {name}: {message}")
     if not await here.ping():
-        raise Wrong("ping fails")
+        raise TestFailure("ping fails")
     extensions = {extension.name for extension in await here.get_open_subsonic_extensions()}
     expect({"apiKeyAuthentication", "formPost"} <= extensions, True, f"the extensions {extensions}")
-    expect((await here.get_user(asked.user)).username, asked.user, "who one is")
+    expect((await here.get_user(arguments.user)).username, arguments.user, "authenticated user")
     await here.get_license()
     if here.api_key:
-        expect((await here.token_info()).username, asked.user, "whose the key is")
+        expect((await here.token_info()).username, arguments.user, "user of the API key")
 
     # By tags: artists, albums, songs.
     found = await here.get_artists()
@@ -118,7 +117,7 @@ async def play(here, there, name, asked, other):
     artist = await there.get_artist(artists["Ada & the <Engines>"].id)
     albums = {album.name: album for album in artist.album}
     expect(sorted(albums), ["Difference", "Mill (stems)", "Punch (stems)"], "the albums")
-    expect(artists["Ada & the <Engines>"].album_count, 3, "how many albums there are")
+    expect(artists["Ada & the <Engines>"].album_count, 3, "album count")
     album = await here.get_album(albums["Difference"].id)
     expect([(song.track, song.title) for song in album.song], [(1, "Mill"), (2, "Punch")], "the songs")
     mill, punch = album.song
@@ -126,53 +125,53 @@ async def play(here, there, name, asked, other):
     song = await there.get_song(mill.id)
     expect((song.album_id, song.artist_id, song.suffix), (album.id, artist.id, "mp3"), "the song")
     expect((song.duration, song.content_type, song.is_dir), (8, "audio/mpeg", False), "the song")
-    # What has no album is one.
+    # A song without an album gets its own album.
     unknown = await here.get_artist(artists["[Unknown Artist]"].id)
     expect(sorted(album.name for album in unknown.album), ["Loose", "Loose (stems)"], "albums of no artist")
 
     # By folders.
     letters = {index.name: [artist.name for artist in index.artist] for index in (await here.get_indexes()).index}
-    expect(letters, {"A": ["Ada & the <Engines>"], "#": ["[Unknown Artist]"]}, "the letters")
+    expect(letters, {"A": ["Ada & the <Engines>"], "#": ["[Unknown Artist]"]}, "index letters")
     folder = await here.get_music_directory(artist.id)
     expect(sorted(child.title for child in folder.child), sorted(albums), "the artist's folder")
     folder = await there.get_music_directory(album.id)
     expect([child.id for child in folder.child], [mill.id, punch.id], "the album's folder")
     genres = await here.get_genres()
     expect([(genre.value, genre.song_count, genre.album_count) for genre in genres], [("March", 2, 1)], "the genres")
-    say("browsed by tags and by folders at two nodes")
+    log("browsed by tags and by folders at two nodes")
 
-    # The stems of a song are an album of it.
+    # The stems of a song form an album.
     stems = await there.get_album(albums["Mill (stems)"].id)
     expect([song.title for song in stems.song], ["Bass", "Drums", "Other", "Vocals"], "the stems")
     vocals = stems.song[-1]
     expect((await here.get_song(vocals.id)).album, "Mill (stems)", "a stem's album")
-    for heard, path in [(mill, f"/songs/{asked.mill}/song.mp3"), (vocals, f"/songs/{asked.mill}/vocals.mp3")]:
-        whole = plain(other, path, asked.token)
-        expect(await (await here.stream(heard.id)).read() == whole, True, f"the bytes of {heard.title}")
-        expect(await (await there.download(heard.id)).read() == whole, True, f"the download of {heard.title}")
-        part = await (await there.stream(heard.id, byte_range="bytes=1000-1999")).read()
-        expect(part == whole[1000:2000], True, f"a range of {heard.title}")
-    wav = plain(other, f"/songs/{asked.mill}/drums.wav", asked.token)
+    for track, path in [(mill, f"/songs/{arguments.mill}/song.mp3"), (vocals, f"/songs/{arguments.mill}/vocals.mp3")]:
+        whole = fetch(other, path, arguments.token)
+        expect(await (await here.stream(track.id)).read() == whole, True, f"the bytes of {track.title}")
+        expect(await (await there.download(track.id)).read() == whole, True, f"the download of {track.title}")
+        part = await (await there.stream(track.id, byte_range="bytes=1000-1999")).read()
+        expect(part == whole[1000:2000], True, f"a range of {track.title}")
+    wav = fetch(other, f"/songs/{arguments.mill}/drums.wav", arguments.token)
     drums = await (await here.stream(stems.song[1].id, tformat="wav")).read()
     expect((drums[:4], drums == wav), (b"RIFF", True), "drums as WAV")
     loose = unknown.album[0] if unknown.album[0].name == "Loose" else unknown.album[1]
     track = (await here.get_album(loose.id)).song[0]
     expect(track.suffix, "wav", "a song's own format")
     raw = await (await here.stream(track.id, tformat="raw", max_bit_rate=128)).read()
-    expect(raw == plain(other, f"/songs/{asked.loose}/song.wav", asked.token), True, "the song as it is")
+    expect(raw == fetch(other, f"/songs/{arguments.loose}/song.wav", arguments.token), True, "original file of the song")
     small = await (await here.stream(track.id, max_bit_rate=128)).read()
-    expect(small == plain(other, f"/songs/{asked.loose}/song.mp3", asked.token), True, "the song made small")
+    expect(small == fetch(other, f"/songs/{arguments.loose}/song.mp3", arguments.token), True, "transcoded song")
     cover = await (await here.get_cover_art(mill.cover_art, size=300)).read()
-    expect(cover == plain(other, f"/songs/{asked.mill}/cover", asked.token), True, "the picture")
-    expect(await (await there.get_cover_art(album.id)).read() == cover, True, "the album's picture")
-    await refused(here.get_cover_art(track.id), errors.DataNotFoundError, "a picture that is not there")
-    say("streamed a song and its stem, whole and in parts, with the bytes that another node has")
+    expect(cover == fetch(other, f"/songs/{arguments.mill}/cover", arguments.token), True, "cover")
+    expect(await (await there.get_cover_art(album.id)).read() == cover, True, "album cover")
+    await expect_error(here.get_cover_art(track.id), errors.DataNotFoundError, "request for a missing cover")
+    log("streamed a song and a stem, whole and in ranges, identical to another node's files")
 
-    # Words, and everything, as those who copy the library ask.
+    # Search by word, and for everything, as clients do that copy the library.
     found = await here.search3("mil")
-    expect([song.title for song in found.song], ["Mill"], "songs by a word")
-    expect([album.name for album in found.album], ["Mill (stems)"], "albums by a word")
-    expect([artist.name for artist in (await here.search3("engin")).artist], ["Ada & the <Engines>"], "artists by a word")
+    expect([song.title for song in found.song], ["Mill"], "songs found by word")
+    expect([album.name for album in found.album], ["Mill (stems)"], "albums found by word")
+    expect([artist.name for artist in (await here.search3("engin")).artist], ["Ada & the <Engines>"], "artists found by word")
     everything, step = [], 2
     for offset in range(0, 10, step):
         page = await there.search3("", artist_count=0, album_count=step, album_offset=offset, song_count=0)
@@ -180,7 +179,7 @@ async def play(here, there, name, asked, other):
     expect(everything, ["Difference", "Loose", "Loose (stems)", "Mill (stems)", "Punch (stems)"], "all albums")
     titles = [song.title for song in (await here.search3("", song_count=500)).song]
     expect(titles, ["Loose", "Mill", "Punch"], "all songs")
-    expect([song.title for song in (await here.search2("punch")).song], ["Punch"], "the old search")
+    expect([song.title for song in (await here.search2("punch")).song], ["Punch"], "songs found by search2")
 
     # Lists.
     names = lambda albums: [album.name for album in albums]
@@ -189,89 +188,94 @@ async def play(here, there, name, asked, other):
     by_artist = names(await here.get_album_list2("alphabeticalByArtist"))
     expect(by_artist, ["Difference", "Mill (stems)", "Punch (stems)", "Loose", "Loose (stems)"], "albums by artist")
     expect(names(await here.get_album_list2("newest"))[:2], ["Loose", "Loose (stems)"], "the newest albums")
-    expect(sorted(names(await here.get_album_list("random"))), everything, "albums by chance")
+    expect(sorted(names(await here.get_album_list("random"))), everything, "random albums")
     expect("Difference" in names(await here.get_album_list2("byGenre", genre="march")), True, "albums of a genre")
     years = names(await here.get_album_list2("byYear", from_year=1900, to_year=1800))
-    expect("Difference" in years and "Loose" not in years, True, "albums of some years")
+    expect("Difference" in years and "Loose" not in years, True, "albums by year")
     await here.get_album_list2("highest")
-    expect(sorted(song.title for song in await here.get_random_songs(size=10)), titles, "songs by chance")
+    expect(sorted(song.title for song in await here.get_random_songs(size=10)), titles, "random songs")
     expect(len(await there.get_songs_by_genre("March")), 2, "songs of a genre")
-    say("searched and listed")
+    log("searched and listed")
 
-    # Likes and plays; another node knows of them at once.
+    # Stars and scrobbles, which another node returns immediately.
     await here.star(sids=[mill.id])
     starred = await there.get_starred2()
-    expect([song.title for song in starred.song], ["Mill"], "what is liked")
-    expect(bool((await there.get_song(mill.id)).starred), True, "the song's star")
-    expect(names(await there.get_album_list2("starred"))[0], "Difference", "albums with what is liked")
-    await refused(here.star(album_ids=[album.id]), errors.SonicError, "to like a whole album")
+    expect([song.title for song in starred.song], ["Mill"], "starred songs")
+    expect(bool((await there.get_song(mill.id)).starred), True, "star of the song")
+    expect(names(await there.get_album_list2("starred"))[0], "Difference", "albums with starred songs")
+    await expect_error(here.star(album_ids=[album.id]), errors.SonicError, "starring an album")
     await there.unstar(sids=[mill.id])
-    expect((await here.get_starred2()).song or [], [], "what is liked no more")
+    expect((await here.get_starred2()).song or [], [], "starred songs after unstar")
     plays = (await here.get_song(punch.id)).play_count
     await here.scrobble(punch.id, submission=False)
     await here.scrobble(punch.id, submission=True, listen_time=int(time.time()))
     await here.scrobble(vocals.id)
-    expect((await there.get_song(punch.id)).play_count, plays + 1, "how often it was played")
-    expect(names(await there.get_album_list2("frequent"))[0], "Difference", "what is played often")
-    expect(names(await there.get_album_list2("recent"))[:2], ["Difference", "Mill (stems)"], "what was played last")
+    expect((await there.get_song(punch.id)).play_count, plays + 1, "play count")
+    expect(names(await there.get_album_list2("frequent"))[0], "Difference", "frequent albums")
+    expect(names(await there.get_album_list2("recent"))[:2], ["Difference", "Mill (stems)"], "recent albums")
     expect((await there.get_top_songs(artist.name))[0].id in (mill.id, punch.id), True, "the artist's top songs")
-    await refused(here.set_rating(mill.id, 5), errors.SonicError, "a mark")
-    say("starred, unstarred and scrobbled")
+    await expect_error(here.set_rating(mill.id, 5), errors.SonicError, "setting a rating")
+    log("starred, unstarred and scrobbled")
 
     # Playlists.
     await here.create_playlist(name="Märchen & <more>", song_ids=[mill.id, punch.id, mill.id])
     (made,) = await there.get_playlists()
-    expect((made.name, made.song_count, made.owner), ("Märchen & <more>", 3, asked.user), "the playlist")
+    expect((made.name, made.song_count, made.owner), ("Märchen & <more>", 3, arguments.user), "the playlist")
     await there.update_playlist(made.id, name="Tales", comment="read aloud", song_ids_to_add=[track.id],
                                 song_indices_to_remove=[0, 1])
-    told = await here.get_playlist(made.id)
-    expect((told.name, told.comment), ("Tales", "read aloud"), "the playlist's words")
-    expect([song.title for song in told.entry], ["Mill", "Loose"], "the playlist's songs")
+    changed = await here.get_playlist(made.id)
+    expect((changed.name, changed.comment), ("Tales", "read aloud"), "name and comment of the playlist")
+    expect([song.title for song in changed.entry], ["Mill", "Loose"], "the playlist's songs")
     await there.create_playlist(playlist_id=made.id, song_ids=[punch.id])
-    expect([song.title for song in (await here.get_playlist(made.id)).entry], ["Punch"], "the songs in their place")
-    await refused(here.update_playlist(made.id, song_ids_to_add=[vocals.id]), errors.SonicError, "a stem in a playlist")
-    await refused(here.update_playlist(made.id, song_indices_to_remove=[7]), errors.SonicError, "a place that is not there")
+    expect([song.title for song in (await here.get_playlist(made.id)).entry], ["Punch"], "songs of the replaced playlist")
+    addition = here.update_playlist(made.id, song_ids_to_add=[vocals.id])
+    await expect_error(addition, errors.SonicError, "adding a stem to a playlist")
+    removal = here.update_playlist(made.id, song_indices_to_remove=[7])
+    await expect_error(removal, errors.SonicError, "removing a position beyond the end")
     await here.delete_playlist(made.id)
-    expect(await there.get_playlists(), [], "the playlists that are left")
-    say("made, changed and deleted a playlist")
+    expect(await there.get_playlists(), [], "playlists after the deletion")
+    log("created, edited and deleted a playlist")
 
-    # What is not there, and what is not offered.
-    for doing in [here.get_song("so-999"), here.get_album("al-00-00"), here.get_playlist("pl-999"), here.get_song("x"),
-                  here.get_song(f"so-{asked.hidden}"), here.stream(f"so-{asked.hidden}")]:
-        await refused(doing, errors.DataNotFoundError, "what is not there, or somebody else's,")
-    expect((await here.get_scan_status()).scanning, False, "whether it scans")
+    # Missing resources and unsupported methods.
+    for request in [here.get_song("so-999"), here.get_album("al-00-00"), here.get_playlist("pl-999"), here.get_song("x"),
+                    here.get_song(f"so-{arguments.hidden}"), here.stream(f"so-{arguments.hidden}")]:
+        await expect_error(request, errors.DataNotFoundError, "request for a missing or inaccessible resource")
+    expect((await here.get_scan_status()).scanning, False, "scan status")
     await here.start_scan()
     await here.get_artist_info2(artist.id)
     await here.get_album_info2(album.id)
     await here.get_lyrics(artist.name, mill.title)
-    for nothing in [here.get_now_playing(), here.get_similar_songs2(artist.id), here.get_podcasts(), here.get_bookmarks(),
+    for request in [here.get_now_playing(), here.get_similar_songs2(artist.id), here.get_podcasts(), here.get_bookmarks(),
                     here.get_internet_radio_stations(), here.get_shares(), here.get_lyrics_by_song_id(mill.id)]:
-        expect(await nothing, [], "what is not offered")
-    await refused(here.get_chat_messages(), errors.SonicError, "a method that there is not")
-    say("was told what is not there")
+        expect(await request, [], "result of an unsupported method")
+    await expect_error(here.get_chat_messages(), errors.SonicError, "call of an unsupported method")
+    log("missing resources and unsupported methods are handled")
 
 
-def with_py_sonic(asked, other):
-    """The older library, which takes answers as they come."""
-    at = lambda node, secret, **more: libsonic.Connection(asked.at[node], asked.user, secret, port=asked.port[node], **more)
-    here, there = at(0, asked.token), at(1, asked.password, legacyAuth=True)
+def with_py_sonic(arguments, other):
+    """Tests with py-sonic, the older library, which does not check responses."""
+
+    def connect(node, secret, **options):
+        return libsonic.Connection(arguments.at[node], arguments.user, secret, port=arguments.port[node], **options)
+
+    here, there = connect(0, arguments.token), connect(1, arguments.password, legacyAuth=True)
     expect((here.ping(), there.ping()), (True, True), "ping")
     artists = {artist["name"]: artist for index in here.getArtists()["artists"]["index"] for artist in index["artist"]}
     artist = there.getArtist(artists["Ada & the <Engines>"]["id"])["artist"]
     stems = next(album for album in artist["album"] if album["name"] == "Mill (stems)")
     vocals = here.getAlbum(stems["id"])["album"]["song"][-1]
-    whole = plain(other, f"/songs/{asked.mill}/vocals.mp3", asked.token)
+    whole = fetch(other, f"/songs/{arguments.mill}/vocals.mp3", arguments.token)
     expect(here.stream(vocals["id"]).read() == whole, True, "the stem's bytes")
     expect(there.download(vocals["id"]).read() == whole, True, "the stem's bytes with a password")
-    # The newer library looks for the folders where the protocol does not have them.
+    # py-opensonic looks for the folders at another place than the protocol has them.
     expect(len(here.getMusicFolders()["musicFolders"]["musicFolder"]), 1, "the folders")
     songs = there.search3("")["searchResult3"]["song"]
     expect([song["title"] for song in songs], ["Loose", "Mill", "Punch"], "all songs")
     here.star(sids=[songs[0]["id"]])
-    expect([song["title"] for song in there.getStarred2()["starred2"]["song"]], ["Loose"], "what is liked")
+    expect([song["title"] for song in there.getStarred2()["starred2"]["song"]], ["Loose"], "starred songs")
     there.unstar(sids=[songs[0]["id"]])
     here.scrobble(songs[0]["id"])
-    expect(there.getAlbumList2("recent")["albumList2"]["album"][0]["name"], "Loose", "what was played last")
+    expect(there.getAlbumList2("recent")["albumList2"]["album"][0]["name"], "Loose", "recent albums")
     here.createPlaylist(name="Old", songIds=[song["id"] for song in songs])
     (made,) = there.getPlaylists()["playlists"]["playlist"]
     there.updatePlaylist(made["id"], songIndexesToRemove=[1])
@@ -279,56 +283,58 @@ def with_py_sonic(asked, other):
     expect([song["title"] for song in entries], ["Loose", "Punch"], "the playlist's songs")
     here.deletePlaylist(made["id"])
     try:
-        at(0, "wrong").ping()
-        raise Wrong("a wrong token was not refused")
+        connect(0, "wrong").ping()
+        raise TestFailure("a wrong token was not rejected")
     except libsonic.errors.CredentialError:
         pass
-    print("  py-sonic: browsed, streamed, starred, scrobbled and kept a playlist, with a token and with a password")
+    print("  py-sonic: browsed, streamed, starred, scrobbled and edited a playlist, with a token and with a password")
 
 
-async def wrong_secrets(asked):
-    at = (asked.at[0],)
+async def wrong_secrets(arguments):
+    """Checks that wrong credentials are rejected."""
+    at = (arguments.at[0],)
     for kind in [libopensonic.AsyncConnection, XmlConnection]:
-        for what, more in [
-            ("a wrong token", {"username": asked.user, "password": "qt_wrong"}),
-            ("another's name", {"username": "bystander", "password": asked.token}),
-            ("nobody's name", {"username": "nobody", "password": asked.token}),
-            ("a wrong password", {"username": asked.user, "password": "wrong", "legacy_auth": True}),
-            ("the password as a proof", {"username": asked.user, "password": asked.password}),
+        for what, options in [
+            ("a wrong token", {"username": arguments.user, "password": "qt_wrong"}),
+            ("the name of another user", {"username": "bystander", "password": arguments.token}),
+            ("an unknown name", {"username": "nobody", "password": arguments.token}),
+            ("a wrong password", {"username": arguments.user, "password": "wrong", "legacy_auth": True}),
+            ("the password as a token hash", {"username": arguments.user, "password": arguments.password}),
         ]:
-            player = kind(*at, port=asked.port[0], **more)
-            await refused(player.get_artists(), errors.CredentialError, what)
-            await player.cleanup()
-        player = kind(*at, port=asked.port[0], api_key="qt_wrong")
-        await refused(player.get_artists(), errors.SonicError, "a wrong key")
-        await player.cleanup()
-    print("  wrong tokens, passwords, names and keys are refused")
+            client = kind(*at, port=arguments.port[0], **options)
+            await expect_error(client.get_artists(), errors.CredentialError, what)
+            await client.cleanup()
+        client = kind(*at, port=arguments.port[0], api_key="qt_wrong")
+        await expect_error(client.get_artists(), errors.SonicError, "a wrong key")
+        await client.cleanup()
+    print("  wrong tokens, passwords, names and keys are rejected")
 
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--addr", action="append", required=True, help="three nodes' addresses")
+    parser.add_argument("--addr", action="append", required=True, help="address of a node; give three")
     for name in ["user", "password", "token", "mill", "loose", "hidden"]:
         parser.add_argument(f"--{name}", required=True)
-    asked = parser.parse_args()
-    asked.at, asked.port = zip(*((where, int(port)) for where, port in (node.rsplit(":", 1) for node in asked.addr)))
-    other = asked.addr[2]
-    proof = {"username": asked.user, "password": asked.token}
-    ways = [
-        (libopensonic.AsyncConnection, "JSON, a proof, posted", proof),
-        (XmlConnection, "XML, a proof, posted", proof),
-        (libopensonic.AsyncConnection, "JSON, a key, in the address", {"api_key": asked.token, "use_get": True}),
-        (XmlConnection, "XML, a password, without .view",
-         {"username": asked.user, "password": asked.password, "legacy_auth": True, "use_views": False}),
+    arguments = parser.parse_args()
+    addresses = (node.rsplit(":", 1) for node in arguments.addr)
+    arguments.at, arguments.port = zip(*((host, int(port)) for host, port in addresses))
+    other = arguments.addr[2]
+    token_hash = {"username": arguments.user, "password": arguments.token}
+    clients = [
+        (libopensonic.AsyncConnection, "JSON, token hash, POST", token_hash),
+        (XmlConnection, "XML, token hash, POST", token_hash),
+        (libopensonic.AsyncConnection, "JSON, API key, GET", {"api_key": arguments.token, "use_get": True}),
+        (XmlConnection, "XML, password, without .view",
+         {"username": arguments.user, "password": arguments.password, "legacy_auth": True, "use_views": False}),
     ]
-    for kind, name, more in ways:
-        await with_py_opensonic(kind, f"py-opensonic ({name})", asked, other, more)
-    with_py_sonic(asked, other)
-    await wrong_secrets(asked)
+    for kind, name, options in clients:
+        await with_py_opensonic(kind, f"py-opensonic ({name})", arguments, other, options)
+    with_py_sonic(arguments, other)
+    await wrong_secrets(arguments)
 
 
 try:
     asyncio.run(main())
-except (Wrong, errors.SonicError) as error:
+except (TestFailure, errors.SonicError) as error:
     print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
     raise SystemExit(1) from error
