@@ -1,7 +1,7 @@
 //! Checkpoint files: `.th`, PyTorch's zip archive with a pickle in it, and safetensors with the class and its arguments
 //! in the header.
 //!
-//! Both formats give the same [`Checkpoint`]: a class, its arguments, and named tensors. No code in a file is run.
+//! Both formats give the same `Checkpoint`: a class, its arguments, and named tensors. No code in a file is run.
 
 mod contents;
 mod pickle;
