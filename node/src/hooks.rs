@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use net::secret_box::{SecretBox, signature};
 use raft::Cluster;
 use serde_json::json;
-use state::command::Command;
-use state::{Delivery, Due, Fate, Hook, Tried, Try};
+use state::command::RecordDelivery;
+use state::{Delivery, DeliveryAttempt, DeliveryStatus, Hook, RetryAt};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -108,9 +108,9 @@ impl Messenger {
     }
 
     /// What is to be told now.
-    async fn due(&self) -> Vec<Due> {
+    async fn due(&self) -> Vec<RetryAt> {
         let view = self.cluster.peek();
-        let looked = tokio::task::spawn_blocking(move || view.due(LOOKED_AT)).await;
+        let looked = tokio::task::spawn_blocking(move || view.pending_deliveries(LOOKED_AT)).await;
         let now = now();
         match looked {
             // Nothing is put off for longer than that, but a clock was wrong once.
@@ -124,29 +124,29 @@ impl Messenger {
     }
 
     /// Tells what is due, and commits what came of it.
-    async fn attempt(&self, due: Due) {
+    async fn attempt(&self, due: RetryAt) {
         let view = self.cluster.peek();
         let look = move || {
             let delivery = view.delivery(due.hook, due.id).ok()??;
             let hook = view.hook(delivery.user, delivery.hook).ok()??;
-            matches!(delivery.fate, Fate::Due { .. }).then_some((delivery, hook))
+            matches!(delivery.status, DeliveryStatus::Pending { .. }).then_some((delivery, hook))
         };
         // It may have gone since.
         let Ok(Some((delivery, hook))) = tokio::task::spawn_blocking(look).await else { return };
-        let (began, number) = (Instant::now(), delivery.tried + 1);
+        let (began, number) = (Instant::now(), delivery.attempts_made + 1);
         let told = self.tell(&hook, &delivery).await;
         let (at, took) = (now(), u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
         let pause = FIRST_PAUSE.saturating_mul(1 << (number - 1).min(20)).min(LONGEST_PAUSE);
-        let tried = match &told {
-            Ok(_) => Tried::Delivered,
-            Err(TellError::Sealed) => Tried::GivenUp,
-            Err(_) if at + pause > delivery.ended_at.saturating_add(TRIED_FOR) => Tried::GivenUp,
-            Err(_) => Tried::Again { at: at + pause },
+        let result = match &told {
+            Ok(_) => DeliveryStatus::Delivered,
+            Err(TellError::Sealed) => DeliveryStatus::GivenUp,
+            Err(_) if at + pause > delivery.ended_at.saturating_add(TRIED_FOR) => DeliveryStatus::GivenUp,
+            Err(_) => DeliveryStatus::Pending { at: at + pause },
         };
-        let outcome = match tried {
-            Tried::Delivered => "delivered",
-            Tried::Again { .. } => "failed",
-            Tried::GivenUp => "given_up",
+        let outcome = match result {
+            DeliveryStatus::Delivered => "delivered",
+            DeliveryStatus::Pending { .. } => "failed",
+            DeliveryStatus::GivenUp => "given_up",
         };
         metrics::counter!("quartet_hook_tries_total", "outcome" => outcome).increment(1);
         let (status, error) = match told {
@@ -157,8 +157,8 @@ impl Messenger {
                 (status, Some(error.to_string()))
             }
         };
-        let made = Try { at, took, status, error };
-        let note = Command::NoteDelivery { hook: hook.id, delivery: delivery.id, number, tried, made };
+        let attempt = DeliveryAttempt { at, took, status, error };
+        let note = RecordDelivery { hook: hook.id, delivery: delivery.id, number, status: result, attempt };
         match self.cluster.propose(note).await {
             // A refusal says that it has gone, or that another leader was quicker.
             Ok(Ok(_) | Err(_)) => {}
@@ -211,7 +211,7 @@ fn body_of(delivery: &Delivery) -> String {
             "id": delivery.job,
             "state": delivery.event.to_string(),
             "model": delivery.model,
-            "error": delivery.error,
+            "error": delivery.error.as_ref().map(ToString::to_string),
             "created_at": delivery.created_at,
             "finished_at": delivery.ended_at,
         },

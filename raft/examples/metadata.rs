@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use net::peer::{OPERATOR, Peer, PeerConfig, Secret};
 use raft::Remote;
-use state::command::{Answer, Command};
-use state::{Credits, MOST_PLAYLISTS, Plan, Priority, Road, Verifier};
+use state::command::{AddSong, Answer, ChangePlaylist, Command, MakePlaylist, Register};
+use state::{Credits, JobOptions, MOST_PLAYLISTS, Plan, Selection, SeparationSpec, Verifier};
 use storage::NodeId;
 use storage::blobs::Hash;
 use tokio::runtime::Handle;
@@ -93,7 +93,7 @@ enum System {
 }
 
 /// Asks a node for a change that nothing speaks against.
-async fn change(remote: &Remote, node: NodeId, command: Command) -> Result<Answer, Failed> {
+async fn change(remote: &Remote, node: NodeId, command: impl Into<Command>) -> Result<Answer, Failed> {
     Ok(remote.propose(node, command).await??)
 }
 
@@ -111,14 +111,14 @@ impl System {
     /// The same nodes, with a user who has as many playlists as one may have.
     async fn playlists(remote: Remote, nodes: Vec<NodeId>) -> Result<Self, Failed> {
         let (name, password) = ("benchmark".to_owned(), Verifier("nobody logs in".into()));
-        let register = Command::Register { name, email: None, password, closed: false, at: 0 };
+        let register = Register { name, email: None, password, closed: false, at: 0 };
         let Answer::Made(owner) = change(&remote, nodes[0], register).await? else {
             return Err("a user was to be made and was not".into());
         };
         let mut playlists = Vec::new();
         for number in 0..MOST_PLAYLISTS {
             let name = format!("Playlist {number}");
-            let make = Command::MakePlaylist { owner, name, description: String::new(), at: 0 };
+            let make = MakePlaylist { owner, name, description: String::new(), at: 0 };
             let Answer::Made(id) = change(&remote, nodes[0], make).await? else {
                 return Err("a playlist was to be made and was not".into());
             };
@@ -153,7 +153,7 @@ impl System {
             Self::Playlists { remote, nodes, playlists } => {
                 let playlist = playlists[number as usize % playlists.len()];
                 let description = Some("x".repeat(VALUE));
-                let describe = Command::ChangePlaylist { playlist, name: None, description, at: number };
+                let describe = ChangePlaylist { playlist, name: None, description, at: number };
                 change(remote, nodes[place % nodes.len()], describe).await?;
             }
             Self::Songs { remote, nodes } => {
@@ -170,8 +170,8 @@ impl System {
 
 /// Another song with a file that the cluster knows: its record, its places in lists, orders and the index of words, the
 /// counter, and the answer that is remembered for the request; about 25 keys.
-fn song(number: u64) -> Command {
-    Command::AddSong {
+fn song(number: u64) -> AddSong {
+    AddSong {
         title: format!("Song {number} of the benchmark"),
         hash: Hash::of(b"the file of all of them"),
         size: 4 << 20,
@@ -182,14 +182,13 @@ fn song(number: u64) -> Command {
             album: Some("An album".into()),
             ..Credits::default()
         }),
-        plan: Plan { frames: 180 * 44_100, segments: 31, segments_per_task: 31 },
-        model: "spectral".into(),
-        formats: vec!["mp3".into(), "wav".into()],
-        max_attempts: 5,
-        priority: Priority::default(),
-        owner: "the benchmark".into(),
-        jobs_per_owner: 0,
-        road: Road::default(),
+        separation: SeparationSpec {
+            model: "spectral".into(),
+            formats: vec!["mp3".into(), "wav".into()],
+            plan: Plan { frames: 180 * 44_100, segments: 31, segments_per_task: 31 },
+            selection: Selection::All,
+        },
+        job: JobOptions { max_attempts: 5, owner: "the benchmark".into(), ..JobOptions::default() },
         at: number,
     }
 }

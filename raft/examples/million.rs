@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use net::peer::{Peer, PeerConfig, Secret};
 use raft::{Change, Cluster, ClusterConfig};
-use state::command::{Answer, Command};
-use state::{Facts, Plan, Priority, Road, Stems};
+use state::command::{AddSong, Answer, FinishJob};
+use state::{Facts, JobOptions, JobResult, Plan, Selection, SeparationSpec, Stems};
 use storage::NodeId;
 use storage::blobs::Hash;
 use storage::database::Database;
@@ -47,7 +47,8 @@ impl Node {
         let data = root.join(id.to_string());
         let database = Database::open(&data.join("database"))?;
         let (heartbeat, election) = (Duration::from_millis(60), Duration::from_millis(200)..Duration::from_millis(350));
-        let config = ClusterConfig { id, members: members.clone(), data, heartbeat, election };
+        let feature_level = state::FEATURE_LEVEL;
+        let config = ClusterConfig { id, members: members.clone(), data, heartbeat, election, feature_level };
         Ok(Self { cluster: Cluster::start(config, database, peer.clone()).await?, peer })
     }
 
@@ -58,22 +59,21 @@ impl Node {
 }
 
 /// A song of which no other has the file, to be done by a worker outside, who delivers all stems at once.
-fn song(number: u64) -> Command {
-    Command::AddSong {
+fn song(number: u64) -> AddSong {
+    AddSong {
         title: format!("Song number {number}"),
         hash: Hash::of(&number.to_be_bytes()),
         size: 4_000_000,
         format: "mp3".into(),
         uploader_id: None,
         credits: Box::default(),
-        plan: Plan { frames: 44_100 * 90, segments: 12, segments_per_task: 4 },
-        model: "htdemucs".into(),
-        formats: vec!["mp3:320".into(), "wav:int16".into()],
-        max_attempts: 5,
-        priority: Priority::Normal,
-        owner: String::new(),
-        jobs_per_owner: 0,
-        road: Road::Outside,
+        separation: SeparationSpec {
+            model: "htdemucs".into(),
+            formats: vec!["mp3:320".into(), "wav:int16".into()],
+            plan: Plan { frames: 44_100 * 90, segments: 12, segments_per_task: 4 },
+            selection: Selection::All,
+        },
+        job: JobOptions { max_attempts: 5, external: true, ..JobOptions::default() },
         at: 1_700_000_000_000 + number,
     }
 }
@@ -91,8 +91,9 @@ fn stems(number: u64) -> Stems {
 async fn add(cluster: &Cluster, number: u64) -> Result<()> {
     match cluster.propose(song(number)).await?? {
         Answer::Song(song) => {
-            let (job, stems, at) = (song.job, Box::new(stems(number)), 1_700_000_100_000);
-            cluster.propose(Command::FinishOutside { job, stems, at }).await??;
+            let (job, at) = (song.job, 1_700_000_100_000);
+            let result = Box::new(JobResult::Separation(stems(number)));
+            cluster.propose(FinishJob { job, result, at }).await??;
             Ok(())
         }
         other => Err(format!("a song was answered with {other:?}").into()),
@@ -211,7 +212,8 @@ async fn main() -> Result<()> {
 
     let began = Instant::now();
     let first = Node::start(0, &BTreeMap::from([(0, members[&0].clone())]), root).await?;
-    let newest = || first.cluster.peek().mark().ok().flatten().map(|mark| mark.level) == Some(state::LEVEL);
+    let newest =
+        || first.cluster.peek().cluster_meta().ok().flatten().map(|meta| meta.level) == Some(state::FEATURE_LEVEL);
     wait_until(newest).await;
     {
         let filling = futures_util::stream::iter(0..songs).map(|number| add(&first.cluster, number));
@@ -253,7 +255,7 @@ async fn main() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let second = starting.await??;
-    wait_until(|| second.cluster.peek().mark().is_ok_and(|mark| mark.is_some())).await;
+    wait_until(|| second.cluster.peek().cluster_meta().is_ok_and(|meta| meta.is_some())).await;
     let installed = began.elapsed();
     wait_until(|| second.cluster.status().members.contains(&1)).await;
     let (joined, installing) = (began.elapsed(), peak.text());

@@ -19,7 +19,7 @@ use crate::consensus::log;
 use crate::consensus::machine::{self, MachineError};
 use crate::consensus::snapshot::{Reader, SnapshotFile};
 use crate::consensus::{LogId, Member};
-use state::{LEVEL, View, ViewError};
+use state::{FEATURE_LEVEL, View, ViewError};
 
 /// The state could not be written down, or not be read again.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,9 @@ pub enum ArchiveError {
     #[error("the data folder is not empty: a backup is restored to a node with a new, empty folder")]
     NotEmpty,
     /// A newer program made it.
-    #[error("the backup is from a newer program (level {0}, this one knows {LEVEL}); restore it with that one")]
+    #[error(
+        "a newer version wrote the backup (feature level {0}, this one knows {FEATURE_LEVEL}); restore it with that one"
+    )]
     TooNew(u32),
     /// The disk belongs to another node.
     #[error(transparent)]
@@ -126,8 +128,8 @@ fn fill(pairs: Reader, at: At, database: &Database, node: NodeId, address: Strin
     log::begin_at(database, last).map_err(|error| ArchiveError::Restore(error.to_string()))?;
 
     let view = View::new(database.clone(), 0);
-    let level = view.mark()?.map_or(LEVEL, |mark| mark.level);
-    if level > LEVEL {
+    let level = view.cluster_meta()?.map_or(FEATURE_LEVEL, |meta| meta.level);
+    if level > FEATURE_LEVEL {
         return Err(ArchiveError::TooNew(level));
     }
     Ok(database.write(state::new_cluster(&view, Uuid::new_v4())?)?)

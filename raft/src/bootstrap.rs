@@ -26,7 +26,6 @@ use uuid::Uuid;
 use crate::call::Call;
 use crate::consensus::machine::Machine;
 use crate::consensus::{Member, Raft};
-use state::LEVEL;
 
 const DISK: &[u8] = b"node/disk";
 const LEFT: &[u8] = b"node/left";
@@ -68,11 +67,13 @@ pub enum StartError {
     /// A node of this number has left.
     #[error("a node {0} has left this cluster before, and numbers are not used again: give this machine another id")]
     Used(NodeId),
-    /// A newer program wrote the state.
-    #[error("the data folder was written by a newer program (level {found}, this one knows {LEVEL}); start that one")]
+    /// A newer version wrote the state.
+    #[error("a newer version wrote the data folder (feature level {found}, this one knows {known}); start that one")]
     TooNew {
-        /// What the state says.
+        /// The state's feature level.
         found: u32,
+        /// The highest feature level that this version knows.
+        known: u32,
     },
     /// Raft refused.
     #[error("consensus cannot start: {0}")]
@@ -112,18 +113,11 @@ pub(crate) struct Introduction {
     /// The members, if it belongs to a cluster.
     pub(crate) members: Option<BTreeMap<NodeId, Member>>,
     /// The nodes that it knows to leave or to have left.
-    #[serde(default)]
     pub(crate) retired: BTreeSet<NodeId>,
-    /// The highest level of commands that its program knows.
-    #[serde(default = "first_level")]
+    /// The highest feature level that its version knows.
     pub(crate) level: u32,
     /// Whether it has a past, of which it cannot speak before it has started.
-    #[serde(default)]
     pub(crate) starting: bool,
-}
-
-fn first_level() -> u32 {
-    1
 }
 
 impl Introduction {
@@ -139,6 +133,8 @@ pub(crate) struct Introducer {
     pub(crate) disk: Uuid,
     /// Whether the disk was fresh when the process began.
     pub(crate) fresh: bool,
+    /// The highest feature level that this version knows.
+    pub(crate) level: u32,
     pub(crate) raft: Arc<OnceLock<(Raft, Machine)>>,
 }
 
@@ -154,7 +150,7 @@ impl Introducer {
             None => Default::default(),
         };
         let starting = !self.fresh && members.is_none();
-        Introduction { disk: self.disk, members, retired, level: LEVEL, starting }
+        Introduction { disk: self.disk, members, retired, level: self.level, starting }
     }
 }
 
@@ -287,7 +283,7 @@ mod tests {
                 peer.set_address(*id, address.clone());
             }
             // Its Raft does not run so far, whether it has a past or not.
-            let introducer = Introducer { disk: Uuid::new_v4(), fresh, raft: Arc::default() };
+            let introducer = Introducer { disk: Uuid::new_v4(), fresh, level: 1, raft: Arc::default() };
             let says = Arc::new(Mutex::new(introducer.introduce()));
             let scripted = Scripted { says, asked: watch::Sender::new(0) };
             peer.serve(Protocol::Cluster, Arc::new(scripted.clone()));

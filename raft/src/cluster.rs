@@ -157,8 +157,8 @@ impl Cluster {
     }
 
     /// Asks the cluster for a change and waits until a majority has it on disk and the leader has applied it.
-    pub async fn propose(&self, command: Command) -> Result<Outcome, ClusterError> {
-        self.carry(Request { id: Uuid::new_v4(), command }).await
+    pub async fn propose(&self, command: impl Into<Command>) -> Result<Outcome, ClusterError> {
+        self.carry(Request { id: Uuid::new_v4(), command: command.into() }).await
     }
 
     /// Brings a request to whoever leads.

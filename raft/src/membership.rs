@@ -25,8 +25,7 @@ use crate::call::{Call, Miss};
 use crate::change::{Change, Obstacle};
 use crate::cluster::{Cluster, ClusterError};
 use crate::consensus::{Member, Metrics};
-use state::LEVEL;
-use state::command::Command;
+use state::command::{Command, Refusal, RetireNode, SetLevel};
 
 /// How often a node looks after the membership.
 const TICK: Duration = Duration::from_millis(250);
@@ -34,8 +33,6 @@ const TICK: Duration = Duration::from_millis(250);
 const HELLO_WITHIN: Duration = Duration::from_secs(1);
 /// A learner this close to the end of the log is a voter next.
 const CAUGHT_UP: u64 = 200;
-/// The level from which nodes can leave.
-const RETIRING: u32 = 2;
 /// A node that knows no leader for this long asks whether it still belongs here.
 const LEADERLESS: Duration = Duration::from_secs(2);
 
@@ -80,7 +77,7 @@ impl Cluster {
                     return Err(Obstacle::NoMember(node));
                 }
                 self.majority_without(&known, &voters, node).await?;
-                self.retire(node, level).await
+                self.retire(node).await
             }
             Change::Leave { node } => {
                 if !known.contains_key(&node) {
@@ -88,7 +85,7 @@ impl Cluster {
                 }
                 // Before it is marked: a node that cannot go should not be left half gone.
                 self.majority_without(&known, &voters, node).await?;
-                self.retire(node, level).await?;
+                self.retire(node).await?;
                 if voters.contains(&node) {
                     self.commit(ChangeMembers::RemoveVoters([node].into())).await
                 } else {
@@ -108,8 +105,8 @@ impl Cluster {
 
     /// The level of the cluster's commands.
     fn level(&self) -> Result<u32, Obstacle> {
-        let mark = self.peek().mark().map_err(|error| Obstacle::Consensus(error.to_string()))?;
-        Ok(mark.map_or(1, |mark| mark.level))
+        let meta = self.peek().cluster_meta().map_err(|error| Obstacle::Consensus(error.to_string()))?;
+        Ok(meta.map_or(1, |meta| meta.level))
     }
 
     async fn let_in(
@@ -147,43 +144,36 @@ impl Cluster {
             None => {}
         }
         if let Some(old) = replaces {
-            self.retire(old, level).await?;
+            self.retire(old).await?;
         }
         let member = Member { disk: said.disk, address, replaces };
         self.commit(ChangeMembers::AddNodes([(node, member)].into())).await
     }
 
     /// Marks a node as about to leave.
-    async fn retire(&self, node: NodeId, level: u32) -> Outcome {
-        // One that is dead and goes cannot say what it knows, and need not.
-        if level < RETIRING && !self.raise(Some(node)).await? {
-            return Err(Obstacle::Upgrading);
-        }
-        self.order(Command::RetireNode { node }).await
+    async fn retire(&self, node: NodeId) -> Outcome {
+        self.order(RetireNode { node }).await
     }
 
-    /// Raises the cluster's level to this program's if all members, but for one that goes, say that they know it.
-    async fn raise(&self, but: Option<NodeId>) -> Result<bool, Obstacle> {
+    /// Names the cluster if it has no name, and raises its feature level to `level` if all members know that one.
+    async fn raise(&self, level: u32) -> Outcome {
         let (known, _) = members(&self.raft().metrics().borrow());
         // This node need not be asked, and one that is alone may have no address that it could be asked at.
-        let all: Vec<NodeId> = known.keys().copied().filter(|id| Some(*id) != but && *id != self.status().id).collect();
+        let all: Vec<NodeId> = known.keys().copied().filter(|id| *id != self.status().id).collect();
         let said = self.introductions(&all).await;
-        let ready = said.iter().all(|said| said.as_ref().is_some_and(|said| said.level >= LEVEL));
-        if !ready {
-            return Ok(false);
+        if said.iter().all(|said| said.as_ref().is_some_and(|said| said.level >= level)) {
+            self.order(SetLevel { level, cluster: Uuid::new_v4() }).await?;
         }
-        let name = Uuid::new_v4();
-        // Each of these comes nearer to the level; one is enough for a cluster with few songs.
-        while self.level()? < LEVEL {
-            self.order(Command::SetLevel { level: LEVEL, cluster: name }).await?;
-        }
-        Ok(true)
+        Ok(())
     }
 
-    async fn order(&self, command: Command) -> Outcome {
+    async fn order(&self, command: impl Into<Command>) -> Outcome {
         let told = |error: &dyn std::fmt::Display| Obstacle::Consensus(error.to_string());
-        self.propose(command).await.map_err(|error| told(&error))?.map_err(|error| told(&error))?;
-        Ok(())
+        match self.propose(command).await.map_err(|error| told(&error))? {
+            Ok(_) => Ok(()),
+            Err(Refusal::NotYet { .. }) => Err(Obstacle::Upgrading),
+            Err(refusal) => Err(told(&refusal)),
+        }
     }
 
     /// Whether enough of the voters answer once `gone` is no more.
@@ -223,8 +213,8 @@ impl Cluster {
 }
 
 /// Looks after the membership for as long as the node runs: tells the connections who belongs to the cluster, raises
-/// the level, makes voters of learners, and notices that this node has been removed, which ends it.
-pub(crate) async fn look_after(cluster: Cluster, address: String, left: Left) {
+/// the feature level, makes voters of learners, and notices that this node has been removed, which ends it.
+pub(crate) async fn look_after(cluster: Cluster, address: String, left: Left, level: u32) {
     let mut metrics = cluster.raft().metrics();
     let mut told = None;
     let mut asked = Instant::now();
@@ -241,7 +231,7 @@ pub(crate) async fn look_after(cluster: Cluster, address: String, left: Left) {
         match status.leader {
             Some(leader) => {
                 if leader == status.id {
-                    if let Err(error) = lead(&cluster).await {
+                    if let Err(error) = lead(&cluster, level).await {
                         tracing::debug!(%error, "the membership is not as it is meant to be yet");
                     }
                 } else if let Some(change) = moved(&cluster, &address) {
@@ -271,12 +261,12 @@ pub(crate) async fn look_after(cluster: Cluster, address: String, left: Left) {
 fn follow(cluster: &Cluster, told: &mut Option<(BTreeMap<NodeId, String>, BTreeSet<NodeId>)>) {
     let (known, voters) = members(&cluster.raft().metrics().borrow());
     let view = cluster.peek();
-    let (Ok(retired), Ok(mark)) = (view.retired(), view.mark()) else {
+    let (Ok(retired), Ok(meta)) = (view.retired(), view.cluster_meta()) else {
         tracing::error!("the state cannot be read");
         return;
     };
-    if let Some(mark) = mark {
-        cluster.peer().set_cluster(mark.cluster);
+    if let Some(meta) = meta {
+        cluster.peer().set_cluster(meta.cluster);
     }
     if known.is_empty() {
         return;
@@ -309,10 +299,10 @@ fn outside(cluster: &Cluster) -> bool {
 }
 
 /// What the leader owes the membership: the level, and a vote for each learner that has caught up.
-async fn lead(cluster: &Cluster) -> Outcome {
-    let mark = cluster.peek().mark().map_err(|error| Obstacle::Consensus(error.to_string()))?;
-    if mark.is_none_or(|mark| mark.level < LEVEL) && cluster.is_leader() {
-        cluster.raise(None).await?;
+async fn lead(cluster: &Cluster, level: u32) -> Outcome {
+    let meta = cluster.peek().cluster_meta().map_err(|error| Obstacle::Consensus(error.to_string()))?;
+    if meta.is_none_or(|meta| meta.level < level) && cluster.is_leader() {
+        cluster.raise(level).await?;
     }
     let joint = {
         let metrics = cluster.raft().metrics();

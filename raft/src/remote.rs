@@ -36,8 +36,12 @@ impl Remote {
     }
 
     /// Asks `node` to have a command carried out; any node passes it on to whoever leads.
-    pub async fn propose(&self, node: NodeId, command: Command) -> Result<Result<Answer, Refusal>, RemoteError> {
-        let call = Call::Propose(Box::new(Request { id: Uuid::new_v4(), command }));
+    pub async fn propose(
+        &self,
+        node: NodeId,
+        command: impl Into<Command>,
+    ) -> Result<Result<Answer, Refusal>, RemoteError> {
+        let call = Call::Propose(Box::new(Request { id: Uuid::new_v4(), command: command.into() }));
         let patience = DEADLINE + ON_ITS_WAY;
         let answer: Result<_, Miss> = self.0.call(node, Protocol::Cluster, &call, patience).await?;
         Ok(answer.map_err(ClusterError::from)?)

@@ -21,7 +21,6 @@ use crate::consensus::network::{Network, RaftService};
 use crate::consensus::{Raft, compaction};
 use crate::membership::look_after;
 use crate::service::{ClusterService, Greeter};
-use state::LEVEL;
 
 /// What a cluster handle is made of.
 #[derive(Debug, Clone)]
@@ -36,6 +35,8 @@ pub struct ClusterConfig {
     pub heartbeat: Duration,
     /// Silence after which a follower stands for election, drawn from this range.
     pub election: Range<Duration>,
+    /// The highest feature level that this version knows: [`state::FEATURE_LEVEL`], or another one in tests.
+    pub feature_level: u32,
 }
 
 impl Cluster {
@@ -46,17 +47,17 @@ impl Cluster {
         let log = Log::open(database.clone()).map_err(|error| told(&error))?;
         let flushed = log.flushed().clone();
         let fresh = log.is_fresh().map_err(|error| told(&error))?;
-        let introducer = Introducer { disk, fresh, raft: Arc::new(OnceLock::new()) };
+        let introducer = Introducer { disk, fresh, level: config.feature_level, raft: Arc::new(OnceLock::new()) };
         peer.serve(Protocol::Cluster, Arc::new(Greeter(introducer.clone())));
         let finding = if fresh { Some(bootstrap::find_cluster(&peer, disk, &config.members).await?) } else { None };
 
         let machine = Machine::open(database.clone(), flushed.clone(), config.data.join("snapshots"))
             .map_err(|error| told(&error))?;
-        if let Some(mark) = machine.view().mark().map_err(|error| told(&error))? {
-            if mark.level > LEVEL {
-                return Err(StartError::TooNew { found: mark.level });
+        if let Some(meta) = machine.view().cluster_meta().map_err(|error| told(&error))? {
+            if meta.level > config.feature_level {
+                return Err(StartError::TooNew { found: meta.level, known: config.feature_level });
             }
-            peer.set_cluster(mark.cluster);
+            peer.set_cluster(meta.cluster);
         }
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let settings = Config {
@@ -96,7 +97,7 @@ impl Cluster {
         let service = ClusterService { cluster: cluster.clone(), introducer };
         peer.serve(Protocol::Cluster, Arc::new(service));
         let address = config.members.get(&config.id).cloned().unwrap_or_default();
-        tokio::spawn(look_after(cluster.clone(), address, Left { database, told: told_left }));
+        tokio::spawn(look_after(cluster.clone(), address, Left { database, told: told_left }, config.feature_level));
         Ok(cluster)
     }
 }

@@ -146,7 +146,7 @@ async fn a_leave_that_broke_off_is_finished_by_giving_it_again() {
     let addresses = free_ports(4);
     let mut nodes = start_all(&addresses, &root).await;
     add_song(&nodes[0], "before").await;
-    wait_until("a name", async || nodes[0].cluster.peek().mark().unwrap().is_some()).await;
+    wait_until("a name", async || nodes[0].cluster.peek().cluster_meta().unwrap().is_some()).await;
     assert_eq!(decided(&nodes[0], Change::Retire { node: 3 }).await, Ok(()));
 
     // Here the command broke off, and the leader goes as well. The mark outlives both.
@@ -176,7 +176,7 @@ async fn what_would_hurt_the_cluster_is_refused() {
     let mut nodes = start_all(&only(&addresses, 0..3), &root).await;
     add_song(&nodes[0], "kept").await;
     let ask = async |change| decided(&nodes[0], change).await;
-    wait_until("a name", async || nodes[0].cluster.peek().mark().unwrap().is_some()).await;
+    wait_until("a name", async || nodes[0].cluster.peek().cluster_meta().unwrap().is_some()).await;
     assert_eq!(ask(Change::Leave { node: 9 }).await, Err(Obstacle::NoMember(9)));
     let silent = ask(join(&addresses, 3, None)).await.unwrap_err();
     assert!(matches!(silent, Obstacle::Unreachable { node: 3, .. }), "{silent}");

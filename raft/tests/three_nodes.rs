@@ -6,8 +6,9 @@ mod nodes;
 
 use nodes::{add, add_song, free_ports, leader, propose, start, start_all, titles, wait_until};
 use raft::{ClusterError, StartError};
-use state::LEVEL;
-use state::command::{Command, Refusal};
+
+use state::FEATURE_LEVEL;
+use state::command::{ChangePlaylist, Refusal, RemoveSong};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_fresh_nodes_make_one_cluster_and_outlive_its_leader() {
@@ -21,7 +22,7 @@ async fn three_fresh_nodes_make_one_cluster_and_outlive_its_leader() {
             assert_eq!(titles(node).await[0], title);
         }
     }
-    let refused = nodes[1].cluster.propose(Command::RemoveSong { song: 77, at: 0 }).await.unwrap();
+    let refused = nodes[1].cluster.propose(RemoveSong { song: 77 }).await.unwrap();
     assert_eq!(refused, Err(Refusal::NoSuchSong(77)));
 
     let leader = leader(&nodes[0]).await;
@@ -85,7 +86,7 @@ async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
     }
     let lengthen = async |entries: u64| {
         for n in 0..entries {
-            propose(&nodes[0], Command::RemoveSong { song: 1_000_000 + n, at: 0 }).await.unwrap_err();
+            propose(&nodes[0], RemoveSong { song: 1_000_000 + n }).await.unwrap_err();
         }
     };
     lengthen(6500).await;
@@ -110,11 +111,11 @@ async fn many_large_changes_at_once_hold_up_neither_the_cluster_nor_a_node_that_
     let members = free_ports(3);
     let mut nodes = start_all(&members, &root).await;
     add_song(&nodes[0], "before").await;
-    wait_until("the level", async || nodes[0].cluster.peek().has_level(LEVEL).unwrap()).await;
+    wait_until("the level", async || nodes[0].cluster.peek().has_level(FEATURE_LEVEL).unwrap()).await;
     nodes.pop().unwrap().stop().await;
     // More than a frame holds, whether as one entry or as the entries of one message.
     let description = Some("long ".repeat(20_000));
-    let change = || Command::ChangePlaylist { playlist: 7, name: None, description: description.clone(), at: 0 };
+    let change = || ChangePlaylist { playlist: 7, name: None, description: description.clone(), at: 0 };
     let changes = (0..200).map(|n| propose(&nodes[n % 2], change()));
     for changed in futures_util::future::join_all(changes).await {
         assert_eq!(changed, Err(Refusal::NoSuchPlaylist(7)));

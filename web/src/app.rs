@@ -188,7 +188,7 @@ impl AppState {
     }
 
     /// Proposes a command that creates something, and returns its id. `doing` names it in errors.
-    pub(crate) async fn create(&self, doing: &str, command: Command) -> Result<u64, ApiError> {
+    pub(crate) async fn create(&self, doing: &str, command: impl Into<Command>) -> Result<u64, ApiError> {
         match self.cluster.propose(command).await?? {
             Applied::Made(id) => Ok(id),
             other => Err(ApiError::unexpected(doing, &other)),

@@ -12,8 +12,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use standalone::{Node, claim, wav, work};
-use state::command::Command;
-use state::{Level, Line, TaskId};
+use state::command::{ClaimTask, FailTask};
+use state::{LogLevel, LogLine, TaskId};
 use storage::blobs::Hash;
 
 async fn post(node: &Node, path: &str, body: Value) -> (StatusCode, Value) {
@@ -195,11 +195,11 @@ async fn job_has_history_log_and_statistics() {
     let song = [wav(), vec![0]].concat();
     assert_eq!(node.upload("two.wav", &song).await.0, StatusCode::OK);
     claim(&node, 2, 0, 1, began).await;
-    let line = Line { at: began + 1, level: Level::Warn, message: "the file is gone".into() };
+    let line = LogLine { at: began + 1, level: LogLevel::Warn, message: "the file is gone".into() };
     let (task, reason) = (TaskId { job: 2, index: 0 }, "no song".to_owned());
-    let fail = Command::FailTask { task, attempt: 1, node: 3, reason, lines: vec![line], at: began + 2 };
+    let fail = FailTask { task, attempt: 1, node: 3, reason, lines: vec![line], at: began + 2 };
     node.cluster.propose(fail).await.unwrap().unwrap();
-    let claim = Command::ClaimTask { task, attempt: 2, node: 0, at: began + 3 };
+    let claim = ClaimTask { task, attempt: 2, node: 0, at: began + 3 };
     node.cluster.propose(claim).await.unwrap().unwrap();
     let _recording = Recording::start(task, 2);
     {

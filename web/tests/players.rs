@@ -178,7 +178,7 @@ async fn stems_are_an_album_and_private() {
     let (_, ada, token) = person(&node, "Ada").await;
     let (_, _, stranger) = person(&node, "Bob").await;
     let (id, job) = song(&node, &ada, 0, &json!({ "title": "Blue", "artist": "A & B", "year": 1959 })).await;
-    let player = |credentials: String| Player { node: &node, credentials: shown };
+    let player = |credentials: String| Player { node: &node, credentials };
     let (ada_plays, bob_plays) = (player(proof("ada", &token)), player(format!("apiKey={stranger}")));
     let albums = async || ada_plays.good("getAlbumList2", "&type=newest").await["albumList2"]["album"].clone();
     assert_eq!(names(&albums().await, "name"), ["Blue"]);

@@ -60,6 +60,7 @@ impl Foundation {
         let consensus = &configuration.consensus;
         let raft = ClusterConfig {
             id: me.id,
+            feature_level: state::FEATURE_LEVEL,
             members: addresses,
             data: me.data.clone(),
             heartbeat: Duration::from_millis(consensus.heartbeat_ms),

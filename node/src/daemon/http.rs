@@ -67,10 +67,12 @@ pub(super) fn start(
             seal: foundation.secret_box(HOOKS)?,
             allow_private: configuration.hooks.allow_private,
         },
-        external_workers: configuration.external.as_ref().map(|external| web::auth::external_workers::ExternalWorkers {
-            tokens: external.token_sha256.clone(),
-            first: external.first,
-            max_bytes: external.max_bytes,
+        external_workers: configuration.external.as_ref().map(|external| {
+            web::auth::external_workers::ExternalWorkers {
+                tokens: external.token_sha256.clone(),
+                first: external.first,
+                max_bytes: external.max_bytes,
+            }
         }),
         cache_folder: empty_folder(cache).context("the cache folder")?,
         built_in_models: built_in_models(),

@@ -10,7 +10,7 @@ use audio::thread::at_low_priority;
 use inference::models::{Library, load};
 use raft::Cluster;
 use replication::Sharing;
-use state::command::Command;
+use state::command::{AddModel, RemoveModel};
 use state::{Model, ModelFile};
 use storage::blobs::Hash;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ struct Publisher {
 impl Publisher {
     async fn look(&self, inbox: &Library, own: Option<&Library>) -> Result<()> {
         for (name, request) in removals(inbox)? {
-            match self.cluster.propose(Command::RemoveModel { name: name.clone() }).await? {
+            match self.cluster.propose(RemoveModel { name: name.clone() }).await? {
                 Ok(_) => tracing::info!(model = name, "the model was removed"),
                 Err(refusal) => tracing::warn!(%refusal, "a model was to be removed"),
             }
@@ -115,7 +115,7 @@ impl Publisher {
             stride: geometry.stride as u64,
             added_at: now(),
         };
-        self.cluster.propose(Command::AddModel { model: Box::new(model) }).await??;
+        self.cluster.propose(AddModel { model: Box::new(model) }).await??;
         tracing::info!(model = name, "the cluster has the model");
         Ok(())
     }

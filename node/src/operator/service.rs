@@ -78,7 +78,7 @@ fn overview(cluster: &Cluster, live: &Live, broker: Option<&watch::Receiver<Brok
         broker: broker.map(|status| status.borrow().clone()),
         pending: open.len() as u64 - running,
         running,
-        level: view.mark().ok().flatten().map(|mark| mark.level),
+        level: view.cluster_meta().ok().flatten().map(|meta| meta.level),
         retired: view.retired().unwrap_or_default(),
     }
 }

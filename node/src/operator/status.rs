@@ -7,7 +7,7 @@ use std::io::Write as _;
 use anyhow::Result;
 use raft::Status;
 use serde::Serialize;
-use state::LEVEL;
+use state::FEATURE_LEVEL;
 use storage::NodeId;
 use web::api::cluster::{BrokerView, NodeView};
 
@@ -62,9 +62,9 @@ fn text(overview: &ClusterView) -> Result<String, std::fmt::Error> {
         None => writeln!(text, "leader   none, term {}", status.term)?,
     }
     writeln!(text, "log      {} entries, {} applied at node {}", status.last_log, status.last_applied, status.id)?;
-    if let Some(level) = level.filter(|level| *level < LEVEL) {
+    if let Some(level) = level.filter(|level| *level < FEATURE_LEVEL) {
         let late = "new features start when all members run this version";
-        writeln!(text, "upgrade  the state is at level {level} of {LEVEL}: {late}")?;
+        writeln!(text, "upgrade  the state is at level {level} of {FEATURE_LEVEL}: {late}")?;
     }
     writeln!(text, "tasks    {} running, {} waiting", broker.running, broker.pending)?;
     match (broker.configured, broker.connected) {
@@ -231,8 +231,12 @@ mod tests {
     #[test]
     fn an_upgrade_in_progress_is_shown() {
         let shown = |level| text(&ClusterView { level: Some(level), ..overview() }).unwrap();
-        assert!(shown(LEVEL - 1).contains(&format!("level {} of {LEVEL}", LEVEL - 1)), "{}", shown(LEVEL - 1));
-        assert!(!shown(LEVEL).contains("upgrade"));
+        assert!(
+            shown(FEATURE_LEVEL - 1).contains(&format!("level {} of {FEATURE_LEVEL}", FEATURE_LEVEL - 1)),
+            "{}",
+            shown(FEATURE_LEVEL - 1)
+        );
+        assert!(!shown(FEATURE_LEVEL).contains("upgrade"));
     }
 
     #[test]

@@ -13,12 +13,14 @@ pub struct Dispatch {
     pub attempt: u32,
     /// The kind of the task, which decides its queue.
     pub kind: TaskKind,
+    /// The stage of the task in its job. Tasks of later stages go first.
+    pub stage: u32,
 }
 
 impl Dispatch {
     /// The message for a task's next attempt.
     pub(crate) fn of(task: &Task) -> Self {
-        Self { task: task.id, attempt: task.attempt, kind: task.kind }
+        Self { task: task.id, attempt: task.attempt, kind: task.kind, stage: task.stage }
     }
 }
 

@@ -11,7 +11,7 @@ use live::attempt_log;
 use net::peer::{Peer, Protocol};
 use net::request::RequestId;
 use raft::{Cluster, ClusterError, now};
-use state::command::{Answer, Command, Refusal};
+use state::command::{Answer, ClaimTask, Command, FailTask, FinishTask, Refusal, ReleaseTask, ReopenTask};
 use state::{Job, Output, Task, TaskState, ViewError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -184,7 +184,7 @@ impl Workers {
     ) -> (Outcome, Option<Running>) {
         let (mut reset, began) = (self.reset.subscribe(), Instant::now());
         let node = self.peer.id();
-        let claim = Command::ClaimTask { task: dispatch.task, attempt: dispatch.attempt, node, at: now() };
+        let claim = ClaimTask { task: dispatch.task, attempt: dispatch.attempt, node, at: now() };
         let task = match self.cluster.propose(claim).await {
             Ok(Ok(Answer::Claimed(task))) => task,
             Ok(_) => return (Outcome::Settled, None),
@@ -201,7 +201,7 @@ impl Workers {
         let mut audio_seconds = 0;
         let (ended, aborted) = match self.read(&task).await {
             Ok(Some((job, tasks))) => {
-                audio_seconds = job.plan.seconds(task.kind);
+                audio_seconds = job.audio_seconds(task.kind);
                 self.run_task(&task, job, tasks, dies_after, &mut reset, stop).await
             }
             // The job was removed after the claim.
@@ -249,7 +249,7 @@ impl Workers {
         reset: &mut watch::Receiver<Option<Uuid>>,
         stop: &CancellationToken,
     ) -> (Ended, Option<Running>) {
-        let limit = self.settings.time_limit(job.plan.seconds(task.kind));
+        let limit = self.settings.time_limit(job.audio_seconds(task.kind));
         let abort = Arc::new(AtomicBool::new(false));
         let assignment = Assignment { job, task: task.clone(), tasks, aborted: Arc::clone(&abort) };
         let runners = Arc::clone(&self.runners);
@@ -310,10 +310,8 @@ impl Workers {
         }
         // Read after the lines below are logged, because they are part of the attempt's log.
         let lines = || attempt_log::lines(id, attempt);
-        let command = match ended {
-            Ended::Finished(output) => {
-                Command::FinishTask { task: id, attempt, node, output, lines: lines(), at: now() }
-            }
+        let command: Command = match ended {
+            Ended::Finished(output) => FinishTask { task: id, attempt, node, output, lines: lines(), at: now() }.into(),
             Ended::ClaimLost => {
                 tracing::info!(task = %id, attempt, "aborted: the claim is lost");
                 return (Outcome::Settled, false);
@@ -324,16 +322,16 @@ impl Workers {
             }
             Ended::Released => {
                 tracing::info!(task = %id, attempt, "released");
-                Command::ReleaseTask { task: id, attempt, node, lines: lines(), at: now() }
+                ReleaseTask { task: id, attempt, node, lines: lines(), at: now() }.into()
             }
             Ended::Failed(TaskError::LostInput { task: input, ref cause, .. }) => {
                 tracing::warn!(task = %id, %input, error = %cause, "a part is lost; its task runs again");
-                Command::ReopenTask { task: input, reason: format!("its part is lost: {cause}"), at: now() }
+                ReopenTask { task: input, reason: format!("its part is lost: {cause}"), at: now() }.into()
             }
             // Another node may have space; so may this one later.
             Ended::Failed(TaskError::NoSpace(error)) => {
                 tracing::warn!(task = %id, attempt, %error, "released: no disk space");
-                Command::ReleaseTask { task: id, attempt, node, lines: lines(), at: now() }
+                ReleaseTask { task: id, attempt, node, lines: lines(), at: now() }.into()
             }
             Ended::Failed(error) => self.failure(task, error.to_string(), lines),
             Ended::TimedOut(limit) => {
@@ -367,9 +365,9 @@ impl Workers {
         }
     }
 
-    fn failure(&self, task: &Task, reason: String, lines: impl FnOnce() -> Vec<state::Line>) -> Command {
+    fn failure(&self, task: &Task, reason: String, lines: impl FnOnce() -> Vec<state::LogLine>) -> Command {
         let (id, attempt) = (task.id, task.attempt);
         tracing::warn!(task = %id, attempt, error = %reason, "the task failed");
-        Command::FailTask { task: id, attempt, node: self.peer.id(), reason, lines: lines(), at: now() }
+        FailTask { task: id, attempt, node: self.peer.id(), reason, lines: lines(), at: now() }.into()
     }
 }

@@ -131,7 +131,7 @@ fn part() -> Result<Output, TaskError> {
 }
 
 fn stems() -> Result<Output, TaskError> {
-    Ok(Output::Stems(Stems::default()))
+    Ok(Output::Stems(Stems { files: BTreeMap::new(), facts: None, peaks: None }))
 }
 
 /// Runners whose `separate` tasks return what `separate` returns, and whose merges succeed.
@@ -139,7 +139,9 @@ fn runners<F>(separate: F) -> Runners
 where
     F: Fn(&Assignment) -> BoxFuture<'static, Result<Output, TaskError>> + Send + Sync + 'static,
 {
-    Runners::default().with("separate", Fake(separate)).with("merge", Fake(|_: &Assignment| Box::pin(async { stems() }) as _))
+    Runners::default()
+        .with("separate", Fake(separate))
+        .with("merge", Fake(|_: &Assignment| Box::pin(async { stems() }) as _))
 }
 
 /// A node of a cluster of one.
@@ -158,6 +160,7 @@ impl Node {
         let peer = net::testing::peers(1).remove(0);
         let config = ClusterConfig {
             id: 0,
+            feature_level: FEATURE_LEVEL,
             members: BTreeMap::from([(0, peer.local_addr().unwrap().to_string())]),
             data: folder.path().into(),
             heartbeat: Duration::from_millis(50),
@@ -175,8 +178,7 @@ impl Node {
 
     /// Publishes one report of this node.
     async fn report(&self, claims: &Claims) {
-        let report =
-            NodeReport { slots: self.settings.slots, working_on: claims.held(), ..NodeReport::default() };
+        let report = NodeReport { slots: self.settings.slots, working_on: claims.held(), ..NodeReport::default() };
         self.live.publish(report).await;
     }
 
@@ -237,7 +239,7 @@ impl Node {
             at: now(),
         };
         match self.cluster.propose(add).await.unwrap().unwrap() {
-            Answer::Song { song, .. } => self.cluster.peek().song(song).unwrap().unwrap().job,
+            Answer::Song(song) => song.job,
             other => panic!("{other:?}"),
         }
     }
@@ -331,7 +333,8 @@ async fn a_task_without_disk_space_is_released_and_does_not_count_as_failed() {
     let (_sender, deliveries) = mpsc::channel(1);
     let full = Arc::new(AtomicBool::new(true));
     let runner = runners(move |_| {
-        let result = if full.swap(false, Ordering::Relaxed) { Err(TaskError::NoSpace("disk full".into())) } else { part() };
+        let result =
+            if full.swap(false, Ordering::Relaxed) { Err(TaskError::NoSpace("disk full".into())) } else { part() };
         Box::pin(async { result })
     });
     node.workers(node.scheduler(None), None, deliveries, runner);

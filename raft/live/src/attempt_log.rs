@@ -10,7 +10,7 @@ use std::fmt::{self, Write};
 use net::request::RequestId;
 use parking_lot::Mutex;
 use raft::now;
-use state::{LINES_BYTES, LINES_KEPT, Level, Line, TaskId};
+use state::{LOG_BYTES, LOG_LINES, LogLevel, LogLine, TaskId};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
@@ -24,15 +24,15 @@ static ATTEMPTS: Mutex<BTreeMap<String, Lines>> = Mutex::new(BTreeMap::new());
 /// The latest lines of an attempt, bounded in number and bytes.
 #[derive(Default)]
 struct Lines {
-    lines: VecDeque<Line>,
+    lines: VecDeque<LogLine>,
     bytes: usize,
 }
 
 impl Lines {
-    fn push(&mut self, line: Line) {
+    fn push(&mut self, line: LogLine) {
         self.bytes += line.message.len();
         self.lines.push_back(line);
-        while self.lines.len() > LINES_KEPT || self.bytes > LINES_BYTES {
+        while self.lines.len() > LOG_LINES || self.bytes > LOG_BYTES {
             self.bytes -= self.lines.pop_front().map_or(0, |line| line.message.len());
         }
     }
@@ -62,7 +62,7 @@ impl Drop for Recording {
 }
 
 /// The lines recorded so far; empty if this process does not run the attempt.
-pub fn lines(task: TaskId, attempt: u32) -> Vec<Line> {
+pub fn lines(task: TaskId, attempt: u32) -> Vec<LogLine> {
     let attempts = ATTEMPTS.lock();
     attempts.get(&name_of(task, attempt)).map(|kept| kept.lines.iter().cloned().collect()).unwrap_or_default()
 }
@@ -73,16 +73,16 @@ pub struct Recorder;
 impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let level = match *event.metadata().level() {
-            tracing::Level::ERROR => Level::Error,
-            tracing::Level::WARN => Level::Warn,
-            tracing::Level::INFO => Level::Info,
+            tracing::Level::ERROR => LogLevel::Error,
+            tracing::Level::WARN => LogLevel::Warn,
+            tracing::Level::INFO => LogLevel::Info,
             _ => return,
         };
         let Some(request) = RequestId::current() else { return };
         if let Some(lines) = ATTEMPTS.lock().get_mut(request.as_str()) {
             let mut fields = Fields::default();
             event.record(&mut fields);
-            lines.push(Line { at: now(), level, message: fields.text() });
+            lines.push(LogLine { at: now(), level, message: fields.text() });
         }
     }
 }
@@ -140,12 +140,12 @@ mod tests {
             recorded.iter().map(|line| line.message.as_str()).collect::<Vec<_>>(),
             ["it failed error=\"no disk\""]
         );
-        assert_eq!(recorded[0].level, Level::Warn);
+        assert_eq!(recorded[0].level, LogLevel::Warn);
         assert_eq!(lines(other, 1), []);
         for _ in 0..1000 {
             log(task).await;
         }
-        assert_eq!(lines(task, 1).len(), LINES_KEPT);
+        assert_eq!(lines(task, 1).len(), LOG_LINES);
         drop(recording);
         assert_eq!(lines(task, 1), []);
     }

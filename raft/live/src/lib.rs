@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use net::peer::{Peer, Protocol};
-use state::{Line, TaskId};
+use state::{LogLine, TaskId};
 use storage::NodeId;
 
 pub use broker::BrokerStatus;
@@ -95,7 +95,7 @@ impl Live {
     }
 
     /// The log lines of an attempt that `node` runs; empty if the node does not answer within a second.
-    pub async fn attempt_log(&self, node: NodeId, task: TaskId, attempt: u32) -> Vec<Line> {
+    pub async fn attempt_log(&self, node: NodeId, task: TaskId, attempt: u32) -> Vec<LogLine> {
         if node == self.peer.id() {
             return attempt_log::lines(task, attempt);
         }

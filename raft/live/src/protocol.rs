@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use net::peer::{PeerError, ServeFuture, Service, Stream};
 use serde::{Deserialize, Serialize};
-use state::{Line, TaskId};
+use state::{LogLine, TaskId};
 use storage::NodeId;
 
 use crate::attempt_log;
@@ -31,7 +31,7 @@ pub(crate) enum Reply {
     /// The report was stored.
     Received,
     /// The log lines so far.
-    AttemptLog(Vec<Line>),
+    AttemptLog(Vec<LogLine>),
 }
 
 /// Answers calls of other nodes.

@@ -397,7 +397,7 @@ mod tests {
 
     use super::super::{Request, Requests};
     use super::*;
-    use state::command::Command;
+    use state::command::RetireNode;
 
     fn open(folder: &TempDir) -> Machine {
         let database = Database::open(&folder.path().join("database")).unwrap();
@@ -407,7 +407,7 @@ mod tests {
 
     /// Applies an entry that says that the node of its number leaves.
     fn retire(machine: &Machine, index: u64) {
-        let request = Request { id: Uuid::new_v4(), command: Command::RetireNode { node: index } };
+        let request = Request { id: Uuid::new_v4(), command: RetireNode { node: index }.into() };
         let log_id = LogId { leader_id: CommittedLeaderId::new(1, 0), index };
         let payload = EntryPayload::Normal(Requests(Arc::new(vec![request])));
         machine.apply_all(vec![Entry { log_id, payload }]).unwrap();

@@ -1,108 +1,108 @@
-//! What the cluster knows: pure functions from a state and a command to a state, events and an answer.
+//! The cluster's state: pure functions from a state and a command to changes, events and an answer.
 //!
-//! Invariants, on which the replicas' equality rests: applying reads no clock, no random number and no map in hash
-//! order; a refusal changes nothing, but that what has ended may be swept away before it; an error that is not a refusal
-//! stops the node.
+//! The state lies in the database. A [`Transaction`] lays the changes of the commands of a log entry over it, and the
+//! caller writes them in one batch together with the log's position.
 //!
-//! The state lives in the database. A `Transaction` lays the changes of a log entry's commands over it, and the caller
-//! writes them in one batch together with the log's position.
+//! Invariants, on which the equality of all replicas rests:
+//! - Applying reads no clock, no random numbers and no map in hash order.
+//! - A refusal leaves no change behind, except that expired things may be removed before.
+//! - An error that is not a refusal stops the node.
 //!
-//! `apply` says which file's step a command is. A file says what its things are, and below that how they are made and
-//! changed; `view` is for readers.
+//! Each family of commands has its module: its values in a file of their own, its commands, and the functions that other
+//! families call. [`command`] lists all commands, `tables` all tables, and [`View`] is for readers.
+//!
+//! Not here: consensus, files, HTTP, the clock. `docs/contributing/adding-a-command.md` tells how to add a command.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accounts;
+mod actor;
 mod apply;
-pub mod card;
+mod cluster;
 pub mod command;
-mod history;
-mod hook;
-mod index;
-#[cfg(test)]
-mod invariants;
-mod job;
-pub(crate) mod keys;
-mod line;
+mod dedup;
+mod expiry;
+mod hooks;
+mod idempotency;
+mod jobs;
+mod key;
+mod level;
 mod listening;
-mod mark;
-mod model;
-mod once;
-mod outside;
-mod passing;
-mod playlist;
-mod raise;
+mod models;
+mod playlists;
+mod rate_limits;
 mod read;
-mod remembered;
-#[cfg(test)]
-mod scripted;
-mod separation;
-mod session;
-mod share;
+mod separations;
 mod sharing;
-mod song;
-mod stems;
-mod task;
+mod songs;
+mod tables;
+mod tasks;
+#[cfg(test)]
+mod tests;
 mod transaction;
-mod tries;
-mod user;
 mod view;
 
 use serde::{Deserialize, Serialize};
 use storage::codec::CodecError;
 use storage::database::DatabaseError;
 
+pub use accounts::session::{Sealed, Session, Token};
+pub use accounts::user::{NAME_LENGTH, NoName, User, Verifier, folded};
+pub use actor::Actor;
 pub use apply::apply;
-pub use card::{Card, Order};
-pub use hook::{Delivery, Due, Fate, Hook, Tried, Try};
-pub use job::{Job, JobState, NoPriority, NoState, Passage, Priority};
-pub use line::{LINES_BYTES, LINES_KEPT, Level, Line};
-pub use listening::Played;
-pub use mark::{ACCOUNTS, JOBS, LEVEL, Mark, OUTSIDE, new_cluster};
-pub use model::{Model, ModelFile};
-pub use once::Done;
-pub use outside::Road;
-pub use playlist::{Entry, MOST_PLAYLISTS, Playlist};
+pub use cluster::new_cluster;
+pub use hooks::types::{Delivery, DeliveryAttempt, DeliveryStatus, Hook, RetryAt};
+pub use idempotency::types::IdempotencyRecord;
+pub use jobs::job::{
+    Executor, Job, JobError, JobOptions, JobSpec, JobState, NoPriority, NoState, Priority, Transition,
+};
+pub use jobs::separation::{Plan, Separation, SeparationSpec};
+pub use jobs::spec::JobResult;
+pub use jobs::stems::{Facts, Selection, Stems};
+pub use jobs::task::{
+    Attempt, Ending, LOG_BYTES, LOG_LINES, LogLevel, LogLine, Output, Task, TaskId, TaskKind, TaskState,
+};
+pub use level::{ClusterMeta, FEATURE_LEVEL};
+pub use listening::types::Played;
+pub use models::types::{Model, ModelFile};
+pub use playlists::types::{Entry, MOST_PLAYLISTS, Playlist};
+pub use rate_limits::types::{RateCounter, RateLimit};
 pub(crate) use read::Read;
-pub use session::{Sealed, Session, Token};
-pub use share::{Audience, Legacy, Link};
-pub use song::{Cover, Credits, Edit, Song, SongEdit, SongStatus};
-pub use stems::{Facts, Selection, Stems};
-pub use task::{Attempt, Ending, Output, Plan, Task, TaskId, TaskKind, TaskState};
+pub use sharing::audience::{Audience, Link, OrphanPolicy};
+pub use songs::index_entry::{self, IndexEntry, Order};
+pub use songs::song::{Cover, Credits, Edit, Song, SongEdit, SongStatus};
 pub use transaction::{Changes, Transaction};
-pub use tries::{Count, Tries};
-pub use user::{Asker, NAME_LENGTH, NoName, User, Verifier, folded};
 pub use view::{View, within};
 
 /// The state could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
-    /// The disk failed.
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// A value is not what it should be.
+    /// A value cannot be decoded.
     #[error("the state holds a value that cannot be read: {0}")]
     Wire(#[from] CodecError),
 }
 
-/// Something about this changed; look at the state to see what.
+/// Something has changed. Readers look at the state to see what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Event {
-    /// A song is new or has another status.
+    /// A song is new or has changed.
     Song {
-        /// Which.
+        /// The song.
         id: u64,
     },
-    /// A song is gone, or is not for this audience any more.
+    /// A song was removed, or an audience has lost it.
     SongRemoved {
-        /// Which.
+        /// The song.
         id: u64,
-        /// Who had it.
+        /// The audience that had it.
         audience: Audience,
     },
-    /// A job or one of its tasks.
+    /// A job or one of its tasks has changed.
     Job {
-        /// Which.
+        /// The job.
         id: u64,
     },
 }

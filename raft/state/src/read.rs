@@ -1,76 +1,96 @@
-//! What both readers and applying ask of the state.
+//! Reading the state: what both readers and commands need.
 
 use serde::de::DeserializeOwned;
-use storage::blobs::Hash;
 use storage::codec;
 use storage::database::Pair;
 
-use super::keys::{self, Range};
-use super::{Audience, Entry, Job, JobState, Mark, Played, Playlist, Selection, Song, Task, TaskId, User, ViewError};
-use crate::command::Refusal;
+use crate::command::answer::Refusal;
+use crate::key::{Part, Range, Table};
+use crate::tables::{
+    CLUSTER_META, ENTRIES, JOB_BY_SPEC, JOBS, JOBS_OF_SONG, OPEN_JOBS, PLAYED, PLAYLIST_SHARES, PLAYLISTS, PLAYS,
+    SONGS, SONGS_OF_FILE, TASKS, USERS,
+};
+use crate::{Audience, ClusterMeta, Entry, Job, JobState, Played, Playlist, Song, Task, TaskId, User, ViewError};
 
-/// Whoever can read the state: a [`super::View`], or a transaction that sees its own changes.
+/// The state: a [`crate::View`], or a [`crate::Transaction`], which sees its own changes.
 pub(crate) trait Read {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError>;
+    /// The value at a whole key.
+    fn bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError>;
 
-    fn scan(&self, range: Range) -> Result<Vec<Pair>, ViewError>;
+    /// The first `limit` pairs of a range.
+    fn scan(&self, range: Range, limit: usize) -> Result<Vec<Pair>, ViewError>;
 
-    /// The first `limit` of [`Read::scan`].
-    fn scan_some(&self, range: Range, limit: usize) -> Result<Vec<Pair>, ViewError>;
-
-    fn value<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, ViewError> {
-        Ok(self.get(key)?.map(|bytes| codec::decode(&bytes)).transpose()?)
+    /// A value.
+    fn get<K, V: DeserializeOwned>(&self, table: Table<K, V>, key: impl Part<K>) -> Result<Option<V>, ViewError> {
+        Ok(self.bytes(&table.key(key))?.map(|bytes| codec::decode(&bytes)).transpose()?)
     }
 
-    fn values<T: DeserializeOwned>(&self, range: Range) -> Result<Vec<T>, ViewError> {
-        self.scan(range)?.iter().map(|(_, value)| Ok(codec::decode(value)?)).collect()
+    /// Whether there is a value.
+    fn has<K, V>(&self, table: Table<K, V>, key: impl Part<K>) -> Result<bool, ViewError> {
+        Ok(self.bytes(&table.key(key))?.is_some())
     }
 
-    /// The first `limit` of [`Read::values`].
-    fn some_values<T: DeserializeOwned>(&self, range: Range, limit: usize) -> Result<Vec<T>, ViewError> {
-        self.scan_some(range, limit)?.iter().map(|(_, value)| Ok(codec::decode(value)?)).collect()
+    /// The values of a range of this table.
+    fn list<K, V: DeserializeOwned>(&self, table: Table<K, V>, range: Range) -> Result<Vec<V>, ViewError> {
+        self.first(table, range, usize::MAX)
+    }
+
+    /// The first `limit` values of a range of this table.
+    fn first<K, V: DeserializeOwned>(&self, _: Table<K, V>, range: Range, limit: usize) -> Result<Vec<V>, ViewError> {
+        self.scan(range, limit)?.iter().map(|(_, value)| Ok(codec::decode(value)?)).collect()
+    }
+
+    /// The whole keys and values of a range of this table.
+    fn pairs<K, V: DeserializeOwned>(&self, _: Table<K, V>, range: Range) -> Result<Vec<(Vec<u8>, V)>, ViewError> {
+        self.scan(range, usize::MAX)?.into_iter().map(|(key, value)| Ok((key, codec::decode(&value)?))).collect()
+    }
+
+    /// How many values are in a range, up to `limit`.
+    fn count(&self, range: Range, limit: usize) -> Result<usize, ViewError> {
+        Ok(self.scan(range, limit)?.len())
     }
 
     fn song(&self, id: u64) -> Result<Option<Song>, ViewError> {
-        self.value(&keys::song(id))
+        self.get(SONGS, id)
     }
 
     fn job(&self, id: u64) -> Result<Option<Job>, ViewError> {
-        self.value(&keys::job(id))
+        self.get(JOBS, id)
     }
 
     fn user(&self, id: u64) -> Result<Option<User>, ViewError> {
-        self.value(&keys::user(id))
+        self.get(USERS, id)
     }
 
     fn playlist(&self, id: u64) -> Result<Option<Playlist>, ViewError> {
-        self.value(&keys::playlist(id))
+        self.get(PLAYLISTS, id)
     }
 
-    /// A playlist's entries, in their order.
+    /// A playlist's entries in their order.
     fn entries(&self, playlist: u64) -> Result<Vec<Entry>, ViewError> {
-        Ok(self.value(&keys::entries(playlist))?.unwrap_or_default())
+        Ok(self.get(ENTRIES, playlist)?.unwrap_or_default())
     }
 
-    /// With whom a playlist is shared.
+    /// The audiences that a playlist is shared with.
     fn playlist_shares(&self, playlist: u64) -> Result<Vec<Audience>, ViewError> {
-        Ok(self.values(keys::playlist_shares(playlist))?.into_iter().map(Audience::from_number).collect())
+        self.list(PLAYLIST_SHARES, PLAYLIST_SHARES.under(playlist))
     }
 
     /// How often a song was played.
     fn plays(&self, song: u64) -> Result<u64, ViewError> {
-        Ok(self.value(&keys::plays(song))?.unwrap_or(0))
+        Ok(self.get(PLAYS, song)?.unwrap_or(0))
     }
 
     /// How a user has played a song.
     fn played(&self, user: u64, song: u64) -> Result<Option<Played>, ViewError> {
-        self.value(&keys::played(user, song))
+        self.get(PLAYED, (user, song))
     }
 
-    /// The songs that a job is done for.
+    /// The songs that have a job.
     fn songs_with(&self, job: &Job) -> Result<Vec<Song>, ViewError> {
         let mut found = Vec::new();
-        for song in self.values::<u64>(keys::songs_of(&job.hash))? {
+        let Some(file) = job.spec.file() else { return Ok(found) };
+        for song in self.list(SONGS_OF_FILE, SONGS_OF_FILE.under(file))? {
             if let Some(song) = self.song(song)?
                 && self.has_job(&song, job.id)?
             {
@@ -80,67 +100,51 @@ pub(crate) trait Read {
         Ok(found)
     }
 
-    /// Whether there is a song that a job is done for. One file may have very many songs, and the first will do.
-    fn is_wanted(&self, job: &Job) -> Result<bool, ViewError> {
-        for song in self.values::<u64>(keys::songs_of(&job.hash))? {
-            if let Some(song) = self.song(song)?
-                && self.has_job(&song, job.id)?
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether a job separates a song.
+    /// Whether a song has a job: as its own, or as another one.
     fn has_job(&self, song: &Song, job: u64) -> Result<bool, ViewError> {
-        Ok(song.job == job || self.get(&keys::separation(song.id, job))?.is_some())
+        Ok(song.job == job || self.has(JOBS_OF_SONG, (song.id, job))?)
     }
 
-    /// The jobs that separate a song: its own, then the others, the oldest first.
+    /// The jobs of a song: its own, then the others, the oldest first.
     fn jobs_of(&self, song: &Song) -> Result<Vec<u64>, ViewError> {
-        let others = self.values::<u64>(keys::separations_of(song.id))?;
+        let others = self.list(JOBS_OF_SONG, JOBS_OF_SONG.under(song.id))?;
         Ok([song.job].into_iter().chain(others).collect())
     }
 
     fn task(&self, id: TaskId) -> Result<Option<Task>, ViewError> {
-        self.value(&keys::task(id))
+        self.get(TASKS, id)
     }
 
+    /// A job's tasks in their order.
     fn tasks(&self, job: u64) -> Result<Vec<Task>, ViewError> {
-        self.values(keys::tasks(job))
+        self.list(TASKS, TASKS.under(job))
     }
 
-    /// The cluster's name and level; none before its leader has given them.
-    fn mark(&self) -> Result<Option<Mark>, ViewError> {
-        self.value(&keys::mark())
+    /// The cluster's name and feature level; none before its leader has set them.
+    fn cluster_meta(&self) -> Result<Option<ClusterMeta>, ViewError> {
+        self.get(CLUSTER_META, ())
     }
 
-    /// Whether the cluster takes the commands of this level.
-    fn has_level(&self, level: u32) -> Result<bool, ViewError> {
-        Ok(self.mark()?.map_or(1, |mark| mark.level) >= level)
+    /// The cluster's feature level: the first before its leader has set one.
+    fn level(&self) -> Result<u32, ViewError> {
+        Ok(self.cluster_meta()?.map_or(1, |meta| meta.level))
     }
 
-    /// How many jobs of `owner` have not ended.
+    /// How many open jobs an owner has.
     fn open_jobs_of(&self, owner: &str) -> Result<usize, ViewError> {
-        Ok(self.scan(keys::open_jobs_of(owner))?.len())
+        self.count(OPEN_JOBS.under(owner), usize::MAX)
     }
 
-    /// The job that does this already, or is done with it.
-    fn job_for(
-        &self,
-        hash: &Hash,
-        model: &str,
-        formats: &[String],
-        selection: &Selection,
-    ) -> Result<Option<Job>, ViewError> {
-        let Some(id) = self.value::<u64>(&keys::job_of(hash, model, formats, selection))? else {
+    /// The job with this dedup key that is open or done.
+    fn job_like(&self, dedup_key: &[u8]) -> Result<Option<Job>, ViewError> {
+        let Some(id) = self.get(JOB_BY_SPEC, dedup_key)? else {
             return Ok(None);
         };
         Ok(self.job(id)?.filter(|job| !matches!(job.state, JobState::Failed | JobState::Cancelled)))
     }
 
-    /// Whether `owner` may have one more open job where one may have `limit`; nobody in particular may have any number.
+    /// Refuses one more open job for `owner` if it has `limit` of them. No limit applies if `limit` is 0 or the owner is
+    /// not known.
     fn admits(&self, owner: &str, limit: u32) -> Result<Result<(), Refusal>, ViewError> {
         if limit == 0 || owner.is_empty() || self.open_jobs_of(owner)? < limit as usize {
             return Ok(Ok(()));

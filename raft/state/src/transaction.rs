@@ -1,39 +1,16 @@
-//! Changes laid over the state until they are written together.
+//! Changes that lie over the state until they are written together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use storage::codec;
-use storage::database::{Batch, Pair, Table};
+use storage::database::{self, Batch, Pair};
 
-use super::keys::{self, Range};
-use super::read::Read;
-use super::{Event, View, ViewError};
-use crate::command::Refusal;
+use crate::key::{Part, Range, Table};
+use crate::tables::COUNTERS;
+use crate::{Event, Read, View, ViewError, within};
 
-/// What applying comes to: a value or a refusal, or an error that stops the node.
-pub(super) type Applied<T> = Result<Result<T, Refusal>, ViewError>;
-
-/// Leaves the function with a refusal.
-macro_rules! refuse {
-    ($refusal:expr) => {
-        return Ok(Err($refusal))
-    };
-}
-pub(super) use refuse;
-
-/// What was granted, or leaves the function with the refusal.
-macro_rules! granted {
-    ($granted:expr) => {
-        match $granted {
-            Ok(granted) => granted,
-            Err(refusal) => return Ok(Err(refusal)),
-        }
-    };
-}
-pub(super) use granted;
-
-/// What a transaction comes to.
+/// The changes and events of a transaction.
 #[derive(Debug, Default)]
 pub struct Changes {
     values: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -44,11 +21,11 @@ pub struct Changes {
 impl Changes {
     /// Adds the changes to a batch, for this generation of the state.
     pub fn write(self, generation: u8, batch: &mut Batch) -> BTreeSet<Event> {
-        for (mut key, value) in self.values {
-            key.insert(0, generation);
+        for (key, value) in self.values {
+            let key = within(generation, &key);
             match value {
-                Some(value) => batch.put(Table::State, key, value),
-                None => batch.delete(Table::State, key),
+                Some(value) => batch.put(database::Table::State, key, value),
+                None => batch.delete(database::Table::State, key),
             }
         }
         self.events
@@ -62,28 +39,18 @@ pub struct Transaction {
 }
 
 impl Read for Transaction {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+    fn bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
         match self.changes.values.get(key) {
             Some(changed) => Ok(changed.clone()),
-            None => self.below.get(key),
+            None => self.below.bytes(key),
         }
     }
 
-    fn scan(&self, range: Range) -> Result<Vec<Pair>, ViewError> {
-        let mut found: BTreeMap<_, _> = self.below.scan(range.clone())?.into_iter().collect();
-        for (key, value) in self.changes.values.range(range.0..range.1) {
-            match value {
-                Some(value) => found.insert(key.clone(), value.clone()),
-                None => found.remove(key),
-            };
-        }
-        Ok(found.into_iter().collect())
-    }
-
-    fn scan_some(&self, range: Range, limit: usize) -> Result<Vec<Pair>, ViewError> {
+    fn scan(&self, range: Range, limit: usize) -> Result<Vec<Pair>, ViewError> {
         let changes: Vec<_> = self.changes.values.range(range.0.clone()..range.1.clone()).collect();
-        // As many more from below as may be gone from there.
-        let mut found: BTreeMap<_, _> = self.below.scan_some(range, limit + changes.len())?.into_iter().collect();
+        // The changes may have removed as many of the pairs below.
+        let mut found: BTreeMap<_, _> =
+            self.below.scan(range, limit.saturating_add(changes.len()))?.into_iter().collect();
         for (key, value) in changes {
             match value {
                 Some(value) => found.insert(key.clone(), value.clone()),
@@ -100,23 +67,56 @@ impl Transaction {
         Self { below, changes: Changes::default() }
     }
 
-    pub(super) fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) -> Result<(), ViewError> {
+    /// Stores a value.
+    pub(crate) fn put<K, V: Serialize>(
+        &mut self,
+        table: Table<K, V>,
+        key: impl Part<K>,
+        value: &V,
+    ) -> Result<(), ViewError> {
+        self.put_key(table.key(key), value)
+    }
+
+    /// Stores a value under a whole key.
+    pub(crate) fn put_key<V: Serialize>(&mut self, key: Vec<u8>, value: &V) -> Result<(), ViewError> {
         self.changes.values.insert(key, Some(codec::encode(value)?));
         Ok(())
     }
 
-    pub(super) fn delete(&mut self, key: Vec<u8>) {
+    /// Removes a value.
+    pub(crate) fn delete<K, V>(&mut self, table: Table<K, V>, key: impl Part<K>) {
+        self.delete_key(table.key(key));
+    }
+
+    /// Removes the value with this whole key.
+    pub(crate) fn delete_key(&mut self, key: Vec<u8>) {
         self.changes.values.insert(key, None);
     }
 
-    /// The next number for something.
-    pub(super) fn next(&mut self, name: &str) -> Result<u64, ViewError> {
-        let number = self.value::<u64>(&keys::counter(name))?.unwrap_or(0) + 1;
-        self.put(keys::counter(name), &number)?;
+    /// Stores the value, or removes it if `there` is false.
+    pub(crate) fn set<K, V: Serialize>(
+        &mut self,
+        there: bool,
+        table: Table<K, V>,
+        key: impl Part<K>,
+        value: &V,
+    ) -> Result<(), ViewError> {
+        if there {
+            return self.put(table, key, value);
+        }
+        self.delete(table, key);
+        Ok(())
+    }
+
+    /// The next number for a thing of this name. The first is 1.
+    pub(crate) fn next(&mut self, name: &str) -> Result<u64, ViewError> {
+        let number = self.get(COUNTERS, name)?.unwrap_or(0) + 1;
+        self.put(COUNTERS, name, &number)?;
         Ok(number)
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    /// Tells readers to look at something again.
+    pub(crate) fn emit(&mut self, event: Event) {
         self.changes.events.insert(event);
     }
 

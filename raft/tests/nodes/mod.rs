@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use net::peer::{Peer, PeerConfig, Secret};
 use raft::{Change, Cluster, ClusterConfig, ClusterError, Obstacle, StartError};
-use state::command::{Answer, Command, Refusal};
-use state::{Plan, Priority, Song};
+use state::command::{AddSong, Answer, Command, Refusal};
+use state::{JobOptions, Plan, Selection, SeparationSpec, Song};
 use storage::NodeId;
 use storage::blobs::Hash;
 use storage::database::Database;
@@ -76,6 +76,16 @@ async fn once_free<T, E: std::fmt::Display>(open: impl Fn() -> Result<T, E>) -> 
 }
 
 pub(crate) async fn start(id: NodeId, members: &BTreeMap<NodeId, String>, root: &Path) -> Result<Node, StartError> {
+    start_version(id, members, root, state::FEATURE_LEVEL).await
+}
+
+/// Starts a node of a version that knows this feature level.
+pub(crate) async fn start_version(
+    id: NodeId,
+    members: &BTreeMap<NodeId, String>,
+    root: &Path,
+    feature_level: u32,
+) -> Result<Node, StartError> {
     let secret = root.join("secret");
     std::fs::write(&secret, "a secret of more than thirty-two characters").unwrap();
     let peer = once_free(|| {
@@ -97,6 +107,7 @@ pub(crate) async fn start(id: NodeId, members: &BTreeMap<NodeId, String>, root: 
         // No follower stands for election because the machine is busy.
         heartbeat: Duration::from_millis(100),
         election: Duration::from_millis(1000)..Duration::from_millis(2000),
+        feature_level,
     };
     match Cluster::start(config, database, peer.clone()).await {
         Ok(cluster) => Ok(Node { cluster, peer }),
@@ -112,28 +123,28 @@ pub(crate) async fn start_all(members: &BTreeMap<NodeId, String>, root: &TempDir
     futures_util::future::join_all(starting).await.into_iter().map(Result::unwrap).collect()
 }
 
-pub(crate) fn add(title: &str) -> Command {
-    Command::AddSong {
+pub(crate) fn add(title: &str) -> AddSong {
+    AddSong {
         title: title.into(),
         hash: Hash::of(title.as_bytes()),
         size: 1,
         format: "wav".into(),
         uploader_id: None,
         credits: Box::default(),
-        plan: Plan { frames: 1, segments: 3, segments_per_task: 2 },
-        model: "spectral".into(),
-        formats: vec!["mp3:320".into()],
-        max_attempts: 3,
-        priority: Priority::Normal,
-        owner: String::new(),
-        jobs_per_owner: 0,
-        road: Default::default(),
+        separation: SeparationSpec {
+            model: "spectral".into(),
+            formats: vec!["mp3:320".into()],
+            plan: Plan { frames: 1, segments: 3, segments_per_task: 2 },
+            selection: Selection::All,
+        },
+        job: JobOptions { max_attempts: 3, ..JobOptions::default() },
         at: 0,
     }
 }
 
 /// What becomes of a command, which is given again while there is no majority: on a busy machine an election takes a while.
-pub(crate) async fn propose(node: &Node, command: Command) -> Result<Answer, Refusal> {
+pub(crate) async fn propose(node: &Node, command: impl Into<Command>) -> Result<Answer, Refusal> {
+    let command = command.into();
     let began = std::time::Instant::now();
     loop {
         match node.cluster.propose(command.clone()).await {

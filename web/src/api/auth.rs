@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use state::command::{Command, Refusal};
-use state::{Count, NAME_LENGTH, User, folded};
+use state::command::{EndSession, OpenSession, Refusal, Register};
+use state::{NAME_LENGTH, RateLimit, User, folded};
 use utoipa::ToSchema;
 
 use super::users::{LONGEST_PASSWORD, UserData, UserView, check_email, check_name, check_passwords};
@@ -84,7 +84,7 @@ pub(crate) async fn register(
     rate_limits::count(&state.cluster, &rate_limits::registration_limits(&auth.client)).await?;
     let password = state.passwords.verifier(new.password1).await?;
     let email = new.email.filter(|email| !email.is_empty());
-    let command = Command::Register { name: new.username, email, password, closed, at: now() };
+    let command = Register { name: new.username, email, password, closed, at: now() };
     let user = state.create("creating an account", command).await?;
     tracing::info!(user, "a user registered");
     let user = state.read(move |view| UserView::by_id(view, user)).await?;
@@ -121,14 +121,14 @@ pub(crate) async fn login(
 
     let secret = Secret::new("")?;
     let at = now();
-    let seen = headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
-    let command = Command::OpenSession {
+    let agent = headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
+    let command = OpenSession {
         secret: secret.hash(),
         user: user.id,
         password: user.password.clone(),
-        seen: seen.unwrap_or_default().chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARACTERS).collect(),
+        user_agent: agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARACTERS).collect(),
         expires_at: at + SESSION_SECONDS * 1000,
-        clears: vec![limits[0].of],
+        clears: vec![limits[0].key],
         at,
     };
     state.cluster.propose(command).await??;
@@ -145,7 +145,7 @@ pub(crate) async fn known_by_password(
     client: &Client,
     name: &str,
     password: Secret,
-) -> Result<(User, [Count; 2]), ApiError> {
+) -> Result<(User, [RateLimit; 2]), ApiError> {
     let name: String = name.chars().take(NAME_LENGTH + 1).collect();
     let limits = rate_limits::login_limits(client, &name);
     rate_limits::count(&state.cluster, &limits).await?;
@@ -168,7 +168,7 @@ pub(crate) async fn logout(state: State, auth: RequestAuth) -> Result<Response, 
     let credentials = auth.clone();
     let caller = state.read(move |view| credentials.recognise(view, true)).await?;
     if let (Some(user), AuthMethod::Session(session)) = (caller.user(), caller.method) {
-        match state.cluster.propose(Command::EndSession { user, session }).await? {
+        match state.cluster.propose(EndSession { user, session }).await? {
             // Another request ended the session first.
             Ok(_) | Err(Refusal::NoSuchSession(_)) => {}
             Err(refusal) => return Err(refusal.into()),

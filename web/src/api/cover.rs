@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use futures_util::StreamExt;
 use state::View;
-use state::command::Command;
+use state::command::ChangeSong;
 use state::{Cover, Edit, SongEdit};
 
 use super::song_ref::SongRef;
@@ -143,7 +143,7 @@ pub(crate) async fn delete(
 
 async fn change(state: &State, song: u64, caller: Caller, cover: Edit<Cover>) -> Result<Answer<SongData>, ApiError> {
     let edit = Box::new(SongEdit { cover, ..SongEdit::default() });
-    state.cluster.propose(Command::ChangeSong { song, asker: caller.asker(), edit }).await??;
+    state.cluster.propose(ChangeSong { song, actor: caller.actor(), edit }).await??;
     shown(state, caller, song).await
 }
 

@@ -2,7 +2,7 @@
 
 use axum::extract::Path;
 use state::View;
-use state::command::Command;
+use state::command::{CountPlay, SetFavourite};
 
 use super::songs::{SongData, shown, song_of};
 use crate::app::State;
@@ -37,7 +37,7 @@ pub(crate) async fn remove(
 async fn set(state: State, auth: RequestAuth, id: String, favourite: bool) -> Result<Answer<SongData>, ApiError> {
     let look = move |view: &View, caller: &Caller| Ok((caller.known()?.id, song_of(view, caller, &id)?.id, *caller));
     let (user, song, caller) = state.read_for(&auth, look).await?;
-    state.cluster.propose(Command::SetFavourite { user, song, favourite }).await??;
+    state.cluster.propose(SetFavourite { user, song, favourite }).await??;
     shown(&state, caller, song).await
 }
 
@@ -57,8 +57,8 @@ pub(crate) async fn play(
     let (song, caller) = state.read_for(&auth, look).await?;
     let user = caller.user();
     let at = now();
-    let count = rate_limits::play_limit(&auth.client, user);
-    rate_limits::check(&state.cluster, &[count], at).await?;
-    state.cluster.propose(Command::CountPlay { song, user, count, at }).await??;
+    let limit = rate_limits::play_limit(&auth.client, user);
+    rate_limits::check(&state.cluster, &[limit], at).await?;
+    state.cluster.propose(CountPlay { song, user, limit, at }).await??;
     shown(&state, caller, song).await
 }

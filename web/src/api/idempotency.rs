@@ -1,8 +1,7 @@
 //! Idempotent uploads: an upload that is sent again with the same key returns the existing song.
 
 use axum::http::HeaderMap;
-use state::ACCOUNTS;
-use state::command::{Command, Refusal};
+use state::command::{AddSong, AddSongOnce, Refusal};
 use storage::blobs::Hash;
 
 use super::song_view::SongView;
@@ -52,11 +51,8 @@ impl IdempotentUpload {
         let (key, content) = (self.key, self.content);
         state
             .read(move |view| {
-                if !view.has_level(ACCOUNTS)? {
-                    return Err(Refusal::NoAccounts.into());
-                }
-                let Some(done) = view.done(&key)? else { return Ok(None) };
-                let Some(song) = done.again(&content, now())? else { return Ok(None) };
+                let Some(record) = view.idempotency_record(&key)? else { return Ok(None) };
+                let Some(song) = record.song_for(&content, now())? else { return Ok(None) };
                 let song = view.song(song)?.ok_or(Refusal::SongOfKeyGone(song))?;
                 Ok(Some(Answer::with(SongData { song: SongView::of(view, &caller, song)? })))
             })
@@ -64,8 +60,8 @@ impl IdempotentUpload {
     }
 
     /// The command that adds the song only once.
-    pub(super) fn wrap(self, add: Command) -> Command {
+    pub(super) fn wrap(self, add: AddSong) -> AddSongOnce {
         let (Self { key, owner, content }, at) = (self, now());
-        Command::Once { key, owner, content, until: at + KEPT_FOR, add: Box::new(add), at }
+        AddSongOnce { key, owner, content, until: at + KEPT_FOR, add, at }
     }
 }

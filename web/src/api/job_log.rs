@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use serde::Serialize;
 use state::View;
-use state::{Level, Line, TaskId, TaskState};
+use state::{LogLevel, LogLine, TaskId, TaskState};
 use utoipa::ToSchema;
 
 use super::jobs::{job_id, no_job};
@@ -50,16 +50,16 @@ struct Attempted {
 }
 
 impl Attempted {
-    fn view(self, line: Line) -> LineView {
+    fn view(self, line: LogLine) -> LineView {
         LineView {
             at: line.at,
             node: self.node,
             task: self.task.to_string(),
             attempt: self.number,
             level: match line.level {
-                Level::Error => "error",
-                Level::Warn => "warn",
-                Level::Info => "info",
+                LogLevel::Error => "error",
+                LogLevel::Warn => "warn",
+                LogLevel::Info => "info",
             },
             message: line.message,
         }
@@ -84,10 +84,10 @@ pub(crate) async fn log(state: State, auth: RequestAuth, Path(id): Path<String>)
         for task in view.tasks(job.id)? {
             for attempt in &task.attempts {
                 let attempted = Attempted { task: task.id, number: attempt.number, node: attempt.node };
-                let lines = view.lines(task.id, attempt.number)?;
+                let lines = view.log(task.id, attempt.number)?;
                 log.extend(lines.into_iter().map(|line| attempted.view(line)));
                 if let (Some(at), Some(error)) = (attempt.ended, &attempt.error) {
-                    log.push(attempted.view(Line { at, level: Level::Error, message: error.clone() }));
+                    log.push(attempted.view(LogLine { at, level: LogLevel::Error, message: error.clone() }));
                 }
             }
             if let (TaskState::Running { node, .. }, true) = (task.state, running.len() < RUNNING) {

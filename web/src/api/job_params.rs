@@ -1,7 +1,7 @@
 //! The parameters of a separation: formats, priority, and who does it.
 
 use audio::encode::Format;
-use state::{OUTSIDE, Priority, Road};
+use state::Priority;
 
 use crate::app::State;
 use crate::auth::external_workers::{DELIVERED, delivers};
@@ -57,42 +57,38 @@ pub(super) fn workers_of(word: &str) -> Result<Workers, ApiError> {
     }
 }
 
-/// Where a song of `size` bytes is separated: as requested, or else as configured, if external workers can deliver the
+/// Whether external workers separate a song of `size` bytes: as requested, or else as configured, if they can deliver the
 /// requested formats and the broker can transport the song.
-pub(super) async fn road(
+pub(super) fn is_external(
     state: &State,
     requested: Option<Workers>,
     formats: Option<&Vec<String>>,
     size: u64,
-) -> Result<Road, ApiError> {
+) -> Result<bool, ApiError> {
     let Some(workers) = &state.external_workers else {
         return match requested {
             Some(Workers::Outside) => Err(ApiError::Conflict(
                 "This cluster has no external workers. Add the section [outside] to cluster.toml.".into(),
             )),
-            Some(Workers::Cluster) | None => Ok(Road::Inside),
+            Some(Workers::Cluster) | None => Ok(false),
         };
     };
     let wanted = requested.map_or(workers.first, |requested| requested == Workers::Outside);
     if !wanted {
-        return Ok(Road::Inside);
+        return Ok(false);
     }
     if !delivers(formats.map(Vec::as_slice)) {
         return match requested {
-            None => Ok(Road::Inside),
+            None => Ok(false),
             Some(_) => Err(ApiError::Malformed(format!(
                 "External workers deliver only {DELIVERED}. Leave out either `formats` or `workers`."
             ))),
         };
     }
     if size > workers.max_bytes {
-        return Ok(Road::Inside);
+        return Ok(false);
     }
-    match (state.read(|view| Ok(view.has_level(OUTSIDE)?)).await?, requested) {
-        (true, _) => Ok(Road::Outside),
-        (false, None) => Ok(Road::Inside),
-        (false, Some(_)) => Err(ApiError::Busy("upgrading: external workers need this version on all nodes".into())),
-    }
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use axum::extract::Path;
 use serde::{Deserialize, Serialize};
 use state::View;
-use state::command::{Answer as Applied, Command, Refusal};
-use state::{Attempt, Ending, JOBS, Job, JobState, Passage, Selection, Task, TaskKind, TaskState};
+use state::command::{Answer as Applied, CancelJob, Command, Refusal, RetryJob, SetPriority};
+use state::{Attempt, Ending, Job, JobSpec, JobState, Selection, Task, TaskKind, TaskState, Transition};
 use utoipa::{IntoParams, ToSchema};
 
 use super::job_params::priority_of;
@@ -177,7 +177,8 @@ pub(crate) struct JobStateView {
 impl JobView {
     /// The view without tasks, with these songs.
     fn of(job: Job, songs: Vec<JobSong>) -> Self {
-        let (stems, two_stems) = match job.selection {
+        let JobSpec::Separation(separation) = job.spec;
+        let (stems, two_stems) = match separation.selection {
             Selection::All => (None, None),
             Selection::Only(stems) => (Some(stems), None),
             Selection::Two(stem) => (None, Some(stem)),
@@ -189,11 +190,11 @@ impl JobView {
             started_at: started_at(&job.history),
             history: None,
             id: job.id,
-            hash: job.hash.to_string(),
-            model: job.model,
-            formats: job.formats,
+            hash: separation.hash.to_string(),
+            model: separation.model,
+            formats: separation.formats,
             priority: job.priority.to_string(),
-            workers: if job.road.is_outside() { "outside" } else { "cluster" },
+            workers: if job.executor.is_external() { "outside" } else { "cluster" },
             state: match job.state {
                 JobState::Pending => "pending",
                 JobState::Running => "running",
@@ -204,7 +205,7 @@ impl JobView {
             tasks_done: job.done,
             tasks_total: job.tasks,
             max_attempts: job.max_attempts,
-            error: job.error,
+            error: job.error.map(|error| error.to_string()),
             created_at: job.created_at,
             finished_at: job.finished_at,
             tasks: None,
@@ -243,14 +244,14 @@ impl JobView {
 }
 
 /// When the job last began to run.
-fn started_at(history: &[Passage]) -> Option<u64> {
+fn started_at(history: &[Transition]) -> Option<u64> {
     history.iter().rev().find(|was| was.state == JobState::Running).map(|was| was.at)
 }
 
 /// The states of a job so far. Jobs of older versions have no history, only the times of creation and end.
-pub(crate) fn history_of(job: &Job) -> impl Iterator<Item = Passage> {
-    let first = Passage { state: JobState::Pending, at: job.created_at };
-    let last = job.finished_at.map(|at| Passage { state: job.state, at });
+pub(crate) fn history_of(job: &Job) -> impl Iterator<Item = Transition> {
+    let first = Transition { state: JobState::Pending, at: job.created_at };
+    let last = job.finished_at.map(|at| Transition { state: job.state, at });
     let begins = job.history.first().is_none_or(|was| was.state != JobState::Pending).then_some(first);
     begins.into_iter().chain(job.history.clone()).chain(last.filter(|_| job.history.is_empty()))
 }
@@ -385,9 +386,9 @@ pub(crate) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Answer<JobData>, ApiError> {
     let named = id.clone();
-    let look = move |view: &View, caller: &Caller| Ok((job_to_change(view, caller, &named)?, caller.asker()));
-    let (job, asker) = state.read_for(&auth, look).await?;
-    propose(state, &auth, id, Command::CancelJob { job, asker, at: now() }).await
+    let look = move |view: &View, caller: &Caller| Ok((job_to_change(view, caller, &named)?, caller.actor()));
+    let (job, actor) = state.read_for(&auth, look).await?;
+    propose(state, &auth, id, CancelJob { job, actor, at: now() }).await
 }
 
 /// Retries a failed or cancelled job. Finished tasks are kept.
@@ -407,7 +408,7 @@ pub(crate) async fn retry(
     let named = id.clone();
     let job = state.read_for(&auth, move |view, caller| job_to_change(view, caller, &named)).await?;
     let jobs_per_owner = state.limits.jobs_per_user;
-    propose(state, &auth, id, Command::RetryJob { job, jobs_per_owner, at: now() }).await
+    propose(state, &auth, id, RetryJob { job, jobs_per_owner, at: now() }).await
 }
 
 /// Changes to a job.
@@ -435,18 +436,18 @@ pub(crate) async fn update(
     JsonOrForm(patch): JsonOrForm<JobPatch>,
 ) -> Result<Answer<JobData>, ApiError> {
     let named = id.clone();
-    let look = move |view: &View, caller: &Caller| {
-        Ok((job_to_change(view, caller, &named)?, caller.asker(), view.has_level(JOBS)?))
-    };
-    let (job, asker, priorities) = state.read_for(&auth, look).await?;
+    let look = move |view: &View, caller: &Caller| Ok((job_to_change(view, caller, &named)?, caller.actor()));
+    let (job, actor) = state.read_for(&auth, look).await?;
     let priority = priority_of(&patch.priority)?;
-    if !priorities {
-        return Err(ApiError::Busy("upgrading: changing priorities needs this version on all nodes".into()));
-    }
-    propose(state, &auth, id, Command::SetPriority { job, priority, asker }).await
+    propose(state, &auth, id, SetPriority { job, priority, actor }).await
 }
 
-async fn propose(state: State, auth: &RequestAuth, id: String, command: Command) -> Result<Answer<JobData>, ApiError> {
+async fn propose(
+    state: State,
+    auth: &RequestAuth,
+    id: String,
+    command: impl Into<Command>,
+) -> Result<Answer<JobData>, ApiError> {
     match state.cluster.propose(command).await? {
         // Another job may have taken over.
         Ok(Applied::Job(job)) => shown(state, auth, job.to_string(), false).await,

@@ -8,7 +8,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use state::View;
-use state::command::Command;
+use state::command::{MakeLink, RemoveLink};
 use state::{Link, Song};
 use utoipa::ToSchema;
 
@@ -138,7 +138,7 @@ pub(crate) async fn create(
     errors.finish()?;
     let (secret, at) = (Secret::new("")?, now());
     let expires_at = at + days * DAY;
-    let command = Command::MakeLink { secret: secret.hash(), song, expires_at, at };
+    let command = MakeLink { secret: secret.hash(), song, expires_at, at };
     let id = state.create("creating a link", command).await?;
     let link = LinkView { id, created_at: at, expires_at };
     Ok((StatusCode::CREATED, Answer::with(NewLinkData { link, address: format!("/shared/{}", secret.plain()) })))
@@ -160,6 +160,6 @@ pub(crate) async fn delete(
 ) -> Result<Answer<Empty>, ApiError> {
     let song = state.read_for(&auth, move |view, caller| song_to_change(view, caller, &id)).await?.id;
     let link = number_of("link", &link)?;
-    state.cluster.propose(Command::RemoveLink { song, link }).await??;
+    state.cluster.propose(RemoveLink { song, link }).await??;
     Ok(Answer::with(Empty {}))
 }

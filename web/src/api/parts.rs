@@ -6,7 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 use audio::encode::{Format, encode};
 use audio::sandbox::Sandbox;
 use state::View;
-use state::{JobState, Song, Stems};
+use state::{JobSpec, JobState, Song, Stems};
 use storage::blobs::Hash;
 
 use super::models::model_named;
@@ -86,11 +86,12 @@ pub(crate) fn stems_of(
 ) -> Result<Stems, ApiError> {
     let found = view.job_of(song, job)?;
     let job = found.ok_or_else(|| ApiError::NoJob(job.unwrap_or(song.job).to_string()))?;
-    if let Some(stems) = job.stems {
-        return Ok(stems);
+    if let Some(stems) = job.stems() {
+        return Ok(stems.clone());
     }
-    if let Some(model) = model_named(view, app, &job.model)?
-        && let sources = job.selection.of(&model.sources)
+    let JobSpec::Separation(separation) = &job.spec;
+    if let Some(model) = model_named(view, app, &separation.model)?
+        && let sources = separation.selection.of(&model.sources)
         && let Some(unknown) = wanted.iter().find(|part| !sources.iter().any(|source| source == *part))
     {
         return Err(ApiError::NoPart(format!(

@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use serde::Deserialize;
 use state::View;
-use state::command::Command;
+use state::command::{AddToPlaylist, RemoveFromPlaylist, ReorderPlaylist};
 use utoipa::ToSchema;
 
 use super::number_of;
@@ -51,7 +51,7 @@ pub(crate) async fn add(
         for song in &new.songs {
             song_of(view, caller, &song.to_string())?;
         }
-        Ok(Command::AddToPlaylist { playlist, songs: new.songs, place: new.at, without: Vec::new(), at: now() })
+        Ok(AddToPlaylist { playlist, songs: new.songs, place: new.at, without: Vec::new(), at: now() }.into())
     };
     update_owned(&state, &auth, id, command).await
 }
@@ -72,7 +72,7 @@ pub(crate) async fn remove(
 ) -> Result<Answer<PlaylistData>, ApiError> {
     let command = move |_: &View, _: &Caller, playlist| {
         let entry = number_of("playlist entry", &entry)?;
-        Ok(Command::TakeFromPlaylist { playlist, entry, at: now() })
+        Ok(RemoveFromPlaylist { playlist, entry, at: now() }.into())
     };
     update_owned(&state, &auth, id, command).await
 }
@@ -103,6 +103,6 @@ pub(crate) async fn reorder(
     JsonOrForm(new): JsonOrForm<ReorderEntries, ENTRIES_BYTES>,
 ) -> Result<Answer<PlaylistData>, ApiError> {
     let command =
-        move |_: &View, _: &Caller, playlist| Ok(Command::OrderPlaylist { playlist, entries: new.entries, at: now() });
+        move |_: &View, _: &Caller, playlist| Ok(ReorderPlaylist { playlist, entries: new.entries, at: now() }.into());
     update_owned(&state, &auth, id, command).await
 }

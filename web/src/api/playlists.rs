@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use state::View;
-use state::command::Command;
+use state::command::{ChangePlaylist, Command, MakePlaylist, RemovePlaylist};
 use state::{Audience, Playlist};
 use utoipa::{IntoParams, ToSchema};
 
@@ -255,7 +255,7 @@ pub(crate) async fn create_for(
     let (caller, owner) = state.read_for(auth, |_, caller| Ok((*caller, caller.known()?.id))).await?;
     let fields = PlaylistPatch { name: Some(new.name), description: new.description }.checked()?;
     let (name, description) = (fields.name.unwrap_or_default(), fields.description.unwrap_or_default());
-    let command = Command::MakePlaylist { owner, name, description, at: now() };
+    let command = MakePlaylist { owner, name, description, at: now() };
     Ok((caller, state.create("creating a playlist", command).await?))
 }
 
@@ -338,7 +338,7 @@ pub(crate) async fn update(
 ) -> Result<Answer<PlaylistData>, ApiError> {
     let command = move |_: &View, _: &Caller, playlist| {
         let PlaylistPatch { name, description } = fields.checked()?;
-        Ok(Command::ChangePlaylist { playlist, name, description, at: now() })
+        Ok(ChangePlaylist { playlist, name, description, at: now() }.into())
     };
     update_owned(&state, &auth, id, command).await
 }
@@ -351,6 +351,6 @@ pub(crate) async fn update(
 ))]
 pub(crate) async fn delete(state: State, auth: RequestAuth, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
     let playlist = state.read_for(&auth, move |view, caller| Ok(owned(view, caller, &id)?.id)).await?;
-    state.cluster.propose(Command::RemovePlaylist { playlist }).await??;
+    state.cluster.propose(RemovePlaylist { playlist }).await??;
     Ok(Answer::with(Empty {}))
 }

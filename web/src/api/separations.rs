@@ -7,8 +7,8 @@ use std::sync::Arc;
 use axum::extract::Path;
 use serde::{Deserialize, Serialize};
 use state::View;
-use state::command::{Answer as Applied, Command};
-use state::{ACCOUNTS, Job, Model, Plan, Selection, Song};
+use state::command::{Answer as Applied, DropSeparation, Separate};
+use state::{Job, JobOptions, JobSpec, Model, Plan, Selection, SeparationSpec, Song};
 use utoipa::ToSchema;
 
 use super::job_params::{formats_of, priority_of};
@@ -136,7 +136,7 @@ fn described(view: &View, caller: &Caller, song: &Song, job: Job) -> Result<Sepa
     let own = job.id == song.job;
     let (address, query) =
         (format!("/songs/{}", song.id), if own { String::new() } else { format!("?job={}", job.id) });
-    let stems = job.stems.iter().flat_map(|stems| stems.files.keys());
+    let stems = job.stems().into_iter().flat_map(|stems| stems.files.keys());
     let parts = stems.map(|stem| (stem.clone(), links(&address, stem, &query))).collect();
     Ok(SeparationView { own, parts, job: JobView::listed(view, caller, job)? })
 }
@@ -166,31 +166,34 @@ pub(crate) async fn create(
     let look = move |view: &View, caller: &Caller| {
         let song = song_to_change(view, caller, &named)?;
         let JsonOrForm(new) = body?;
-        if !view.has_level(ACCOUNTS)? {
-            return Err(ApiError::Busy("upgrading: separating again needs this version on all nodes".into()));
-        }
         let own = view.job(song.job)?.ok_or_else(|| no_job(&song.job.to_string()))?;
+        let JobSpec::Separation(own) = own.spec;
         let model = new.model.clone().filter(|model| !model.is_empty()).unwrap_or(own.model);
         let model = required_model(view, &app, &model)?;
         let selection = new.selection(&model)?;
         let formats = new.formats.as_ref().filter(|formats| !formats.is_empty());
         let formats = formats.map_or(Ok(own.formats), |formats| formats_of(&formats.join(",")))?;
         let priority = new.priority.as_deref().filter(|word| !word.is_empty()).map(priority_of).transpose()?;
-        Ok(Command::Separate {
+        Ok(Separate {
             song: song.id,
-            asker: caller.asker(),
-            plan: Plan {
-                frames: song.frames,
-                segments: (app.segments)(&model, song.frames),
-                segments_per_task: app.segments_per_task,
+            actor: caller.actor(),
+            separation: SeparationSpec {
+                plan: Plan {
+                    frames: song.frames,
+                    segments: (app.segments)(&model, song.frames),
+                    segments_per_task: app.segments_per_task,
+                },
+                model: model.name,
+                formats,
+                selection,
             },
-            model: model.name,
-            formats,
-            selection,
-            max_attempts: app.max_attempts,
-            priority: priority.unwrap_or_default(),
-            owner: owner_of(&client, caller.user()),
-            jobs_per_owner: app.limits.jobs_per_user,
+            job: JobOptions {
+                max_attempts: app.max_attempts,
+                priority: priority.unwrap_or_default(),
+                owner: owner_of(&client, caller.user()),
+                jobs_per_owner: app.limits.jobs_per_user,
+                external: false,
+            },
             at: now(),
         })
     };
@@ -217,9 +220,9 @@ pub(crate) async fn delete(
     auth: RequestAuth,
     Path((id, job)): Path<(String, String)>,
 ) -> Result<Answer<Empty>, ApiError> {
-    let look = move |view: &View, caller: &Caller| Ok((song_to_change(view, caller, &id)?.id, caller.asker()));
-    let (song, asker) = state.read_for(&auth, look).await?;
+    let look = move |view: &View, caller: &Caller| Ok((song_to_change(view, caller, &id)?.id, caller.actor()));
+    let (song, actor) = state.read_for(&auth, look).await?;
     let job = job_id(&job)?;
-    state.cluster.propose(Command::DropSeparation { song, asker, job }).await??;
+    state.cluster.propose(DropSeparation { song, actor, job }).await??;
     Ok(Answer::with(Empty {}))
 }

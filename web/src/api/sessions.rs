@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use serde::Serialize;
 use state::View;
-use state::command::Command;
+use state::command::{EndSession, EndSessions};
 use utoipa::ToSchema;
 
 use super::number_of;
@@ -55,7 +55,7 @@ pub(crate) async fn list(
             id: session.id,
             created_at: session.created_at,
             expires_at: session.expires_at,
-            browser: session.seen,
+            browser: session.user_agent,
             current: caller.method == AuthMethod::Session(session.id),
         });
         Ok(Answer::with(SessionsData { sessions: sessions.collect() }))
@@ -75,7 +75,7 @@ pub(crate) async fn end_all(
     Path(id): Path<String>,
 ) -> Result<Answer<Empty>, ApiError> {
     let user = state.read_for(&auth, move |view, caller| managed(view, caller, &id)).await?.id;
-    state.cluster.propose(Command::EndSessionsOf { user, keep: None }).await??;
+    state.cluster.propose(EndSessions { user, keep: None }).await??;
     Ok(Answer::with(Empty {}))
 }
 
@@ -95,6 +95,6 @@ pub(crate) async fn end(
 ) -> Result<Answer<Empty>, ApiError> {
     let user = state.read_for(&auth, move |view, caller| managed(view, caller, &id)).await?.id;
     let session = number_of("session", &session)?;
-    state.cluster.propose(Command::EndSession { user, session }).await??;
+    state.cluster.propose(EndSession { user, session }).await??;
     Ok(Answer::with(Empty {}))
 }

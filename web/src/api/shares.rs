@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use serde::{Deserialize, Serialize};
 use state::View;
-use state::command::Command;
+use state::command::{SharePlaylist, ShareSong, UnsharePlaylist, UnshareSong};
 use state::{Audience, Song, folded};
 use utoipa::ToSchema;
 
@@ -141,7 +141,7 @@ pub(crate) async fn create(
         Ok((song, audience))
     };
     let (song, audience) = state.read_for(&auth, look).await?;
-    let command = Command::ShareSong { song: song.id, owner: song.uploader_id, audience };
+    let command = ShareSong { song: song.id, owner: song.uploader_id, audience };
     state.cluster.propose(command).await??;
     state.read(move |view| Ok(Answer::with(of_song(view, &song)?))).await
 }
@@ -162,7 +162,7 @@ pub(crate) async fn delete(
 ) -> Result<Answer<SharesData>, ApiError> {
     let song = state.read_for(&auth, move |view, caller| song_to_change(view, caller, &id)).await?;
     let audience = audience_in_path(&with)?;
-    state.cluster.propose(Command::UnshareSong { song: song.id, audience }).await??;
+    state.cluster.propose(UnshareSong { song: song.id, audience }).await??;
     state.read(move |view| Ok(Answer::with(of_song(view, &song)?))).await
 }
 
@@ -207,7 +207,7 @@ pub(crate) async fn create_of_playlist(
         Ok((playlist, new.audience(view)?))
     };
     let (playlist, audience) = state.read_for(&auth, look).await?;
-    state.cluster.propose(Command::SharePlaylist { playlist, audience }).await??;
+    state.cluster.propose(SharePlaylist { playlist, audience }).await??;
     state.read(move |view| Ok(Answer::with(of_playlist(view, playlist)?))).await
 }
 
@@ -227,6 +227,6 @@ pub(crate) async fn delete_of_playlist(
 ) -> Result<Answer<SharesData>, ApiError> {
     let playlist = state.read_for(&auth, move |view, caller| Ok(playlists::owned(view, caller, &id)?.id)).await?;
     let audience = audience_in_path(&with)?;
-    state.cluster.propose(Command::UnsharePlaylist { playlist, audience }).await??;
+    state.cluster.propose(UnsharePlaylist { playlist, audience }).await??;
     state.read(move |view| Ok(Answer::with(of_playlist(view, playlist)?))).await
 }

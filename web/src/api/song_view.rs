@@ -147,7 +147,7 @@ impl SongView {
         let address = format!("/songs/{}", song.id);
         let mut described = Self::under(view, song.clone(), &address)?;
         described.mine = caller.owns(&song);
-        described.editable = caller.asker().may_change(&song);
+        described.editable = caller.actor().may_change(&song);
         for other in view.songs_of(&song.hash, MOST_DUPLICATES)? {
             let own = view.song(other)?.is_some_and(|other| caller.owns(&other) && other.id != song.id);
             described.duplicates.extend(own.then_some(other));
@@ -172,10 +172,10 @@ impl SongView {
 
     fn describe(song: Song, status: SongStatus, job: Option<&Job>, address: &str) -> Self {
         let mut parts = BTreeMap::from([("song".to_owned(), links(address, "song", ""))]);
-        if let Some(stems) = job.and_then(|job| job.stems.as_ref()) {
+        if let Some(stems) = job.and_then(Job::stems) {
             parts.extend(stems.files.keys().map(|stem| (stem.clone(), links(address, stem, ""))));
         }
-        let found = job.and_then(|job| job.stems.as_ref()?.facts.as_deref());
+        let found = job.and_then(Job::facts);
         let (bpm, key, facts) = (song.bpm(found), song.key(found), found.map(FactsView::of));
         Self {
             parts,
@@ -211,7 +211,9 @@ impl SongView {
             facts,
             tasks_done: job.map_or(0, |job| job.done),
             tasks_total: job.map_or(0, |job| job.tasks),
-            error: job.filter(|job| job.state == JobState::Failed).and_then(|job| job.error.clone()),
+            error: job
+                .filter(|job| job.state == JobState::Failed)
+                .and_then(|job| Some(job.error.as_ref()?.to_string())),
             title: song.title,
         }
     }

@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use serde::{Deserialize, Serialize};
 use state::View;
-use state::command::{Command, Refusal};
+use state::command::{ChangeSong, Refusal, RemoveSong};
 use state::{Order, Song, SongStatus};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,7 +13,6 @@ use super::{ReadQuery, page_limit};
 use crate::app::State;
 use crate::auth::caller::Caller;
 use crate::auth::request_auth::RequestAuth;
-use crate::clock::now;
 use crate::http::answer::{Answer, Empty};
 use crate::http::error::ApiError;
 use crate::http::json_or_form::JsonOrForm;
@@ -49,7 +48,7 @@ pub(crate) fn song_of(view: &View, caller: &Caller, id: &str) -> Result<Song, Ap
 /// The song in a path, if the caller may change it.
 pub(crate) fn song_to_change(view: &View, caller: &Caller, id: &str) -> Result<Song, ApiError> {
     let song = song_of(view, caller, id)?;
-    if caller.asker().may_change(&song) { Ok(song) } else { Err(no_song(id)) }
+    if caller.actor().may_change(&song) { Ok(song) } else { Err(no_song(id)) }
 }
 
 /// The parameters of a list of songs.
@@ -189,7 +188,7 @@ pub(crate) async fn update(
     let look = move |view: &View, caller: &Caller| Ok((song_to_change(view, caller, &id)?.id, *caller));
     let (song, caller) = state.read_for(&auth, look).await?;
     let edit = Box::new(fields.edit()?);
-    state.cluster.propose(Command::ChangeSong { song, asker: caller.asker(), edit }).await??;
+    state.cluster.propose(ChangeSong { song, actor: caller.actor(), edit }).await??;
     shown(&state, caller, song).await
 }
 
@@ -211,7 +210,7 @@ pub(crate) async fn shown(state: &State, caller: Caller, id: u64) -> Result<Answ
 pub(crate) async fn delete(state: State, auth: RequestAuth, Path(id): Path<String>) -> Result<Answer<Empty>, ApiError> {
     let named = id.clone();
     let song = state.read_for(&auth, move |view, caller| song_to_change(view, caller, &named)).await?;
-    match state.cluster.propose(Command::RemoveSong { song: song.id, at: now() }).await? {
+    match state.cluster.propose(RemoveSong { song: song.id }).await? {
         Ok(_) => Ok(Answer::with(Empty {})),
         Err(Refusal::NoSuchSong(_)) => Err(ApiError::NoSong(id)),
         Err(refusal) => Err(refusal.into()),

@@ -212,7 +212,9 @@ fn count(points: &mut [Gathered], grid: Grid, now: u64, job: &Job, tasks: &[Task
 
 #[cfg(test)]
 mod tests {
-    use state::{Attempt, Passage, Plan, Priority, Road, Selection, TaskId, TaskKind, TaskState};
+    use state::{
+        Attempt, Executor, JobSpec, Plan, Priority, Selection, Separation, TaskId, TaskKind, TaskState, Transition,
+    };
     use storage::blobs::Hash;
 
     use super::*;
@@ -220,14 +222,9 @@ mod tests {
     fn job(history: &[(JobState, u64)]) -> Job {
         Job {
             id: 1,
-            hash: Hash::of(b""),
-            model: String::new(),
-            formats: Vec::new(),
-            plan: Plan { frames: 1, segments: 1, segments_per_task: 1 },
-            format: String::new(),
-            priority: Priority::Normal,
             owner: String::new(),
-            road: Road::Inside,
+            priority: Priority::Normal,
+            executor: Executor::Cluster,
             state: history.last().map_or(JobState::Pending, |was| was.0),
             tasks: 0,
             done: 0,
@@ -235,9 +232,16 @@ mod tests {
             error: None,
             created_at: history.first().map_or(0, |was| was.1),
             finished_at: history.last().filter(|was| !was.0.is_open()).map(|was| was.1),
-            stems: None,
-            selection: Selection::All,
-            history: history.iter().map(|(state, at)| Passage { state: *state, at: *at }).collect(),
+            history: history.iter().map(|(state, at)| Transition { state: *state, at: *at }).collect(),
+            spec: JobSpec::Separation(Separation {
+                hash: Hash::of(b""),
+                format: String::new(),
+                model: String::new(),
+                formats: Vec::new(),
+                plan: Plan { frames: 1, segments: 1, segments_per_task: 1 },
+                selection: Selection::All,
+            }),
+            result: None,
         }
     }
 
@@ -245,7 +249,7 @@ mod tests {
         let id = TaskId { job: 1, index: 0 };
         let attempt = Attempt { number: 1, node: 2, started, ended, error: None, ending: None };
         let (kind, state) = (TaskKind::Merge, TaskState::Waiting);
-        Task { id, kind, state, attempt: 1, failures: 0, attempts: vec![attempt], output: None }
+        Task { id, kind, stage: 1, state, attempt: 1, failures: 0, attempts: vec![attempt], output: None }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use state::View;
-use state::command::Command;
+use state::command::{MakeToken, RevokeToken};
 use state::{Sealed, Token};
 use utoipa::ToSchema;
 
@@ -139,7 +139,7 @@ pub(crate) async fn create(
     let at = now();
     let expires_at = new.days.map(|days| at + days * DAY);
     let sealed = Sealed(state.accounts.seal.seal(secret.plain().as_bytes())?);
-    let command = Command::MakeToken { secret: secret.hash(), sealed, user, name: name.clone(), expires_at, at };
+    let command = MakeToken { secret: secret.hash(), sealed, user, name: name.clone(), expires_at, at };
     let id = state.create("creating a token", command).await?;
     let token = TokenView { id, name, created_at: at, expires_at };
     Ok((StatusCode::CREATED, Answer::with(NewTokenData { token, secret: secret.plain().to_owned() })))
@@ -161,6 +161,6 @@ pub(crate) async fn revoke(
 ) -> Result<Answer<Empty>, ApiError> {
     let user = state.read_for(&auth, move |view, caller| managed(view, caller, &id)).await?.id;
     let token = number_of("token", &token)?;
-    state.cluster.propose(Command::RevokeToken { user, token }).await??;
+    state.cluster.propose(RevokeToken { user, token }).await??;
     Ok(Answer::with(Empty {}))
 }

@@ -8,12 +8,12 @@ use audio::sandbox::Inspected;
 use audio::tags::Cover as Picture;
 use audio::thread::at_low_priority;
 use axum::extract::Request;
-use state::command::{Answer as Applied, Command};
-use state::{Cover, Plan};
+use state::command::{AddSong, Answer as Applied, Command};
+use state::{Cover, JobOptions, Plan, Selection, SeparationSpec};
 
 use super::credits::{credits_of, title};
 use super::idempotency::{IdempotentUpload, key_of};
-use super::job_params::road;
+use super::job_params::is_external;
 use super::models::required_model;
 use super::song_view::SongView;
 use super::songs::SongData;
@@ -87,7 +87,7 @@ async fn add(
     }
     let (asked, formats, whose) = (model.name.clone(), received.formats.clone(), owner.clone());
     let limit = state.limits.jobs_per_user;
-    state.read(move |view| Ok(view.would_take(&hash, &asked, &formats, &whose, limit)?)).await??;
+    state.read(move |view| Ok(view.would_accept(&hash, &asked, &formats, &whose, limit)?)).await??;
 
     let Inspected { probe, tags, cover: picture } = examine(state, &owner, &received).await?;
     let plan = Plan {
@@ -96,7 +96,7 @@ async fn add(
         segments_per_task: state.segments_per_task,
     };
     let (hash, size) = received.staged.commit().await?;
-    let road = road(state, received.workers, received.named.then_some(&received.formats), size).await?;
+    let external = is_external(state, received.workers, received.named.then_some(&received.formats), size)?;
     let mut hashes = vec![hash];
     let cover = match picture {
         None => None,
@@ -107,26 +107,26 @@ async fn add(
     // older song with the same file is being deleted.
     state.sharing.spread(&hashes).await?;
     storage::failpoint!("upload.shared");
-    let command = Command::AddSong {
+    let command = AddSong {
         title: title(received.title.as_deref(), &tags, received.file_name.as_deref()),
         credits: Box::new(credits_of(tags, cover)),
         hash,
         size,
         format: probe.format.to_string(),
         uploader_id: caller.user(),
-        plan,
-        model: model.name,
-        formats: received.formats,
-        max_attempts: state.max_attempts,
-        priority: received.priority,
-        owner,
-        jobs_per_owner: limit,
-        road,
+        separation: SeparationSpec { model: model.name, formats: received.formats, plan, selection: Selection::All },
+        job: JobOptions {
+            max_attempts: state.max_attempts,
+            priority: received.priority,
+            owner,
+            jobs_per_owner: limit,
+            external,
+        },
         at: now(),
     };
     let command = match once {
-        Some(once) => once.wrap(command),
-        None => command,
+        Some(once) => Command::from(once.wrap(command)),
+        None => command.into(),
     };
     let song = match state.cluster.propose(command).await?? {
         Applied::Song(song) => song,

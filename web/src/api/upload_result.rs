@@ -18,8 +18,8 @@ use axum::extract::{Path, Request};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use state::View;
-use state::command::Command;
-use state::{Facts, Job, Road, Stems};
+use state::command::FinishJob;
+use state::{Executor, Facts, Job, JobResult, JobSpec, Separation, Stems};
 use storage::blobs::{Hash, Staged, StagedFile};
 use tokio_util::io::StreamReader;
 use utoipa::IntoParams;
@@ -58,13 +58,15 @@ pub(crate) struct UploadResultQuery {
 
 /// An open job for external workers, and the stems of its model.
 struct OpenJob {
-    job: Job,
+    id: u64,
+    owner: String,
+    separation: Separation,
     sources: Vec<String>,
 }
 
 impl OpenJob {
     fn seconds(&self) -> u64 {
-        self.job.plan.frames.div_ceil(u64::from(RATE))
+        self.separation.plan.frames.div_ceil(u64::from(RATE))
     }
 
     /// The largest stem, in bytes.
@@ -133,9 +135,9 @@ pub(crate) async fn upload_result(
             return Err(refused);
         }
     };
-    let job = wanted.job.id;
-    let stems = Box::new(examine(&state, wanted, stems).await?);
-    state.cluster.propose(Command::FinishOutside { job, stems, at: now() }).await??;
+    let job = wanted.id;
+    let stems = examine(&state, wanted, stems).await?;
+    state.cluster.propose(FinishJob { job, result: Box::new(JobResult::Separation(stems)), at: now() }).await??;
     metrics::counter!("quartet_outside_results_total").increment(1);
     let look = move |view: &View| {
         let job = view.job(job)?.ok_or_else(|| no_job(&job.to_string()))?;
@@ -159,23 +161,24 @@ fn choose(view: &View, app: &App, hash: &Hash, id: Option<u64>) -> Result<OpenJo
     let Some(first) = jobs.first().map(|job| job.id) else {
         return Err(ApiError::NoJob(id.map_or_else(|| format!("for {hash}"), |id| id.to_string())));
     };
-    let open = |job: &Job| job.state.is_open() && job.road != Road::Inside;
+    let open = |job: &Job| job.state.is_open() && job.executor != Executor::Cluster;
     let Some(job) = jobs.into_iter().find(open) else {
         return Err(ApiError::Conflict(format!(
             "The job {first} has ended, or the cluster separates it itself. The stems are not needed."
         )));
     };
-    let Some(model) = model_named(view, app, &job.model)? else {
-        return Err(ApiError::Conflict(format!("The cluster no longer has the model {}.", job.model)));
+    let JobSpec::Separation(separation) = job.spec;
+    let Some(model) = model_named(view, app, &separation.model)? else {
+        return Err(ApiError::Conflict(format!("The cluster no longer has the model {}.", separation.model)));
     };
-    Ok(OpenJob { job, sources: model.sources })
+    Ok(OpenJob { id: job.id, owner: job.owner, separation, sources: model.sources })
 }
 
 /// Checks every stem, analyses the song, and replicates the files.
 async fn examine(state: &State, wanted: OpenJob, stems: BTreeMap<String, Staged>) -> Result<Stems, ApiError> {
     let (sharing, blobs) = (&state.sharing, state.sharing.blobs());
-    let song = sharing.whole(&wanted.job.hash).await?;
-    let (room, frames) = (blobs.clone(), wanted.job.plan.frames);
+    let song = sharing.whole(&wanted.separation.hash).await?;
+    let (room, frames) = (blobs.clone(), wanted.separation.plan.frames);
     let scratch = crate::http::blocking("reserving space", move || {
         room.expect_room(frames.saturating_mul(SAMPLE_BYTES))?;
         room.stage_file()
@@ -183,7 +186,7 @@ async fn examine(state: &State, wanted: OpenJob, stems: BTreeMap<String, Staged>
     .await??;
     let files = stems.iter().map(|(name, staged)| (name.clone(), staged.path().to_owned())).collect();
     let (peaks, facts) = {
-        let owner = format!("results of {}", wanted.job.owner);
+        let owner = format!("results of {}", wanted.owner);
         let (turn, sandbox) = (state.decode_queue.turn(owner, EXAMINE_WITHIN).await?, state.sandbox.clone());
         let facts = state.facts;
         let look = move || {
@@ -224,7 +227,7 @@ fn look(
     };
     let io = |error: io::Error| ApiError::io("reading the samples", &error);
     let limits = decode::Limits { max_seconds: wanted.seconds() + 2 };
-    let frames = wanted.job.plan.frames;
+    let frames = wanted.separation.plan.frames;
     let mut outlines: BTreeMap<String, Peaks> = BTreeMap::new();
     for (name, path) in stems {
         // First without writing the samples, because the length in the header may be wrong.

@@ -3,8 +3,8 @@
 use axum::extract::Path;
 use serde::{Deserialize, Serialize};
 use state::View;
-use state::command::Command;
-use state::{Legacy, User, folded};
+use state::command::{ChangeUser, RemoveUser};
+use state::{OrphanPolicy, User, folded};
 use utoipa::{IntoParams, ToSchema};
 
 use super::PageQuery;
@@ -234,7 +234,7 @@ pub(crate) async fn update(
         AuthMethod::Session(session) if own => Some(session),
         _ => None,
     };
-    let command = Command::ChangeUser {
+    let command = ChangeUser {
         user: user.id,
         name: patch.username,
         email: patch.email,
@@ -262,7 +262,7 @@ pub(crate) struct RemoveUserQuery {
 #[serde(rename_all = "snake_case")]
 enum SongsPolicy {
     Delete,
-    HandOver,
+    Transfer,
 }
 
 /// Deletes a user, with all sessions, tokens and shares, and with songs as `songs` requires.
@@ -281,10 +281,10 @@ pub(crate) async fn delete(
     let user = state.read_for(&auth, move |view, caller| managed(view, caller, &id)).await?.id;
     let Query(query) = query?;
     let songs = query.songs.map(|songs| match songs {
-        SongsPolicy::Delete => Legacy::Delete,
-        SongsPolicy::HandOver => Legacy::HandOver,
+        SongsPolicy::Delete => OrphanPolicy::Delete,
+        SongsPolicy::Transfer => OrphanPolicy::Transfer,
     });
-    state.cluster.propose(Command::RemoveUser { user, songs }).await??;
+    state.cluster.propose(RemoveUser { user, songs }).await??;
     tracing::info!(user, "a user was deleted");
     Ok(Answer::with(Empty {}))
 }

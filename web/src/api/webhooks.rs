@@ -8,8 +8,8 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use state::View;
-use state::command::Command;
-use state::{Delivery, Fate, Hook, JobState, Sealed};
+use state::command::{ChangeHook, MakeHook, RemoveHook};
+use state::{Delivery, DeliveryStatus, Hook, JobState, Sealed};
 use utoipa::ToSchema;
 
 use super::users::{managed, oneself};
@@ -118,12 +118,12 @@ pub(crate) struct DeliveryView {
 
 impl From<Delivery> for DeliveryView {
     fn from(delivery: Delivery) -> Self {
-        let (state, next_at) = match delivery.fate {
-            Fate::Due { at } => ("pending", Some(at)),
-            Fate::Delivered => ("delivered", None),
-            Fate::GivenUp => ("given_up", None),
+        let (state, next_at) = match delivery.status {
+            DeliveryStatus::Pending { at } => ("pending", Some(at)),
+            DeliveryStatus::Delivered => ("delivered", None),
+            DeliveryStatus::GivenUp => ("given_up", None),
         };
-        let tries = delivery.tries.into_iter().map(|made| DeliveryAttemptView {
+        let tries = delivery.attempts.into_iter().map(|made| DeliveryAttemptView {
             at: made.at,
             seconds: made.took as f64 / 1000.0,
             status: made.status,
@@ -135,7 +135,7 @@ impl From<Delivery> for DeliveryView {
             job_id: delivery.job,
             state,
             next_at,
-            tried: delivery.tried,
+            tried: delivery.attempts_made,
             tries: tries.collect(),
             at: delivery.ended_at,
         }
@@ -242,7 +242,7 @@ pub(crate) async fn create(
     errors.finish()?;
     let (secret, at) = (Secret::new(PREFIX)?, now());
     let sealed = Sealed(state.webhooks.seal.seal(secret.plain().as_bytes())?);
-    let command = Command::MakeHook { user, url: new.url.clone(), events: events.clone(), sealed, at };
+    let command = MakeHook { user, url: new.url.clone(), events: events.clone(), sealed, at };
     let id = state.create("creating a web hook", command).await?;
     let events = events.into_iter().map(event_of).collect();
     let webhook = HookView { id, url: new.url, events, active: true, created_at: at };
@@ -274,7 +274,7 @@ pub(crate) async fn update(
         errors.add("url", Code::BadUrl, fault);
     }
     errors.finish()?;
-    let command = Command::ChangeHook { user, hook: number, url: patch.url, events, active: patch.active };
+    let command = ChangeHook { user, hook: number, url: patch.url, events, active: patch.active };
     state.cluster.propose(command).await??;
     let look = move |view: &View| {
         let found = view.hook(user, number)?.ok_or_else(|| no_such("web hook", &hook))?;
@@ -299,7 +299,7 @@ pub(crate) async fn delete(
 ) -> Result<Answer<Empty>, ApiError> {
     let user = state.read_for(&auth, move |view, caller| managed(view, caller, &id)).await?.id;
     let hook = number_of("web hook", &hook)?;
-    state.cluster.propose(Command::RemoveHook { user, hook }).await??;
+    state.cluster.propose(RemoveHook { user, hook }).await??;
     Ok(Answer::with(Empty {}))
 }
 

@@ -1,6 +1,6 @@
 //! The caller of an endpoint: an anonymous caller, or a user with a session, a token or a password.
 
-use state::{Asker, Audience, Job, Song, View};
+use state::{Actor, Audience, Job, Song, View};
 
 use crate::http::error::ApiError;
 
@@ -52,11 +52,11 @@ impl Caller {
     }
 
     /// On whose behalf the state is to be changed.
-    pub(crate) fn asker(&self) -> Asker {
+    pub(crate) fn actor(&self) -> Actor {
         match self.principal {
-            None => Asker::Anonymous,
-            Some(Principal { administrator: true, .. }) => Asker::Anybody,
-            Some(Principal { id, .. }) => Asker::User(id),
+            None => Actor::Anonymous,
+            Some(Principal { administrator: true, .. }) => Actor::Admin,
+            Some(Principal { id, .. }) => Actor::User(id),
         }
     }
 
@@ -109,8 +109,8 @@ impl Caller {
 
     /// Whether the caller may cancel a job and change its priority: it is done for a song that the caller may change.
     pub(crate) fn may_change_job(&self, view: &View, job: &Job) -> Result<bool, ApiError> {
-        let asker = self.asker();
-        Ok(asker == Asker::Anybody || view.songs_with(job)?.iter().any(|song| asker.may_change(song)))
+        let asker = self.actor();
+        Ok(asker == Actor::Admin || view.songs_with(job)?.iter().any(|song| asker.may_change(song)))
     }
 
     /// Whether the caller may manage what belongs to a user.

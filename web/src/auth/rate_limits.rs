@@ -5,8 +5,8 @@
 //! from another address. Names are stored as hashes, because users sometimes type a password into the name field.
 
 use raft::Cluster;
-use state::Count;
-use state::command::{Command, Refusal};
+use state::RateLimit;
+use state::command::{CheckRateLimits, Refusal};
 use storage::blobs::Hash;
 
 use super::accounts::owner_of;
@@ -27,54 +27,54 @@ const REGISTRATIONS: (u32, u64) = (30, 60 * MINUTE);
 const PLAYS: (u32, u64) = (60, MINUTE);
 
 /// The limits on an attempt to log in. A successful login resets the first.
-pub(crate) fn login_limits(client: &Client, name: &str) -> [Count; 2] {
+pub(crate) fn login_limits(client: &Client, name: &str) -> [RateLimit; 2] {
     let address = client.name();
     let name = name.to_ascii_lowercase();
     [limit(&["login", &address, &name], NAME), limit(&["login", &address], ADDRESS)]
 }
 
 /// The limits on wrong OpenSubsonic token proofs. They do not affect logins.
-pub(crate) fn proof_limits(client: &Client, name: &str) -> [Count; 2] {
+pub(crate) fn proof_limits(client: &Client, name: &str) -> [RateLimit; 2] {
     let address = client.name();
     let name = name.to_ascii_lowercase();
     [limit(&["proof", &address, &name], NAME), limit(&["proof", &address], ADDRESS)]
 }
 
 /// The limit on registrations.
-pub(crate) fn registration_limits(client: &Client) -> [Count; 1] {
+pub(crate) fn registration_limits(client: &Client) -> [RateLimit; 1] {
     [limit(&["register", &client.name()], REGISTRATIONS)]
 }
 
 /// The limit on plays.
-pub(crate) fn play_limit(client: &Client, user: Option<u64>) -> Count {
+pub(crate) fn play_limit(client: &Client, user: Option<u64>) -> RateLimit {
     limit(&["play", &owner_of(client, user)], PLAYS)
 }
 
-fn limit(key: &[&str], (most, within): (u32, u64)) -> Count {
-    Count { of: Hash::of(key.join("\0").as_bytes()), most, within }
+fn limit(key: &[&str], (max, window): (u32, u64)) -> RateLimit {
+    RateLimit { key: Hash::of(key.join("\0").as_bytes()), max, window }
 }
 
-/// Counts an attempt, or refuses it.
-pub(crate) async fn count(cluster: &Cluster, limits: &[Count]) -> Result<(), ApiError> {
+/// RateLimits an attempt, or refuses it.
+pub(crate) async fn count(cluster: &Cluster, limits: &[RateLimit]) -> Result<(), ApiError> {
     let at = now();
     check(cluster, limits, at).await?;
-    cluster.propose(Command::CountTry { counts: limits.to_vec(), at }).await??;
+    cluster.propose(CheckRateLimits { limits: limits.to_vec(), at }).await??;
     Ok(())
 }
 
 /// Refuses an attempt that exceeds a limit in the state that this node applied last. That state suffices to refuse, and
 /// without this check a refusal would cost as much as an attempt: an entry in the log.
-pub(crate) async fn check(cluster: &Cluster, limits: &[Count], at: u64) -> Result<(), ApiError> {
+pub(crate) async fn check(cluster: &Cluster, limits: &[RateLimit], at: u64) -> Result<(), ApiError> {
     let (view, limits) = (cluster.peek(), limits.to_vec());
     let wait_ms = blocking("reading the state", move || {
         let mut wait = 0;
         for limit in limits {
-            let tries = view.tries(&limit.of)?.filter(|tries| tries.count >= limit.most);
-            let until = tries.map_or(0, |tries| tries.until.min(at + limit.within));
+            let counter = view.rate_counter(&limit.key)?.filter(|counter| counter.count >= limit.max);
+            let until = counter.map_or(0, |counter| counter.until.min(at + limit.window));
             wait = wait.max(until.saturating_sub(at));
         }
         Ok::<_, ApiError>(wait)
     })
     .await??;
-    if wait_ms > 0 { Err(Refusal::TooManyTries { wait_ms }.into()) } else { Ok(()) }
+    if wait_ms > 0 { Err(Refusal::RateLimited { wait_ms }.into()) } else { Ok(()) }
 }

@@ -323,7 +323,7 @@ impl From<Refusal> for ApiError {
             Refusal::NoSuchSong(id) => Self::NoSong(id.to_string()),
             Refusal::NoSuchJob(id) => Self::NoJob(id.to_string()),
             Refusal::TooManyJobs { .. } => Self::TooManyJobs(sentence(&refusal.to_string())),
-            Refusal::TooManyTries { wait_ms } => Self::TooManyTries {
+            Refusal::RateLimited { wait_ms } => Self::TooManyTries {
                 message: sentence(&refusal.to_string()),
                 seconds: u32::try_from(wait_ms.div_ceil(1000)).unwrap_or(u32::MAX),
             },
@@ -344,7 +344,7 @@ impl From<Refusal> for ApiError {
                 "The user has {songs} songs. Choose what to do with them: songs=delete deletes all, \
                  songs=hand_over keeps those that are shared with everybody and deletes the others."
             )),
-            Refusal::NoAccounts => Self::Busy("upgrading: accounts need this version on all nodes".into()),
+            Refusal::NotYet { .. } => Self::Busy(format!("upgrading: {refusal}")),
             refusal => Self::Conflict(sentence(&refusal.to_string())),
         }
     }

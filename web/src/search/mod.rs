@@ -12,7 +12,7 @@ mod songs;
 mod sort;
 
 use state::Order;
-use state::card::{plain, words};
+use state::index_entry::{normalize, words};
 
 pub(crate) use self::groups::groups;
 pub(crate) use self::songs::{SongQuery, find};
@@ -36,5 +36,5 @@ pub(crate) fn beginnings(text: Option<&str>) -> Vec<String> {
 
 /// The text that a song must have in an order.
 pub(crate) fn text(order: Order, text: Option<&String>) -> Option<(Order, String)> {
-    text.map(|text| (order, plain(text)))
+    text.map(|text| (order, normalize(text)))
 }

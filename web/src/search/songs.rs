@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use state::card::place_of;
-use state::command::Refusal;
-use state::{ACCOUNTS, Card, Order, Song, SongStatus, View};
+use state::index_entry::text_key;
+use state::{IndexEntry, Order, Song, SongStatus, View};
 use storage::blobs::Hash;
 
 use super::{CHUNK, FEW, MOST_LOOKED_AT, Sort};
 use crate::auth::caller::Caller;
 use crate::http::error::ApiError;
 
-/// The conditions and the order of a list of songs. Texts are normalized by [`plain`](state::card::plain).
+/// The conditions and the order of a list of songs. Texts are normalized by [`plain`](state::index_entry::normalize).
 #[derive(Debug, Clone)]
 pub(crate) struct SongQuery {
     /// Prefixes of words of the title, artist, album or genre.
@@ -65,10 +64,6 @@ pub(crate) struct SongPage {
 /// are walked from the start of the page until the page is full.
 pub(crate) fn find(view: &View, caller: &Caller, query: &SongQuery) -> Result<SongPage, ApiError> {
     let search = SongSearch { view, caller, query };
-    let needs_cards = search.needs_card() || query.sort != Sort::By(Order::Added) || query.favourite;
-    if needs_cards && !view.has_level(ACCOUNTS)? {
-        return Err(Refusal::NoAccounts.into());
-    }
     if query.favourite || query.sort == Sort::Played {
         caller.known()?;
     }
@@ -85,7 +80,7 @@ struct SongSearch<'a> {
 }
 
 impl SongSearch<'_> {
-    fn needs_card(&self) -> bool {
+    fn needs_entry(&self) -> bool {
         !self.query.beginnings.is_empty() || !self.query.texts.is_empty()
     }
 
@@ -111,7 +106,7 @@ impl SongSearch<'_> {
             }
         };
         for (order, text) in &query.texts {
-            take(view.placed_at(*order, &place_of(Some(text)), FEW)?);
+            take(view.sorted_at(*order, &text_key(Some(text)), FEW)?);
         }
         for beginning in &query.beginnings {
             take(view.with_word(beginning, FEW)?);
@@ -131,11 +126,11 @@ impl SongSearch<'_> {
         let Sort::By(order) = self.query.sort else { return Ok(SongPage::default()) };
         let mut found = BTreeMap::new();
         for id in songs {
-            let Some(card) = self.view.card(*id)? else { continue };
-            let place = card.place(order, *id);
+            let Some(entry) = self.view.index_entry(*id)? else { continue };
+            let place = entry.sort_key(order, *id);
             let ahead = |after: &Vec<u8>| if self.query.backwards { place < *after } else { place > *after };
             if self.query.after.as_ref().is_none_or(ahead)
-                && let Some(song) = self.matching(*id, Some(&card))?
+                && let Some(song) = self.matching(*id, Some(&entry))?
             {
                 found.insert(place, song);
             }
@@ -180,21 +175,19 @@ impl SongSearch<'_> {
         let (view, backwards) = (self.view, self.query.backwards);
         Ok(match (self.query.sort, self.caller.audiences()) {
             (Sort::Played, _) => view.in_order_played(self.caller.known()?.id, after, backwards, CHUNK)?,
-            (Sort::By(Order::Added), Some(audiences)) if view.has_level(ACCOUNTS)? => {
-                view.in_lists(&audiences, after, backwards, CHUNK)?
-            }
+            (Sort::By(Order::Added), Some(audiences)) => view.in_lists(&audiences, after, backwards, CHUNK)?,
             (Sort::By(order), _) => view.in_order(order, after, backwards, CHUNK)?,
         })
     }
 
     /// The song, if it meets the conditions and the caller may listen to it.
-    fn matching(&self, id: u64, card: Option<&Card>) -> Result<Option<Song>, ApiError> {
+    fn matching(&self, id: u64, entry: Option<&IndexEntry>) -> Result<Option<Song>, ApiError> {
         let (view, query, caller) = (self.view, self.query, self.caller);
-        if self.needs_card() {
-            let read = if card.is_none() { view.card(id)? } else { None };
-            let Some(card) = card.or(read.as_ref()) else { return Ok(None) };
-            let agrees = query.texts.iter().all(|(order, text)| card.text(*order) == Some(text));
-            if !agrees || !card.has(&query.beginnings) {
+        if self.needs_entry() {
+            let read = if entry.is_none() { view.index_entry(id)? } else { None };
+            let Some(entry) = entry.or(read.as_ref()) else { return Ok(None) };
+            let agrees = query.texts.iter().all(|(order, text)| entry.text(*order) == Some(text));
+            if !agrees || !entry.has(&query.beginnings) {
                 return Ok(None);
             }
         }
@@ -205,7 +198,7 @@ impl SongSearch<'_> {
         }
         // Favourites and played songs may be part of shared playlists, and not of the caller's library.
         let personal = query.favourite || query.sort == Sort::Played;
-        if !personal && view.has_level(ACCOUNTS)? && !caller.is_listed(view, id)? {
+        if !personal && !caller.is_listed(view, id)? {
             return Ok(None);
         }
         let Some(song) = view.song(id)? else { return Ok(None) };

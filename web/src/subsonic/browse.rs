@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use state::card::plain;
+use state::index_entry::normalize;
 use state::{Order, Song};
 
 use super::answer::Element;
@@ -29,7 +29,7 @@ fn indexes(look: Look<'_>) -> Result<Element, Failure> {
     let mut letters: Vec<(String, Vec<Element>)> = Vec::new();
     for artist in look.artists(&[])? {
         let first =
-            artist.plain.as_deref().and_then(|name| name.chars().next()).filter(|letter| letter.is_alphabetic());
+            artist.normalized.as_deref().and_then(|name| name.chars().next()).filter(|letter| letter.is_alphabetic());
         let letter = first.map_or_else(|| "#".into(), |letter| letter.to_uppercase().to_string());
         match letters.iter_mut().find(|(known, _)| *known == letter) {
             Some((_, artists)) => artists.push(artist_element(&artist)),
@@ -55,7 +55,7 @@ fn one_artist(look: Look<'_>, id: &Option<String>) -> Result<(Artist, Vec<Tracks
     let first = songs.iter().min_by_key(|song| song.id).ok_or_else(|| Failure::NotFound("Unknown artist.".into()))?;
     let name = first.credits.artist.clone().unwrap_or_else(|| UNKNOWN_ARTIST.into());
     let albums = look.albums_among(songs)?;
-    Ok((Artist { plain: id.clone(), name, albums: Some(albums.len()) }, albums))
+    Ok((Artist { normalized: id.clone(), name, albums: Some(albums.len()) }, albums))
 }
 
 pub(super) fn artist(look: Look<'_>) -> Result<Element, Failure> {
@@ -117,7 +117,7 @@ pub(super) fn genres(look: Look<'_>) -> Result<Element, Failure> {
     for group in found {
         let Some(name) = look.view.song(group.song)?.and_then(|song| song.credits.genre) else { continue };
         let songs: Vec<Song> =
-            look.songs_with(Order::Genre, &plain(&name)).take(MOST_OF_ONE).collect::<Result<_, ApiError>>()?;
+            look.songs_with(Order::Genre, &normalize(&name)).take(MOST_OF_ONE).collect::<Result<_, ApiError>>()?;
         let albums: HashSet<Album> = songs.iter().map(Album::of).collect();
         let genre = Element::new().number("songCount", group.songs as u64).number("albumCount", albums.len() as u64);
         genres.push(genre.text("value", name));

@@ -2,6 +2,7 @@
 //!
 //! An album has the fields of both of the protocol's views, by tags and by folders. Clients ignore the others.
 
+use state::Job;
 use state::{Song, Stems};
 
 use super::answer::Element;
@@ -79,7 +80,7 @@ impl Look<'_> {
         };
         let length = seconds(song);
         let job = self.view.job(song.job)?;
-        let facts = job.and_then(|job| job.stems?.facts);
+        let facts = job.as_ref().and_then(Job::facts);
         let album = song.credits.album.clone().unwrap_or_else(|| song.title.clone());
         let artist = song.credits.artist.as_deref().unwrap_or(UNKNOWN_ARTIST);
         Ok(Element::new()
@@ -92,7 +93,7 @@ impl Look<'_> {
             .text("contentType", content_type(&song.format))
             .text("suffix", &song.format)
             .maybe_number("bitRate", (song.size * 8 / 1000).checked_div(length))
-            .maybe_number("bpm", song.bpm(facts.as_deref()).map(|bpm| bpm.round() as u64))
+            .maybe_number("bpm", song.bpm(facts).map(|bpm| bpm.round() as u64))
             .number("playCount", self.view.plays(song.id)?)
             .maybe("played", played.map(|played| moment(played.at)))
             .and(self.about(song, &Album::of(song))?))
@@ -182,7 +183,7 @@ impl Look<'_> {
 
 pub(super) fn artist_element(artist: &Artist) -> Element {
     Element::new()
-        .text("id", Id::Artist(artist.plain.clone()).to_string())
+        .text("id", Id::Artist(artist.normalized.clone()).to_string())
         .text("name", &artist.name)
         .maybe_number("albumCount", artist.albums.map(|albums| albums as u64))
 }

@@ -7,12 +7,12 @@
 use std::fmt;
 
 use state::Song;
-use state::card::plain;
+use state::index_entry::normalize;
 
 /// The id of something that players can request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Id {
-    /// An artist by its name as [`plain`] normalizes it; none for songs without an artist.
+    /// An artist by its name as [`normalize`] normalizes it; none for songs without an artist.
     Artist(Option<String>),
     Album(Album),
     Song(u64),
@@ -24,7 +24,7 @@ pub(super) enum Id {
 /// The id of an album.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Album {
-    /// The songs of an artist on an album, by names as [`plain`] normalizes them.
+    /// The songs of an artist on an album, by names as [`normalize`] normalizes them.
     Named { album: String, artist: Option<String> },
     /// A song without an album.
     Single(u64),
@@ -36,7 +36,9 @@ impl Album {
     /// The album of a song.
     pub(super) fn of(song: &Song) -> Self {
         match song.credits.album.as_deref() {
-            Some(album) => Self::Named { album: plain(album), artist: song.credits.artist.as_deref().map(plain) },
+            Some(album) => {
+                Self::Named { album: normalize(album), artist: song.credits.artist.as_deref().map(normalize) }
+            }
             None => Self::Single(song.id),
         }
     }

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use state::View;
-use state::card::{plain, words};
+use state::index_entry::{normalize, words};
 use state::{Order, Song, Stems};
 
 use super::failure::Failure;
@@ -45,8 +45,8 @@ pub(super) struct Look<'a> {
 
 /// An artist.
 pub(super) struct Artist {
-    /// The name as [`plain`] normalizes it.
-    pub(super) plain: Option<String>,
+    /// The name as [`normalize`] normalizes it.
+    pub(super) normalized: Option<String>,
     pub(super) name: String,
     /// The number of albums; none if counting would take too long.
     pub(super) albums: Option<usize>,
@@ -110,7 +110,7 @@ impl<'a> Look<'a> {
         Songs { look: self, query, page: Vec::new().into_iter(), left: MOST_WALKED }
     }
 
-    /// The songs with this text, as [`plain`] normalizes it.
+    /// The songs with this text, as [`normalize`] normalizes it.
     pub(super) fn songs_with(self, order: Order, text: &str) -> Songs<'a> {
         self.songs(Sort::By(order), false, |query| query.texts = vec![(order, text.to_owned())])
     }
@@ -121,7 +121,7 @@ impl<'a> Look<'a> {
 
     /// The stems of a song, if they are ready.
     pub(super) fn stems(self, song: &Song) -> Result<Option<Stems>, ApiError> {
-        Ok(self.view.job(song.job)?.and_then(|job| job.stems))
+        Ok(self.view.job(song.job)?.and_then(|job| job.stems().cloned()))
     }
 
     /// The songs of an artist, or those without one.
@@ -146,13 +146,13 @@ impl<'a> Look<'a> {
             let (some, next) = groups(self.view, self.caller, Order::Artist, beginnings, after, most)?;
             for group in some {
                 let Some(name) = self.view.song(group.song)?.and_then(|song| song.credits.artist) else { continue };
-                let plain = plain(&name);
+                let normalized = normalize(&name);
                 let mut albums = None;
                 if !group.more && group.songs <= left {
                     left -= group.songs;
-                    albums = Some(self.albums_among(self.songs_of(Some(&plain))?)?.len());
+                    albums = Some(self.albums_among(self.songs_of(Some(&normalized))?)?.len());
                 }
-                found.push(Artist { plain: Some(plain), name, albums });
+                found.push(Artist { normalized: Some(normalized), name, albums });
             }
             after = next;
             if after.is_none() || found.len() >= MOST_ARTISTS {
@@ -164,7 +164,7 @@ impl<'a> Look<'a> {
             let songs = self.songs_of(None)?;
             if !songs.is_empty() {
                 let albums = Some(self.albums_among(songs)?.len());
-                found.push(Artist { plain: None, name: UNKNOWN_ARTIST.into(), albums });
+                found.push(Artist { normalized: None, name: UNKNOWN_ARTIST.into(), albums });
             }
         }
         Ok(found)
@@ -175,7 +175,7 @@ impl<'a> Look<'a> {
         let mut found: BTreeMap<Titled, (Vec<Song>, Option<Stems>)> = BTreeMap::new();
         for song in songs {
             if let Some(stems) = self.stems(&song)? {
-                let titled = (plain(&stems_title(&song)), Album::Stems(song.id));
+                let titled = (normalize(&stems_title(&song)), Album::Stems(song.id));
                 found.insert(titled, (vec![song.clone()], Some(stems)));
             }
             found.entry(own(&song)).or_default().0.push(song);
@@ -214,7 +214,7 @@ impl<'a> Look<'a> {
     ) -> impl Iterator<Item = Result<Titled, ApiError>> + 'a {
         songs.flat_map(move |song| match song.and_then(|song| Ok((self.stems(&song)?.is_some(), song))) {
             Ok((is_split, song)) => {
-                let stems = is_split.then(|| (plain(&stems_title(&song)), Album::Stems(song.id)));
+                let stems = is_split.then(|| (normalize(&stems_title(&song)), Album::Stems(song.id)));
                 [Some(own(&song)), stems].into_iter().flatten().map(Ok).collect()
             }
             Err(error) => vec![Err(error)],
@@ -250,9 +250,9 @@ impl<'a> Look<'a> {
                     Ok(song) => song,
                     Err(error) => return Some(Err(error)),
                 };
-                let artist = first.credits.artist.as_deref().map(plain);
+                let artist = first.credits.artist.as_deref().map(normalize);
                 let same = |song: &Result<Song, ApiError>| {
-                    song.as_ref().is_ok_and(|song| song.credits.artist.as_deref().map(plain) == artist)
+                    song.as_ref().is_ok_and(|song| song.credits.artist.as_deref().map(normalize) == artist)
                 };
                 let mut all = vec![Ok(first)];
                 while let Some(song) = songs.next_if(same) {
@@ -291,7 +291,7 @@ impl<'a> Look<'a> {
 
 /// The album of a song, after its title.
 fn own(song: &Song) -> Titled {
-    (plain(song.credits.album.as_deref().unwrap_or(&song.title)), Album::of(song))
+    (normalize(song.credits.album.as_deref().unwrap_or(&song.title)), Album::of(song))
 }
 
 /// The title of the album of a song's stems.
@@ -301,7 +301,7 @@ fn stems_title(song: &Song) -> String {
 
 fn tracks(id: Album, mut songs: Vec<Song>, stems: Option<Stems>) -> Option<Tracks> {
     songs.sort_by(|one, other| {
-        let place = |song: &Song| (song.credits.track.unwrap_or(u16::MAX), plain(&song.title), song.id);
+        let place = |song: &Song| (song.credits.track.unwrap_or(u16::MAX), normalize(&song.title), song.id);
         place(one).cmp(&place(other))
     });
     // The oldest song determines the spelling.
@@ -316,5 +316,5 @@ fn tracks(id: Album, mut songs: Vec<Song>, stems: Option<Stems>) -> Option<Track
 
 /// The id of an artist.
 pub(super) fn artist_id(artist: Option<&str>) -> Id {
-    Id::Artist(artist.map(plain))
+    Id::Artist(artist.map(normalize))
 }

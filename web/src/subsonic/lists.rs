@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use net::secret_box::random;
-use state::card::plain;
+use state::index_entry::normalize;
 use state::{Order, Song};
 
 use super::answer::Element;
@@ -39,7 +39,7 @@ fn albums(look: Look<'_>) -> Result<Vec<Tracks>, Failure> {
             look.page(look.albums_of(starred), offset, size)?
         }
         "byGenre" => {
-            let genre = plain(look.params.need("genre")?);
+            let genre = normalize(look.params.need("genre")?);
             look.page(look.albums_of(look.songs_with(Order::Genre, &genre)), offset, size)?
         }
         "byYear" => by_year(look, offset, size)?,
@@ -135,7 +135,7 @@ pub(super) fn random_songs(look: Look<'_>) -> Result<Element, Failure> {
     };
     let songs = match look.params.get("genre") {
         Some(genre) => {
-            let songs = look.songs_with(Order::Genre, &plain(genre)).take(DRAWN_FROM);
+            let songs = look.songs_with(Order::Genre, &normalize(genre)).take(DRAWN_FROM);
             let mut songs = songs.collect::<Result<Vec<_>, _>>()?;
             songs.retain(fits);
             shuffle(&mut songs)?;
@@ -148,7 +148,7 @@ pub(super) fn random_songs(look: Look<'_>) -> Result<Element, Failure> {
 }
 
 pub(super) fn songs_by_genre(look: Look<'_>) -> Result<Element, Failure> {
-    let genre = plain(look.params.need("genre")?);
+    let genre = normalize(look.params.need("genre")?);
     let (count, offset) = (look.params.count("count", 10, MOST)?, look.params.offset("offset")?);
     let songs = look.songs_with(Order::Genre, &genre).skip(offset).take(count).collect::<Result<Vec<_>, _>>()?;
     Ok(Element::new().one("songsByGenre", Element::new().many("song", look.songs_elements(&songs)?)))
@@ -156,7 +156,7 @@ pub(super) fn songs_by_genre(look: Look<'_>) -> Result<Element, Failure> {
 
 /// The most played songs of an artist, which is given by name and not by id.
 pub(super) fn top_songs(look: Look<'_>) -> Result<Element, Failure> {
-    let artist = plain(look.params.need("artist")?);
+    let artist = normalize(look.params.need("artist")?);
     let count = look.params.count("count", 50, MOST)?;
     let songs = look.songs(Sort::By(Order::Plays), true, |query| query.texts = vec![(Order::Artist, artist)]);
     let songs = songs.take(count).collect::<Result<Vec<_>, _>>()?;

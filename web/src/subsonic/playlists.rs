@@ -1,7 +1,7 @@
 //! Playlists. They contain songs only; stems are refused.
 
 use state::View;
-use state::command::Command;
+use state::command::{AddToPlaylist, ChangePlaylist, SharePlaylist, UnsharePlaylist};
 use state::{Audience, Playlist, Song};
 
 use super::SubsonicRequest;
@@ -162,7 +162,7 @@ async fn rename(
 ) -> Result<(), Failure> {
     let PlaylistPatch { name, description } = PlaylistPatch { name, description }.checked()?;
     let command =
-        move |_: &View, _: &Caller, playlist| Ok(Command::ChangePlaylist { playlist, name, description, at: now() });
+        move |_: &View, _: &Caller, playlist| Ok(ChangePlaylist { playlist, name, description, at: now() }.into());
     update_owned(&asked.state, &asked.auth, id.to_string(), command).await?;
     Ok(())
 }
@@ -178,8 +178,8 @@ async fn publish(asked: &SubsonicRequest, id: u64, public: bool) -> Result<(), F
     }
     let command = move |_: &View, _: &Caller, playlist| {
         Ok(match public {
-            true => Command::SharePlaylist { playlist, audience },
-            false => Command::UnsharePlaylist { playlist, audience },
+            true => SharePlaylist { playlist, audience }.into(),
+            false => UnsharePlaylist { playlist, audience }.into(),
         })
     };
     update_owned(&asked.state, &asked.auth, id.to_string(), command).await?;
@@ -198,7 +198,7 @@ async fn fill(
             song_of(view, caller, &song.to_string())?;
         }
         let without = leaving(&mut view.entries(playlist)?.into_iter().map(|entry| entry.id))?;
-        Ok(Command::AddToPlaylist { playlist, songs: new, place: None, without, at: now() })
+        Ok(AddToPlaylist { playlist, songs: new, place: None, without, at: now() }.into())
     };
     update_owned(&asked.state, &asked.auth, id.to_string(), command).await?;
     Ok(())

@@ -18,15 +18,14 @@ use net::secret_box::SecretBox;
 use raft::{Cluster, ClusterConfig};
 use replication::Sharing;
 use serde_json::Value;
-use state::command::{Answer, Command};
-use state::{LEVEL, Level, Line, Model, Output, Stems, TaskId};
+use state::command::{Answer, ClaimTask, FinishTask};
+use state::{FEATURE_LEVEL, LogLevel, LogLine, Model, Output, Stems, TaskId};
 use storage::blobs::{Allowance, Blobs, Hash};
 use storage::database::Database;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use web::auth::accounts::Accounts;
-
 
 /// The node.
 pub(crate) struct Node {
@@ -63,6 +62,7 @@ impl Node {
         let cluster = Cluster::start(
             ClusterConfig {
                 id: 0,
+                feature_level: FEATURE_LEVEL,
                 members,
                 data: folder.path().into(),
                 heartbeat: Duration::from_millis(50),
@@ -74,7 +74,7 @@ impl Node {
         .await
         .unwrap();
         let level = async {
-            while !cluster.read().await.unwrap().has_level(LEVEL).unwrap() {
+            while !cluster.read().await.unwrap().has_level(FEATURE_LEVEL).unwrap() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -222,15 +222,15 @@ pub(crate) fn wav() -> Vec<u8> {
 
 /// Claims a task for node 3 at this time.
 pub(crate) async fn claim(node: &Node, job: u64, index: u32, attempt: u32, at: u64) {
-    let claim = Command::ClaimTask { task: TaskId { job, index }, attempt, node: 3, at };
+    let claim = ClaimTask { task: TaskId { job, index }, attempt, node: 3, at };
     assert!(matches!(node.cluster.propose(claim).await.unwrap(), Ok(Answer::Claimed(_))));
 }
 
 /// Finishes the first attempt at a task.
 pub(crate) async fn finish(node: &Node, job: u64, index: u32, output: Output, at: u64) {
-    let line = Line { at, level: Level::Info, message: format!("task {index} is done") };
+    let line = LogLine { at, level: LogLevel::Info, message: format!("task {index} is done") };
     let (task, lines) = (TaskId { job, index }, vec![line]);
-    let finish = Command::FinishTask { task, attempt: 1, node: 3, output, lines, at };
+    let finish = FinishTask { task, attempt: 1, node: 3, output, lines, at };
     node.cluster.propose(finish).await.unwrap().unwrap();
 }
 

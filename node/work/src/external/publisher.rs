@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
-use raft::Cluster;
+use raft::{Cluster, now};
 use replication::Sharing;
-use state::command::Command;
-use state::{Job, Road};
+use state::command::{QueueJob, ReclaimJob};
+use state::{Executor, Job, JobSpec};
 use storage::blobs::Hash;
 use tokio_util::sync::CancellationToken;
 
@@ -93,7 +93,7 @@ impl ExternalPublisher {
 
     async fn round(&self, term: &mut Term) {
         let view = self.cluster.peek();
-        let jobs = match tokio::task::spawn_blocking(move || view.outside()).await {
+        let jobs = match tokio::task::spawn_blocking(move || view.external_jobs()).await {
             Ok(Ok(jobs)) => jobs,
             Ok(Err(error)) => return tracing::error!(%error, "cannot read the jobs for external workers"),
             Err(error) => return tracing::error!(%error, "cannot read the jobs for external workers"),
@@ -117,7 +117,7 @@ impl ExternalPublisher {
             let since = *term.since.entry(job.id).or_insert_with(Instant::now);
             if unconsumed >= NO_CONSUMER_TIMEOUT || since.elapsed() >= self.settings.patience() {
                 self.reclaim(&job, unconsumed >= NO_CONSUMER_TIMEOUT).await;
-            } else if job.road == Road::Sent {
+            } else if job.executor == Executor::Queued {
                 sent += 1;
             } else {
                 waiting.push(job);
@@ -167,12 +167,14 @@ impl ExternalPublisher {
     }
 
     async fn publish(&self, session: &Session, job: &Job) -> Result<(), PublishError> {
-        let song = self.song(&job.hash).await?;
-        let message = ExternalMessage { hash: job.hash, model: Some(job.model.clone()), job: Some(job.id) };
+        let JobSpec::Separation(separation) = &job.spec;
+        let song = self.song(&separation.hash).await?;
+        let message =
+            ExternalMessage { hash: separation.hash, model: Some(separation.model.clone()), job: Some(job.id) };
         queue::publish(&session.channel, &self.settings.queue, &message, &song).await?;
         tracing::info!(job = job.id, bytes = song.len(), "published the song for external workers");
         // If this fails, the song is published twice, which costs work and is harmless.
-        if let Err(error) = self.cluster.propose(Command::SendOutside { job: job.id }).await {
+        if let Err(error) = self.cluster.propose(QueueJob { job: job.id }).await {
             tracing::warn!(job = job.id, %error, "cannot record that the song was published");
         }
         Ok(())
@@ -191,7 +193,7 @@ impl ExternalPublisher {
         let reason =
             if unconsumed { "the queue has no consumer" } else { "no external worker has delivered it in time" };
         tracing::info!(job = job.id, reason, "returning the job to the cluster's workers");
-        match self.cluster.propose(Command::TakeInside { job: job.id }).await {
+        match self.cluster.propose(ReclaimJob { job: job.id, at: now() }).await {
             Ok(Ok(_)) => {}
             // It has ended meanwhile.
             Ok(Err(refusal)) => tracing::debug!(job = job.id, %refusal, "the job was not reclaimed"),

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
 use replication::ShareError;
-use state::{Output, Selection, Stems, TaskId, TaskKind, TaskState};
+use state::{JobSpec, Output, Selection, Stems, TaskId, TaskKind, TaskState};
 use storage::blobs::{BlobError, Hash};
 
 use super::facts::facts_of;
@@ -122,12 +122,13 @@ impl Separate {
         let TaskKind::Separate { first, count } = task.kind else {
             return Err(SeparationError::Unfinished(task.id));
         };
+        let JobSpec::Separation(spec) = &job.spec;
         let began = Instant::now();
-        let separator = self.0.models.get(&job.model).await?;
+        let separator = self.0.models.get(&spec.model).await?;
         let blobs = self.0.replication.blobs();
-        let song = self.0.replication.whole(&job.hash).await.map_err(SeparationError::Song)?;
-        blobs.expect_room(job.plan.frames.saturating_mul(SAMPLE_BYTES))?;
-        let decoded = self.0.samples.get(job.hash, &song, job.plan.frames).await?;
+        let song = self.0.replication.whole(&spec.hash).await.map_err(SeparationError::Song)?;
+        blobs.expect_room(spec.plan.frames.saturating_mul(SAMPLE_BYTES))?;
+        let decoded = self.0.samples.get(spec.hash, &song, spec.plan.frames).await?;
         let staged = blobs.stage_file()?;
         let (path, aborted) = (staged.path().to_owned(), Arc::clone(aborted));
         at_low_priority("separate", move || {
@@ -139,7 +140,7 @@ impl Separate {
         let (part, _) = blobs.commit_file(staged).await?;
         storage::failpoint!("part.stored");
         let seconds = format!("{:.2}", began.elapsed().as_secs_f64());
-        tracing::info!(task = %task.id, segments = count, first, %seconds, "separated with {}", job.model);
+        tracing::info!(task = %task.id, segments = count, first, %seconds, "separated with {}", spec.model);
         Ok(Output::Part(part))
     }
 }
@@ -178,23 +179,24 @@ impl Merge {
 
     async fn merge(&self, assignment: &Assignment, files: Vec<PathBuf>) -> Result<Stems, SeparationError> {
         let Assignment { job, aborted, .. } = assignment;
+        let JobSpec::Separation(spec) = &job.spec;
         let (replication, blobs) = (&self.0.replication, self.0.replication.blobs());
-        let separator = self.0.models.get(&job.model).await?;
-        let song = replication.whole(&job.hash).await.map_err(SeparationError::Song)?;
+        let separator = self.0.models.get(&spec.model).await?;
+        let song = replication.whole(&spec.hash).await.map_err(SeparationError::Song)?;
         let sources = separator.sources();
         let stem_bytes = sources.len() as u64 * STEM_BYTES;
-        blobs.expect_room(job.plan.frames.saturating_mul(SAMPLE_BYTES + stem_bytes))?;
-        let decoded = self.0.samples.get(job.hash, &song, job.plan.frames).await?;
+        blobs.expect_room(spec.plan.frames.saturating_mul(SAMPLE_BYTES + stem_bytes))?;
+        let decoded = self.0.samples.get(spec.hash, &song, spec.plan.frames).await?;
         let folder = self.0.scratch.join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
         let _removed = Scratch(folder.clone());
-        let parts = Parts { files, geometry: separator.geometry(), sources: sources.len(), frames: job.plan.frames };
-        let formats = job.formats.iter().map(|format| format.parse()).collect::<Result<Vec<Format>, _>>();
+        let parts = Parts { files, geometry: separator.geometry(), sources: sources.len(), frames: spec.plan.frames };
+        let formats = spec.formats.iter().map(|format| format.parse()).collect::<Result<Vec<Format>, _>>();
         let formats = formats.map_err(|error| MergeError::from(EncodeError::from(error)))?;
         let tags = self.0.samples.tags_of(&song).await.map_err(Arc::new)?;
-        let stems = selected(sources, &job.selection);
+        let stems = selected(sources, &spec.selection);
         if stems.is_empty() {
-            return Err(SeparationError::NoStems { model: job.model.clone(), selection: job.selection.to_string() });
+            return Err(SeparationError::NoStems { model: spec.model.clone(), selection: spec.selection.to_string() });
         }
         let export = Export { stems, formats, tags, ..Export::default() };
         let (aborted, peaks_file) = (Arc::clone(aborted), folder.join("peaks.json"));

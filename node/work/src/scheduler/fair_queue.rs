@@ -119,7 +119,7 @@ fn queues<'a>(
     }
     let queues = by_owner.into_iter().filter_map(|(owner, mut jobs)| {
         // The sort is stable, so the jobs stay in the order of their age.
-        jobs.sort_by_key(|job| Reverse(job.pending[0].kind.stage()));
+        jobs.sort_by_key(|job| Reverse(job.pending[0].stage));
         let tasks =
             jobs.into_iter().flat_map(|job| &job.pending).filter(|dispatch| !dispatched.contains(dispatch)).copied();
         let tasks: Box<dyn Iterator<Item = Dispatch> + 'a> = Box::new(tasks);
@@ -137,7 +137,12 @@ mod tests {
     use super::*;
 
     fn part(job: u64, index: u32) -> Dispatch {
-        Dispatch { task: TaskId { job, index }, attempt: 1, kind: TaskKind::Separate { first: index, count: 1 } }
+        Dispatch {
+            task: TaskId { job, index },
+            attempt: 1,
+            kind: TaskKind::Separate { first: index, count: 1 },
+            stage: 0,
+        }
     }
 
     fn job(id: u64, owner: &str, priority: Priority, tasks: u32) -> (u64, OpenJob) {
@@ -245,7 +250,7 @@ mod tests {
     #[test]
     fn later_stages_go_before_earlier_stages_of_older_jobs() {
         let (id, mut merge) = job(2, "ann", Priority::Normal, 1);
-        merge.pending[0].kind = TaskKind::Merge;
+        (merge.pending[0].kind, merge.pending[0].stage) = (TaskKind::Merge, 1);
         let now = open([job(1, "ann", Priority::Normal, 2), (id, merge)]);
         assert_eq!(jobs_of(&FairQueue::default().choose(&now, &[], 9)), [2, 1, 1]);
     }

@@ -17,7 +17,7 @@ use live::{BrokerStatus, DEAD_AFTER, Live};
 use parking_lot::Mutex;
 use raft::{Cluster, now};
 use state::Event;
-use state::command::Command;
+use state::command::ExpireTask;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -250,7 +250,7 @@ impl Scheduler {
                 };
                 let (task, attempt) = (dispatch.task, dispatch.attempt);
                 tracing::info!(%task, attempt, %reason, "expiring the claim; another worker can take the task");
-                let expire = Command::ExpireTask { task, attempt, reason, at: now() };
+                let expire = ExpireTask { task, attempt, reason, at: now() };
                 match self.cluster.propose(expire).await {
                     Ok(Ok(_)) => metrics::counter_of("quartet_tasks_expired_total", dispatch.kind).increment(1),
                     // The attempt has ended meanwhile.

@@ -35,14 +35,15 @@ pub(crate) struct RunningTask {
 }
 
 impl OpenJob {
-    fn of(job: Job, tasks: &[Task]) -> Self {
-        let mut open = Self { priority: job.priority, owner: job.owner, pending: Vec::new(), running: Vec::new() };
+    fn of(job: &Job, tasks: &[Task]) -> Self {
+        let mut open =
+            Self { priority: job.priority, owner: job.owner.clone(), pending: Vec::new(), running: Vec::new() };
         for task in tasks {
             let dispatch = Dispatch::of(task);
             match task.state {
                 TaskState::Pending => open.pending.push(dispatch),
                 TaskState::Running { node, .. } => {
-                    let audio_seconds = job.plan.seconds(task.kind);
+                    let audio_seconds = job.audio_seconds(task.kind);
                     open.running.push(RunningTask { dispatch, node, audio_seconds });
                 }
                 TaskState::Waiting | TaskState::Done { .. } | TaskState::Failed => {}
@@ -74,7 +75,7 @@ impl OpenJobs {
         // The tasks first: if the job ends between the two reads, an event follows.
         let tasks = view.open_tasks_of(id)?;
         match view.job(id)?.filter(|job| job.state.is_open() && !tasks.is_empty()) {
-            Some(job) => self.insert(id, OpenJob::of(job, &tasks)),
+            Some(job) => self.insert(id, OpenJob::of(&job, &tasks)),
             None => drop(self.jobs.remove(&id)),
         }
         Ok(())

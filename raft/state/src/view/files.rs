@@ -1,27 +1,28 @@
-//! The files that the state refers to, and the models that are made of some.
+//! The files that the state refers to, and the models.
 
 use std::collections::HashSet;
 
 use storage::blobs::Hash;
 
-use crate::{Job, Model, Output, Read, Song, View, ViewError, keys};
+use crate::tables::{JOBS, MODELS, SONGS};
+use crate::{Model, Output, Read, View, ViewError};
 
 impl View {
-    /// A model that was added to the cluster.
+    /// A model.
     pub fn model(&self, name: &str) -> Result<Option<Model>, ViewError> {
-        self.value(&keys::model(name))
+        self.get(MODELS, name)
     }
 
-    /// All models that were added to the cluster, in the order of their names.
+    /// All models, in the order of their names.
     pub fn models(&self) -> Result<Vec<Model>, ViewError> {
-        self.values(keys::models())
+        self.list(MODELS, MODELS.all())
     }
 
-    /// Every file that the state refers to: [`View::files`], and the parts of jobs that are not done.
+    /// Every file that the state refers to: [`View::files`], and the outputs of the tasks of jobs that are not done.
     pub fn references(&self) -> Result<HashSet<Hash>, ViewError> {
         let mut found = self.files()?;
-        self.each(keys::jobs(None), |job: Job| {
-            if job.stems.is_none() {
+        self.each(JOBS, |job| {
+            if job.result.is_none() {
                 found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
                     Some(Output::Part(part)) => Some(part),
                     _ => None,
@@ -32,10 +33,10 @@ impl View {
         Ok(found)
     }
 
-    /// Every file of which a majority of the nodes should hold a copy: songs with their covers, models and stems.
+    /// Every file of which a majority of the nodes should hold a replica: songs, covers, models and the results of jobs.
     pub fn files(&self) -> Result<HashSet<Hash>, ViewError> {
         let mut found = HashSet::new();
-        self.each(keys::songs(None), |song: Song| {
+        self.each(SONGS, |song| {
             found.insert(song.hash);
             found.extend(song.credits.cover.map(|cover| cover.hash));
             Ok(())
@@ -43,10 +44,8 @@ impl View {
         for model in self.models()? {
             found.extend(model.files.iter().map(|file| file.hash));
         }
-        self.each(keys::jobs(None), |job: Job| {
-            if let Some(stems) = job.stems {
-                found.extend(stems.files.values().flat_map(|files| files.values().copied()).chain(stems.peaks));
-            }
+        self.each(JOBS, |job| {
+            found.extend(job.result.iter().flat_map(|result| result.files()));
             Ok(())
         })?;
         Ok(found)

@@ -1,30 +1,31 @@
-//! Web hooks and their deliveries.
+//! Reading web hooks and their deliveries.
 
-use crate::{Delivery, Due, Hook, Read, View, ViewError, keys};
+use crate::tables::{DELIVERIES, HOOKS, PENDING_DELIVERIES};
+use crate::{Delivery, Hook, Read, RetryAt, View, ViewError};
 
 impl View {
     /// A user's web hook.
     pub fn hook(&self, user: u64, id: u64) -> Result<Option<Hook>, ViewError> {
-        self.value(&keys::hook(user, id))
+        self.get(HOOKS, (user, id))
     }
 
     /// A user's web hooks, the oldest first.
     pub fn hooks_of(&self, user: u64) -> Result<Vec<Hook>, ViewError> {
-        self.values(keys::hooks_of(user))
+        self.list(HOOKS, HOOKS.under(user))
     }
 
-    /// What a web hook is to be told, or was.
+    /// A delivery of a web hook.
     pub fn delivery(&self, hook: u64, id: u64) -> Result<Option<Delivery>, ViewError> {
-        self.value(&keys::delivery(hook, id))
+        self.get(DELIVERIES, (hook, id))
     }
 
-    /// All that a web hook is to be told, or was, of very much the latest, the oldest first.
+    /// The deliveries of a web hook that are kept, the oldest first.
     pub fn deliveries_of(&self, hook: u64) -> Result<Vec<Delivery>, ViewError> {
-        self.values(keys::deliveries_of(hook))
+        self.list(DELIVERIES, DELIVERIES.under(hook))
     }
 
-    /// At most `limit` of the deliveries that are still to be made, the soonest first.
-    pub fn due(&self, limit: usize) -> Result<Vec<Due>, ViewError> {
-        self.some_values(keys::all_due(), limit)
+    /// At most `limit` of the pending deliveries, in the order of the times of their next attempts.
+    pub fn pending_deliveries(&self, limit: usize) -> Result<Vec<RetryAt>, ViewError> {
+        self.first(PENDING_DELIVERIES, PENDING_DELIVERIES.all(), limit)
     }
 }

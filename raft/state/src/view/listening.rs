@@ -1,9 +1,10 @@
-//! What users make of songs: playlists, plays and favourites.
+//! Reading playlists, plays and favourites.
 
 use std::collections::BTreeSet;
 
 use super::there;
-use crate::{Audience, Entry, Played, Playlist, Read, View, ViewError, keys};
+use crate::tables::{FAVOURITES, PLAYLISTS_FOR, PLAYLISTS_OF_USER};
+use crate::{Audience, Entry, Played, Playlist, Read, View, ViewError};
 
 impl View {
     /// A playlist.
@@ -11,31 +12,29 @@ impl View {
         Read::playlist(self, id)
     }
 
-    /// A playlist's entries, in their order.
+    /// A playlist's entries in their order.
     pub fn entries(&self, playlist: u64) -> Result<Vec<Entry>, ViewError> {
         Read::entries(self, playlist)
     }
 
     /// A user's playlists, the oldest first.
     pub fn playlists_of(&self, user: u64) -> Result<Vec<Playlist>, ViewError> {
-        let ids: Vec<u64> = self.values(keys::playlists_of(user))?;
-        there(ids, |id| self.playlist(id))
+        there(self.list(PLAYLISTS_OF_USER, PLAYLISTS_OF_USER.under(user))?, |id| self.playlist(id))
     }
 
     /// At most `limit` of the playlists that are shared with an audience, the oldest first.
     pub fn playlists_for(&self, audience: Audience, limit: usize) -> Result<Vec<Playlist>, ViewError> {
-        let ids: Vec<u64> = self.some_values(keys::playlists_for(audience), limit)?;
-        there(ids, |id| self.playlist(id))
+        there(self.first(PLAYLISTS_FOR, PLAYLISTS_FOR.under(audience), limit)?, |id| self.playlist(id))
     }
 
-    /// With whom a playlist is shared.
+    /// The audiences that a playlist is shared with.
     pub fn playlist_shares(&self, playlist: u64) -> Result<Vec<Audience>, ViewError> {
         Read::playlist_shares(self, playlist)
     }
 
     /// Whether a playlist is shared with one of these audiences.
     pub fn is_playlist_for(&self, playlist: u64, audiences: &[Audience]) -> Result<bool, ViewError> {
-        self.has_any(audiences.iter().map(|audience| keys::playlist_for(*audience, playlist)))
+        self.has_any(PLAYLISTS_FOR, audiences.iter().map(|audience| (*audience, playlist)))
     }
 
     /// How often a song was played.
@@ -48,13 +47,13 @@ impl View {
         Read::played(self, user, song)
     }
 
-    /// Whether a user likes a song.
+    /// Whether a song is a user's favourite.
     pub fn is_favourite(&self, user: u64, song: u64) -> Result<bool, ViewError> {
-        Ok(self.get(&keys::favourite(user, song))?.is_some())
+        self.has(FAVOURITES, (user, song))
     }
 
-    /// What a user likes.
+    /// A user's favourites.
     pub fn favourites_of(&self, user: u64) -> Result<BTreeSet<u64>, ViewError> {
-        Ok(self.values(keys::favourites_of(user))?.into_iter().collect())
+        Ok(self.list(FAVOURITES, FAVOURITES.under(user))?.into_iter().collect())
     }
 }

@@ -1,6 +1,6 @@
-//! Reading the state, part by part of what is looked at.
+//! Reading the state.
 //!
-//! What people leaf through comes in pages, newest first or from a place on.
+//! Lists come in pages, the newest first or in an order.
 
 mod accounts;
 mod files;
@@ -16,12 +16,13 @@ use serde::de::DeserializeOwned;
 use storage::NodeId;
 use storage::blobs::Hash;
 use storage::codec;
-use storage::database::{Database, Pair, Table};
+use storage::database::{self, Database, Pair};
 
-use super::keys::{self, Range};
-use super::{Mark, Read, ViewError};
+use crate::key::{Part, Range, Table};
+use crate::tables::RETIRED_NODES;
+use crate::{ClusterMeta, Read, ViewError};
 
-/// The state as this node has applied it. Each answer is the newest, so two answers may lie a command apart.
+/// The state as this node has applied it. Each read sees the newest state, so a command may be applied between two reads.
 #[derive(Clone)]
 pub struct View {
     database: Database,
@@ -29,24 +30,18 @@ pub struct View {
 }
 
 impl Read for View {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
-        Ok(self.database.get(Table::State, &self.key(key))?)
+    fn bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        Ok(self.database.get(database::Table::State, &self.key(key))?)
     }
 
-    fn scan(&self, (from, to): Range) -> Result<Vec<Pair>, ViewError> {
-        let (from, to) = (self.key(&from), self.key(&to));
-        let pairs = self.database.scan(Table::State, &from, &to)?;
-        pairs.map(|pair| Ok(outside_of_generation(pair?))).collect()
-    }
-
-    fn scan_some(&self, (from, to): Range, limit: usize) -> Result<Vec<Pair>, ViewError> {
-        let (from, to) = (self.key(&from), self.key(&to));
-        let pairs = self.database.scan(Table::State, &from, &to)?;
-        pairs.take(limit).map(|pair| Ok(outside_of_generation(pair?))).collect()
+    fn scan(&self, range: Range, limit: usize) -> Result<Vec<Pair>, ViewError> {
+        let (from, to) = self.range(range);
+        let pairs = self.database.scan(database::Table::State, &from, &to)?;
+        pairs.take(limit).map(|pair| Ok(without_generation(pair?))).collect()
     }
 }
 
-/// Whatever `look` finds for these.
+/// The values that `look` finds for these numbers.
 fn there<N, T>(
     of: impl IntoIterator<Item = N>,
     look: impl Fn(N) -> Result<Option<T>, ViewError>,
@@ -54,7 +49,7 @@ fn there<N, T>(
     of.into_iter().filter_map(|one| look(one).transpose()).collect()
 }
 
-fn outside_of_generation((key, value): Pair) -> Pair {
+fn without_generation((key, value): Pair) -> Pair {
     (key[1..].to_vec(), value)
 }
 
@@ -77,53 +72,64 @@ impl View {
         within(self.generation, key)
     }
 
-    /// The cluster's name and level; none before its leader has given them.
-    pub fn mark(&self) -> Result<Option<Mark>, ViewError> {
-        Read::mark(self)
+    fn range(&self, (from, to): Range) -> Range {
+        (self.key(&from), self.key(&to))
     }
 
-    /// Whether the cluster takes the commands of this level. What was introduced with a level is not to be proposed
-    /// before, for a member may still run a program that does not know it.
+    /// The cluster's name and feature level; none before its leader has set them.
+    pub fn cluster_meta(&self) -> Result<Option<ClusterMeta>, ViewError> {
+        Read::cluster_meta(self)
+    }
+
+    /// Whether the cluster has reached this feature level. Commands that a level introduced are refused before.
     pub fn has_level(&self, level: u32) -> Result<bool, ViewError> {
-        Read::has_level(self, level)
+        Ok(Read::level(self)? >= level)
     }
 
     /// The nodes that leave or have left.
     pub fn retired(&self) -> Result<BTreeSet<NodeId>, ViewError> {
-        Ok(self.values(keys::all_retired())?.into_iter().collect())
+        Ok(self.list(RETIRED_NODES, RETIRED_NODES.all())?.into_iter().collect())
     }
 
-    /// Looks at one value after the other, for ranges that are too large for the memory.
-    fn each<T: DeserializeOwned>(
+    /// Looks at one value of a table after the other, for tables that are too large for the memory.
+    fn each<K, V: DeserializeOwned>(
         &self,
-        (from, to): Range,
-        mut look: impl FnMut(T) -> Result<(), ViewError>,
+        table: Table<K, V>,
+        mut look: impl FnMut(V) -> Result<(), ViewError>,
     ) -> Result<(), ViewError> {
-        let (from, to) = (self.key(&from), self.key(&to));
-        let mut pairs = self.database.scan(Table::State, &from, &to)?;
+        let (from, to) = self.range(table.all());
+        let mut pairs = self.database.scan(database::Table::State, &from, &to)?;
         pairs.try_for_each(|pair| look(codec::decode(&pair?.1)?))
     }
 
-    /// The last values of a range, the last one first.
-    fn newest<T: DeserializeOwned>(&self, (from, to): Range, limit: usize) -> Result<Vec<T>, ViewError> {
-        let (from, to) = (self.key(&from), self.key(&to));
-        let pairs = self.database.scan_back(Table::State, &from, &to)?;
+    /// The last `limit` values of a range of this table, the last one first.
+    fn newest<K, V: DeserializeOwned>(&self, _: Table<K, V>, range: Range, limit: usize) -> Result<Vec<V>, ViewError> {
+        let (from, to) = self.range(range);
+        let pairs = self.database.scan_back(database::Table::State, &from, &to)?;
         pairs.take(limit).map(|pair| Ok(codec::decode(&pair?.1)?)).collect()
     }
 
-    /// Whether there is a value at one of these keys.
-    fn has_any(&self, keys: impl IntoIterator<Item = Vec<u8>>) -> Result<bool, ViewError> {
+    /// Whether there is a value under one of these keys.
+    fn has_any<K, V>(
+        &self,
+        table: Table<K, V>,
+        keys: impl IntoIterator<Item = impl Part<K>>,
+    ) -> Result<bool, ViewError> {
         for key in keys {
-            if self.get(&key)?.is_some() {
+            if self.has(table, key)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The values whose hashes stand in this range.
-    fn behind<T: DeserializeOwned>(&self, range: Range, key: fn(&Hash) -> Vec<u8>) -> Result<Vec<T>, ViewError> {
-        let secrets: Vec<Hash> = self.values(range)?;
-        there(secrets, |secret| self.value(&key(&secret)))
+    /// The values in `table` whose hashes an index lists in this range.
+    fn by_hashes<K, V: DeserializeOwned>(
+        &self,
+        index: Table<K, Hash>,
+        range: Range,
+        table: Table<Hash, V>,
+    ) -> Result<Vec<V>, ViewError> {
+        there(self.list(index, range)?, |hash| self.get(table, &hash))
     }
 }

@@ -1,24 +1,26 @@
-//! The rows in which songs are found and ordered ([`crate::card`]).
+//! Reading the index of songs ([`crate::index_entry`]).
 //!
-//! A place is a row's key behind what all rows of the range begin with. It ends with the song's number.
+//! A *place* is the key of a row without the beginning that all rows of a list have in common. It ends with the song's
+//! number, and is where the next page begins.
 
 use std::collections::BTreeSet;
 
 use storage::codec;
 use storage::database::{Pair, Table};
 
-use super::{outside_of_generation, within};
-use crate::keys::{self, Range};
-use crate::{Audience, Card, Order, Read, View, ViewError};
+use super::without_generation;
+use crate::key::Range;
+use crate::tables::{INDEX_ENTRIES, PLAYED_AT, SONGS, SORTED, VISIBLE, WORDS};
+use crate::{Audience, IndexEntry, Order, Read, View, ViewError};
 
 impl View {
-    /// What a song is found and ordered by.
-    pub fn card(&self, song: u64) -> Result<Option<Card>, ViewError> {
-        self.value(&keys::card(song))
+    /// A song's entry in the index.
+    pub fn index_entry(&self, song: u64) -> Result<Option<IndexEntry>, ViewError> {
+        self.get(INDEX_ENTRIES, song)
     }
 
-    /// At most `limit` songs in an order, each with its place, from `after` on or from the beginning; with `backwards`
-    /// the other way round.
+    /// At most `limit` songs in an order, each with its place, behind the place `after` or from the beginning; with
+    /// `backwards` in the reverse order.
     pub fn in_order(
         &self,
         order: Order,
@@ -26,14 +28,14 @@ impl View {
         backwards: bool,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, u64)>, ViewError> {
-        let (range, head) = match order {
-            Order::Added => (keys::songs(None), keys::SONG_HEAD),
-            order => (keys::rows(order), keys::ROW_HEAD),
+        let range = match order {
+            Order::Added => SONGS.all(),
+            order => SORTED.under(order),
         };
-        self.walk(range, head, after, backwards, limit)
+        self.walk(range, after, backwards, limit)
     }
 
-    /// Like [`View::in_order`], of the songs that a user has played, by when.
+    /// Like [`View::in_order`], of the songs that a user has played, by the time of the last play.
     pub fn in_order_played(
         &self,
         user: u64,
@@ -41,10 +43,10 @@ impl View {
         backwards: bool,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, u64)>, ViewError> {
-        self.walk(keys::all_played(user), keys::PLAYED_HEAD, after, backwards, limit)
+        self.walk(PLAYED_AT.under(user), after, backwards, limit)
     }
 
-    /// Like [`View::in_order`] by when they came, of the songs in the lists of these audiences.
+    /// Like [`View::in_order`] by the time of the upload, of the songs in the lists of these audiences.
     pub fn in_lists(
         &self,
         audiences: &[Audience],
@@ -54,26 +56,24 @@ impl View {
     ) -> Result<Vec<(Vec<u8>, u64)>, ViewError> {
         let mut found = BTreeSet::new();
         for audience in audiences {
-            let range = keys::all_visible(*audience, None);
-            let head = range.0.len();
-            found.extend(self.walk(range, head, after, backwards, limit)?);
+            found.extend(self.walk(VISIBLE.under(*audience), after, backwards, limit)?);
         }
         let walked: Box<dyn Iterator<Item = _>> =
             if backwards { Box::new(found.into_iter().rev()) } else { Box::new(found.into_iter()) };
         Ok(walked.take(limit).collect())
     }
 
-    /// The numbers in a range of keys, each with its key behind the first `head` bytes.
+    /// The numbers at the ends of the keys of a range, each with its place. All keys of the range begin with its first one.
     fn walk(
         &self,
         (mut from, mut to): Range,
-        head: usize,
         after: Option<&[u8]>,
         backwards: bool,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, u64)>, ViewError> {
+        let head = from.len();
         if let Some(after) = after {
-            let mut key = from[..head].to_vec();
+            let mut key = from.clone();
             key.extend_from_slice(after);
             if backwards {
                 to = key;
@@ -86,9 +86,9 @@ impl View {
         if from >= to {
             return Ok(Vec::new());
         }
-        let (from, to) = (within(self.generation, &from), within(self.generation, &to));
+        let (from, to) = self.range((from, to));
         let number = |pair: Pair| {
-            let (key, _) = outside_of_generation(pair);
+            let (key, _) = without_generation(pair);
             let last = key.last_chunk().map_or(0, |last| u64::from_be_bytes(*last));
             (key[head..].to_vec(), last)
         };
@@ -101,21 +101,21 @@ impl View {
         }
     }
 
-    /// The songs with a word that begins so; none if that are more than `limit`.
+    /// The songs with a word that begins with this text; none if there are more than `limit`.
     pub fn with_word(&self, beginning: &str, limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
-        self.few(keys::words(beginning), limit)
+        self.few(WORDS.beginning_with(beginning), limit)
     }
 
-    /// The songs whose place in an order begins so; none if that are more than `limit`.
-    pub fn placed_at(&self, order: Order, place: &[u8], limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
-        self.few(keys::rows_at(order, place), limit)
+    /// The songs whose sort key in an order begins with these bytes; none if there are more than `limit`.
+    pub fn sorted_at(&self, order: Order, beginning: &[u8], limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
+        self.few(SORTED.under_beginning(order, beginning), limit)
     }
 
-    /// The songs in the lists of these audiences; none if that are more than `limit`.
+    /// The songs in the lists of these audiences; none if there are more than `limit`.
     pub fn listed(&self, audiences: &[Audience], limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
         let mut found = BTreeSet::new();
         for audience in audiences {
-            match self.few(keys::all_visible(*audience, None), limit)? {
+            match self.few(VISIBLE.under(*audience), limit)? {
                 Some(songs) => found.extend(songs),
                 None => return Ok(None),
             }
@@ -123,9 +123,9 @@ impl View {
         Ok(Some(found).filter(|found| found.len() <= limit))
     }
 
-    /// The songs that are named in a range; none if that are more than `limit`.
+    /// The songs whose numbers are the values of a range; none if there are more than `limit`.
     fn few(&self, range: Range, limit: usize) -> Result<Option<BTreeSet<u64>>, ViewError> {
-        let found = self.scan_some(range, limit + 1)?;
+        let found = self.scan(range, limit + 1)?;
         if found.len() > limit {
             return Ok(None);
         }

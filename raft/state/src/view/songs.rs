@@ -1,9 +1,13 @@
-//! Songs, and for whom they are.
+//! Reading songs, and who may hear them.
 
 use storage::blobs::Hash;
 
-use crate::command::Refusal;
-use crate::{Audience, Done, Link, Read, Selection, Song, SongStatus, View, ViewError, keys};
+use crate::command::answer::Refusal;
+use crate::jobs::separation;
+use crate::tables::{
+    IDEMPOTENCY, LINKS, LINKS_OF_SONG, PLAYLISTS_FOR, PLAYLISTS_WITH_SONG, SHARES, SONGS, SONGS_OF_FILE, VISIBLE,
+};
+use crate::{Audience, IdempotencyRecord, Link, Read, Selection, Song, SongStatus, View, ViewError};
 
 impl View {
     /// A song.
@@ -11,64 +15,63 @@ impl View {
         Read::song(self, id)
     }
 
-    /// At most `limit` songs, the newest first; `before` goes on where an earlier page ended.
+    /// At most `limit` songs, the newest first; `before` is the number of the last song on the page before.
     pub fn songs(&self, before: Option<u64>, limit: usize) -> Result<Vec<Song>, ViewError> {
-        self.newest(keys::songs(before), limit)
+        self.newest(SONGS, SONGS.below(before), limit)
     }
 
     /// At most `limit` songs with this file, the oldest first.
     pub fn songs_of(&self, hash: &Hash, limit: usize) -> Result<Vec<u64>, ViewError> {
-        self.some_values(keys::songs_of(hash), limit)
+        self.first(SONGS_OF_FILE, SONGS_OF_FILE.under(hash), limit)
     }
 
-    /// How far a song is.
+    /// The status of a song.
     pub fn song_status(&self, song: &Song) -> Result<SongStatus, ViewError> {
-        // A song's job exists as long as the song does; one without was removed a moment ago.
+        // A song's own job exists as long as the song; if not, both were removed between two reads.
         Ok(self.job(song.job)?.map_or(SongStatus::Cancelled, |job| job.state.into()))
     }
 
-    /// Whether a song stands in an audience's list.
+    /// Whether a song is in an audience's list.
     pub fn is_for(&self, song: &Song, audience: Audience) -> Result<bool, ViewError> {
-        let by_right = audience == Audience::of(song.uploader_id);
-        Ok(by_right || self.get(&keys::visible(audience, song.id))?.is_some())
+        Ok(audience == Audience::of(song.uploader_id) || self.has(VISIBLE, (audience, song.id))?)
     }
 
-    /// Whether a song of this number stands in any of these audiences' lists.
+    /// Whether the song of this number is in one of these audiences' lists.
     pub fn is_listed(&self, song: u64, audiences: &[Audience]) -> Result<bool, ViewError> {
-        self.has_any(audiences.iter().map(|audience| keys::visible(*audience, song)))
+        self.has_any(VISIBLE, audiences.iter().map(|audience| (*audience, song)))
     }
 
-    /// Whether a song stands in a playlist of its uploader's that is shared with one of these audiences.
+    /// Whether a song is in a playlist of its uploader that is shared with one of these audiences.
     pub fn is_played_for(&self, song: &Song, audiences: &[Audience]) -> Result<bool, ViewError> {
         let Some(owner) = song.uploader_id else { return Ok(false) };
-        let playlists: Vec<u64> = self.values(keys::entries_with_of(song.id, owner))?;
-        let shares = |playlist| audiences.iter().map(move |audience| keys::playlist_for(*audience, playlist));
-        self.has_any(playlists.into_iter().flat_map(shares))
+        let playlists = self.list(PLAYLISTS_WITH_SONG, PLAYLISTS_WITH_SONG.under_two(song.id, owner))?;
+        let shares = |playlist| audiences.iter().map(move |audience| (*audience, playlist));
+        self.has_any(PLAYLISTS_FOR, playlists.into_iter().flat_map(shares))
     }
 
-    /// With whom a song is shared.
+    /// The audiences that a song is shared with.
     pub fn shares_of(&self, song: u64) -> Result<Vec<Audience>, ViewError> {
-        Ok(self.values(keys::shares_of(song))?.into_iter().map(Audience::from_number).collect())
+        self.list(SHARES, SHARES.under(song))
     }
 
-    /// The link with this secret's hash. It may have ended.
+    /// The link with this secret's hash. It may have expired.
     pub fn link(&self, secret: &Hash) -> Result<Option<Link>, ViewError> {
-        self.value(&keys::link(secret))
+        self.get(LINKS, secret)
     }
 
-    /// A song's links, the oldest first. Some may have ended.
+    /// A song's links, the oldest first. Some may have expired.
     pub fn links_of(&self, song: u64) -> Result<Vec<Link>, ViewError> {
-        self.behind(keys::links_of(song), keys::link)
+        self.by_hashes(LINKS_OF_SONG, LINKS_OF_SONG.under(song), LINKS)
     }
 
-    /// What a client's key stands for.
-    pub fn done(&self, key: &Hash) -> Result<Option<Done>, ViewError> {
-        self.value(&keys::done(key))
+    /// The record of an idempotency key. It may have expired.
+    pub fn idempotency_record(&self, key: &Hash) -> Result<Option<IdempotencyRecord>, ViewError> {
+        self.get(IDEMPOTENCY, key)
     }
 
-    /// Whether a song with this file, model and formats would be taken from `owner` where one may have `limit` open
-    /// jobs, so that it need not travel to be refused. Adding it decides.
-    pub fn would_take(
+    /// Whether a song with this file, model and formats would be accepted from `owner`, who may have `limit` open jobs. So an
+    /// upload can be refused before its file is replicated. Applying the command decides.
+    pub fn would_accept(
         &self,
         hash: &Hash,
         model: &str,
@@ -76,7 +79,7 @@ impl View {
         owner: &str,
         limit: u32,
     ) -> Result<Result<(), Refusal>, ViewError> {
-        if self.job_for(hash, model, formats, &Selection::All)?.is_some() {
+        if self.job_like(&separation::dedup_key(hash, model, formats, &Selection::All))?.is_some() {
             return Ok(Ok(()));
         }
         self.admits(owner, limit)
