@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use audio::clip::ClipMode;
 use audio::encode::{DEFAULT_PRESET, Format, WavEncoding};
 use clap::{Parser, Subcommand};
-use storage::NodeId;
+use net::NodeId;
 
 use crate::logs::LogFormat;
 use crate::separate::Pattern;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inference::models::Library;
+use net::NodeId;
 use serde::Deserialize;
-use storage::NodeId;
-use storage::blobs::Allowance;
+use storage::blobs::Quota;
 use web::auth::client::Network;
 
 use work::amqp;
@@ -372,8 +372,8 @@ impl Configuration {
     }
 
     /// How much this node may hold.
-    pub(crate) fn allowance(&self) -> Allowance {
-        Allowance { reserve: self.limits.reserve_bytes, quota: self.me().quota_bytes }
+    pub(crate) fn allowance(&self) -> Quota {
+        Quota { reserve_bytes: self.limits.reserve_bytes, max_bytes: self.me().quota_bytes }
     }
 
     /// How long a node may be away before its copies are made up for.

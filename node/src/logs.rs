@@ -12,7 +12,7 @@ use std::fmt;
 use std::io::IsTerminal;
 
 use anyhow::{Context, Result};
-use storage::NodeId;
+use net::NodeId;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Json, Writer};

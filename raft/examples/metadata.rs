@@ -15,13 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use net::peer::{OPERATOR, Peer, PeerConfig, Secret};
+use net::NodeId;
+use net::{OPERATOR, Peer, PeerConfig, Secret};
 use raft::Remote;
 use state::command::{AddSong, Answer, ChangePlaylist, Command, MakePlaylist, Register};
 use state::{Credits, JobOptions, MOST_PLAYLISTS, Plan, Selection, SeparationSpec, Verifier};
-use storage::NodeId;
 use storage::blobs::Hash;
-use tokio::runtime::Handle;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
@@ -104,7 +103,7 @@ impl System {
         let mut nodes: Vec<NodeId> = members.keys().copied().collect();
         nodes.sort_by_key(|node| *node != leader);
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let peer = Peer::bind(PeerConfig { id: OPERATOR, listen, members, secret, swift: Handle::current() })?;
+        let peer = Peer::bind(PeerConfig { id: OPERATOR, listen, members, secret, consensus_runtime: None })?;
         Ok(Self::Songs { remote: Remote::new(peer), nodes })
     }
 

@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use net::peer::{Peer, PeerConfig, Secret};
+use net::NodeId;
+use net::{Peer, PeerConfig, Secret};
 use raft::{Change, Cluster, ClusterConfig};
 use state::command::{AddSong, Answer, FinishJob};
 use state::{Facts, JobOptions, JobResult, Plan, Selection, SeparationSpec, Stems};
-use storage::NodeId;
 use storage::blobs::Hash;
 use storage::database::Database;
 use tokio::task::JoinSet;
@@ -42,8 +42,8 @@ impl Node {
         let secret = root.join("secret");
         std::fs::write(&secret, "a secret of more than thirty-two characters")?;
         let secret = Secret::read(&secret)?;
-        let (listen, swift) = (members[&id].parse()?, tokio::runtime::Handle::current());
-        let peer = Peer::bind(PeerConfig { id, listen, members: members.clone(), secret, swift })?;
+        let listen = members[&id].parse()?;
+        let peer = Peer::bind(PeerConfig { id, listen, members: members.clone(), secret, consensus_runtime: None })?;
         let data = root.join(id.to_string());
         let database = Database::open(&data.join("database"))?;
         let (heartbeat, election) = (Duration::from_millis(60), Duration::from_millis(200)..Duration::from_millis(350));

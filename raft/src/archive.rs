@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use codec::CodecError;
+use net::NodeId;
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
-use storage::codec::CodecError;
 use storage::database::{Database, DatabaseError};
 use uuid::Uuid;
 

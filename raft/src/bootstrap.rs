@@ -15,10 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use net::peer::{Peer, Protocol};
+use codec::CodecError;
+use net::{NodeId, Peer, Protocol};
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
-use storage::codec::{self, CodecError};
 use storage::database::{Batch, Database, DatabaseError, Table};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -240,8 +239,7 @@ mod tests {
 
     use std::sync::Mutex;
 
-    use net::peer::{PeerConfig, PeerError, Secret, ServeFuture, Service, Stream};
-    use tokio::runtime::Handle;
+    use net::{PeerConfig, PeerError, Secret, ServeFuture, Service, Stream};
 
     use super::*;
 
@@ -273,7 +271,7 @@ mod tests {
         let peer = |id| {
             let (listen, members) = ("127.0.0.1:0".parse().unwrap(), BTreeMap::new());
             let secret = Secret::read(&secret).unwrap();
-            Peer::bind(PeerConfig { id, listen, members, secret, swift: Handle::current() }).unwrap()
+            Peer::bind(PeerConfig { id, listen, members, secret, consensus_runtime: None }).unwrap()
         };
         let peers = [0, 1, 2].map(peer);
         let addresses: BTreeMap<_, _> =

@@ -1,7 +1,7 @@
 //! How the membership can change, and why it may not.
 
+use net::NodeId;
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
 
 /// A change of the membership.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

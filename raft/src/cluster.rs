@@ -8,12 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use net::peer::{Peer, Protocol};
+use net::{NodeId, Peer, Protocol};
 use openraft::error::ClientWriteError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
-use storage::codec;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 

@@ -14,10 +14,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use net::peer::{OPERATOR, Protocol};
+use net::{NodeId, OPERATOR, Protocol};
 use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
-use storage::NodeId;
 use uuid::Uuid;
 
 use crate::bootstrap::{Introduction, Left};

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use net::peer::{Peer, PeerError, Protocol};
-use storage::NodeId;
+use net::{NodeId, Peer, PeerError, Protocol};
 use uuid::Uuid;
 
 use crate::call::{Call, Miss};
@@ -30,7 +29,7 @@ pub enum RemoteError {
 pub struct Remote(Peer);
 
 impl Remote {
-    /// Asks over `peer`, whose id must be [`net::peer::OPERATOR`].
+    /// Asks over `peer`, whose id must be [`net::OPERATOR`].
     pub fn new(peer: Peer) -> Self {
         Self(peer)
     }

@@ -1,7 +1,6 @@
 //! Answers what other nodes ask about the cluster.
 
-use net::peer::{OPERATOR, PeerError, ServeFuture, Service, Stream};
-use storage::NodeId;
+use net::{NodeId, OPERATOR, PeerError, ServeFuture, Service, Stream};
 
 use crate::bootstrap::Introducer;
 use crate::call::{Call, Miss};

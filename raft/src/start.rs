@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use net::peer::{Peer, Protocol};
+use net::{NodeId, Peer, Protocol};
 use openraft::error::RaftError;
 use openraft::{Config, SnapshotPolicy};
-use storage::NodeId;
 use storage::database::Database;
 use tokio::sync::watch;
 

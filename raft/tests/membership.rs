@@ -7,9 +7,9 @@ mod nodes;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use net::NodeId;
 use nodes::{Node, PATIENCE, add_song, decided, free_ports, leader, start, start_all, titles, wait_until};
 use raft::{Change, Obstacle, StartError};
-use storage::NodeId;
 
 type Addresses = BTreeMap<NodeId, String>;
 

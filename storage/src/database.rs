@@ -2,11 +2,11 @@
 //!
 //! Invariants: every write is one atomic batch, and batches survive a crash in their order: whatever is there, all
 //! that was written before it is there too. [`Database::write`] returns when its batch is on the disk (`sync = true`).
-//! [`Database::write_behind`] returns earlier, and is for what can be made again from what is on the disk. One database
+//! [`Database::write_unsynced`] returns earlier, and is for what can be made again from what is on the disk. One database
 //! for everything, because two could lose the order between them in a crash.
 //!
 //! A database that has lost something which was on the disk is not opened, and one in which damage shows later says so
-//! ([`Database::damaged`]): it may have forgotten what its node promised.
+//! ([`Database::wait_for_damage`]): it may have forgotten what its node promised.
 //!
 //! Calls block on the disk; asynchronous callers wrap them in `spawn_blocking`.
 
@@ -20,9 +20,9 @@ use rocksdb::{
 };
 use tokio::sync::watch;
 
-use synced::Synced;
+use durability_mark::DurabilityMark;
 
-mod synced;
+mod durability_mark;
 
 /// The database could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +141,7 @@ impl Batch {
 
 struct Inner {
     rocks: DB,
-    synced: Synced,
+    synced: DurabilityMark,
     /// What shows that it is damaged, once something does.
     damage: watch::Sender<Option<String>>,
 }
@@ -192,7 +192,8 @@ impl Database {
         }
         let tables = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), options.clone()));
         let rocks = DB::open_cf_descriptors(&options, folder, tables).map_err(|source| unopened(folder, source))?;
-        let synced = Synced::open(folder).map_err(|source| DatabaseError::Note { path: folder.into(), source })?;
+        let synced =
+            DurabilityMark::open(folder).map_err(|source| DatabaseError::Note { path: folder.into(), source })?;
         let (found, noted) = (rocks.latest_sequence_number(), synced.noted());
         if found < noted {
             let reason = format!("it ends with write {found}, and write {noted} was on the disk");
@@ -206,7 +207,7 @@ impl Database {
     }
 
     /// Returns what shows that the database is damaged, when something does.
-    pub async fn damaged(&self) -> String {
+    pub async fn wait_for_damage(&self) -> String {
         let mut damage = self.0.damage.subscribe();
         match damage.wait_for(Option::is_some).await.map(|found| found.clone()) {
             Ok(Some(found)) => found,
@@ -248,7 +249,7 @@ impl Database {
     }
 
     /// Like [`Database::scan`], from the last key to the first.
-    pub fn scan_back(
+    pub fn scan_reverse(
         &self,
         table: Table,
         from: &[u8],
@@ -276,7 +277,7 @@ impl Database {
 
     /// The last pair from `from` up to and without `to`.
     pub fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Pair>, DatabaseError> {
-        self.scan_back(table, from, to)?.next().transpose()
+        self.scan_reverse(table, from, to)?.next().transpose()
     }
 
     /// Writes the batch; it is on the disk when this returns.
@@ -284,7 +285,7 @@ impl Database {
         let began = Instant::now();
         // Each change has a number, and this batch's come after those of all that was written before.
         let number = self.0.rocks.latest_sequence_number() + batch.len() as u64;
-        self.put_down(batch, true)?;
+        self.write_batch(batch, true)?;
         self.0.synced.note(number);
         metrics::histogram!("quartet_database_sync_seconds").record(began.elapsed().as_secs_f64());
         Ok(())
@@ -292,8 +293,8 @@ impl Database {
 
     /// Writes the batch; it is on the disk when the next [`Database::write`] or [`Database::sync`] returns, or a little
     /// later by itself. The end of the process alone does not lose it.
-    pub fn write_behind(&self, batch: Batch) -> Result<(), DatabaseError> {
-        self.put_down(batch, false)
+    pub fn write_unsynced(&self, batch: Batch) -> Result<(), DatabaseError> {
+        self.write_batch(batch, false)
     }
 
     /// Returns when all that was written before is on the disk. Writes go on meanwhile.
@@ -306,7 +307,7 @@ impl Database {
         Ok(())
     }
 
-    fn put_down(&self, batch: Batch, sync: bool) -> Result<(), DatabaseError> {
+    fn write_batch(&self, batch: Batch, sync: bool) -> Result<(), DatabaseError> {
         let mut writes = WriteBatch::default();
         for change in &batch.0 {
             match change {
@@ -369,7 +370,7 @@ mod tests {
             for _ in 0..WAL_BYTES >> 22 {
                 let mut batch = Batch::new();
                 batch.put(Table::Log, count.to_be_bytes(), value.clone());
-                database.write_behind(batch).unwrap();
+                database.write_unsynced(batch).unwrap();
                 count += 1;
             }
         }
@@ -402,7 +403,7 @@ mod tests {
     fn put(database: &Database, key: u8) {
         let mut batch = Batch::new();
         batch.put(Table::Log, [key], vec![key; 1000]);
-        database.write_behind(batch).unwrap();
+        database.write_unsynced(batch).unwrap();
     }
 
     #[test]
@@ -458,7 +459,7 @@ mod tests {
         let database = Database::open(folder.path()).unwrap();
         assert_eq!(database.damage(), None);
         assert!(matches!(database.get(Table::Log, &[1]), Err(DatabaseError::Read(_))));
-        assert!(database.damaged().await.contains("mismatch"));
+        assert!(database.wait_for_damage().await.contains("mismatch"));
         drop(database);
         // And one that is not there.
         std::fs::remove_file(&table).unwrap();

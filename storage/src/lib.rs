@@ -1,12 +1,11 @@
 //! One node's disk.
 //!
-//! [`database`] stores values in RocksDB, [`blobs`] stores files under their SHA-256. [`codec`] encodes values for the
-//! disk and for other nodes. [`mod@failpoint`] marks the steps at which tests inject faults.
+//! [`database`] stores keys and values in RocksDB, [`blobs`] stores files under their SHA-256. [`mod@failpoint`] marks the
+//! steps at which tests inject faults. It belongs here, because it exists for the steps between two durable writes, and
+//! every crate that has such steps depends on this one.
+//!
+//! What is left out: nothing here knows other nodes. Consensus replicates the database, and `replication` copies blobs.
 
 pub mod blobs;
-pub mod codec;
 pub mod database;
 pub mod failpoint;
-
-/// A node's id. Ids are never reused.
-pub type NodeId = u64;

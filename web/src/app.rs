@@ -13,7 +13,7 @@ use audio::analysis::Analysis;
 use audio::sandbox::Sandbox;
 use live::{BrokerStatus, Live};
 use raft::Cluster;
-use replication::Sharing;
+use replication::Replication;
 use serde_json::Value;
 use state::command::{Answer as Applied, Command};
 use state::{Facts, Model, View};
@@ -53,7 +53,7 @@ pub struct App {
     /// The replicated state.
     pub cluster: Cluster,
     /// The files.
-    pub sharing: Sharing,
+    pub sharing: Replication,
     /// The status of the nodes.
     pub live: Live,
     /// The status of the broker, if one is configured.

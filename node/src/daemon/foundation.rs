@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use live::Live;
-use net::peer::{Peer, PeerConfig, Secret, Swift};
 use net::secret_box::SecretBox;
+use net::{ConsensusRuntime, NodeId, Peer, PeerConfig, Secret};
 use raft::{Cluster, ClusterConfig};
-use replication::Sharing;
-use storage::NodeId;
+use replication::Replication;
 use storage::blobs::Blobs;
 use storage::database::{Database, DatabaseError};
 use tokio_util::sync::CancellationToken;
@@ -24,12 +23,12 @@ pub(super) struct Foundation {
     pub(super) database: Database,
     pub(super) blobs: Blobs,
     pub(super) peer: Peer,
-    pub(super) replication: Sharing,
+    pub(super) replication: Replication,
     pub(super) cluster: Cluster,
     pub(super) live: Live,
     secret: Secret,
     /// Its thread ends when this is dropped.
-    _runtime: Swift,
+    _runtime: ConsensusRuntime,
 }
 
 impl Foundation {
@@ -42,7 +41,7 @@ impl Foundation {
             error => error.into(),
         })?;
         let blobs = Blobs::open(&me.data, configuration.allowance())?;
-        let runtime = Swift::start().context("cannot start the thread of consensus")?;
+        let runtime = ConsensusRuntime::start().context("cannot start the thread of consensus")?;
         let addresses: BTreeMap<NodeId, String> =
             configuration.members.values().map(|member| (member.id, member.quic.clone())).collect();
         let peer = Peer::bind(PeerConfig {
@@ -50,9 +49,9 @@ impl Foundation {
             listen: resolve(&me.quic).await?,
             members: addresses.clone(),
             secret: secret.clone(),
-            swift: runtime.handle().clone(),
+            consensus_runtime: Some(runtime.handle().clone()),
         })?;
-        let replication = Sharing::start(blobs.clone(), peer.clone());
+        let replication = Replication::start(blobs.clone(), peer.clone());
         let http = configuration.members.values().map(|member| (member.id, member.http.clone()));
         let live = Live::start(peer.clone(), http.collect());
 

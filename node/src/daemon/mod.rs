@@ -67,7 +67,7 @@ impl Node {
         let cause = tokio::select! {
             () = self.stopping.cancelled() => Cause::Stopped,
             reason = cluster.broken() => Cause::Broken(reason),
-            reason = database.damaged() => {
+            reason = database.wait_for_damage() => {
                 tracing::error!(reason, "the database is damaged; this node ends");
                 Cause::Stopped
             }

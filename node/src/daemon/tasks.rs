@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use audio::sandbox::Sandbox;
 use live::BrokerStatus;
-use net::peer::Protocol;
+use net::Protocol;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

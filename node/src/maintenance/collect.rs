@@ -34,8 +34,8 @@ impl Worker for Collect {
         let view = self.deps.cluster.read().await?;
         let grace = self.grace;
         let work = move || {
-            let swept = blobs.sweep()?;
-            let removed = blobs.collect(&view.references()?, seen, grace)?;
+            let swept = blobs.sweep_staging()?;
+            let removed = blobs.collect_garbage(&view.references()?, seen, grace)?;
             Ok::<_, anyhow::Error>((swept, removed))
         };
         let (swept, removed) = tokio::task::spawn_blocking(work).await??;

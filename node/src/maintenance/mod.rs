@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use live::{Live, LoopStatus};
-use net::peer::Peer;
+use net::{NodeId, Peer};
 use parking_lot::{Mutex, MutexGuard};
 use raft::Cluster;
-use replication::Sharing;
-use storage::NodeId;
+use replication::Replication;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,7 +45,7 @@ pub(crate) struct Deps {
     /// The other nodes.
     pub peer: Peer,
     /// The files.
-    pub replication: Sharing,
+    pub replication: Replication,
     /// Which nodes are alive.
     pub live: Live,
 }

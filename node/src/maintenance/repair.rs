@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use replication::ShareError;
+use net::NodeId;
+use replication::ReplicationError;
 use replication::repair::{BATCH, Survey};
-use storage::NodeId;
 use storage::blobs::{BlobError, Hash};
 use tokio::sync::watch;
 
@@ -91,7 +91,7 @@ impl Repair {
 
     async fn situation(&self) -> Result<Situation> {
         let blobs = self.deps.replication.blobs().clone();
-        let tight = tokio::task::spawn_blocking(move || blobs.is_tight()).await??;
+        let tight = tokio::task::spawn_blocking(move || blobs.is_nearly_full()).await??;
         Ok(Situation {
             holders: self.deps.peer.holders(),
             away: self.deps.live.silent_for(self.after),
@@ -126,14 +126,14 @@ impl Repair {
         let (total, from) = (asking.files.len(), asking.next);
         let to = total.min(from + BATCH);
         let away = self.seen.iter().flat_map(|seen| seen.away.iter().copied()).collect();
-        asking.found.add(self.deps.replication.survey(&asking.files[from..to], &away).await);
+        asking.found.merge(self.deps.replication.survey(&asking.files[from..to], &away).await);
         asking.next = to;
         activity.doing("counting copies", to as u64, total as u64, 0);
         if to < total {
             self.phase = Phase::Asking(asking);
             return Ok(Next::Again);
         }
-        let Survey { short, take, surplus, unheard } = asking.found;
+        let Survey { under_replicated: short, to_fetch: take, surplus, unanswered: unheard } = asking.found;
         let present = self.seen.iter().flat_map(|seen| seen.holders.iter().filter(|node| !seen.away.contains(node)));
         let among = present.copied().filter(|node| !unheard.contains(node)).collect();
         *self.maintenance.copies() = Copies { short, missing: take.len() as u64, among };
@@ -151,7 +151,7 @@ impl Repair {
     /// Drops copies that enough others hold and that nobody has used here for a while.
     async fn make_room(&self, surplus: &[Hash]) -> Result<()> {
         if let Some(since) = Instant::now().checked_sub(self.grace) {
-            let dropped = self.deps.replication.shed(surplus, since).await?;
+            let dropped = self.deps.replication.drop_surplus(surplus, since).await?;
             if dropped > 0 {
                 tracing::info!(dropped, "copies that enough others hold have made room");
             }
@@ -179,11 +179,11 @@ impl Repair {
                 taking.short = taking.short.saturating_sub(1);
             }
             // A smaller one may fit.
-            Err(ShareError::Blob(BlobError::Full)) => {
+            Err(ReplicationError::Blob(BlobError::Full)) => {
                 taking.no_room += 1;
                 taking.complete = false;
             }
-            Err(ShareError::Nowhere { .. }) => {
+            Err(ReplicationError::Unavailable { .. }) => {
                 taking.nowhere += 1;
                 taking.complete = false;
             }

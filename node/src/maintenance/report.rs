@@ -43,7 +43,7 @@ impl Reporter {
 
     /// The node's report as of now. Reads the disk, so it must not run on a thread of the async runtime.
     fn compose(&self) -> NodeReport {
-        let held = self.blobs.held();
+        let held = self.blobs.usage();
         let Copies { short, missing, among } = self.maintenance.copies().clone();
         NodeReport {
             id: self.configuration.id,
@@ -55,8 +55,8 @@ impl Reporter {
             tasks_done: self.claims.finished(),
             blobs: held.files,
             blob_bytes: held.bytes,
-            free_bytes: self.blobs.room().unwrap_or(0),
-            quota_bytes: self.blobs.quota(),
+            free_bytes: self.blobs.free_bytes().unwrap_or(0),
+            quota_bytes: self.blobs.max_bytes(),
             damaged: *self.blobs.damaged().borrow(),
             short,
             missing,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::blobs::Hash;
-use storage::blobs::scrub::{Finding, Scrub, ScrubOrder};
+use storage::blobs::scrub::{Finding, Scrub, ScrubTrigger};
 
 use super::worker::{Activity, Next, Worker};
 use super::{Deps, Settings};
@@ -37,20 +37,20 @@ pub(crate) struct OrderedRound {
 /// Orders a round, and says how far it is. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Scrubs {
-    order: ScrubOrder,
+    order: ScrubTrigger,
     round: Arc<Mutex<OrderedRound>>,
 }
 
 impl Scrubs {
     /// Has this node read all its files now, and returns the order's number.
     pub(crate) fn order(&self) -> u64 {
-        self.order.now()
+        self.order.trigger()
     }
 
     /// The last round that began for an order.
     pub(crate) fn round(&self) -> OrderedRound {
         let round = *self.round.lock();
-        OrderedRound { given: self.order.last(), ..round }
+        OrderedRound { given: self.order.last_request(), ..round }
     }
 
     /// Notes something about the round that was begun for `order`, if the present one was.
@@ -79,7 +79,7 @@ impl Scrubbing {
 
     /// Brings back what was set aside, if anything refers to it.
     async fn replace(&self, hash: Hash) -> Result<()> {
-        let order = self.scrub.ordered();
+        let order = self.scrub.requested();
         self.scrubs.note(order, |round| round.damaged += 1);
         let view = self.deps.cluster.peek();
         let needed = tokio::task::spawn_blocking(move || view.references()).await??.contains(&hash);
@@ -102,11 +102,12 @@ impl Worker for Scrubbing {
         let (finding, pause) = self.scrub.step().await?;
         let (done, total, bytes) = self.scrub.progress();
         activity.doing("reading", done, total, bytes);
-        self.scrubs.note(self.scrub.ordered(), |round| (round.files, round.total, round.bytes) = (done, total, bytes));
+        self.scrubs
+            .note(self.scrub.requested(), |round| (round.files, round.total, round.bytes) = (done, total, bytes));
         match finding {
             Finding::Damaged(hash) => self.replace(hash).await?,
-            Finding::Sound => {}
-            Finding::End { order } => {
+            Finding::Intact => {}
+            Finding::End { request: order } => {
                 activity.well();
                 self.scrubs.note(order, |round| round.ended = true);
             }
@@ -118,6 +119,6 @@ impl Worker for Scrubbing {
     }
 
     async fn woken(&mut self) {
-        self.scrubs.order.asked().await;
+        self.scrubs.order.triggered().await;
     }
 }

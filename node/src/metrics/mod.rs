@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use storage::NodeId;
+use net::NodeId;
 use tokio_util::sync::CancellationToken;
 
 use catalogue::{Kind, METRICS};

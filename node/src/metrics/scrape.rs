@@ -3,7 +3,7 @@
 use live::{BrokerStatus, Live};
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
-use net::peer::Peer;
+use net::Peer;
 use raft::{Cluster, now};
 use state::{TaskState, ViewError};
 use storage::blobs::Blobs;
@@ -38,7 +38,7 @@ impl Sources {
         if let Err(error) = self.measure_tasks() {
             tracing::error!(%error, "cannot read the open tasks");
         }
-        self.peer.measure();
+        self.peer.update_metrics();
         process::measure();
         handle.run_upkeep();
         with_counter_types(handle.render())
@@ -76,10 +76,10 @@ impl Sources {
     }
 
     fn measure_blobs(&self) {
-        let held = self.blobs.held();
+        let held = self.blobs.usage();
         gauge!("quartet_blobs").set(held.files as f64);
         gauge!("quartet_blobs_bytes").set(held.bytes as f64);
-        gauge!("quartet_blobs_room_bytes").set(self.blobs.room().unwrap_or(0) as f64);
+        gauge!("quartet_blobs_room_bytes").set(self.blobs.free_bytes().unwrap_or(0) as f64);
         gauge!("quartet_blobs_staged").set(self.blobs.staged() as f64);
     }
 

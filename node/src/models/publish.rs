@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use audio::thread::at_low_priority;
 use inference::models::{Library, load};
 use raft::Cluster;
-use replication::Sharing;
+use replication::Replication;
 use state::command::{AddModel, RemoveModel};
 use state::{Model, ModelFile};
 use storage::blobs::Hash;
@@ -37,7 +37,7 @@ pub(super) fn ask_removal(library: &Library, name: &str) -> Result<()> {
 /// `own` is the folder of whoever runs a cluster of one: its models are published too, and stay there.
 pub(crate) async fn run(
     cluster: Cluster,
-    sharing: Sharing,
+    sharing: Replication,
     inbox: Library,
     own: Option<Library>,
     stop: CancellationToken,
@@ -60,7 +60,7 @@ pub(crate) async fn run(
 
 struct Publisher {
     cluster: Cluster,
-    sharing: Sharing,
+    sharing: Replication,
 }
 
 impl Publisher {
@@ -105,7 +105,7 @@ impl Publisher {
             files.push(ModelFile { name: file, hash, size });
         }
         let hashes: Vec<Hash> = files.iter().map(|file| file.hash).collect();
-        self.sharing.spread(&hashes).await?;
+        self.sharing.replicate(&hashes).await?;
         let model = Model {
             name: name.into(),
             files,

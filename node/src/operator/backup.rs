@@ -17,9 +17,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use raft::archive::{self, At};
-use replication::{ShareError, Sharing};
+use replication::{Replication, ReplicationError};
 use serde::{Deserialize, Serialize};
-use storage::blobs::{Allowance, Blobs, Hash};
+use storage::blobs::{Blobs, Hash, Quota};
 
 use super::client::{Client, references};
 use crate::configuration::Configuration;
@@ -48,8 +48,8 @@ pub(crate) async fn make(client: &Client, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     // Who else holds files is learnt here.
     client.overview().await?;
-    let blobs = Blobs::open(folder, Allowance::default())?;
-    let sharing = Sharing::start(blobs, client.peer().clone());
+    let blobs = Blobs::open(folder, Quota::default())?;
+    let sharing = Replication::start(blobs, client.peer().clone());
     for _ in 0..TRIES {
         let unfinished = folder.join("state.new");
         let at = client.fetch_state(&unfinished).await?;
@@ -74,7 +74,7 @@ pub(crate) async fn make(client: &Client, folder: &Path) -> Result<()> {
         std::fs::File::open(folder)?.sync_all()?;
         // What an earlier backup needed and this one does not.
         let (blobs, count) = (sharing.blobs().clone(), files.len());
-        tokio::task::spawn_blocking(move || blobs.collect(&files, Instant::now(), Duration::ZERO)).await??;
+        tokio::task::spawn_blocking(move || blobs.collect_garbage(&files, Instant::now(), Duration::ZERO)).await??;
         eprintln!("the backup in {} is complete: log entry {}, {count} files", folder.display(), at.index);
         return Ok(());
     }
@@ -82,13 +82,13 @@ pub(crate) async fn make(client: &Client, folder: &Path) -> Result<()> {
 }
 
 /// Fetches what is not here yet; false when one cannot be had from anybody.
-async fn fetch_files(sharing: &Sharing, files: &HashSet<Hash>) -> Result<bool> {
+async fn fetch_files(sharing: &Replication, files: &HashSet<Hash>) -> Result<bool> {
     let style = ProgressStyle::with_template("files {wide_bar} {pos}/{len}, {eta} to go")?;
     let bar = ProgressBar::new(files.len() as u64).with_style(style);
     for file in files {
         match sharing.fetch(file).await {
             Ok(()) => bar.inc(1),
-            Err(ShareError::Nowhere { .. }) => return Ok(false),
+            Err(ReplicationError::Unavailable { .. }) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
@@ -115,7 +115,7 @@ pub(crate) async fn restore(configuration: &Configuration, folder: &Path) -> Res
     let state = folder.join("state");
     std::fs::create_dir_all(&me.data).with_context(|| me.data.display().to_string())?;
     let files = references(&state, &me.data.join("restoring")).await?;
-    let (from, to) = (Blobs::open(folder, Allowance::default())?, Blobs::open(&me.data, configuration.allowance())?);
+    let (from, to) = (Blobs::open(folder, Quota::default())?, Blobs::open(&me.data, configuration.allowance())?);
     let style = ProgressStyle::with_template("files {wide_bar} {pos}/{len}, {eta} to go")?;
     let bar = ProgressBar::new(files.len() as u64).with_style(style);
     for file in &files {

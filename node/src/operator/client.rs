@@ -5,13 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use net::peer::{OPERATOR, Peer, PeerConfig, Protocol, Secret, Stream};
+use net::{NodeId, OPERATOR, Peer, PeerConfig, Protocol, Secret, Stream};
 use raft::archive::{self, At};
 use state::{View, ViewError};
-use storage::NodeId;
 use storage::blobs::Hash;
 use tokio::io::AsyncReadExt;
-use tokio::runtime::Handle;
 
 use super::protocol::{Call, Overview, Reply};
 use crate::configuration::Configuration;
@@ -39,7 +37,7 @@ impl Client {
                 listen: listen.parse()?,
                 members,
                 secret: secret.clone(),
-                swift: Handle::current(),
+                consensus_runtime: None,
             })?)
         };
         // Where there is no IPv6, there is IPv4.

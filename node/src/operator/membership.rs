@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use net::NodeId;
 use raft::Change;
-use replication::Sharing;
-use storage::NodeId;
-use storage::blobs::{Allowance, Blobs};
+use replication::Replication;
+use storage::blobs::{Blobs, Quota};
 
 use super::client::Client;
 use super::protocol::{Call, Overview};
@@ -58,13 +58,13 @@ pub(crate) async fn leave(client: &Client, id: NodeId, force: bool) -> Result<()
 /// those. Others that leave just now get no more files, so waiting for these would never end.
 async fn files_elsewhere(client: &Client, id: NodeId) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let sharing = Sharing::start(Blobs::open(folder.path(), Allowance::default())?, client.peer().clone());
+    let sharing = Replication::start(Blobs::open(folder.path(), Quota::default())?, client.peer().clone());
     let mut said = None;
     loop {
         let Overview { status, retired, .. } = client.overview().await?;
         let stays = |member: &NodeId| *member != id && !retired.contains(member);
         let others: Vec<NodeId> = status.members.into_iter().filter(stays).collect();
-        let short = sharing.short_among(&others, &client.files(folder.path()).await?).await;
+        let short = sharing.under_replicated_among(&others, &client.files(folder.path()).await?).await;
         if short == 0 {
             return Ok(());
         }

@@ -14,7 +14,7 @@ mod status;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use storage::NodeId;
+use net::NodeId;
 
 use crate::configuration::Configuration;
 use client::Client;

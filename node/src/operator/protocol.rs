@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use live::{BrokerStatus, NodeStatus};
+use net::NodeId;
 use raft::archive::At;
 use raft::{Change, Status};
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
 
 use crate::maintenance::OrderedRound;
 

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use storage::NodeId;
+use net::NodeId;
 
 use super::client::Client;
 use super::status::bytes;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use live::{BrokerStatus, Live};
-use net::peer::{Peer, PeerError, ServeFuture, Service, Stream};
+use net::{NodeId, Peer, PeerError, ServeFuture, Service, Stream};
 use raft::Cluster;
 use state::TaskState;
-use storage::NodeId;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use work::broker::Broker;

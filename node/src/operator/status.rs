@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anyhow::Result;
+use net::NodeId;
 use raft::Status;
 use serde::Serialize;
 use state::FEATURE_LEVEL;
-use storage::NodeId;
 use web::api::cluster::{BrokerView, NodeView};
 
 use super::client::Client;

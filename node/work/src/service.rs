@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::peer::{Peer, Protocol, ServeFuture, Service, Stream};
-use storage::NodeId;
+use net::{NodeId, Peer, Protocol, ServeFuture, Service, Stream};
 use uuid::Uuid;
 
 use crate::broker::{Broker, Message};

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use live::attempt_log;
-use net::peer::{Peer, Protocol};
 use net::request::RequestId;
+use net::{Peer, Protocol};
 use raft::{Cluster, ClusterError, now};
 use state::command::{Answer, ClaimTask, Command, FailTask, FinishTask, Refusal, ReleaseTask, ReopenTask};
 use state::{Job, Output, Task, TaskState, ViewError};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use live::{BrokerStatus, Live, NodeReport};
-use net::peer::Peer;
+use net::Peer;
 use parking_lot::Mutex;
 use raft::{Cluster, ClusterConfig, now};
 use state::command::{AddSong, Answer, ClaimTask};

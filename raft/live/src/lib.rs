@@ -26,9 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::peer::{Peer, Protocol};
+use net::NodeId;
+use net::{Peer, Protocol};
 use state::{LogLine, TaskId};
-use storage::NodeId;
 
 pub use broker::BrokerStatus;
 use protocol::{Call, LiveService, Reply};

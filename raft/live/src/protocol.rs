@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use net::peer::{PeerError, ServeFuture, Service, Stream};
+use net::NodeId;
+use net::{PeerError, ServeFuture, Service, Stream};
 use serde::{Deserialize, Serialize};
 use state::{LogLine, TaskId};
-use storage::NodeId;
 
 use crate::attempt_log;
 use crate::report::NodeReport;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use net::NodeId;
 use serde::{Deserialize, Serialize};
 use state::TaskId;
-use storage::NodeId;
 
 /// A node's report about itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use net::NodeId;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use state::TaskId;
-use storage::NodeId;
 
 use crate::DEAD_AFTER;
 use crate::report::NodeReport;

@@ -158,7 +158,7 @@ mod tests {
         for index in 5..=20u64 {
             let mut batch = Batch::new();
             batch.put(Table::Log, index.to_be_bytes(), b"entry");
-            database.write_behind(batch).unwrap();
+            database.write_unsynced(batch).unwrap();
             flushed.wrote(index);
         }
         flushed.up_to(12).await.unwrap();

@@ -11,12 +11,12 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use codec::CodecError;
+use net::NodeId;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{Entry, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, Vote};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use storage::NodeId;
-use storage::codec::{self, CodecError};
 use storage::database::{Batch, Database, DatabaseError, Table};
 
 use super::flushed::Flushed;
@@ -237,7 +237,7 @@ impl RaftLogStorage<Types> for Log {
             appended.push(Recent { entry, bytes });
         }
         // This does not wait for the disk, and handing it to another thread would take longer than doing it.
-        self.database.write_behind(batch).map_err(|error| failed(openraft::AnyError::new(&error)))?;
+        self.database.write_unsynced(batch).map_err(|error| failed(openraft::AnyError::new(&error)))?;
         storage::failpoint!("log.appended");
         if let Some(last) = appended.last().map(Recent::index) {
             let mut recent = self.recent();

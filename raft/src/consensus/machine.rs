@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use codec::CodecError;
+use net::NodeId;
 use openraft::storage::RaftStateMachine;
 use openraft::{
     Entry, EntryPayload, ErrorSubject, ErrorVerb, Membership, OptionalSend, RaftSnapshotBuilder, Snapshot,
     SnapshotMeta, StoredMembership,
 };
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
-use storage::codec::{self, CodecError};
 use storage::database::{Batch, Database, DatabaseError, Pair, Table};
 use tokio::sync::broadcast;
 
@@ -197,7 +197,7 @@ impl Machine {
         let mut batch = Batch::new();
         let events = state.finish().write(position.generation, &mut batch);
         storage::failpoint!("state.applying");
-        self.advance(position, batch, Database::write_behind)?;
+        self.advance(position, batch, Database::write_unsynced)?;
         storage::failpoint!("state.applied");
         metrics::histogram!("quartet_raft_apply_seconds").record(began.elapsed().as_secs_f64());
         for event in events {

@@ -15,8 +15,8 @@ pub(crate) mod snapshot;
 
 use std::sync::Arc;
 
+use net::NodeId;
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
 use uuid::Uuid;
 
 use state::command::{Answer, Command, Refusal};

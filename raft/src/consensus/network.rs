@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::peer::{Peer, PeerError, Protocol, ServeFuture, Service, Stream};
+use net::{NodeId, Peer, PeerError, Protocol, ServeFuture, Service, Stream};
 use openraft::error::{
     Fatal, NetworkError, RPCError, RaftError, RemoteError, ReplicationClosed, StreamingError, Timeout, Unreachable,
 };
@@ -17,7 +17,6 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotRespon
 use openraft::{OptionalSend, RPCTypes, Snapshot, SnapshotMeta, Vote};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::flushed::Flushed;

@@ -1,8 +1,7 @@
 //! Commands on the cluster itself, and the start of a new cluster from a backup.
 
+use crate::NodeId;
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
-use storage::codec;
 use storage::database::{Batch, Table};
 use uuid::Uuid;
 

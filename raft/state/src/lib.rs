@@ -42,8 +42,8 @@ mod tests;
 mod transaction;
 mod view;
 
+use codec::CodecError;
 use serde::{Deserialize, Serialize};
-use storage::codec::CodecError;
 use storage::database::DatabaseError;
 
 pub use accounts::session::{Sealed, Session, Token};
@@ -73,6 +73,9 @@ pub use songs::index_entry::{self, IndexEntry, Order};
 pub use songs::song::{Cover, Credits, Edit, Song, SongEdit, SongStatus};
 pub use transaction::{Changes, Transaction};
 pub use view::{View, within};
+
+/// The id of a node. Ids are never reused.
+pub type NodeId = u64;
 
 /// The state could not be read.
 #[derive(Debug, thiserror::Error)]

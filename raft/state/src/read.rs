@@ -1,7 +1,6 @@
 //! Reading the state: what both readers and commands need.
 
 use serde::de::DeserializeOwned;
-use storage::codec;
 use storage::database::Pair;
 
 use crate::command::answer::Refusal;

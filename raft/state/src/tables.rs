@@ -5,7 +5,7 @@
 //!
 //! Invariant: a number that a release has used never changes. Two tables with one number do not compile.
 
-use storage::NodeId;
+use crate::NodeId;
 use storage::blobs::Hash;
 use uuid::Uuid;
 

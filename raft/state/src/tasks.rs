@@ -3,8 +3,8 @@
 //! A command names the attempt that it is about. If that is not the attempt that runs, the worker has lost its claim, and
 //! the command is refused.
 
+use crate::NodeId;
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
 
 use crate::command::answer::{Answer, Refusal};
 use crate::command::apply::{Applied, Apply, DONE, granted, refuse};

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use storage::codec;
 use storage::database::{self, Batch, Pair};
 
 use crate::key::{Part, Range, Table};

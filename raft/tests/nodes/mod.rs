@@ -10,11 +10,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use net::peer::{Peer, PeerConfig, Secret};
+use net::NodeId;
+use net::{Peer, PeerConfig, Secret};
 use raft::{Change, Cluster, ClusterConfig, ClusterError, Obstacle, StartError};
 use state::command::{AddSong, Answer, Command, Refusal};
 use state::{JobOptions, Plan, Selection, SeparationSpec, Song};
-use storage::NodeId;
 use storage::blobs::Hash;
 use storage::database::Database;
 use tempfile::TempDir;
@@ -94,7 +94,7 @@ pub(crate) async fn start_version(
             listen: members[&id].parse().unwrap(),
             members: members.clone(),
             secret: Secret::read(&secret).unwrap(),
-            swift: tokio::runtime::Handle::current(),
+            consensus_runtime: None,
         })
     })
     .await;

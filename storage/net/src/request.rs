@@ -1,7 +1,7 @@
 //! The id of the request that is being worked on, which follows it from node to node.
 //!
 //! A request gets its id where it enters the cluster: at an HTTP interface, or with a worker's claim. From there on the
-//! id lies beside the work: every log line carries it, and every call to another node takes it along ([`crate::peer`]),
+//! id lies beside the work: every log line carries it, and every call to another node takes it along ([`crate::Peer`]),
 //! so that one search in the logs of all nodes finds all that was done for one request.
 //!
 //! Invariant: an id is short and of few characters, whoever made it, so that it can stand in a header, in a log and in

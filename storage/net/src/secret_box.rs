@@ -9,7 +9,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::hmac::{Context, HMAC_SHA256, Key};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::peer::{PeerError, Secret};
+use crate::{PeerError, Secret};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]

@@ -4,9 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use tokio::runtime::Handle;
-
-use crate::peer::{Peer, PeerConfig, Secret};
+use crate::{Peer, PeerConfig, Secret};
 
 /// A cluster secret made of eight times `text`, which must have four characters or more.
 pub fn secret(text: &str) -> Secret {
@@ -20,8 +18,9 @@ pub fn secret(text: &str) -> Secret {
 pub fn peers(count: u64) -> Vec<Peer> {
     let secret = secret("swordfish");
     let bind = |id| {
-        let (listen, swift) = ("127.0.0.1:0".parse().unwrap(), Handle::current());
-        Peer::bind(PeerConfig { id, listen, members: BTreeMap::new(), secret: secret.clone(), swift }).unwrap()
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let secret = secret.clone();
+        Peer::bind(PeerConfig { id, listen, members: BTreeMap::new(), secret, consensus_runtime: None }).unwrap()
     };
     let peers: Vec<Peer> = (0..count).map(bind).collect();
     for peer in &peers {

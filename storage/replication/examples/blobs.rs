@@ -17,11 +17,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use net::peer::{Peer, PeerConfig, Secret};
-use replication::{ShareError, Sharing};
+use net::{Peer, PeerConfig, Secret};
+use replication::{Replication, ReplicationError};
 use sha2::{Digest, Sha256};
-use storage::blobs::{Allowance, Blobs, Hash};
-use tokio::runtime::Handle;
+use storage::blobs::{Blobs, Hash, Quota};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -29,15 +28,15 @@ type Failed = Box<dyn Error + Send + Sync>;
 const HERE: u64 = 0;
 const THERE: u64 = 1;
 
-fn node(id: u64, folder: &Path, addresses: &[SocketAddr; 2]) -> Result<Sharing, Failed> {
+fn node(id: u64, folder: &Path, addresses: &[SocketAddr; 2]) -> Result<Replication, Failed> {
     let members =
         [HERE, THERE].into_iter().zip(addresses.iter().map(SocketAddr::to_string)).collect::<BTreeMap<_, _>>();
     let secret = Secret::read(&folder.join("secret"))?;
     let data = folder.join(format!("blobs-{id}"));
     std::fs::create_dir_all(&data)?;
     let listen = addresses[usize::try_from(id)?];
-    let peer = Peer::bind(PeerConfig { id, listen, members, secret, swift: Handle::current() })?;
-    Ok(Sharing::start(Blobs::open(&data, Allowance::default())?, peer))
+    let peer = Peer::bind(PeerConfig { id, listen, members, secret, consensus_runtime: None })?;
+    Ok(Replication::start(Blobs::open(&data, Quota::default())?, peer))
 }
 
 /// The other process: told what to do line by line, it says a word when it has done it.
@@ -68,7 +67,7 @@ async fn other(folder: &Path, addresses: [SocketAddr; 2]) -> Result<(), Failed> 
 
 /// Runs it where nodes run such things: on the runtime's own threads, not on the one that waits for them.
 async fn on_a_worker<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ShareError>> + Send + 'static,
+    work: impl Future<Output = Result<T, ReplicationError>> + Send + 'static,
 ) -> Result<T, Failed> {
     Ok(tokio::spawn(work).await??)
 }
@@ -210,7 +209,7 @@ async fn measure(folder: &Path, file: &Path, url: &str, rounds: usize) -> Result
         match what {
             PUSH => {
                 let sharing = sharing.clone();
-                on_a_worker(async move { sharing.spread(&[name]).await }).await?;
+                on_a_worker(async move { sharing.replicate(&[name]).await }).await?;
             }
             FETCH => other.order(&format!("fetch {name}"))?,
             COPY => copy(&mut other, &held, &arrived)?,

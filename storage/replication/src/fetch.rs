@@ -5,9 +5,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::protocol::{Question, STALLED, read_piece, store, take_pieces};
-use super::{ReceiveError, ShareError, Sharing};
-use net::peer::{PeerError, Protocol, Stream};
-use storage::NodeId;
+use super::{ReceiveError, Replication, ReplicationError};
+use net::{NodeId, PeerError, Protocol, Stream};
 use storage::blobs::{BlobError, Hash, Manifest, Staged, blocking};
 
 /// What has come of a blob so far, and how many pieces that is.
@@ -17,15 +16,15 @@ struct Begun {
     staged: Staged,
 }
 
-fn nowhere(hash: Hash, reasons: &[String]) -> ShareError {
+fn unavailable(hash: Hash, reasons: &[String]) -> ReplicationError {
     let reasons = if reasons.is_empty() { "none has it".into() } else { reasons.join("; ") };
-    ShareError::Nowhere { hash, reasons }
+    ReplicationError::Unavailable { hash, reasons }
 }
 
-impl Sharing {
+impl Replication {
     /// Brings a blob to this node's disk, from whoever holds it; a transfer that breaks off goes on at the next
     /// holder. Several who want the same blob wait for one transfer.
-    pub async fn fetch(&self, hash: &Hash) -> Result<(), ShareError> {
+    pub async fn fetch(&self, hash: &Hash) -> Result<(), ReplicationError> {
         if self.confirm(hash).await? {
             return Ok(());
         }
@@ -49,7 +48,7 @@ impl Sharing {
 
     /// The file of a blob that was brought here if need be and read to its end: for those who read files by name, and
     /// so could not notice that one is damaged. A damaged one is fetched again.
-    pub async fn whole(&self, hash: &Hash) -> Result<PathBuf, ShareError> {
+    pub async fn fetch_verified(&self, hash: &Hash) -> Result<PathBuf, ReplicationError> {
         self.fetch(hash).await?;
         match self.0.blobs.verify(hash).await {
             Err(BlobError::Corrupt(_) | BlobError::Missing(_)) => {
@@ -61,7 +60,7 @@ impl Sharing {
         Ok(self.0.blobs.path(hash))
     }
 
-    async fn fetch_from_others(&self, hash: Hash) -> Result<(), ShareError> {
+    async fn fetch_from_others(&self, hash: Hash) -> Result<(), ReplicationError> {
         let began = Instant::now();
         let mut reasons = Vec::new();
         let mut staged = None;
@@ -76,11 +75,11 @@ impl Sharing {
                 Err(error) => reasons.push(self.complain(member, error).await),
             }
         }
-        Err(nowhere(hash, &reasons))
+        Err(unavailable(hash, &reasons))
     }
 
     /// The hashes of a blob's pieces from whoever holds it, for a node that has no room for the blob itself.
-    pub async fn manifest_elsewhere(&self, hash: &Hash) -> Result<Manifest, ShareError> {
+    pub async fn remote_manifest(&self, hash: &Hash) -> Result<Manifest, ReplicationError> {
         let mut reasons = Vec::new();
         for member in self.others(hash, &self.0.peer.members()) {
             match self.manifest_at(member, *hash).await {
@@ -89,11 +88,16 @@ impl Sharing {
                 Err(error) => reasons.push(format!("node {member}: {error}")),
             }
         }
-        Err(nowhere(*hash, &reasons))
+        Err(unavailable(*hash, &reasons))
     }
 
     /// One piece from whoever holds the blob, verified.
-    pub async fn piece_elsewhere(&self, hash: &Hash, manifest: &Manifest, index: usize) -> Result<Vec<u8>, ShareError> {
+    pub async fn remote_piece(
+        &self,
+        hash: &Hash,
+        manifest: &Manifest,
+        index: usize,
+    ) -> Result<Vec<u8>, ReplicationError> {
         let mut reasons = Vec::new();
         for member in self.others(hash, &self.0.peer.members()) {
             let read = async {
@@ -108,7 +112,7 @@ impl Sharing {
                 Err(error) => reasons.push(self.complain(member, error).await),
             }
         }
-        Err(nowhere(*hash, &reasons))
+        Err(unavailable(*hash, &reasons))
     }
 
     /// Tells a member whose bytes were wrong, so that it examines its copy; returns what to say of it.

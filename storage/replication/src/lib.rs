@@ -18,10 +18,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 
-use net::peer::{Peer, PeerError, Protocol};
+use net::{NodeId, Peer, PeerError, Protocol};
 pub use protocol::ReceiveError;
 use protocol::{BlobService, PushAnswer, Question, STALLED, doubt, write_pieces};
-use storage::NodeId;
 use storage::blobs::{BlobError, Blobs, Hash, Manifest, blocking};
 
 /// How long others are waited for.
@@ -46,7 +45,7 @@ const AT_A_TIME: usize = 4;
 
 /// A blob could not be shared.
 #[derive(Debug, thiserror::Error)]
-pub enum ShareError {
+pub enum ReplicationError {
     /// Too few nodes could take the blob.
     #[error("only {stored} of the {needed} nodes that make a majority hold the file: {reasons}")]
     NoMajority {
@@ -67,7 +66,7 @@ pub enum ShareError {
     },
     /// Nobody who can be reached holds the blob.
     #[error("no node that can be reached holds the file {hash}: {reasons}")]
-    Nowhere {
+    Unavailable {
         /// Which.
         hash: Hash,
         /// What the members said.
@@ -100,9 +99,9 @@ struct Inner {
 
 /// This node's part in sharing blobs. Cheap to clone.
 #[derive(Clone)]
-pub struct Sharing(Arc<Inner>);
+pub struct Replication(Arc<Inner>);
 
-impl Sharing {
+impl Replication {
     /// Begins to answer the other nodes.
     pub fn start(blobs: Blobs, peer: Peer) -> Self {
         Self::start_at(PACE, blobs, peer)
@@ -123,7 +122,7 @@ impl Sharing {
     fn others(&self, hash: &Hash, nodes: &[NodeId]) -> Vec<NodeId> {
         let mut order = placement::order(hash, nodes);
         order.retain(|member| *member != self.0.peer.id());
-        order.sort_by_key(|member| self.0.peer.is_silent(*member));
+        order.sort_by_key(|member| self.0.peer.is_unresponsive(*member));
         order
     }
 
@@ -134,20 +133,20 @@ impl Sharing {
     /// When this returns, all of them have confirmed all of it within the last seconds: what begins with a command
     /// that refers to these blobs has a collection's whole grace to commit. So a round that took long is followed by
     /// another, which finds everything in place.
-    pub async fn spread(&self, hashes: &[Hash]) -> Result<(), ShareError> {
+    pub async fn replicate(&self, hashes: &[Hash]) -> Result<(), ReplicationError> {
         for _ in 0..ROUNDS {
             let began = Instant::now();
-            let spread: Vec<_> = hashes.iter().map(|hash| self.spread_one(hash)).collect();
+            let spread: Vec<_> = hashes.iter().map(|hash| self.replicate_one(hash)).collect();
             futures_util::stream::iter(spread).buffer_unordered(AT_A_TIME).try_collect::<Vec<()>>().await?;
             if began.elapsed() < self.0.pace.fresh {
                 return Ok(());
             }
         }
         let reasons = format!("they take longer than {} s to confirm what they hold", self.0.pace.fresh.as_secs());
-        Err(ShareError::NoMajority { stored: 1, needed: majority(self.0.peer.holders().len()), reasons })
+        Err(ReplicationError::NoMajority { stored: 1, needed: majority(self.0.peer.holders().len()), reasons })
     }
 
-    async fn spread_one(&self, hash: &Hash) -> Result<(), ShareError> {
+    async fn replicate_one(&self, hash: &Hash) -> Result<(), ReplicationError> {
         let (blobs, wanted) = (self.0.blobs.clone(), *hash);
         let manifest = blocking(move || match blobs.confirm(&wanted) {
             true => blobs.manifest(&wanted),
@@ -186,9 +185,9 @@ impl Sharing {
                     reasons.push(error.to_string());
                     pushes.extend(candidates.next().map(push));
                 }
-                None if stored + full >= needed => return Err(ShareError::Full { stored, needed }),
+                None if stored + full >= needed => return Err(ReplicationError::Full { stored, needed }),
                 None => {
-                    return Err(ShareError::NoMajority { stored, needed, reasons: reasons.join("; ") });
+                    return Err(ReplicationError::NoMajority { stored, needed, reasons: reasons.join("; ") });
                 }
             }
         }
@@ -203,7 +202,7 @@ impl Sharing {
         unanswered: &AtomicUsize,
     ) -> Result<Pushed, PeerError> {
         let timeout = |_| {
-            self.0.peer.fell_silent(member);
+            self.0.peer.note_timeout(member);
             PeerError::Timeout(member)
         };
         let question = Question::Push { hash, manifest: manifest.clone() };
@@ -269,7 +268,7 @@ mod tests {
 
     use super::*;
     use net::testing::peers;
-    use storage::blobs::Allowance;
+    use storage::blobs::Quota;
 
     /// Nobody is slow enough to be passed over, however busy the machine is.
     const PATIENT: Pace =
@@ -277,17 +276,17 @@ mod tests {
 
     pub(super) struct Node {
         pub(super) folder: tempfile::TempDir,
-        pub(super) sharing: Sharing,
+        pub(super) sharing: Replication,
         pub(super) peer: Peer,
     }
 
-    fn start(peer: Peer, folder: tempfile::TempDir, allowance: Allowance) -> Node {
+    fn start(peer: Peer, folder: tempfile::TempDir, allowance: Quota) -> Node {
         let blobs = Blobs::open(folder.path(), allowance).unwrap();
-        Node { sharing: Sharing::start_at(PATIENT, blobs, peer.clone()), peer, folder }
+        Node { sharing: Replication::start_at(PATIENT, blobs, peer.clone()), peer, folder }
     }
 
     pub(super) fn nodes(count: u64) -> Vec<Node> {
-        let start = |peer| start(peer, tempfile::tempdir().unwrap(), Allowance::default());
+        let start = |peer| start(peer, tempfile::tempdir().unwrap(), Quota::default());
         peers(count).into_iter().map(start).collect()
     }
 
@@ -309,15 +308,15 @@ mod tests {
         let nodes = nodes(3);
         let bytes: Vec<u8> = (0..3_500_000u32).map(|at| (at / 7) as u8).collect();
         let (hash, empty) = (put(&nodes[0], &bytes).await, put(&nodes[0], b"").await);
-        nodes[0].sharing.spread(&[hash, empty]).await.unwrap();
+        nodes[0].sharing.replicate(&[hash, empty]).await.unwrap();
         assert_eq!(nodes[1].sharing.holders(&hash).await.len(), 2);
         for node in &nodes {
             node.sharing.fetch(&hash).await.unwrap();
             assert_eq!(std::fs::read(node.sharing.blobs().path(&hash)).unwrap(), bytes);
         }
         nodes[2].sharing.fetch(&empty).await.unwrap();
-        let never = nodes[0].sharing.spread(&[Hash::of(b"never stored")]).await;
-        assert!(matches!(never, Err(ShareError::Blob(BlobError::Missing(_)))));
+        let never = nodes[0].sharing.replicate(&[Hash::of(b"never stored")]).await;
+        assert!(matches!(never, Err(ReplicationError::Blob(BlobError::Missing(_)))));
     }
 
     #[tokio::test]
@@ -325,18 +324,18 @@ mod tests {
         let nodes = nodes(3);
         let hash = put(&nodes[0], b"song").await;
         nodes[1].peer.close().await;
-        nodes[0].sharing.spread(&[hash]).await.unwrap();
+        nodes[0].sharing.replicate(&[hash]).await.unwrap();
         nodes[2].peer.close().await;
         let lonely = put(&nodes[0], b"another").await;
-        let error = nodes[0].sharing.spread(&[lonely]).await.unwrap_err();
-        assert!(matches!(error, ShareError::NoMajority { stored: 1, needed: 2, .. }), "{error}");
-        assert!(matches!(nodes[0].sharing.fetch(&Hash::of(b"?")).await, Err(ShareError::Nowhere { .. })));
+        let error = nodes[0].sharing.replicate(&[lonely]).await.unwrap_err();
+        assert!(matches!(error, ReplicationError::NoMajority { stored: 1, needed: 2, .. }), "{error}");
+        assert!(matches!(nodes[0].sharing.fetch(&Hash::of(b"?")).await, Err(ReplicationError::Unavailable { .. })));
     }
 
     #[tokio::test]
     async fn a_full_node_is_passed_over_and_a_full_majority_is_told() {
         let quotas = [None, Some(100), None].into_iter();
-        let allowances = quotas.map(|quota| Allowance { reserve: 0, quota });
+        let allowances = quotas.map(|quota| Quota { reserve_bytes: 0, max_bytes: quota });
         let nodes: Vec<Node> = peers(3)
             .into_iter()
             .zip(allowances)
@@ -345,18 +344,18 @@ mod tests {
         // Whichever ranks first, it is the one with room that takes it.
         for number in 0..8u8 {
             let hash = put(&nodes[0], &[number; 101]).await;
-            nodes[0].sharing.spread(&[hash]).await.unwrap();
+            nodes[0].sharing.replicate(&[hash]).await.unwrap();
             assert!(nodes[2].sharing.blobs().contains(&hash));
         }
         nodes[2].peer.close().await;
         let hash = put(&nodes[0], &[9; 101]).await;
-        let error = nodes[0].sharing.spread(&[hash]).await.unwrap_err();
-        assert!(matches!(error, ShareError::Full { stored: 1, needed: 2 }), "{error}");
+        let error = nodes[0].sharing.replicate(&[hash]).await.unwrap_err();
+        assert!(matches!(error, ReplicationError::Full { stored: 1, needed: 2 }), "{error}");
         let fetched = nodes[1].sharing.fetch(&hash).await;
-        assert!(matches!(fetched, Err(ShareError::Blob(BlobError::Full))));
+        assert!(matches!(fetched, Err(ReplicationError::Blob(BlobError::Full))));
         assert_eq!(std::fs::read_dir(nodes[1].folder.path().join("staging")).unwrap().count(), 0);
         let small = put(&nodes[0], &[9; 100]).await;
-        nodes[0].sharing.spread(&[small]).await.unwrap();
+        nodes[0].sharing.replicate(&[small]).await.unwrap();
     }
 
     #[tokio::test]
@@ -388,8 +387,8 @@ mod tests {
         let nodes = nodes(3);
         let hash = put(&nodes[0], &vec![5; 2_000_000]).await;
         flip_last(&nodes[0], &hash);
-        let error = nodes[0].sharing.spread(&[hash]).await.unwrap_err();
-        assert!(matches!(error, ShareError::NoMajority { stored: 1, needed: 2, .. }), "{error}");
+        let error = nodes[0].sharing.replicate(&[hash]).await.unwrap_err();
+        assert!(matches!(error, ReplicationError::NoMajority { stored: 1, needed: 2, .. }), "{error}");
         is_set_aside(&nodes[0], &hash).await;
         for node in &nodes[1..] {
             assert!(node.sharing.blobs().names().unwrap().is_empty());
@@ -411,25 +410,26 @@ mod tests {
     async fn who_reads_a_file_by_name_gets_a_whole_one() {
         let nodes = nodes(2);
         let hash = put(&nodes[0], b"a song").await;
-        nodes[0].sharing.spread(&[hash]).await.unwrap();
+        nodes[0].sharing.replicate(&[hash]).await.unwrap();
         flip_last(&nodes[0], &hash);
-        let path = nodes[0].sharing.whole(&hash).await.unwrap();
+        let path = nodes[0].sharing.fetch_verified(&hash).await.unwrap();
         assert_eq!(std::fs::read(path).unwrap(), b"a song");
         // Where nobody has a right one, there is none.
         flip_last(&nodes[0], &hash);
         nodes[1].sharing.blobs().remove(&hash).unwrap();
-        assert!(nodes[0].sharing.whole(&hash).await.is_err());
+        assert!(nodes[0].sharing.fetch_verified(&hash).await.is_err());
     }
 
     #[tokio::test]
     async fn what_is_spread_is_confirmed_wherever_it_is_counted() {
         let nodes = nodes(3);
         let hash = put(&nodes[0], b"song").await;
-        nodes[0].sharing.spread(&[hash]).await.unwrap();
+        nodes[0].sharing.replicate(&[hash]).await.unwrap();
         // The song is deleted; as every node begins to collect, it is uploaded again.
         let began = Instant::now();
-        nodes[0].sharing.spread(&[hash]).await.unwrap();
-        let collect = |node: &Node| node.sharing.blobs().collect(&HashSet::new(), began, Duration::ZERO).unwrap();
+        nodes[0].sharing.replicate(&[hash]).await.unwrap();
+        let collect =
+            |node: &Node| node.sharing.blobs().collect_garbage(&HashSet::new(), began, Duration::ZERO).unwrap();
         assert_eq!(nodes.iter().map(collect).sum::<usize>(), 0);
         assert_eq!(nodes.iter().filter(|node| node.sharing.blobs().contains(&hash)).count(), 2);
     }

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use storage::NodeId;
+use net::NodeId;
 use storage::blobs::Hash;
 
 /// The members in the order in which they should hold the blob.

@@ -20,8 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use net::peer::{PeerError, ServeFuture, Service, Stream};
-use storage::NodeId;
+use net::{NodeId, PeerError, ServeFuture, Service, Stream};
 use storage::blobs::{BlobError, Blobs, Hash, Manifest, Staged, blocking};
 
 /// A sender or receiver that moves nothing for this long is given up.

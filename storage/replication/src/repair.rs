@@ -14,9 +14,8 @@ use std::time::Instant;
 use futures_util::future::join_all;
 
 use super::protocol::Question;
-use super::{Sharing, majority, placement};
-use net::peer::Protocol;
-use storage::NodeId;
+use super::{Replication, majority, placement};
+use net::{NodeId, Protocol};
 use storage::blobs::{BlobError, Hash, blocking};
 
 /// How many files are asked about at a time.
@@ -26,24 +25,24 @@ pub const BATCH: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Survey {
     /// Files of which there are fewer copies than make a majority.
-    pub short: u64,
+    pub under_replicated: u64,
     /// Those of them of which this node should take a copy.
-    pub take: Vec<Hash>,
+    pub to_fetch: Vec<Hash>,
     /// Files of which enough members hold a copy that rank before this node, which holds one too.
     pub surplus: Vec<Hash>,
     /// Members that did not answer and were taken to hold everything.
-    pub unheard: Vec<NodeId>,
+    pub unanswered: Vec<NodeId>,
 }
 
 impl Survey {
     /// Adds what another one has shown.
-    pub fn add(&mut self, other: Self) {
-        self.short += other.short;
-        self.take.extend(other.take);
+    pub fn merge(&mut self, other: Self) {
+        self.under_replicated += other.under_replicated;
+        self.to_fetch.extend(other.to_fetch);
         self.surplus.extend(other.surplus);
-        self.unheard.extend(other.unheard);
-        self.unheard.sort_unstable();
-        self.unheard.dedup();
+        self.unanswered.extend(other.unanswered);
+        self.unanswered.sort_unstable();
+        self.unanswered.dedup();
     }
 }
 
@@ -58,7 +57,7 @@ impl Holdings {
     }
 }
 
-impl Sharing {
+impl Replication {
     async fn holdings(&self, members: &[NodeId], hashes: &[Hash]) -> Holdings {
         let me = self.0.peer.id();
         let asked = members.iter().map(async |member| {
@@ -84,16 +83,16 @@ impl Sharing {
         let mut survey = Survey::default();
         for hashes in hashes.chunks(BATCH) {
             let holdings = self.holdings(&present, hashes).await;
-            let unheard = present.iter().copied().filter(|member| !holdings.held.contains_key(member));
-            let mut found = Survey { unheard: unheard.collect(), ..Survey::default() };
+            let unanswered = present.iter().copied().filter(|member| !holdings.held.contains_key(member));
+            let mut found = Survey { unanswered: unanswered.collect(), ..Survey::default() };
             for (index, hash) in hashes.iter().enumerate() {
                 let order = placement::order(hash, &present);
                 let (holders, others): (Vec<NodeId>, Vec<NodeId>) =
                     order.into_iter().partition(|member| holdings.has(*member, index).unwrap_or(true));
                 if holders.len() < needed {
-                    found.short += 1;
+                    found.under_replicated += 1;
                     if others.iter().take(needed - holders.len()).any(|member| *member == me) {
-                        found.take.push(*hash);
+                        found.to_fetch.push(*hash);
                     }
                 } else if holdings.has(me, index) == Some(true) {
                     let before = holders.iter().take_while(|member| **member != me);
@@ -102,14 +101,14 @@ impl Sharing {
                     }
                 }
             }
-            survey.add(found);
+            survey.merge(found);
         }
         survey
     }
 
     /// Drops this node's copies of these files where, asked once more, enough members that rank before it hold one and
     /// nobody here has used it since `since`. Returns how many went.
-    pub async fn shed(&self, hashes: &[Hash], since: Instant) -> Result<usize, BlobError> {
+    pub async fn drop_surplus(&self, hashes: &[Hash], since: Instant) -> Result<usize, BlobError> {
         // Who is away holds nothing that can be relied upon; who does not answer is not counted for a surplus.
         let surplus = self.survey(hashes, &HashSet::new()).await.surplus;
         let blobs = self.0.blobs.clone();
@@ -125,7 +124,7 @@ impl Sharing {
 
     /// How many of these files fewer than a majority of these nodes hold, as far as they answer. When it is none, a node
     /// that is not among them may leave and takes nothing with it.
-    pub async fn short_among(&self, nodes: &[NodeId], hashes: &[Hash]) -> usize {
+    pub async fn under_replicated_among(&self, nodes: &[NodeId], hashes: &[Hash]) -> usize {
         let mut short = 0;
         for hashes in hashes.chunks(BATCH) {
             let holdings = self.holdings(nodes, hashes).await;
@@ -144,7 +143,7 @@ mod tests {
 
     use super::super::tests::{Node, nodes, put};
     use super::*;
-    use net::peer::PeerError;
+    use net::PeerError;
 
     fn holders(nodes: &[Node], hash: &Hash) -> Vec<u64> {
         let holding = nodes.iter().filter(|node| node.sharing.blobs().contains(hash));
@@ -157,7 +156,7 @@ mod tests {
         let present = || nodes.iter().filter(|node| !away.contains(&node.peer.id()));
         let surveys = join_all(present().map(|node| node.sharing.survey(hashes, &away))).await;
         for (node, survey) in present().zip(surveys) {
-            for hash in survey.take {
+            for hash in survey.to_fetch {
                 node.sharing.fetch(&hash).await.unwrap();
             }
         }
@@ -169,19 +168,19 @@ mod tests {
         let mut hashes = Vec::new();
         for number in 0..20u8 {
             let hash = put(&nodes[0], &[number; 1000]).await;
-            nodes[0].sharing.spread(&[hash]).await.unwrap();
+            nodes[0].sharing.replicate(&[hash]).await.unwrap();
             assert_eq!(holders(&nodes, &hash).len(), 3);
             hashes.push(hash);
         }
         for node in &nodes {
             let survey = node.sharing.survey(&hashes, &HashSet::new()).await;
-            assert_eq!((survey.short, survey.take.len(), survey.unheard.len()), (0, 0, 0));
+            assert_eq!((survey.under_replicated, survey.to_fetch.len(), survey.unanswered.len()), (0, 0, 0));
         }
         // One disk loses everything.
         for hash in &hashes {
             nodes[0].sharing.blobs().remove(hash).unwrap();
         }
-        assert_eq!(nodes[3].sharing.survey(&hashes, &HashSet::new()).await.short, 20);
+        assert_eq!(nodes[3].sharing.survey(&hashes, &HashSet::new()).await.under_replicated, 20);
         repair(&nodes, &hashes, &[]).await;
         for hash in &hashes {
             assert_eq!(holders(&nodes, hash).len(), 3, "no copy too few and none too many");
@@ -192,12 +191,12 @@ mod tests {
     async fn a_member_that_is_away_is_replaced_and_one_that_restarts_is_not() {
         let nodes = nodes(3);
         let hash = put(&nodes[0], b"song").await;
-        nodes[0].sharing.spread(&[hash]).await.unwrap();
+        nodes[0].sharing.replicate(&[hash]).await.unwrap();
         let gone = holders(&nodes, &hash)[1];
         let left = 3 - gone;
         nodes[gone as usize].peer.close().await;
         let survey = nodes[left as usize].sharing.survey(&[hash], &HashSet::new()).await;
-        assert_eq!((survey.short, survey.take, survey.unheard), (0, vec![], vec![gone]));
+        assert_eq!((survey.under_replicated, survey.to_fetch, survey.unanswered), (0, vec![], vec![gone]));
         repair(&nodes, &[hash], &[gone]).await;
         assert!(nodes[left as usize].sharing.blobs().contains(&hash));
     }
@@ -212,11 +211,12 @@ mod tests {
         // Used a moment ago, it stays wherever it is.
         let before = Instant::now().checked_sub(std::time::Duration::from_secs(60)).unwrap();
         for node in &nodes {
-            assert_eq!(node.sharing.shed(&[hash], before).await.unwrap(), 0);
+            assert_eq!(node.sharing.drop_surplus(&[hash], before).await.unwrap(), 0);
         }
         // All at once, as often as they like: a majority keeps it.
         for _ in 0..3 {
-            join_all(nodes.iter().map(async |node| node.sharing.shed(&[hash], Instant::now()).await.unwrap())).await;
+            join_all(nodes.iter().map(async |node| node.sharing.drop_surplus(&[hash], Instant::now()).await.unwrap()))
+                .await;
             assert_eq!(holders(&nodes, &hash).len(), 2);
         }
         // With one that does not answer, nobody relies on it.
@@ -226,7 +226,7 @@ mod tests {
         }
         nodes[gone as usize].peer.close().await;
         for node in nodes.iter().filter(|node| node.peer.id() != gone) {
-            assert_eq!(node.sharing.shed(&[hash], Instant::now()).await.unwrap(), 0);
+            assert_eq!(node.sharing.drop_surplus(&[hash], Instant::now()).await.unwrap(), 0);
         }
     }
 
@@ -240,19 +240,19 @@ mod tests {
         for node in &nodes {
             node.peer.set_members(addresses.clone(), BTreeSet::from([3]));
         }
-        assert_eq!(nodes[3].sharing.short_among(&[0, 1, 2], &[hash]).await, 1);
+        assert_eq!(nodes[3].sharing.under_replicated_among(&[0, 1, 2], &[hash]).await, 1);
         repair(&nodes, &[hash], &[]).await;
         assert_eq!(holders(&nodes[..3], &hash).len(), 2);
-        assert_eq!(nodes[3].sharing.short_among(&[0, 1, 2], &[hash]).await, 0);
-        nodes[0].sharing.spread(&[other]).await.unwrap();
+        assert_eq!(nodes[3].sharing.under_replicated_among(&[0, 1, 2], &[hash]).await, 0);
+        nodes[0].sharing.replicate(&[other]).await.unwrap();
         assert!(!nodes[3].sharing.blobs().contains(&other));
         // What it is given at the last moment, it passes on.
         let late = put(&nodes[3], b"late").await;
-        nodes[3].sharing.spread(&[late]).await.unwrap();
+        nodes[3].sharing.replicate(&[late]).await.unwrap();
         assert_eq!(holders(&nodes[..3], &late).len(), 2);
         // Who does not answer cannot be relied upon.
         nodes[holders(&nodes, &late)[0] as usize].peer.close().await;
-        assert_eq!(nodes[3].sharing.short_among(&[0, 1, 2], &[late]).await, 1);
+        assert_eq!(nodes[3].sharing.under_replicated_among(&[0, 1, 2], &[late]).await, 1);
     }
 
     #[tokio::test]

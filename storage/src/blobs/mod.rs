@@ -15,8 +15,8 @@
 mod hash;
 mod manifest;
 mod quarantine;
+mod quota;
 mod reading;
-mod room;
 pub mod scrub;
 mod staged;
 
@@ -33,12 +33,12 @@ pub use hash::{Hash, NotAHash};
 pub(crate) use manifest::Hasher;
 pub use manifest::{Manifest, PIECE};
 use quarantine::Quarantine;
+use quota::Space;
+pub use quota::{Quota, Usage};
 pub use reading::Examined;
-use room::Room;
-pub use room::{Allowance, Held};
 pub use staged::{Staged, StagedFile};
 
-use crate::codec::{self, CodecError};
+use codec::CodecError;
 
 /// How many blobs can change at the same time.
 const TURNS: usize = 64;
@@ -98,7 +98,7 @@ struct Inner {
     blobs: PathBuf,
     staging: PathBuf,
     quarantine: Quarantine,
-    room: Arc<Room>,
+    space: Arc<Space>,
     /// One for each blob that begins alike.
     turns: [Mutex<()>; TURNS],
     /// When blobs were stored or confirmed, since this process began.
@@ -118,10 +118,10 @@ pub struct Blobs(Arc<Inner>);
 
 impl Blobs {
     /// Opens the blobs below `data` and sweeps what a killed process left half-made.
-    pub fn open(data: &Path, allowance: Allowance) -> Result<Self, BlobError> {
+    pub fn open(data: &Path, quota: Quota) -> Result<Self, BlobError> {
         let blobs = data.join("blobs");
         let inner = Inner {
-            room: Room::new(&blobs, allowance),
+            space: Space::new(&blobs, quota),
             blobs,
             staging: data.join("staging"),
             quarantine: Quarantine::new(data.join("corrupt")),
@@ -137,7 +137,7 @@ impl Blobs {
         }
         sync_folder(data)?;
         let blobs = Self(Arc::new(inner));
-        blobs.sweep()?;
+        blobs.sweep_staging()?;
         blobs.recount()?;
         Ok(blobs)
     }
@@ -178,28 +178,28 @@ impl Blobs {
     }
 
     /// How many files are here and how long they are together.
-    pub fn held(&self) -> Held {
-        self.0.room.held()
+    pub fn usage(&self) -> Usage {
+        self.0.space.usage()
     }
 
     /// The most bytes that this node holds, if it has a quota.
-    pub fn quota(&self) -> Option<u64> {
-        self.0.room.quota()
+    pub fn max_bytes(&self) -> Option<u64> {
+        self.0.space.max_bytes()
     }
 
     /// Bytes that this node still takes: what is free on the disk beyond the reserve, within the quota.
-    pub fn room(&self) -> Result<u64, BlobError> {
-        self.0.room.left()
+    pub fn free_bytes(&self) -> Result<u64, BlobError> {
+        self.0.space.free_bytes()
     }
 
     /// Whether so little room is left that copies which others hold anyway should go.
-    pub fn is_tight(&self) -> Result<bool, BlobError> {
-        self.0.room.is_tight()
+    pub fn is_nearly_full(&self) -> Result<bool, BlobError> {
+        self.0.space.is_nearly_full()
     }
 
     /// Refuses if a file of `bytes` would not fit now.
-    pub fn expect_room(&self, bytes: u64) -> Result<(), BlobError> {
-        self.0.room.claim(bytes).map(drop)
+    pub fn check_free(&self, bytes: u64) -> Result<(), BlobError> {
+        self.0.space.claim(bytes).map(drop)
     }
 
     /// Says how many blobs were found damaged since this process began, whenever there is one more.
@@ -221,18 +221,18 @@ impl Blobs {
         Ok(found)
     }
 
-    /// Looks at every file to put the counts of [`Blobs::held`] right, should somebody have changed the folder.
+    /// Looks at every file to put the counts of [`Blobs::usage`] right, should somebody have changed the folder.
     pub fn recount(&self) -> Result<(), BlobError> {
-        self.0.room.recount(|| {
-            let mut held = Held::default();
+        self.0.space.recount(|| {
+            let mut usage = Usage::default();
             for hash in self.names()? {
                 // A file may go while they are counted.
                 if let Ok(size) = self.size(&hash) {
-                    held.files += 1;
-                    held.bytes += size;
+                    usage.files += 1;
+                    usage.bytes += size;
                 }
             }
-            Ok(held)
+            Ok(usage)
         })
     }
 
@@ -255,7 +255,7 @@ impl Blobs {
 
     /// Removes what lies in the staging folder and is written by nobody: what a killed process, or a thread that
     /// nobody waited for, has left. Returns how many files went.
-    pub fn sweep(&self) -> Result<usize, BlobError> {
+    pub fn sweep_staging(&self) -> Result<usize, BlobError> {
         let staging = &self.0.staging;
         let mut swept = 0;
         for entry in std::fs::read_dir(staging).map_err(told("sweep", staging))? {
@@ -316,9 +316,9 @@ impl Blobs {
         crate::failpoint!("blob.described");
         std::fs::rename(staged, &path).map_err(told("rename", staged))?;
         if let Some(length) = before {
-            self.0.room.went(length);
+            self.0.space.subtract(length);
         }
-        self.0.room.came(manifest.length);
+        self.0.space.add(manifest.length);
         self.confirmations().insert(*hash, Instant::now());
         crate::failpoint!("blob.named");
         sync_folder(folder)
@@ -333,7 +333,7 @@ impl Blobs {
         std::fs::rename(path, self.manifest_path(hash)).map_err(told("rename", path))
     }
 
-    /// Says that the blob is wanted: [`Blobs::collect`] then keeps it for a while. False when it is not here.
+    /// Says that the blob is wanted: [`Blobs::collect_garbage`] then keeps it for a while. False when it is not here.
     pub fn confirm(&self, hash: &Hash) -> bool {
         let _turn = self.turn(hash);
         let here = self.contains(hash);
@@ -349,7 +349,7 @@ impl Blobs {
     /// Ages are counted by this process's own steady clock: a system clock that jumps removes nothing too early, and
     /// what was here when the process began counts as confirmed then. That nothing referred to a blob must have been
     /// seen twice, because a command may have waited for a majority for as long as nobody could see anything.
-    pub fn collect(&self, keep: &HashSet<Hash>, seen: Instant, grace: Duration) -> Result<usize, BlobError> {
+    pub fn collect_garbage(&self, keep: &HashSet<Hash>, seen: Instant, grace: Duration) -> Result<usize, BlobError> {
         let Some(since) = seen.checked_sub(grace) else {
             return Ok(0);
         };
@@ -388,7 +388,7 @@ impl Blobs {
         if let Ok(length) = self.size(hash) {
             let path = self.path(hash);
             std::fs::remove_file(&path).map_err(told("remove", &path))?;
-            self.0.room.went(length);
+            self.0.space.subtract(length);
         }
         self.remove_manifest(hash)
     }
@@ -409,7 +409,7 @@ mod tests {
     use super::*;
 
     pub(super) fn open(folder: &tempfile::TempDir) -> Blobs {
-        Blobs::open(folder.path(), Allowance::default()).unwrap()
+        Blobs::open(folder.path(), Quota::default()).unwrap()
     }
 
     pub(super) async fn put(blobs: &Blobs, bytes: &[u8]) -> Hash {
@@ -444,15 +444,15 @@ mod tests {
         let blobs = open(&folder);
         let (first, second) = (put(&blobs, b"first").await, put(&blobs, b"the second").await);
         put(&blobs, b"first").await;
-        assert_eq!(blobs.held(), Held { files: 2, bytes: 15 });
+        assert_eq!(blobs.usage(), Usage { files: 2, bytes: 15 });
         blobs.remove(&first).unwrap();
         blobs.remove(&first).unwrap();
-        assert_eq!(blobs.held(), Held { files: 1, bytes: 10 });
-        assert_eq!(open(&folder).held(), blobs.held());
+        assert_eq!(blobs.usage(), Usage { files: 1, bytes: 10 });
+        assert_eq!(open(&folder).usage(), blobs.usage());
         // What is changed behind its back is noticed by the next count.
         std::fs::remove_file(blobs.path(&second)).unwrap();
         blobs.recount().unwrap();
-        assert_eq!(blobs.held(), Held::default());
+        assert_eq!(blobs.usage(), Usage::default());
     }
 
     #[tokio::test]
@@ -476,7 +476,7 @@ mod tests {
         let mut running = blobs.stage(0).await.unwrap();
         running.write(b"still ").await.unwrap();
         std::fs::write(folder.path().join("staging/left"), b"over").unwrap();
-        assert_eq!(blobs.sweep().unwrap(), 1);
+        assert_eq!(blobs.sweep_staging().unwrap(), 1);
         assert_eq!(staging(&folder), 1);
         running.write(b"running").await.unwrap();
         let (hash, _) = running.commit().await.unwrap();
@@ -486,20 +486,20 @@ mod tests {
     #[tokio::test]
     async fn a_quota_bounds_what_is_here_and_what_is_coming() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path(), Allowance { reserve: 0, quota: Some(1000) }).unwrap();
+        let blobs = Blobs::open(folder.path(), Quota { reserve_bytes: 0, max_bytes: Some(1000) }).unwrap();
         let hash = put(&blobs, &[1; 600]).await;
-        assert_eq!(blobs.room().unwrap(), 400);
+        assert_eq!(blobs.free_bytes().unwrap(), 400);
         assert!(matches!(blobs.stage(401).await, Err(BlobError::Full)));
         let mut coming = blobs.stage(300).await.unwrap();
-        assert!(matches!(blobs.expect_room(200), Err(BlobError::Full)));
+        assert!(matches!(blobs.check_free(200), Err(BlobError::Full)));
         coming.write(&[2; 300]).await.unwrap();
         // More than it said, as long as it fits.
         coming.write(&[2; 100]).await.unwrap();
         assert!(matches!(coming.write(&[2; 1]).await, Err(BlobError::Full)));
         drop(coming);
-        assert_eq!((staging(&folder), blobs.room().unwrap()), (0, 400));
+        assert_eq!((staging(&folder), blobs.free_bytes().unwrap()), (0, 400));
         blobs.remove(&hash).unwrap();
-        assert_eq!(blobs.room().unwrap(), 1000);
+        assert_eq!(blobs.free_bytes().unwrap(), 1000);
         let source = folder.path().join("source");
         std::fs::write(&source, [3; 1001]).unwrap();
         assert!(matches!(blobs.import(&source).await, Err(BlobError::Full)));
@@ -521,13 +521,13 @@ mod tests {
         std::fs::write(blobs.path(&hash), b"a sonG").unwrap();
         put(&blobs, b"a song").await;
         assert!(!blobs.verify(&hash).await.unwrap().mended);
-        assert_eq!(blobs.held(), Held { files: 1, bytes: 6 });
+        assert_eq!(blobs.usage(), Usage { files: 1, bytes: 6 });
     }
 
     const NOTHING: [Hash; 0] = [];
 
     fn collect(blobs: &Blobs, keep: &[Hash], seen: Instant) -> usize {
-        blobs.collect(&keep.iter().copied().collect(), seen, Duration::ZERO).unwrap()
+        blobs.collect_garbage(&keep.iter().copied().collect(), seen, Duration::ZERO).unwrap()
     }
 
     #[tokio::test]
@@ -567,7 +567,7 @@ mod tests {
         let grace = Duration::from_secs(60);
         let collect = |keep: &[Hash], minute: u32| {
             let seen = Instant::now() + Duration::from_secs(3600) + grace * minute;
-            blobs.collect(&keep.iter().copied().collect(), seen, grace).unwrap()
+            blobs.collect_garbage(&keep.iter().copied().collect(), seen, grace).unwrap()
         };
         // It was stored an hour ago. A song that refers to it is deleted, added, and deleted again.
         assert_eq!(collect(&[hash], 0), 0);

@@ -11,7 +11,6 @@ use std::path::Path;
 use rustix::fs::{Advice, fadvise};
 
 use super::{BlobError, Blobs, Hash, Hasher, Manifest, PIECE, blocking, told};
-use crate::codec;
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 1 << 18;
@@ -169,7 +168,7 @@ impl Blobs {
         if self.0.quarantine.take(hash, &path)? {
             tracing::error!(%hash, "a damaged file was set aside; it will be fetched again");
             metrics::counter!("quartet_blobs_damaged_total").increment(1);
-            self.0.room.went(length);
+            self.0.space.subtract(length);
             self.0.damaged.send_modify(|count| *count += 1);
         }
         self.remove_manifest(hash)
@@ -210,7 +209,7 @@ mod tests {
         let mut damaged = blobs.damaged();
         assert!(matches!(blobs.piece(&hash, &manifest, 2), Err(BlobError::Corrupt(_))));
         assert!(damaged.has_changed().unwrap() && *damaged.borrow_and_update() == 1);
-        assert!(!blobs.contains(&hash) && blobs.held().files == 0);
+        assert!(!blobs.contains(&hash) && blobs.usage().files == 0);
         assert!(matches!(blobs.scrub(&hash), Err(BlobError::Missing(_))));
         assert!(folder.path().join("corrupt").join(hash.to_string()).exists());
     }

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::{BlobError, Blobs, Hash, blocking};
-use crate::codec;
 
 /// The longest pause when there is nothing to read.
 const EMPTY: Duration = Duration::from_secs(3600);
@@ -33,31 +32,31 @@ struct Mark {
 }
 
 #[derive(Default)]
-struct Order {
+struct Request {
     given: AtomicU64,
     woken: Notify,
 }
 
 /// Asks for a round at once. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct ScrubOrder(Arc<Order>);
+pub struct ScrubTrigger(Arc<Request>);
 
-impl ScrubOrder {
+impl ScrubTrigger {
     /// Has a round begin now that reads without the long pauses, and returns the order's number. A round that was
     /// ordered before and has not ended begins anew.
-    pub fn now(&self) -> u64 {
+    pub fn trigger(&self) -> u64 {
         let number = self.0.given.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.woken.notify_one();
         number
     }
 
     /// Waits until somebody asks.
-    pub async fn asked(&self) {
+    pub async fn triggered(&self) {
         self.0.woken.notified().await;
     }
 
     /// The number of the last order; 0 before the first.
-    pub fn last(&self) -> u64 {
+    pub fn last_request(&self) -> u64 {
         self.0.given.load(Ordering::Relaxed)
     }
 }
@@ -66,13 +65,13 @@ impl ScrubOrder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
     /// It is right, or went away meanwhile.
-    Sound,
+    Intact,
     /// It was damaged and has been set aside.
     Damaged(Hash),
     /// There is nothing more to read in this round.
     End {
         /// The order that it was begun for, if it was.
-        order: Option<u64>,
+        request: Option<u64>,
     },
 }
 
@@ -85,7 +84,7 @@ pub struct Scrub {
     mark: Mark,
     /// What this round has still to read, once it is known.
     left: Option<VecDeque<Hash>>,
-    order: ScrubOrder,
+    order: ScrubTrigger,
     /// The last order that a round began for.
     begun: u64,
     /// Whether this round is one.
@@ -94,13 +93,13 @@ pub struct Scrub {
 
 impl Scrub {
     /// Goes on with the round whose mark is at `path`, until `order` is given.
-    pub fn new(blobs: Blobs, period: Duration, path: PathBuf, order: ScrubOrder) -> Self {
+    pub fn new(blobs: Blobs, period: Duration, path: PathBuf, order: ScrubTrigger) -> Self {
         let mark = std::fs::read(&path).ok().and_then(|bytes| codec::decode(&bytes).ok()).unwrap_or_default();
         Self { blobs, period, path, mark, left: None, order, begun: 0, hurried: false }
     }
 
     /// The order that this round was begun for, if it was.
-    pub fn ordered(&self) -> Option<u64> {
+    pub fn requested(&self) -> Option<u64> {
         self.hurried.then_some(self.begun)
     }
 
@@ -112,7 +111,7 @@ impl Scrub {
 
     /// Reads the next file, and says how long to pause then; no pause is a round that was asked for.
     pub async fn step(&mut self) -> Result<(Finding, Option<Duration>), BlobError> {
-        let order = self.order.last();
+        let order = self.order.last_request();
         if order > self.begun {
             (self.mark, self.left, self.begun, self.hurried) = (Mark::default(), None, order, true);
         }
@@ -122,17 +121,17 @@ impl Scrub {
             self.left = Some(names.into_iter().filter(|name| after.is_none_or(|after| *name > after)).collect());
         }
         let Some(hash) = self.left.as_mut().and_then(VecDeque::pop_front) else {
-            let order = self.ordered();
+            let order = self.requested();
             (self.mark, self.left, self.hurried) = (Mark::default(), None, false);
             self.keep_mark();
-            let pause = if self.blobs.held().files == 0 { EMPTY.min(self.period) } else { Duration::ZERO };
-            return Ok((Finding::End { order }, Some(pause)));
+            let pause = if self.blobs.usage().files == 0 { EMPTY.min(self.period) } else { Duration::ZERO };
+            return Ok((Finding::End { request: order }, Some(pause)));
         };
         let blobs = self.blobs.clone();
         let (finding, bytes) = match blocking(move || blobs.scrub(&hash)).await {
-            Ok(examined) => (Finding::Sound, examined.manifest.length),
+            Ok(examined) => (Finding::Intact, examined.manifest.length),
             Err(BlobError::Corrupt(_)) => (Finding::Damaged(hash), 0),
-            Err(BlobError::Missing(_)) => (Finding::Sound, 0),
+            Err(BlobError::Missing(_)) => (Finding::Intact, 0),
             Err(error) => return Err(error),
         };
         self.mark.after = Some(hash);
@@ -144,7 +143,7 @@ impl Scrub {
 
     /// A file's share of the round.
     fn pause(&self, bytes: u64) -> Duration {
-        let all = self.blobs.held().bytes.max(1);
+        let all = self.blobs.usage().bytes.max(1);
         self.period.mul_f64((bytes as f64 / all as f64).min(1.0))
     }
 
@@ -168,7 +167,7 @@ mod tests {
     use super::*;
 
     fn scrub(folder: &tempfile::TempDir, blobs: &Blobs) -> Scrub {
-        Scrub::new(blobs.clone(), Duration::from_secs(1000), folder.path().join("scrub"), ScrubOrder::default())
+        Scrub::new(blobs.clone(), Duration::from_secs(1000), folder.path().join("scrub"), ScrubTrigger::default())
     }
 
     #[tokio::test]
@@ -194,7 +193,7 @@ mod tests {
         assert_eq!(damaged, [bad]);
         assert!(!blobs.contains(&bad));
         assert_eq!(scrub.progress(), (10, 10, 900));
-        assert_eq!(scrub.step().await.unwrap().0, Finding::End { order: None });
+        assert_eq!(scrub.step().await.unwrap().0, Finding::End { request: None });
         // The files fill the round: nine tenths, and a tenth that was lost on the way.
         assert!(pauses > Duration::from_secs(880) && pauses < Duration::from_secs(1010), "{pauses:?}");
     }
@@ -214,7 +213,7 @@ mod tests {
         second.step().await.unwrap();
         assert_eq!(second.progress(), (4, 5, 400));
         second.step().await.unwrap();
-        assert_eq!(second.step().await.unwrap().0, Finding::End { order: None });
+        assert_eq!(second.step().await.unwrap().0, Finding::End { request: None });
         // A mark that cannot be read is none.
         std::fs::write(folder.path().join("scrub"), b"nonsense").unwrap();
         let mut third = scrub(&folder, &blobs);
@@ -231,14 +230,14 @@ mod tests {
         }
         let mut scrub = scrub(&folder, &blobs);
         assert!(scrub.step().await.unwrap().1.is_some());
-        assert_eq!(scrub.ordered(), None);
-        let number = scrub.order.now();
-        scrub.order.asked().await;
+        assert_eq!(scrub.requested(), None);
+        let number = scrub.order.trigger();
+        scrub.order.triggered().await;
         for read in 1..=3 {
-            assert_eq!(scrub.step().await.unwrap(), (Finding::Sound, None));
-            assert_eq!((scrub.progress().0, scrub.ordered()), (read, Some(number)));
+            assert_eq!(scrub.step().await.unwrap(), (Finding::Intact, None));
+            assert_eq!((scrub.progress().0, scrub.requested()), (read, Some(number)));
         }
-        assert_eq!(scrub.step().await.unwrap().0, Finding::End { order: Some(number) });
+        assert_eq!(scrub.step().await.unwrap().0, Finding::End { request: Some(number) });
         assert!(scrub.step().await.unwrap().1.is_some());
     }
 }

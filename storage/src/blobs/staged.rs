@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 
 use tokio::task::JoinHandle;
 
-use super::room::Claim;
+use super::quota::Claim;
 use super::{BlobError, Blobs, Hash, Hasher, blocking, told};
 
 /// After so many bytes, what was written begins to go to the disk while more arrives. So little is left to wait for in
@@ -24,7 +24,7 @@ pub struct StagedFile {
 
 impl StagedFile {
     pub(super) fn new(blobs: Blobs, expected: u64) -> Result<Self, BlobError> {
-        let claim = blobs.0.room.claim(expected)?;
+        let claim = blobs.0.space.claim(expected)?;
         let mut staged = Self::unclaimed(blobs);
         staged.claim = Some(claim);
         Ok(staged)
@@ -244,6 +244,6 @@ mod tests {
         assert!(matches!(staged.write(&[2; 1000]).await, Err(BlobError::Broken)));
         drop(staged);
         assert_eq!(std::fs::read_dir(folder.path().join("staging")).unwrap().count(), 0);
-        assert_eq!(blobs.held().files, 0);
+        assert_eq!(blobs.usage().files, 0);
     }
 }

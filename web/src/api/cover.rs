@@ -121,7 +121,7 @@ pub(crate) async fn put(
     let ((song, caller), received) = (admitted?, received?);
     let cover = received.ok_or(ApiError::NotPicture)?;
     // Right before the proposal, as for songs: garbage collection keeps the file until the command has committed.
-    state.sharing.spread(&[cover.hash]).await?;
+    state.sharing.replicate(&[cover.hash]).await?;
     change(&state, song, caller, Edit::Set(cover)).await
 }
 

@@ -159,11 +159,11 @@ async fn make(state: &State, name: &str, inputs: &[(String, Hash, f32)]) -> Resu
     let sharing = &state.sharing;
     let mut files = Vec::new();
     for (_, hash, weight) in inputs {
-        files.push((sharing.whole(hash).await?, *weight));
+        files.push((sharing.fetch_verified(hash).await?, *weight));
     }
     let (blobs, sandbox) = (sharing.blobs().clone(), state.sandbox.clone());
     let make = move |half: &FilePath| {
-        blobs.expect_room(0)?;
+        blobs.check_free(0)?;
         Ok(audio::mix::mix_mp3(&sandbox, &files, half)?)
     };
     state.cache.get(name, make).await

@@ -133,10 +133,10 @@ async fn convert(state: &State, from: Hash, format: &str, frames: u64) -> Result
         return Ok(made);
     }
     let sharing = &state.sharing;
-    let (path, to, blobs) = (sharing.whole(&from).await?, format.to_owned(), sharing.blobs().clone());
+    let (path, to, blobs) = (sharing.fetch_verified(&from).await?, format.to_owned(), sharing.blobs().clone());
     let sandbox = state.sandbox.clone();
     let make = move |half: &FilePath| {
-        blobs.expect_room(frames.saturating_mul(BYTES_A_FRAME))?;
+        blobs.check_free(frames.saturating_mul(BYTES_A_FRAME))?;
         convert_here(&sandbox, &path, frames, half, &to)
     };
     state.cache.get(&name, make).await

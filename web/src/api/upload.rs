@@ -105,7 +105,7 @@ async fn add(
     hashes.extend(cover.as_ref().map(|cover| cover.hash));
     // Right before the proposal: garbage collection keeps these files until the command has committed, also while an
     // older song with the same file is being deleted.
-    state.sharing.spread(&hashes).await?;
+    state.sharing.replicate(&hashes).await?;
     storage::failpoint!("upload.shared");
     let command = AddSong {
         title: title(received.title.as_deref(), &tags, received.file_name.as_deref()),

@@ -183,7 +183,7 @@ mod tests {
     use axum::extract::Request;
     use axum::http::StatusCode;
     use futures_util::{StreamExt, stream};
-    use storage::blobs::Allowance;
+    use storage::blobs::Quota;
     use tempfile::TempDir;
 
     use super::*;
@@ -215,7 +215,7 @@ mod tests {
     }
 
     async fn receive(folder: &TempDir, request: Request) -> Result<Received, ApiError> {
-        let blobs = Blobs::open(folder.path(), Allowance::default()).unwrap();
+        let blobs = Blobs::open(folder.path(), Quota::default()).unwrap();
         super::receive(UploadBody::new(request, LIMIT), &blobs).await
     }
 

@@ -177,10 +177,10 @@ fn choose(view: &View, app: &App, hash: &Hash, id: Option<u64>) -> Result<OpenJo
 /// Checks every stem, analyses the song, and replicates the files.
 async fn examine(state: &State, wanted: OpenJob, stems: BTreeMap<String, Staged>) -> Result<Stems, ApiError> {
     let (sharing, blobs) = (&state.sharing, state.sharing.blobs());
-    let song = sharing.whole(&wanted.separation.hash).await?;
+    let song = sharing.fetch_verified(&wanted.separation.hash).await?;
     let (room, frames) = (blobs.clone(), wanted.separation.plan.frames);
     let scratch = crate::http::blocking("reserving space", move || {
-        room.expect_room(frames.saturating_mul(SAMPLE_BYTES))?;
+        room.check_free(frames.saturating_mul(SAMPLE_BYTES))?;
         room.stage_file()
     })
     .await??;
@@ -205,7 +205,7 @@ async fn examine(state: &State, wanted: OpenJob, stems: BTreeMap<String, Staged>
         hashes.push(hash);
         files.insert(name, BTreeMap::from([("mp3".to_owned(), hash)]));
     }
-    sharing.spread(&hashes).await?;
+    sharing.replicate(&hashes).await?;
     Ok(Stems { files, facts: Some(facts), peaks: Some(peaks) })
 }
 

@@ -88,7 +88,7 @@ impl UploadBody {
             return Err(self.too_large());
         }
         let (blobs, file) = (blobs.clone(), length.unwrap_or(0).saturating_sub(OVERHEAD_BYTES));
-        Ok(crate::http::blocking("reserving space", move || blobs.expect_room(file)).await??)
+        Ok(crate::http::blocking("reserving space", move || blobs.check_free(file)).await??)
     }
 
     /// The request, with a body that ends early after the limit or a timeout.

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use replication::Sharing;
+use replication::Replication;
 
 use crate::files::source::{Source, open};
 use crate::http::error::ApiError;
@@ -24,7 +24,7 @@ pub(crate) struct FileResponse {
 
 /// The response with the file, or with the requested range.
 pub(crate) async fn serve(
-    sharing: &Sharing,
+    sharing: &Replication,
     file: FileResponse,
     method: &Method,
     headers: &HeaderMap,

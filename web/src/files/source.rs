@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use futures_util::{StreamExt, stream};
-use replication::{ShareError, Sharing};
+use replication::{Replication, ReplicationError};
 use storage::blobs::{BlobError, Hash, Manifest, PIECE};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
@@ -32,7 +32,7 @@ pub(crate) enum Source {
 /// A blob, on this node's disk or at another node.
 #[derive(Clone)]
 pub(crate) struct Blob {
-    sharing: Sharing,
+    sharing: Replication,
     hash: Hash,
     manifest: Arc<Manifest>,
 }
@@ -43,7 +43,7 @@ pub(crate) enum Opened {
     Made { file: tokio::fs::File, length: u64 },
 }
 
-pub(crate) async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, ApiError> {
+pub(crate) async fn open(sharing: &Replication, source: &Source) -> Result<Opened, ApiError> {
     match source {
         Source::Blob(hash) => {
             let manifest = match large_and_elsewhere(sharing, hash).await? {
@@ -62,7 +62,7 @@ pub(crate) async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, A
                         crate::http::blocking("reading a manifest", move || blobs.manifest(&wanted)).await??
                     }
                     // Without space for the blob, the node passes it on.
-                    Err(ShareError::Blob(BlobError::Full)) => sharing.manifest_elsewhere(hash).await?,
+                    Err(ReplicationError::Blob(BlobError::Full)) => sharing.remote_manifest(hash).await?,
                     Err(error) => return Err(error.into()),
                 },
             };
@@ -80,12 +80,12 @@ pub(crate) async fn open(sharing: &Sharing, source: &Source) -> Result<Opened, A
 }
 
 /// The manifest of a blob that this node does not hold and that is large.
-async fn large_and_elsewhere(sharing: &Sharing, hash: &Hash) -> Result<Option<Manifest>, ApiError> {
+async fn large_and_elsewhere(sharing: &Replication, hash: &Hash) -> Result<Option<Manifest>, ApiError> {
     let (blobs, wanted) = (sharing.blobs().clone(), *hash);
     if crate::http::blocking("looking up a file", move || blobs.contains(&wanted)).await? {
         return Ok(None);
     }
-    let manifest = sharing.manifest_elsewhere(hash).await?;
+    let manifest = sharing.remote_manifest(hash).await?;
     Ok(Some(manifest).filter(|manifest| manifest.length > AT_ONCE as u64 * PIECE))
 }
 
@@ -141,7 +141,7 @@ impl Blob {
             Err(BlobError::Missing(_)) => self.elsewhere(index).await?,
             Err(BlobError::Corrupt(_)) => match self.sharing.fetch(&self.hash).await {
                 Ok(()) => self.read(index).await??,
-                Err(ShareError::Blob(BlobError::Full)) => self.elsewhere(index).await?,
+                Err(ReplicationError::Blob(BlobError::Full)) => self.elsewhere(index).await?,
                 Err(error) => return Err(error.into()),
             },
             read => read?,
@@ -155,8 +155,8 @@ impl Blob {
         Ok(Bytes::from(bytes).slice(from..to))
     }
 
-    async fn elsewhere(&self, index: usize) -> Result<Vec<u8>, ShareError> {
-        let piece = self.sharing.piece_elsewhere(&self.hash, &self.manifest, index).await?;
+    async fn elsewhere(&self, index: usize) -> Result<Vec<u8>, ReplicationError> {
+        let piece = self.sharing.remote_piece(&self.hash, &self.manifest, index).await?;
         metrics::counter!("quartet_blobs_passed_bytes_total").increment(piece.len() as u64);
         Ok(piece)
     }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use net::request::RequestId;
 use net::secret_box::SecretBoxError;
 use raft::ClusterError;
-use replication::ShareError;
+use replication::ReplicationError;
 use state::ViewError;
 use state::command::{Answer as Applied, Refusal};
 use storage::blobs::BlobError;
@@ -363,16 +363,16 @@ impl From<BlobError> for ApiError {
     }
 }
 
-impl From<ShareError> for ApiError {
-    fn from(error: ShareError) -> Self {
+impl From<ReplicationError> for ApiError {
+    fn from(error: ReplicationError) -> Self {
         match error {
-            ShareError::NoMajority { .. } => Self::NoMajority(error.to_string()),
-            ShareError::Full { .. } => {
+            ReplicationError::NoMajority { .. } => Self::NoMajority(error.to_string()),
+            ReplicationError::Full { .. } => {
                 tracing::warn!(%error, "the cluster has no space");
                 Self::NoRoom
             }
-            ShareError::Nowhere { .. } => Self::FileAway(error.to_string()),
-            ShareError::Blob(error) => error.into(),
+            ReplicationError::Unavailable { .. } => Self::FileAway(error.to_string()),
+            ReplicationError::Blob(error) => error.into(),
         }
     }
 }

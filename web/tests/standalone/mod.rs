@@ -13,14 +13,14 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use live::{Live, NodeReport};
-use net::peer::{Peer, PeerConfig, Secret};
 use net::secret_box::SecretBox;
+use net::{Peer, PeerConfig, Secret};
 use raft::{Cluster, ClusterConfig};
-use replication::Sharing;
+use replication::Replication;
 use serde_json::Value;
 use state::command::{Answer, ClaimTask, FinishTask};
 use state::{FEATURE_LEVEL, LogLevel, LogLine, Model, Output, Stems, TaskId};
-use storage::blobs::{Allowance, Blobs, Hash};
+use storage::blobs::{Blobs, Hash, Quota};
 use storage::database::Database;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ use web::auth::accounts::Accounts;
 pub(crate) struct Node {
     pub router: Router,
     pub cluster: Cluster,
-    pub sharing: Sharing,
+    pub sharing: Replication,
     folder: TempDir,
     pub stopping: CancellationToken,
 }
@@ -52,11 +52,11 @@ impl Node {
             listen: "127.0.0.1:0".parse().unwrap(),
             members: members.clone(),
             secret: Secret::generate_if_missing(&secret).unwrap(),
-            swift: tokio::runtime::Handle::current(),
+            consensus_runtime: None,
         })
         .unwrap();
         let database = Database::open(&folder.path().join("database")).unwrap();
-        let sharing = Sharing::start(Blobs::open(folder.path(), Allowance::default()).unwrap(), peer.clone());
+        let sharing = Replication::start(Blobs::open(folder.path(), Quota::default()).unwrap(), peer.clone());
         let live = Live::start(peer.clone(), BTreeMap::new());
         live.publish(NodeReport { version: "0".into(), http: "127.0.0.1:8080".into(), ..NodeReport::default() }).await;
         let cluster = Cluster::start(

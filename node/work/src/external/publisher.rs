@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use raft::{Cluster, now};
-use replication::Sharing;
+use replication::Replication;
 use state::command::{QueueJob, ReclaimJob};
 use state::{Executor, Job, JobSpec};
 use storage::blobs::Hash;
@@ -47,7 +47,7 @@ enum PublishError {
 /// Publishes songs to external workers while this node leads.
 pub struct ExternalPublisher {
     cluster: Cluster,
-    replication: Sharing,
+    replication: Replication,
     broker: Address,
     settings: ExternalSettings,
 }
@@ -70,7 +70,7 @@ struct Term {
 
 impl ExternalPublisher {
     /// A publisher that does nothing until it runs.
-    pub fn new(cluster: Cluster, replication: Sharing, broker: Address, settings: ExternalSettings) -> Self {
+    pub fn new(cluster: Cluster, replication: Replication, broker: Address, settings: ExternalSettings) -> Self {
         Self { cluster, replication, broker, settings }
     }
 
@@ -182,7 +182,7 @@ impl ExternalPublisher {
 
     /// The content of a song's file, verified. A message is completely in memory, which is why `max_bytes` exists.
     async fn song(&self, hash: &Hash) -> Result<Vec<u8>, PublishError> {
-        let path = tokio::time::timeout(FETCH_TIMEOUT, self.replication.whole(hash))
+        let path = tokio::time::timeout(FETCH_TIMEOUT, self.replication.fetch_verified(hash))
             .await
             .map_err(|_| PublishError::Song(format!("it did not arrive within {} s", FETCH_TIMEOUT.as_secs())))?
             .map_err(|error| PublishError::Song(error.to_string()))?;

@@ -18,10 +18,10 @@ use std::sync::atomic::AtomicBool;
 use audio::sandbox::Sandbox;
 use audio::thread::Panicked;
 use futures_util::future::BoxFuture;
+use net::NodeId;
 use raft::Cluster;
-use replication::Sharing;
+use replication::Replication;
 use state::{Job, Output, Task, TaskId};
-use storage::NodeId;
 
 use models::Models;
 use samples::Samples;
@@ -81,7 +81,7 @@ pub trait Runner: Send + Sync + 'static {
 
 /// What runners work with.
 pub struct TaskContext {
-    pub(crate) replication: Sharing,
+    pub(crate) replication: Replication,
     pub(crate) samples: Samples,
     pub(crate) models: Models,
     /// A folder for incomplete results.
@@ -91,7 +91,7 @@ pub struct TaskContext {
 impl TaskContext {
     /// Keeps temporary files in the folder `cache`, which must be this node's own, and removes those of earlier processes.
     /// Files of songs are read in `sandbox`.
-    pub fn open(cluster: Cluster, replication: Sharing, cache: &Path, sandbox: Sandbox) -> std::io::Result<Self> {
+    pub fn open(cluster: Cluster, replication: Replication, cache: &Path, sandbox: Sandbox) -> std::io::Result<Self> {
         let (samples, scratch) = (empty_folder(cache.join("samples"))?, empty_folder(cache.join("scratch"))?);
         let models = Models::new(cluster, replication.clone());
         Ok(Self { replication, samples: Samples::new(samples, sandbox), models, scratch })

@@ -10,7 +10,7 @@ use inference::{Separator, built_in};
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use raft::Cluster;
-use replication::{ShareError, Sharing};
+use replication::{Replication, ReplicationError};
 use state::{Model, ViewError};
 use storage::blobs::Hash;
 
@@ -32,7 +32,7 @@ pub(crate) enum ModelError {
         /// The model.
         name: String,
         /// The cause.
-        source: ShareError,
+        source: ReplicationError,
     },
     /// The files are not a valid model.
     #[error(transparent)]
@@ -48,12 +48,12 @@ type Key = (Vec<Hash>, u64);
 /// The models that this node has in memory.
 pub(crate) struct Models {
     cluster: Cluster,
-    replication: Sharing,
+    replication: Replication,
     loaded: Cache<Key, Arc<dyn Separator>>,
 }
 
 impl Models {
-    pub(crate) fn new(cluster: Cluster, replication: Sharing) -> Self {
+    pub(crate) fn new(cluster: Cluster, replication: Replication) -> Self {
         let loaded = Cache::builder().max_capacity(MODELS_KEPT).eviction_policy(EvictionPolicy::lru()).build();
         Self { cluster, replication, loaded }
     }
@@ -75,7 +75,7 @@ impl Models {
     async fn load(&self, model: Model) -> Result<Arc<dyn Separator>, ModelError> {
         let mut paths = Vec::new();
         for file in &model.files {
-            let whole = self.replication.whole(&file.hash).await;
+            let whole = self.replication.fetch_verified(&file.hash).await;
             paths.push(whole.map_err(|source| ModelError::File { name: model.name.clone(), source })?);
         }
         tracing::info!(model = model.name, "loading the model");

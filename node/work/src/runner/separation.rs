@@ -13,7 +13,7 @@ use audio::thread::{Panicked, at_low_priority};
 use futures_util::future::BoxFuture;
 use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
-use replication::ShareError;
+use replication::ReplicationError;
 use state::{JobSpec, Output, Selection, Stems, TaskId, TaskKind, TaskState};
 use storage::blobs::{BlobError, Hash};
 
@@ -32,7 +32,7 @@ const STEM_BYTES: u64 = 10;
 enum SeparationError {
     /// The song's file is not available.
     #[error("cannot get the song's file: {0}")]
-    Song(#[source] ShareError),
+    Song(#[source] ReplicationError),
     /// The song cannot be decoded.
     #[error(transparent)]
     Samples(#[from] Arc<SamplesError>),
@@ -61,7 +61,7 @@ enum SeparationError {
     Store(#[from] BlobError),
     /// A result cannot be replicated to a majority.
     #[error("cannot replicate the stems: {0}")]
-    Replicate(#[source] ShareError),
+    Replicate(#[source] ReplicationError),
     /// The thread panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
@@ -77,7 +77,9 @@ impl SeparationError {
             }
             cause = error.source();
         }
-        let is_full = |error: &ShareError| matches!(error, ShareError::Full { .. } | ShareError::Blob(BlobError::Full));
+        let is_full = |error: &ReplicationError| {
+            matches!(error, ReplicationError::Full { .. } | ReplicationError::Blob(BlobError::Full))
+        };
         match self {
             Self::Store(error) => matches!(error, BlobError::Full),
             Self::Song(error) | Self::Replicate(error) => is_full(error),
@@ -126,8 +128,8 @@ impl Separate {
         let began = Instant::now();
         let separator = self.0.models.get(&spec.model).await?;
         let blobs = self.0.replication.blobs();
-        let song = self.0.replication.whole(&spec.hash).await.map_err(SeparationError::Song)?;
-        blobs.expect_room(spec.plan.frames.saturating_mul(SAMPLE_BYTES))?;
+        let song = self.0.replication.fetch_verified(&spec.hash).await.map_err(SeparationError::Song)?;
+        blobs.check_free(spec.plan.frames.saturating_mul(SAMPLE_BYTES))?;
         let decoded = self.0.samples.get(spec.hash, &song, spec.plan.frames).await?;
         let staged = blobs.stage_file()?;
         let (path, aborted) = (staged.path().to_owned(), Arc::clone(aborted));
@@ -169,8 +171,8 @@ impl Merge {
             let (Some(Output::Part(part)), TaskState::Done { node }) = (&task.output, &task.state) else {
                 return Err(SeparationError::Unfinished(task.id).into());
             };
-            files.push(self.0.replication.whole(part).await.map_err(|error| match error {
-                ShareError::Blob(full @ BlobError::Full) => SeparationError::Store(full).into(),
+            files.push(self.0.replication.fetch_verified(part).await.map_err(|error| match error {
+                ReplicationError::Blob(full @ BlobError::Full) => SeparationError::Store(full).into(),
                 error => TaskError::LostInput { task: task.id, node: *node, cause: error.into() },
             })?);
         }
@@ -182,10 +184,10 @@ impl Merge {
         let JobSpec::Separation(spec) = &job.spec;
         let (replication, blobs) = (&self.0.replication, self.0.replication.blobs());
         let separator = self.0.models.get(&spec.model).await?;
-        let song = replication.whole(&spec.hash).await.map_err(SeparationError::Song)?;
+        let song = replication.fetch_verified(&spec.hash).await.map_err(SeparationError::Song)?;
         let sources = separator.sources();
         let stem_bytes = sources.len() as u64 * STEM_BYTES;
-        blobs.expect_room(spec.plan.frames.saturating_mul(SAMPLE_BYTES + stem_bytes))?;
+        blobs.check_free(spec.plan.frames.saturating_mul(SAMPLE_BYTES + stem_bytes))?;
         let decoded = self.0.samples.get(spec.hash, &song, spec.plan.frames).await?;
         let folder = self.0.scratch.join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir_all(&folder).map_err(MergeError::from)?;
@@ -222,7 +224,7 @@ impl Merge {
             }
         }
         storage::failpoint!("merge.stored");
-        replication.spread(&hashes).await.map_err(SeparationError::Replicate)?;
+        replication.replicate(&hashes).await.map_err(SeparationError::Replicate)?;
         storage::failpoint!("merge.shared");
         Ok(Stems { files, facts: Some(facts_of(&analysis)), peaks: Some(peaks) })
     }

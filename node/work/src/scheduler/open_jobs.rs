@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use net::NodeId;
 use state::{Job, Priority, Task, TaskState, View, ViewError};
-use storage::NodeId;
 
 use crate::Dispatch;
 

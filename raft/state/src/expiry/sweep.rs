@@ -11,7 +11,7 @@ const AT_A_TIME: usize = 8;
 /// Removes some of the things that expired before `at`.
 pub(crate) fn sweep(state: &mut Transaction, at: u64) -> Result<(), ViewError> {
     for (key, value) in state.scan(EXPIRING.until(at), AT_A_TIME)? {
-        match storage::codec::decode(&value)? {
+        match codec::decode(&value)? {
             Expiring::Session(secret) => sessions::remove(state, &secret)?,
             Expiring::Token(secret) => tokens::remove(state, &secret)?,
             Expiring::Link(secret) => sharing::remove_link(state, &secret)?,

@@ -11,8 +11,8 @@
 
 use std::fmt;
 
+use crate::NodeId;
 use serde::{Deserialize, Serialize};
-use storage::NodeId;
 use storage::blobs::Hash;
 
 use crate::Stems;

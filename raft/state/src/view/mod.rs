@@ -12,10 +12,9 @@ mod songs;
 
 use std::collections::BTreeSet;
 
+use crate::NodeId;
 use serde::de::DeserializeOwned;
-use storage::NodeId;
 use storage::blobs::Hash;
-use storage::codec;
 use storage::database::{self, Database, Pair};
 
 use crate::key::{Part, Range, Table};
@@ -105,7 +104,7 @@ impl View {
     /// The last `limit` values of a range of this table, the last one first.
     fn newest<K, V: DeserializeOwned>(&self, _: Table<K, V>, range: Range, limit: usize) -> Result<Vec<V>, ViewError> {
         let (from, to) = self.range(range);
-        let pairs = self.database.scan_back(database::Table::State, &from, &to)?;
+        let pairs = self.database.scan_reverse(database::Table::State, &from, &to)?;
         pairs.take(limit).map(|pair| Ok(codec::decode(&pair?.1)?)).collect()
     }
 

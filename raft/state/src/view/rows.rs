@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use storage::codec;
 use storage::database::{Pair, Table};
 
 use super::without_generation;
@@ -93,7 +92,7 @@ impl View {
             (key[head..].to_vec(), last)
         };
         if backwards {
-            let pairs = self.database.scan_back(Table::State, &from, &to)?;
+            let pairs = self.database.scan_reverse(Table::State, &from, &to)?;
             pairs.take(limit).map(|pair| Ok(number(pair?))).collect()
         } else {
             let pairs = self.database.scan(Table::State, &from, &to)?;

@@ -72,7 +72,7 @@ async fn store(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
-    use storage::blobs::Allowance;
+    use storage::blobs::Quota;
     use tar::{EntryType, Header};
     use tempfile::TempDir;
 
@@ -112,7 +112,7 @@ mod tests {
     #[tokio::test]
     async fn stems_may_come_in_any_order() {
         let folder = TempDir::new().unwrap();
-        let blobs = Blobs::open(folder.path(), Allowance::default()).unwrap();
+        let blobs = Blobs::open(folder.path(), Quota::default()).unwrap();
         let end = vec![0; 20 * BLOCK];
         let noted = entry(EntryType::XHeader, "PaxHeaders/drums.mp3", b"28 mtime=1700000000.1234567\n");
         for bytes in [good(), [good(), end.clone()].concat(), [noted, good(), end].concat()] {
@@ -126,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn malformed_archives_are_refused_and_leave_no_files() {
         let folder = TempDir::new().unwrap();
-        let blobs = Blobs::open(folder.path(), Allowance::default()).unwrap();
+        let blobs = Blobs::open(folder.path(), Quota::default()).unwrap();
         let with = |more: Vec<u8>| [good(), more].concat();
         let mut broken = good();
         broken[0] ^= 1;

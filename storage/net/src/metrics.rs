@@ -9,11 +9,11 @@ use std::time::Instant;
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 use quinn::Connection;
 
-use super::{PeerError, Protocol};
-use storage::NodeId;
+use crate::NodeId;
+use crate::{PeerError, Protocol};
 
-/// The numbers of one protocol.
-struct OfProtocol {
+/// The metrics of one protocol.
+struct ProtocolMetrics {
     answered: Counter,
     failed: Counter,
     seconds: Histogram,
@@ -21,7 +21,7 @@ struct OfProtocol {
     received: Counter,
 }
 
-impl OfProtocol {
+impl ProtocolMetrics {
     fn new(protocol: Protocol) -> Self {
         let of = [("protocol", protocol.name())];
         let outcome = |outcome| [("protocol", protocol.name()), ("outcome", outcome)];
@@ -46,43 +46,43 @@ struct Counted {
 }
 
 /// What one endpoint counts.
-pub(super) struct Numbers {
-    protocols: [OfProtocol; Protocol::ALL.len()],
+pub(crate) struct Metrics {
+    protocols: [ProtocolMetrics; Protocol::ALL.len()],
     connections: Mutex<Vec<Counted>>,
 }
 
-impl Numbers {
-    pub(super) fn new() -> Self {
-        Self { protocols: Protocol::ALL.map(OfProtocol::new), connections: Mutex::default() }
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self { protocols: Protocol::ALL.map(ProtocolMetrics::new), connections: Mutex::default() }
     }
 
     /// Counts a call that has ended.
-    pub(super) fn call<T>(&self, protocol: Protocol, began: Instant, result: &Result<T, PeerError>) {
-        let numbers = &self.protocols[protocol as usize];
+    pub(crate) fn call<T>(&self, protocol: Protocol, began: Instant, result: &Result<T, PeerError>) {
+        let metrics = &self.protocols[protocol as usize];
         match result {
             Ok(_) => {
-                numbers.answered.increment(1);
-                numbers.seconds.record(began.elapsed().as_secs_f64());
+                metrics.answered.increment(1);
+                metrics.seconds.record(began.elapsed().as_secs_f64());
             }
-            Err(_) => numbers.failed.increment(1),
+            Err(_) => metrics.failed.increment(1),
         }
     }
 
     /// Counts a connection that did not come about.
-    pub(super) fn handshake_failed(&self) {
+    pub(crate) fn handshake_failed(&self) {
         counter!("quartet_quic_handshakes_failed_total").increment(1);
     }
 
     /// Counts a connection's traffic from now on.
-    pub(super) fn connected(&self, connection: &Connection, protocol: Protocol, dialled: Option<NodeId>) {
+    pub(crate) fn connected(&self, connection: &Connection, protocol: Protocol, dialled: Option<NodeId>) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that have ended go here too, for a node whose numbers nobody looks at.
+        // Those that have ended go here too, for a node whose metrics nobody looks at.
         connections.retain_mut(|counted| self.add_up(counted));
         connections.push(Counted { connection: connection.clone(), protocol, dialled, sent: 0, received: 0 });
     }
 
     /// Brings everything up to date.
-    pub(super) fn measure(&self) {
+    pub(crate) fn update(&self) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.retain_mut(|counted| self.add_up(counted));
         for protocol in Protocol::ALL {
@@ -101,9 +101,9 @@ impl Numbers {
     fn add_up(&self, counted: &mut Counted) -> bool {
         let open = counted.connection.close_reason().is_none();
         let stats = counted.connection.stats();
-        let numbers = &self.protocols[counted.protocol as usize];
-        numbers.sent.increment(stats.udp_tx.bytes.saturating_sub(counted.sent));
-        numbers.received.increment(stats.udp_rx.bytes.saturating_sub(counted.received));
+        let metrics = &self.protocols[counted.protocol as usize];
+        metrics.sent.increment(stats.udp_tx.bytes.saturating_sub(counted.sent));
+        metrics.received.increment(stats.udp_rx.bytes.saturating_sub(counted.received));
         (counted.sent, counted.received) = (stats.udp_tx.bytes, stats.udp_rx.bytes);
         open
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use storage::NodeId;
+use crate::NodeId;
 
 /// A member that failed to answer is asked last for this long.
 const SILENT_FOR: Duration = Duration::from_secs(5);
@@ -28,20 +28,20 @@ struct Silence {
 
 /// What is known of who answers.
 #[derive(Default)]
-pub(super) struct Hearing(Mutex<HashMap<NodeId, Silence>>);
+pub(crate) struct Liveness(Mutex<HashMap<NodeId, Silence>>);
 
-impl Hearing {
+impl Liveness {
     fn silences(&self) -> MutexGuard<'_, HashMap<NodeId, Silence>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the member failed to answer a moment ago.
-    pub(super) fn is_silent(&self, node: NodeId) -> bool {
+    pub(crate) fn is_unresponsive(&self, node: NodeId) -> bool {
         self.silences().get(&node).is_some_and(|silence| silence.last.elapsed() < SILENT_FOR)
     }
 
     /// Notes a question without an answer. Returns whether that made it news.
-    pub(super) fn unanswered(&self, node: NodeId, reason: &dyn fmt::Display) -> bool {
+    pub(crate) fn unanswered(&self, node: NodeId, reason: &dyn fmt::Display) -> bool {
         let now = Instant::now();
         let mut silences = self.silences();
         let silence = silences.entry(node).or_insert(Silence { since: None, last: now, told: false });
@@ -61,7 +61,7 @@ impl Hearing {
     }
 
     /// Notes an answer. Returns whether it was news.
-    pub(super) fn answered(&self, node: NodeId) -> bool {
+    pub(crate) fn answered(&self, node: NodeId) -> bool {
         let told = match self.silences().get_mut(&node) {
             Some(silence) => {
                 silence.since = None;
@@ -76,13 +76,13 @@ impl Hearing {
     }
 
     /// Notes a new connection to the member: it need not be asked last any more.
-    pub(super) fn connected(&self, node: NodeId) {
+    pub(crate) fn connected(&self, node: NodeId) {
         self.answered(node);
         self.silences().remove(&node);
     }
 
     /// Forgets a member that is none any more.
-    pub(super) fn forget(&self, node: NodeId) {
+    pub(crate) fn forget(&self, node: NodeId) {
         self.silences().remove(&node);
     }
 }
@@ -99,28 +99,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silence_is_told_once_and_so_is_its_end() {
-        let hearing = Hearing::default();
-        assert!(!hearing.unanswered(2, &"gone"), "one question without an answer is no news");
-        assert!(hearing.is_silent(2) && !hearing.is_silent(1));
+        let liveness = Liveness::default();
+        assert!(!liveness.unanswered(2, &"gone"), "one question without an answer is no news");
+        assert!(liveness.is_unresponsive(2) && !liveness.is_unresponsive(1));
         advance(NEWS_AFTER).await;
-        assert!(hearing.unanswered(2, &"gone"));
-        assert!(!hearing.unanswered(2, &"gone"));
+        assert!(liveness.unanswered(2, &"gone"));
+        assert!(!liveness.unanswered(2, &"gone"));
         advance(HOUR).await;
-        assert!(!hearing.is_silent(2), "it is worth another question");
-        assert!(!hearing.unanswered(2, &"gone"), "a long silence is told once");
-        assert!(hearing.answered(2));
-        assert!(!hearing.answered(2));
-        assert!(!hearing.unanswered(2, &"gone"), "the next silence begins anew");
+        assert!(!liveness.is_unresponsive(2), "it is worth another question");
+        assert!(!liveness.unanswered(2, &"gone"), "a long silence is told once");
+        assert!(liveness.answered(2));
+        assert!(!liveness.answered(2));
+        assert!(!liveness.unanswered(2, &"gone"), "the next silence begins anew");
     }
 
     #[tokio::test(start_paused = true)]
     async fn failures_with_answers_or_much_time_between_them_are_no_silence() {
-        let hearing = Hearing::default();
-        hearing.unanswered(2, &"slow");
+        let liveness = Liveness::default();
+        liveness.unanswered(2, &"slow");
         advance(NEWS_AFTER).await;
-        assert!(!hearing.answered(2), "what was not told is not taken back");
-        assert!(!hearing.unanswered(2, &"slow"));
+        assert!(!liveness.answered(2), "what was not told is not taken back");
+        assert!(!liveness.unanswered(2, &"slow"));
         advance(HOUR).await;
-        assert!(!hearing.unanswered(2, &"slow"));
+        assert!(!liveness.unanswered(2, &"slow"));
     }
 }

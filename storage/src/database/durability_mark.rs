@@ -21,12 +21,12 @@ const FILE: &str = "SYNCED";
 const CHECK: usize = 8;
 
 /// The note.
-pub(super) struct Synced {
+pub(super) struct DurabilityMark {
     file: File,
     noted: Mutex<u64>,
 }
 
-impl Synced {
+impl DurabilityMark {
     /// Opens the note in the database's folder, and makes one that says nothing if there is none that can be read.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(folder.join(FILE))?;
@@ -78,12 +78,12 @@ mod tests {
     #[test]
     fn a_note_is_found_again_and_only_a_whole_one_counts() {
         let folder = tempfile::tempdir().unwrap();
-        let synced = Synced::open(folder.path()).unwrap();
+        let synced = DurabilityMark::open(folder.path()).unwrap();
         assert_eq!(synced.noted(), 0);
         synced.note(258);
         synced.note(7);
-        assert_eq!(Synced::open(folder.path()).unwrap().noted(), 258);
+        assert_eq!(DurabilityMark::open(folder.path()).unwrap().noted(), 258);
         synced.file.write_all_at(&[1], 0).unwrap();
-        assert_eq!(Synced::open(folder.path()).unwrap().noted(), 0);
+        assert_eq!(DurabilityMark::open(folder.path()).unwrap().noted(), 0);
     }
 }

@@ -17,8 +17,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::{OPERATOR, PeerError, Protocol};
-use storage::NodeId;
+use crate::NodeId;
+use crate::{OPERATOR, PeerError, Protocol};
 
 /// The shortest secret that is taken, in bytes.
 const SHORTEST: usize = 32;

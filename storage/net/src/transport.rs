@@ -14,12 +14,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const FIRST_GUESS: Duration = Duration::from_millis(20);
 /// The most bytes of a packet that is tried out and taken. Networks with jumbo frames would carry 8952, but quinn gives
 /// the system ten packets of a connection at a time, and the system takes 65,507 bytes at a time.
-pub(super) const LARGEST_PACKET: u16 = 6550;
+pub(crate) const LARGEST_PACKET: u16 = 6550;
 /// Socket buffers: several milliseconds of a fast network.
 const SOCKET_BUFFER: usize = 4 << 20;
 
 /// What holds for every connection.
-pub(super) fn transport() -> TransportConfig {
+pub(crate) fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport.max_idle_timeout(IDLE.try_into().ok());
     transport.initial_rtt(FIRST_GUESS);
@@ -36,7 +36,7 @@ pub(super) fn transport() -> TransportConfig {
 }
 
 /// The socket of all connections.
-pub(super) fn socket(listen: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+pub(crate) fn socket(listen: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     let domain = socket2::Domain::for_address(listen);
     let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
     // The system may give less; it then says how to allow more in its own settings.

@@ -8,17 +8,17 @@ use quinn::{Connection, VarInt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::identity::name_of;
-use super::{Hello, Peer, PeerError, Protocol, Stream};
-use storage::NodeId;
+use crate::handshake::Hello;
+use crate::identity::name_of;
+use crate::{NodeId, Peer, PeerError, Protocol, Stream};
 
 /// How long a connection may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// A connection that this node dialled.
 #[derive(Clone)]
-pub(super) struct Dialled {
-    pub(super) connection: Connection,
+pub(crate) struct Dialled {
+    pub(crate) connection: Connection,
     /// Whether streams begin with a request's id.
     request_ids: bool,
 }
@@ -31,7 +31,7 @@ impl Dialled {
 }
 
 /// The connection to one peer for one protocol, if there is one; locked while it is dialled.
-pub(super) type Slot = Arc<tokio::sync::Mutex<Option<Dialled>>>;
+pub(crate) type SharedConnection = Arc<tokio::sync::Mutex<Option<Dialled>>>;
 
 impl Peer {
     async fn connection(&self, node: NodeId, protocol: Protocol) -> Result<Dialled, PeerError> {
@@ -48,16 +48,16 @@ impl Peer {
         let dialled = tokio::time::timeout(CONNECT_WITHIN, self.dial(node, protocol, &address)).await;
         let reason = match dialled {
             Ok(Ok(dialled)) => {
-                self.0.hearing.connected(node);
-                self.0.numbers.connected(&dialled.connection, protocol, Some(node));
+                self.0.liveness.connected(node);
+                self.0.metrics.connected(&dialled.connection, protocol, Some(node));
                 *kept = Some(dialled.clone());
                 return Ok(dialled);
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer".into(),
         };
-        self.0.numbers.handshake_failed();
-        self.0.hearing.unanswered(node, &reason);
+        self.0.metrics.handshake_failed();
+        self.0.liveness.unanswered(node, &reason);
         Err(PeerError::Unreachable { node, address, reason })
     }
 
@@ -70,7 +70,7 @@ impl Peer {
             .ok_or_else(|| told(&"the address names no host"))?;
         let client = self.0.clients[&protocol].clone();
         let connecting = {
-            let _lane = self.0.lanes.of(protocol.is_swift()).enter();
+            let _runtime = self.0.runtimes.of(protocol.uses_consensus_runtime()).enter();
             self.0.endpoint.connect_with(client, resolved, &name_of(node)).map_err(|error| told(&error))?
         };
         let connection = connecting.await?;
@@ -107,9 +107,9 @@ impl Peer {
         let began = Instant::now();
         let answer = self.ask(node, protocol, question, patience).await;
         if answer.is_ok() {
-            self.0.hearing.answered(node);
+            self.0.liveness.answered(node);
         }
-        self.0.numbers.call(protocol, began, &answer);
+        self.0.metrics.call(protocol, began, &answer);
         answer
     }
 
@@ -129,7 +129,7 @@ impl Peer {
         let began = Instant::now();
         let dialled = tokio::time::timeout(patience, self.connection(node, protocol)).await;
         let Ok(dialled) = dialled else {
-            self.fell_silent(node);
+            self.note_timeout(node);
             return Err(PeerError::Timeout(node));
         };
         let dialled = dialled?;
@@ -143,8 +143,21 @@ impl Peer {
                 if dialled.connection.stats().udp_rx.datagrams == heard {
                     dialled.connection.close(VarInt::from_u32(2), b"silence");
                 }
-                self.fell_silent(node);
+                self.note_timeout(node);
                 Err(PeerError::Timeout(node))
+            }
+        }
+    }
+
+    pub(crate) fn drop_connections(&self, to: NodeId, code: u32, reason: &[u8]) {
+        let connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((node, _), slot) in connections.iter() {
+            // A slot that is locked is being dialled, and will reach whoever is there now.
+            if *node == to
+                && let Ok(mut kept) = slot.try_lock()
+                && let Some(dialled) = kept.take()
+            {
+                dialled.connection.close(VarInt::from_u32(code), reason);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What connections are for, and who may ask what.
 
-use super::OPERATOR;
-use storage::NodeId;
+use crate::NodeId;
+use crate::OPERATOR;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,8 +23,8 @@ pub enum Protocol {
 impl Protocol {
     pub(crate) const ALL: [Self; 6] = [Self::Raft, Self::Cluster, Self::Blobs, Self::Live, Self::Work, Self::Operator];
 
-    /// Its name among the numbers.
-    pub(super) fn name(self) -> &'static str {
+    /// Its name among the metrics.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Raft => "raft",
             Self::Cluster => "cluster",
@@ -47,13 +47,13 @@ impl Protocol {
     }
 
     /// Whether it is on the swift runtime.
-    pub(super) fn is_swift(self) -> bool {
+    pub(crate) fn uses_consensus_runtime(self) -> bool {
         matches!(self, Self::Raft | Self::Cluster)
     }
 
     /// Whether `from` may ask this. A node that is no member may introduce itself and ask to be let in, no more; the
     /// operator may ask what is meant for operators, make proposals, and fetch files.
-    pub(super) fn open_to(self, from: NodeId, is_member: bool) -> bool {
+    pub(crate) fn open_to(self, from: NodeId, is_member: bool) -> bool {
         match self {
             Self::Cluster => true,
             Self::Operator => from == OPERATOR,

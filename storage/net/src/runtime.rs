@@ -14,42 +14,42 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// How the first name of a swift connection begins.
-const SWIFT: &[u8; 4] = b"swft";
+const CONSENSUS_PREFIX: &[u8; 4] = b"swft";
 
 /// A first name for a swift connection, as long as names may be.
-pub(super) fn swift_name() -> ConnectionId {
+pub(crate) fn consensus_connection_id() -> ConnectionId {
     let mut name = [0; 20];
-    let (mark, rest) = name.split_at_mut(SWIFT.len());
-    mark.copy_from_slice(SWIFT);
+    let (mark, rest) = name.split_at_mut(CONSENSUS_PREFIX.len());
+    mark.copy_from_slice(CONSENSUS_PREFIX);
     rest.copy_from_slice(Uuid::new_v4().as_bytes());
     ConnectionId::new(&name)
 }
 
 /// Whether a connection that was first called so is a swift one.
-pub(super) fn is_swift(name: &ConnectionId) -> bool {
-    name.starts_with(SWIFT)
+pub(crate) fn is_consensus_connection(name: &ConnectionId) -> bool {
+    name.starts_with(CONSENSUS_PREFIX)
 }
 
 /// Where connections run.
-pub(super) struct Lanes {
-    pub(super) swift: Handle,
-    pub(super) usual: Handle,
+pub(crate) struct Runtimes {
+    pub(crate) consensus: Handle,
+    pub(crate) general: Handle,
 }
 
-impl Lanes {
-    pub(super) fn of(&self, swift: bool) -> &Handle {
-        if swift { &self.swift } else { &self.usual }
+impl Runtimes {
+    pub(crate) fn of(&self, consensus: bool) -> &Handle {
+        if consensus { &self.consensus } else { &self.general }
     }
 }
 
 /// A runtime that is one thread. Whatever runs on it ends when this is dropped.
-pub struct Swift {
+pub struct ConsensusRuntime {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Swift {
+impl ConsensusRuntime {
     /// Starts the thread.
     pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -68,7 +68,7 @@ impl Swift {
     }
 }
 
-impl Drop for Swift {
+impl Drop for ConsensusRuntime {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -83,10 +83,10 @@ mod tests {
 
     #[test]
     fn swift_connections_are_told_by_their_first_names() {
-        assert!(is_swift(&swift_name()));
-        assert_ne!(swift_name(), swift_name());
+        assert!(is_consensus_connection(&consensus_connection_id()));
+        assert_ne!(consensus_connection_id(), consensus_connection_id());
         for name in [&b"swif"[..], b"", &[7; 20]] {
-            assert!(!is_swift(&ConnectionId::new(name)));
+            assert!(!is_consensus_connection(&ConnectionId::new(name)));
         }
     }
 }

@@ -3,12 +3,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::PeerError;
+use crate::PeerError;
 use crate::request::RequestId;
-use storage::codec;
 
 /// The longest frame, in bytes. Bulk travels outside of frames.
-pub const LONGEST_FRAME: usize = 16 << 20;
+pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
 /// Both directions of a QUIC stream.
 pub struct Stream {
@@ -22,13 +21,13 @@ pub struct Stream {
 
 impl Stream {
     /// A stream with nothing before its first frame.
-    pub(super) fn plain(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
+    pub(crate) fn plain(send: quinn::SendStream, recv: quinn::RecvStream) -> Self {
         Self { send, recv, before: Vec::new() }
     }
 
     /// A stream of this node's opening. Where the other side understands it, the id of the request that this task works
     /// on comes first: its length as one byte, 0 if there is none, then the id.
-    pub(super) fn opened(send: quinn::SendStream, recv: quinn::RecvStream, request_ids: bool) -> Self {
+    pub(crate) fn opened(send: quinn::SendStream, recv: quinn::RecvStream, request_ids: bool) -> Self {
         let mut before = Vec::new();
         if request_ids {
             let id = RequestId::current();
@@ -40,7 +39,7 @@ impl Stream {
     }
 
     /// Reads what [`Stream::opened`] has put first at the other side.
-    pub(super) async fn read_request_id(&mut self) -> Result<Option<RequestId>, PeerError> {
+    pub(crate) async fn read_request_id(&mut self) -> Result<Option<RequestId>, PeerError> {
         let mut length = [0];
         self.recv.read_exact(&mut length).await?;
         let mut id = vec![0; usize::from(length[0])];
@@ -55,7 +54,7 @@ impl Stream {
     /// Writes a value: its length as four bytes, big-endian, then the value.
     pub async fn write_frame<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), PeerError> {
         let bytes = codec::encode(value)?;
-        let length = u32::try_from(bytes.len()).ok().filter(|length| *length as usize <= LONGEST_FRAME);
+        let length = u32::try_from(bytes.len()).ok().filter(|length| *length as usize <= MAX_FRAME_BYTES);
         let length = length.ok_or_else(|| PeerError::Protocol(format!("a frame of {} bytes", bytes.len())))?;
         let mut head = std::mem::take(&mut self.before);
         head.extend(length.to_be_bytes());
@@ -69,7 +68,7 @@ impl Stream {
         let mut length = [0; 4];
         self.recv.read_exact(&mut length).await?;
         let length = u32::from_be_bytes(length) as usize;
-        if length > LONGEST_FRAME {
+        if length > MAX_FRAME_BYTES {
             return Err(PeerError::Protocol(format!("a frame of {length} bytes was announced")));
         }
         let mut bytes = vec![0; length];

@@ -1,15 +1,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::Endpoint;
+use quinn::crypto::rustls::QuicServerConfig;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::identity::{Identity, name_of};
 use crate::request::RequestId;
 use crate::testing::{peers, secret};
+use crate::{
+    ConsensusRuntime, NodeId, Peer, PeerConfig, PeerError, Protocol, Secret, SecretError, ServeFuture, Service, Stream,
+};
 
 fn bind(id: NodeId, secret: Secret, listen: &str) -> Peer {
     Peer::bind(config(id, secret, listen)).unwrap()
 }
 
 fn config(id: NodeId, secret: Secret, listen: &str) -> PeerConfig {
-    PeerConfig { id, listen: listen.parse().unwrap(), members: BTreeMap::new(), secret, swift: Handle::current() }
+    PeerConfig { id, listen: listen.parse().unwrap(), members: BTreeMap::new(), secret, consensus_runtime: None }
 }
 
 struct Echo;
@@ -100,14 +112,14 @@ impl Service for Where {
 #[tokio::test]
 async fn consensus_has_its_own_thread_and_files_have_not() {
     let secret = secret("swordfish");
-    let (swift, asker) = (Swift::start().unwrap(), bind(0, secret.clone(), "127.0.0.1:0"));
-    let node = PeerConfig { swift: swift.handle().clone(), ..config(1, secret, "127.0.0.1:0") };
+    let (consensus, asker) = (ConsensusRuntime::start().unwrap(), bind(0, secret.clone(), "127.0.0.1:0"));
+    let node = PeerConfig { consensus_runtime: Some(consensus.handle().clone()), ..config(1, secret, "127.0.0.1:0") };
     let node = Peer::bind(node).unwrap();
     asker.set_address(1, node.local_addr().unwrap().to_string());
     for protocol in [Protocol::Raft, Protocol::Cluster, Protocol::Blobs, Protocol::Work] {
         node.serve(protocol, Arc::new(Where));
         let thread: String = asker.call(1, protocol, "where?", PATIENCE).await.unwrap();
-        assert_eq!(thread == "consensus", protocol.is_swift(), "{protocol:?} is on {thread}");
+        assert_eq!(thread == "consensus", protocol.uses_consensus_runtime(), "{protocol:?} is on {thread}");
     }
     node.close().await;
 }

@@ -1,21 +1,31 @@
 //! The answering side: who comes is checked, and then served until the connection ends.
 
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, VarInt};
 use rustls::pki_types::{CertificateDer, ServerName};
 
-use super::identity::name_of;
-use super::{Hello, Peer, PeerError, Protocol, Service, Stream, lane};
-use storage::NodeId;
+use crate::handshake::Hello;
+use crate::identity::name_of;
+use crate::{NodeId, Peer, PeerError, Protocol, Stream, runtime};
+
+/// What serving a request comes to.
+pub type ServeFuture = Pin<Box<dyn Future<Output = Result<(), PeerError>> + Send>>;
+
+/// Answers one protocol.
+pub trait Service: Send + Sync + 'static {
+    /// Answers one request of node `from`, whose certificate was checked.
+    fn serve(&self, from: NodeId, stream: Stream) -> ServeFuture;
+}
 
 impl Peer {
     /// Takes connections until the endpoint is closed.
-    pub(super) async fn accept(self) {
+    pub(crate) async fn accept(self) {
         while let Some(incoming) = self.0.endpoint.accept().await {
             let peer = self.clone();
-            self.0.lanes.of(lane::is_swift(&incoming.orig_dst_cid())).spawn(async move {
+            self.0.runtimes.of(runtime::is_consensus_connection(&incoming.orig_dst_cid())).spawn(async move {
                 let from = incoming.remote_address();
                 if let Err(error) = peer.welcome(incoming).await {
                     tracing::debug!(%from, %error, "a connection ended");
@@ -26,7 +36,7 @@ impl Peer {
 
     /// Serves one incoming connection until it ends.
     async fn welcome(&self, incoming: quinn::Incoming) -> Result<(), PeerError> {
-        let connection = incoming.await.inspect_err(|_| self.0.numbers.handshake_failed())?;
+        let connection = incoming.await.inspect_err(|_| self.0.metrics.handshake_failed())?;
         let protocol = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
@@ -47,7 +57,7 @@ impl Peer {
         stream.write_frame(&self.hello()).await?;
         stream.finish()?;
         self.met(&hello);
-        self.0.numbers.connected(&connection, protocol, None);
+        self.0.metrics.connected(&connection, protocol, None);
         let hello = Arc::new(hello);
         loop {
             let (send, recv) = connection.accept_bi().await?;
