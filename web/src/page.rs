@@ -63,15 +63,15 @@ mod tests {
 
     use super::*;
 
-    /// What the files of the page are called at their ends.
+    /// The extensions of files of the page.
     const KINDS: [&str; 8] = [".html", ".css", ".js", ".svg", ".png", ".ico", ".woff2", ".webmanifest"];
 
     fn text(name: &str) -> String {
-        let file = Files::get(name).unwrap_or_else(|| panic!("{name} is not there"));
+        let file = Files::get(name).unwrap_or_else(|| panic!("{name} does not exist"));
         String::from_utf8(file.data.to_vec()).unwrap()
     }
 
-    /// The files that a file names: what it imports, loads, links and draws, between quotation marks or in `url()`.
+    /// The files that a file references, between quotation marks or in `url()`.
     fn named(text: &str) -> impl Iterator<Item = &str> {
         let plain = |name: &&str| name.chars().all(|one| one.is_ascii_alphanumeric() || "_-./".contains(one));
         let ending = |name: &&str| KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind));
@@ -79,25 +79,25 @@ mod tests {
     }
 
     #[test]
-    fn every_file_that_the_page_names_is_there_and_no_other() {
+    fn referenced_files_exist_and_others_do_not() {
         let mut open = vec!["index.html".to_owned(), "api.html".to_owned()];
         let mut reached = BTreeSet::from_iter(open.clone());
         while let Some(name) = open.pop() {
             for found in named(&text(&name)) {
                 let found = found.trim_start_matches("./").trim_start_matches('/').to_owned();
-                assert!(Files::get(&found).is_some(), "{name} needs {found}, which is not there");
+                assert!(Files::get(&found).is_some(), "{name} references {found}, which does not exist");
                 if reached.insert(found.clone()) {
                     open.push(found);
                 }
             }
         }
         let there: BTreeSet<_> = Files::iter().map(|name| name.into_owned()).collect();
-        assert_eq!(reached, there, "some files are named by none");
+        assert_eq!(reached, there, "some files are not referenced");
         assert!(there.len() > 30, "the modules were not followed: {there:?}");
     }
 
     #[tokio::test]
-    async fn the_page_is_served_as_its_policy_allows() {
+    async fn page_obeys_its_content_security_policy() {
         for name in ["index.html", "api.html"] {
             let page = text(name);
             assert!(!page.contains("<style") && !page.contains(" style="), "the policy forbids inline styles");

@@ -217,7 +217,7 @@ async fn job_has_history_log_and_statistics() {
             (line["attempt"].as_u64().unwrap(), line["level"].as_str().unwrap(), line["message"].as_str().unwrap())
         })
         .collect();
-    assert_eq!(log, [(2, "info", "segment 1 of 1"), (1, "warn", "the file is gone"), (1, "error", "no song")]);
+    assert_eq!(log, [(1, "warn", "the file is gone"), (1, "error", "no song"), (2, "info", "segment 1 of 1")]);
 
     // The statistics count both jobs.
     let (_, body) = node.json("GET", "/stats/series?span=600&step=60").await;

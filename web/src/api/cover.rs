@@ -44,7 +44,7 @@ pub(crate) async fn get(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    picture(state, SongRef::Id(auth, id), method, headers).await
+    respond(state, SongRef::Id(auth, id), method, headers).await
 }
 
 /// Returns the cover of the song of a link, as `/songs/{id}/cover` does.
@@ -61,10 +61,10 @@ pub(crate) async fn get_by_link(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    picture(state, SongRef::link(&secret), method, headers).await
+    respond(state, SongRef::link(&secret), method, headers).await
 }
 
-pub(crate) async fn picture(
+pub(crate) async fn respond(
     state: State,
     song: SongRef,
     method: Method,

@@ -84,7 +84,7 @@ impl Changed {
 }
 
 #[derive(Serialize)]
-struct Id {
+struct IdData {
     id: u64,
 }
 
@@ -217,7 +217,7 @@ async fn tell(state: &State, listener: &StreamListener, sender: &Sender, changed
         return false;
     }
     for id in removed {
-        if !send(sender, "song_removed", &Id { id }).await {
+        if !send(sender, "song_removed", &IdData { id }).await {
             return false;
         }
     }
@@ -268,7 +268,7 @@ pub(crate) async fn of_job(state: State, auth: RequestAuth, Path(id): Path<Strin
             match listener.look(&state, move |view, caller| JobView::with_tasks(view, caller, number)).await {
                 Ok(Some(now)) => job = now,
                 Ok(None) => {
-                    send(&sender, "gone", &Id { id: number }).await;
+                    send(&sender, "gone", &IdData { id: number }).await;
                     return;
                 }
                 Err(_) => return,

@@ -101,8 +101,8 @@ mod tests {
     fn errors_about_formats_are_short() {
         assert_eq!(formats_of("flac:24, ,mp3:256").unwrap().len(), 2);
         for wrong in ["mp3:7".to_owned(), "mp3:320,mp3:256".into(), "x".repeat(10_000)] {
-            let told = formats_of(&wrong).unwrap_err().to_string();
-            assert!(told.len() < 200, "{told}");
+            let message = formats_of(&wrong).unwrap_err().to_string();
+            assert!(message.len() < 200, "{message}");
         }
     }
 }

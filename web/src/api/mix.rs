@@ -146,10 +146,10 @@ async fn mixed(
         Some(made) => made,
         None => make(&state, &name, &inputs).await?,
     };
-    let heard: Vec<&str> = inputs.iter().map(|(stem, _, _)| stem.as_str()).collect();
-    let heard = heard.join(" + ");
-    let heard = first_bytes(&heard, NAMED_BYTES);
-    let name = file_name(&title, |title| format!("{title} - {heard}.mp3"));
+    let audible: Vec<&str> = inputs.iter().map(|(stem, _, _)| stem.as_str()).collect();
+    let audible = audible.join(" + ");
+    let audible = first_bytes(&audible, NAMED_BYTES);
+    let name = file_name(&title, |title| format!("{title} - {audible}.mp3"));
     let file = FileResponse { source: Source::Made(made), tag, format: "mp3".into(), name, download };
     serve(&state.sharing, file, &method, &headers).await
 }

@@ -26,7 +26,7 @@ pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
     queue: Semaphore,
     /// The verifier for names without a user, so that the comparison takes as long as for a user.
-    nobody: OnceCell<Verifier>,
+    no_user: OnceCell<Verifier>,
 }
 
 impl Passwords {
@@ -34,7 +34,7 @@ impl Passwords {
         Self {
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
             queue: Semaphore::new(AT_A_TIME + WAITING),
-            nobody: OnceCell::new(),
+            no_user: OnceCell::new(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Passwords {
         let known = verifier.is_some();
         let verifier = match verifier {
             Some(verifier) => verifier,
-            None => self.nobody.get_or_try_init(|| self.verifier(Secret::default())).await?.clone(),
+            None => self.no_user.get_or_try_init(|| self.verifier(Secret::default())).await?.clone(),
         };
         let fits = move || {
             let hash = PasswordHash::new(&verifier.0)?;

@@ -21,14 +21,14 @@ const ATTRIBUTES: u32 = 0o100_644 << 16;
 const ELSEWHERE: u32 = u32::MAX;
 
 /// A file in an archive.
-struct Entry {
+struct ZipEntry {
     name: String,
     size: u64,
     offset: u64,
     checksum: Hasher,
 }
 
-impl Entry {
+impl ZipEntry {
     fn is_large(&self) -> bool {
         self.size >= u64::from(ELSEWHERE)
     }
@@ -36,7 +36,7 @@ impl Entry {
 
 /// An archive that is being written.
 pub(crate) struct ZipArchive {
-    entries: Vec<Entry>,
+    entries: Vec<ZipEntry>,
     /// The time and date of the files, in the format of MS-DOS.
     stamp: [u8; 4],
 }
@@ -51,7 +51,7 @@ impl ZipArchive {
         let mut archive = Self { entries: Vec::new(), stamp: stamp(at) };
         let mut offset = 0;
         for (name, size) in files {
-            archive.entries.push(Entry { name, size, offset, checksum: Hasher::new() });
+            archive.entries.push(ZipEntry { name, size, offset, checksum: Hasher::new() });
             let index = archive.entries.len() - 1;
             offset += archive.header(index).len() as u64 + size + archive.descriptor(index).len() as u64;
         }

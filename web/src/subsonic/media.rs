@@ -13,9 +13,9 @@ use super::elements::stem_format;
 use super::failure::Failure;
 use super::ids::{Id, InvalidId};
 use super::library::Look;
-use super::playlists::pictured;
-use crate::api::cover::picture;
-use crate::api::files::{FileQuery, respond};
+use super::playlists::with_cover;
+use crate::api::cover;
+use crate::api::files::{self, FileQuery};
 use crate::api::song_ref::SongRef;
 use crate::http::query::Query;
 
@@ -52,7 +52,7 @@ async fn sent(
     let (song, file) = asked.look_or_peek(move |look| file(look, &id, wanted.as_deref(), limited)).await?;
     let query = FileQuery { download: download.then(|| "1".into()), job: None };
     let song = SongRef::Id(asked.auth, song.to_string());
-    Ok(respond(asked.state, song, file, Ok(Query(query)), method(asked.method), asked.headers).await?)
+    Ok(files::respond(asked.state, song, file, Ok(Query(query)), method(asked.method), asked.headers).await?)
 }
 
 /// A POST with a form reads a file, as GET does.
@@ -72,7 +72,7 @@ pub(super) async fn download(asked: SubsonicRequest) -> Result<Response, Failure
 }
 
 /// The first of these songs with a cover.
-fn with_picture(songs: Vec<Song>) -> Option<u64> {
+fn first_with_cover(songs: Vec<Song>) -> Option<u64> {
     songs.into_iter().find(|song| song.credits.cover.is_some()).map(|song| song.id)
 }
 
@@ -81,14 +81,14 @@ pub(super) async fn cover(asked: SubsonicRequest) -> Result<Response, Failure> {
     let id = asked.params.id()?;
     let find = move |look: Look<'_>| {
         let song = match &id {
-            Id::Playlist(id) => pictured(look, *id)?.map(|song| song.id),
-            Id::Artist(artist) => with_picture(look.songs_of(artist.as_deref())?),
-            Id::Album(album) => look.album(album)?.and_then(|album| with_picture(album.songs)),
+            Id::Playlist(id) => with_cover(look, *id)?.map(|song| song.id),
+            Id::Artist(artist) => first_with_cover(look.songs_of(artist.as_deref())?),
+            Id::Album(album) => look.album(album)?.and_then(|album| first_with_cover(album.songs)),
             Id::Song(song) | Id::Stem(song, _) => Some(*song),
         };
         song.ok_or_else(|| Failure::NotFound("There is no cover for this id.".into()))
     };
     let song = asked.look_or_peek(find).await?;
     let song = SongRef::Id(asked.auth, song.to_string());
-    Ok(picture(asked.state, song, method(asked.method), asked.headers).await?)
+    Ok(cover::respond(asked.state, song, method(asked.method), asked.headers).await?)
 }

@@ -83,7 +83,7 @@ fn with_songs(look: Look<'_>, id: u64) -> Result<Element, Failure> {
 }
 
 /// The song whose cover represents a playlist.
-pub(super) fn pictured(look: Look<'_>, id: u64) -> Result<Option<Song>, Failure> {
+pub(super) fn with_cover(look: Look<'_>, id: u64) -> Result<Option<Song>, Failure> {
     let playlist = playlist_of(look.view, look.caller, &id.to_string())?;
     let songs = songs_in(look, &playlist, MOST_COVERS)?;
     Ok(songs.into_iter().find(|song| song.credits.cover.is_some()))
