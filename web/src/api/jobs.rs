@@ -4,7 +4,7 @@ use axum::extract::Path;
 use serde::{Deserialize, Serialize};
 use state::View;
 use state::command::{Answer as Applied, CancelJob, Command, Refusal, RetryJob, SetPriority};
-use state::{Attempt, Ending, Job, JobSpec, JobState, Selection, Task, TaskKind, TaskState, Transition};
+use state::{Attempt, Ending, Job, JobSpec, JobState, Selection, Task, TaskState, Transition};
 use utoipa::{IntoParams, ToSchema};
 
 use super::job_params::priority_of;
@@ -94,10 +94,7 @@ impl From<Task> for TaskView {
         Self {
             id: task.id.to_string(),
             index: task.id.index,
-            kind: match task.kind {
-                TaskKind::Separate { .. } => "separate",
-                TaskKind::Merge => "merge",
-            },
+            kind: task.kind.name(),
             state,
             node,
             attempt: task.attempt,
