@@ -15,8 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use net::NodeId;
-use net::{OPERATOR, Peer, PeerConfig, Secret};
+use net::{NodeId, OPERATOR, Peer, PeerConfig, Secret};
 use raft::Remote;
 use state::command::{AddSong, Answer, ChangePlaylist, Command, MakePlaylist, Register};
 use state::{Credits, JobOptions, MOST_PLAYLISTS, Plan, Selection, SeparationSpec, Verifier};

@@ -14,8 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use net::NodeId;
-use net::{Peer, PeerConfig, Secret};
+use net::{NodeId, Peer, PeerConfig, Secret};
 use raft::{Change, Cluster, ClusterConfig};
 use state::command::{AddSong, Answer, FinishJob};
 use state::{Facts, JobOptions, JobResult, Plan, Selection, SeparationSpec, Stems};

@@ -1,12 +1,12 @@
-//! Steps at which a test makes the process end, stand still or slow down.
+//! Failpoints: named steps at which a test stops, pauses or slows down the process.
 //!
-//! `failpoint!("upload.shared")` marks a step between two things of which a crash may leave only the first. What happens
-//! there is said by the environment variable `FAILPOINTS` when the process starts, as `NAME=ACTION;NAME=ACTION`, with the
-//! actions of the crate `fail`: `return` ends the process at once and without a goodbye, as `kill -9` does,
-//! `2*off->return` when it comes there for the third time, `sleep(500)` holds it up for that many milliseconds, `25%...` does
-//! so one time in four. In the release profile there are no such steps.
+//! `failpoint!("upload.shared")` marks the step between two effects, where a crash may leave only the first one. The
+//! environment variable `FAILPOINTS` sets what happens at these steps, as `NAME=ACTION;NAME=ACTION`. The actions are
+//! those of the crate `fail`: `return` aborts the process at once, without cleanup, like `kill -9`; `2*off->return`
+//! aborts it at the third time; `sleep(500)` pauses for 500 milliseconds; `25%...` acts one time in four. The release
+//! profile has no failpoints.
 
-/// Marks a step.
+/// Marks a failpoint with this name.
 #[macro_export]
 macro_rules! failpoint {
     ($name:literal) => {
@@ -15,39 +15,39 @@ macro_rules! failpoint {
     };
 }
 
-/// What `FAILPOINTS` says cannot be done.
+/// The value of `FAILPOINTS` is invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("FAILPOINTS says {part:?}, which cannot be done: {reason}")]
+#[error("invalid FAILPOINTS, {part:?}: {reason}")]
 pub struct ArmError {
     part: String,
     reason: String,
 }
 
-/// Refuses to have anything happen at steps that are not there.
+/// Rejects every value except an empty one, because a release build has no failpoints.
 #[cfg(not(debug_assertions))]
-pub fn arm(wanted: &str) -> Result<(), ArmError> {
-    let reason = || "a program of the release profile has no such steps".to_owned();
-    if wanted.is_empty() { Ok(()) } else { Err(ArmError { part: wanted.into(), reason: reason() }) }
+pub fn arm(actions: &str) -> Result<(), ArmError> {
+    let reason = || "a release build has no failpoints".to_owned();
+    if actions.is_empty() { Ok(()) } else { Err(ArmError { part: actions.into(), reason: reason() }) }
 }
 
-/// Has happen at the steps what `wanted`, the value of `FAILPOINTS`, says.
+/// Sets the actions of failpoints. `actions` is the value of `FAILPOINTS`.
 #[cfg(debug_assertions)]
-pub fn arm(wanted: &str) -> Result<(), ArmError> {
-    for part in wanted.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+pub fn arm(actions: &str) -> Result<(), ArmError> {
+    for part in actions.split(';').map(str::trim).filter(|part| !part.is_empty()) {
         let failed = |reason: String| ArmError { part: part.into(), reason };
-        let (name, actions) = part.split_once('=').ok_or_else(|| failed("it is not written as NAME=ACTION".into()))?;
-        fail::cfg(name.trim(), actions.trim()).map_err(failed)?;
-        tracing::warn!(step = name.trim(), actions = actions.trim(), "for a test, something happens at a step");
+        let (name, action) = part.split_once('=').ok_or_else(|| failed("write NAME=ACTION".into()))?;
+        fail::cfg(name.trim(), action.trim()).map_err(failed)?;
+        tracing::warn!(failpoint = name.trim(), action = action.trim(), "failpoint armed, for tests only");
     }
     Ok(())
 }
 
-/// The process is at a step.
+/// Runs the action of a failpoint. The macro calls this.
 #[cfg(debug_assertions)]
 pub fn reach(name: &str) {
     fail::fail_point!(name, |_| {
-        // Told past the logs, which might wait for the disk.
-        eprintln!("the process ends at {name}");
+        // Written to stderr directly, because the log may wait for the disk.
+        eprintln!("aborted at the failpoint {name}");
         std::process::abort()
     });
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_done_at_a_step_is_refused() {
+    fn invalid_actions_are_rejected() {
         arm("").unwrap();
         arm("tests.one=off; tests.two = 3*off->sleep(1) ;").unwrap();
         for bad in ["tests.one", "tests.one=dance", "tests.one=2*off;tests.two=sleep(1"] {

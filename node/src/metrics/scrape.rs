@@ -80,7 +80,7 @@ impl Sources {
         gauge!("quartet_blobs").set(held.files as f64);
         gauge!("quartet_blobs_bytes").set(held.bytes as f64);
         gauge!("quartet_blobs_room_bytes").set(self.blobs.free_bytes().unwrap_or(0) as f64);
-        gauge!("quartet_blobs_staged").set(self.blobs.staged() as f64);
+        gauge!("quartet_blobs_staged").set(self.blobs.staged_files() as f64);
     }
 
     fn measure_tasks(&self) -> Result<(), ViewError> {

@@ -26,8 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::NodeId;
-use net::{Peer, Protocol};
+use net::{NodeId, Peer, Protocol};
 use state::{LogLine, TaskId};
 
 pub use broker::BrokerStatus;

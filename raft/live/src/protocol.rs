@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use net::NodeId;
-use net::{PeerError, ServeFuture, Service, Stream};
+use net::{NodeId, PeerError, ServeFuture, Service, Stream};
 use serde::{Deserialize, Serialize};
 use state::{LogLine, TaskId};
 

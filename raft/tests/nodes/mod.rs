@@ -10,8 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use net::NodeId;
-use net::{Peer, PeerConfig, Secret};
+use net::{NodeId, Peer, PeerConfig, Secret};
 use raft::{Change, Cluster, ClusterConfig, ClusterError, Obstacle, StartError};
 use state::command::{AddSong, Answer, Command, Refusal};
 use state::{JobOptions, Plan, Selection, SeparationSpec, Song};

@@ -1,7 +1,7 @@
 //! The encoding of values on disk and between nodes: MessagePack, with the names of fields.
 //!
-//! Field names make values longer, but nodes of different versions understand each other: a reader skips unknown fields,
-//! and a new field has `#[serde(default)]`, so values without it can still be read.
+//! Field names make values longer, but nodes of different versions understand each other: a reader skips unknown
+//! fields, and a new field has `#[serde(default)]`, so values without it can still be read.
 //!
 //! This is a crate of its own, because the network and the disk both need it and neither should depend on the other.
 

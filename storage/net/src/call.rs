@@ -1,25 +1,26 @@
-//! The calling side: connections are dialled when they are first needed, and again when they broke.
+//! Outgoing calls. A call dials its connection when there is none yet or when the last one is closed.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quinn::{Connection, VarInt};
+use quinn::Connection;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::close::CloseCode;
 use crate::handshake::Hello;
 use crate::identity::name_of;
 use crate::{NodeId, Peer, PeerError, Protocol, Stream};
 
-/// How long a connection may take to come about.
-const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// The longest time to connect, including both `Hello` frames.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that this node dialled.
 #[derive(Clone)]
 pub(crate) struct Dialled {
     pub(crate) connection: Connection,
-    /// Whether streams begin with a request's id.
+    /// Whether streams begin with the id of a request.
     request_ids: bool,
 }
 
@@ -30,27 +31,26 @@ impl Dialled {
     }
 }
 
-/// The connection to one peer for one protocol, if there is one; locked while it is dialled.
+/// The connection to one node for one protocol, `None` until it is dialled. It is locked while it is dialled, so that
+/// concurrent calls share one connection.
 pub(crate) type SharedConnection = Arc<tokio::sync::Mutex<Option<Dialled>>>;
 
 impl Peer {
     async fn connection(&self, node: NodeId, protocol: Protocol) -> Result<Dialled, PeerError> {
-        let slot = Arc::clone(
-            self.0.connections.lock().unwrap_or_else(PoisonError::into_inner).entry((node, protocol)).or_default(),
-        );
-        let mut kept = slot.lock().await;
-        if let Some(dialled) = kept.as_ref().filter(|dialled| dialled.connection.close_reason().is_none()) {
+        let shared = Arc::clone(self.0.connections.lock().entry((node, protocol)).or_default());
+        let mut current = shared.lock().await;
+        if let Some(dialled) = current.as_ref().filter(|dialled| dialled.connection.close_reason().is_none()) {
             return Ok(dialled.clone());
         }
-        *kept = None;
-        let address = self.read_members().addresses.get(&node).cloned();
+        *current = None;
+        let address = self.0.members.read().addresses.get(&node).cloned();
         let address = address.ok_or(PeerError::Unknown(node))?;
-        let dialled = tokio::time::timeout(CONNECT_WITHIN, self.dial(node, protocol, &address)).await;
+        let dialled = tokio::time::timeout(CONNECT_TIMEOUT, self.dial(node, protocol, &address)).await;
         let reason = match dialled {
             Ok(Ok(dialled)) => {
                 self.0.liveness.connected(node);
                 self.0.metrics.connected(&dialled.connection, protocol, Some(node));
-                *kept = Some(dialled.clone());
+                *current = Some(dialled.clone());
                 return Ok(dialled);
             }
             Ok(Err(error)) => error.to_string(),
@@ -62,50 +62,51 @@ impl Peer {
     }
 
     async fn dial(&self, node: NodeId, protocol: Protocol, address: &str) -> Result<Dialled, PeerError> {
-        let told = |error: &dyn fmt::Display| PeerError::Protocol(error.to_string());
+        let failed = |error: &dyn fmt::Display| PeerError::Protocol(error.to_string());
         let resolved = tokio::net::lookup_host(address)
             .await
-            .map_err(|error| told(&error))?
+            .map_err(|error| failed(&error))?
             .next()
-            .ok_or_else(|| told(&"the address names no host"))?;
+            .ok_or_else(|| failed(&"the address has no IP address"))?;
         let client = self.0.clients[&protocol].clone();
         let connecting = {
-            let _runtime = self.0.runtimes.of(protocol.uses_consensus_runtime()).enter();
-            self.0.endpoint.connect_with(client, resolved, &name_of(node)).map_err(|error| told(&error))?
+            // The connection's own task runs on the runtime that is entered here.
+            let _entered = self.0.runtimes.get(protocol.uses_consensus_runtime()).enter();
+            self.0.endpoint.connect_with(client, resolved, &name_of(node)).map_err(|error| failed(&error))?
         };
         let connection = connecting.await?;
         let (send, recv) = connection.open_bi().await?;
         let mut stream = Stream::plain(send, recv);
         stream.write_frame(&self.hello()).await?;
-        // A refusal comes as the reason for which the connection was closed.
+        // A node that rejects this one closes the connection with its reason.
         let answered = stream.read_frame::<Hello>().await;
         let hello = answered.map_err(|error| connection.close_reason().map_or(error, PeerError::Connection))?;
         if hello.id != node {
-            return Err(told(&format!("node {} answers there", hello.id)));
+            return Err(failed(&format!("node {} listens there", hello.id)));
         }
-        if let Some(objection) = self.objection(&hello, Protocol::Cluster) {
-            connection.close(VarInt::from_u32(5), objection.as_bytes());
-            return Err(told(&objection));
+        if let Some(rejection) = self.rejection(&hello, Protocol::Cluster) {
+            connection.close(CloseCode::Rejected.into(), rejection.as_bytes());
+            return Err(failed(&rejection));
         }
-        self.met(&hello);
+        self.note_process(&hello);
         Ok(Dialled { connection, request_ids: hello.request_ids })
     }
 
-    /// Opens a stream to another node. The first thing that is written must be a frame.
+    /// Opens a stream to another node, for requests with bulk data. The caller must write a frame first.
     pub async fn open(&self, node: NodeId, protocol: Protocol) -> Result<Stream, PeerError> {
         self.connection(node, protocol).await?.open().await
     }
 
-    /// Asks one question and waits for its answer, `patience` in all. This node may ask itself.
+    /// Sends one request and reads one answer. `timeout` covers everything, including dialling. A node may call itself.
     pub async fn call<Q: Serialize + ?Sized, A: DeserializeOwned>(
         &self,
         node: NodeId,
         protocol: Protocol,
-        question: &Q,
-        patience: Duration,
+        request: &Q,
+        timeout: Duration,
     ) -> Result<A, PeerError> {
         let began = Instant::now();
-        let answer = self.ask(node, protocol, question, patience).await;
+        let answer = self.call_once(node, protocol, request, timeout).await;
         if answer.is_ok() {
             self.0.liveness.answered(node);
         }
@@ -113,35 +114,35 @@ impl Peer {
         answer
     }
 
-    async fn ask<Q: Serialize + ?Sized, A: DeserializeOwned>(
+    async fn call_once<Q: Serialize + ?Sized, A: DeserializeOwned>(
         &self,
         node: NodeId,
         protocol: Protocol,
-        question: &Q,
-        patience: Duration,
+        request: &Q,
+        timeout: Duration,
     ) -> Result<A, PeerError> {
-        let asked = async |dialled: &Dialled| {
+        let exchange = async |dialled: &Dialled| {
             let mut stream = dialled.open().await?;
-            stream.write_frame(question).await?;
+            stream.write_frame(request).await?;
             stream.finish()?;
             stream.read_frame().await
         };
         let began = Instant::now();
-        let dialled = tokio::time::timeout(patience, self.connection(node, protocol)).await;
+        let dialled = tokio::time::timeout(timeout, self.connection(node, protocol)).await;
         let Ok(dialled) = dialled else {
             self.note_timeout(node);
             return Err(PeerError::Timeout(node));
         };
         let dialled = dialled?;
-        let heard = dialled.connection.stats().udp_rx.datagrams;
-        let left = patience.saturating_sub(began.elapsed());
-        match tokio::time::timeout(left, asked(&dialled)).await {
+        let received = dialled.connection.stats().udp_rx.datagrams;
+        let left = timeout.saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, exchange(&dialled)).await {
             Ok(answer) => answer,
             Err(_) => {
-                // Not even an acknowledgement: the other end is gone, perhaps back with another connection. QUIC
-                // itself would try ever more seldom.
-                if dialled.connection.stats().udp_rx.datagrams == heard {
-                    dialled.connection.close(VarInt::from_u32(2), b"silence");
+                // No packet arrived, not even an acknowledgement: the other process is gone. The next call dials again,
+                // which is faster than QUIC's own retransmissions with their growing intervals.
+                if dialled.connection.stats().udp_rx.datagrams == received {
+                    dialled.connection.close(CloseCode::Silent.into(), b"no packets arrive from you");
                 }
                 self.note_timeout(node);
                 Err(PeerError::Timeout(node))
@@ -149,15 +150,15 @@ impl Peer {
         }
     }
 
-    pub(crate) fn drop_connections(&self, to: NodeId, code: u32, reason: &[u8]) {
-        let connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((node, _), slot) in connections.iter() {
-            // A slot that is locked is being dialled, and will reach whoever is there now.
+    /// Closes the connections that this node dialled to another one.
+    pub(crate) fn close_connections(&self, to: NodeId, code: CloseCode, reason: &[u8]) {
+        for ((node, _), shared) in self.0.connections.lock().iter() {
+            // A locked connection is being dialled right now, so it leads to the current process.
             if *node == to
-                && let Ok(mut kept) = slot.try_lock()
-                && let Some(dialled) = kept.take()
+                && let Ok(mut current) = shared.try_lock()
+                && let Some(dialled) = current.take()
             {
-                dialled.connection.close(VarInt::from_u32(code), reason);
+                dialled.connection.close(code.into(), reason);
             }
         }
     }

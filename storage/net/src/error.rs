@@ -1,4 +1,4 @@
-//! Why a call to another node failed.
+//! Why a call between nodes failed.
 
 use std::net::SocketAddr;
 
@@ -6,38 +6,38 @@ use codec::CodecError;
 
 use crate::NodeId;
 
-/// Another node could not be asked, or asked nonsense.
+/// A failed call, or an endpoint that could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
-    /// The endpoint could not be made.
-    #[error("the QUIC address {address} cannot be had (is another program on it?): {source}")]
+    /// The endpoint could not listen.
+    #[error("cannot listen on the QUIC address {address}, another program may use it: {source}")]
     Bind {
-        /// Where.
+        /// The UDP address to listen on.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Certificates could not be made.
-    #[error("this node's identity cannot be made: {0}")]
+    /// Keys or certificates could not be created.
+    #[error("cannot create this node's identity: {0}")]
     Identity(String),
-    /// The node is not listed.
-    #[error("there is no node {0} in this cluster")]
+    /// This node has no address for the node.
+    #[error("node {0} is not a member of this cluster")]
     Unknown(NodeId),
-    /// No connection came about.
-    #[error("node {node} at {address} cannot be reached: {reason}")]
+    /// No connection could be made.
+    #[error("cannot reach node {node} at {address}: {reason}")]
     Unreachable {
-        /// Which.
+        /// The node that was dialled.
         node: NodeId,
-        /// Where.
+        /// The address that was dialled.
         address: String,
-        /// Why.
+        /// The error of the last attempt.
         reason: String,
     },
-    /// No answer came in time.
+    /// The answer did not arrive in time.
     #[error("node {0} did not answer in time")]
     Timeout(NodeId),
-    /// The connection broke.
-    #[error("the connection broke: {0}")]
+    /// The connection was lost.
+    #[error("connection lost: {0}")]
     Connection(#[from] quinn::ConnectionError),
     /// The other side stopped reading.
     #[error("the other node stopped reading: {0}")]
@@ -45,13 +45,13 @@ pub enum PeerError {
     /// The other side stopped sending.
     #[error("the other node stopped sending: {0}")]
     Read(#[from] quinn::ReadExactError),
-    /// A frame is not what it should be.
+    /// A value could not be encoded or decoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// The other side broke the rules.
-    #[error("the other node broke the protocol: {0}")]
+    /// The other side sent something that the protocol does not allow.
+    #[error("protocol violation: {0}")]
     Protocol(String),
-    /// The other side could not do what it was asked.
-    #[error("the other node said: {0}")]
+    /// The request was valid, but could not be carried out.
+    #[error("the other node rejected the request: {0}")]
     Refused(String),
 }

@@ -1,57 +1,55 @@
-//! The first frames on a connection.
-
-use std::sync::PoisonError;
+//! The first frame in each direction on a new connection, and what it is checked against.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::close::CloseCode;
 use crate::{NodeId, Peer, Protocol};
 
-/// The first words on a connection, in both directions. A dialler whose certificate is refused learns it here.
+/// The first frame on a connection, in both directions. The dialling side completes its TLS handshake before the other
+/// side has verified its certificate, so it learns of a rejection when it reads this frame.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) id: NodeId,
-    /// The random name of this run of the process.
+    /// The random id of the sender's process.
     run: Uuid,
-    /// The cluster that it belongs to, if it knows.
+    /// The id of the sender's cluster, if it knows it.
     #[serde(default)]
     cluster: Option<Uuid>,
-    /// Whether it reads the id of a request at the beginning of a stream, and writes one.
+    /// Whether the sender's streams begin with a request's id, and whether it expects that of others.
     #[serde(default)]
     pub(crate) request_ids: bool,
 }
 
 impl Peer {
-    /// Says which cluster this node belongs to. Nodes of another one are refused, though they know the same secret.
+    /// Sets the id of this node's cluster. Nodes of other clusters are rejected, even with the same secret.
     pub fn set_cluster(&self, cluster: Uuid) {
-        *self.0.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
-    }
-
-    /// Why a connection is not to be, if so.
-    pub(crate) fn objection(&self, hello: &Hello, protocol: Protocol) -> Option<&'static str> {
-        let mine = *self.0.cluster.lock().unwrap_or_else(PoisonError::into_inner);
-        if mine.zip(hello.cluster).is_some_and(|(mine, theirs)| mine != theirs) {
-            return Some("that node belongs to another cluster with the same secret");
-        }
-        let is_member = {
-            let members = self.read_members();
-            !members.agreed || members.addresses.contains_key(&hello.id)
-        };
-        (!protocol.open_to(hello.id, is_member)).then_some("you are no member of this cluster")
+        *self.0.cluster.lock() = Some(cluster);
     }
 
     pub(crate) fn hello(&self) -> Hello {
-        let cluster = *self.0.cluster.lock().unwrap_or_else(PoisonError::into_inner);
-        Hello { id: self.0.id, run: self.0.run, cluster, request_ids: true }
+        Hello { id: self.0.id, run: self.0.process, cluster: *self.0.cluster.lock(), request_ids: true }
     }
 
-    /// Notes who a member is now. If it was another process before, connections to that one are of no use, and only
-    /// their silence would tell.
-    pub(crate) fn met(&self, hello: &Hello) {
-        let before = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(hello.id, hello.run);
-        if before.is_none_or(|before| before == hello.run) {
-            return;
+    /// The reason to reject a connection, if there is one.
+    pub(crate) fn rejection(&self, hello: &Hello, protocol: Protocol) -> Option<&'static str> {
+        let own = *self.0.cluster.lock();
+        if own.zip(hello.cluster).is_some_and(|(own, other)| own != other) {
+            return Some("that node belongs to another cluster with the same secret");
         }
-        self.drop_connections(hello.id, 3, b"you were started anew");
+        let is_member = {
+            let members = self.0.members.read();
+            !members.agreed || members.addresses.contains_key(&hello.id)
+        };
+        (!protocol.is_open_to(hello.id, is_member)).then_some("you are not a member of this cluster")
+    }
+
+    /// Stores the process of a node. When the node restarted, this closes the connections to its old process, which
+    /// would otherwise only time out.
+    pub(crate) fn note_process(&self, hello: &Hello) {
+        let known = self.0.processes.lock().insert(hello.id, hello.run);
+        if known.is_some_and(|known| known != hello.run) {
+            self.close_connections(hello.id, CloseCode::Restarted, b"you were restarted");
+        }
     }
 }

@@ -11,13 +11,14 @@
 //!   not members, except where [`Protocol`] allows them.
 //! - Consensus runs on its own thread ([`ConsensusRuntime`]): no upload and no browser delays an election.
 //!
-//! What is left out: the crate does not interpret messages, does not retry calls, and does not store anything. It depends
-//! on `codec` for the encoding and on nothing else of the workspace, so it does not link the database.
+//! What is left out: the crate does not interpret messages, does not retry calls, and does not store anything. It
+//! depends on `codec` for the encoding and on nothing else of the workspace, so it does not link the database.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accept;
 mod call;
+mod close;
 mod endpoint;
 mod error;
 mod handshake;
@@ -44,8 +45,8 @@ pub use protocol::Protocol;
 pub use runtime::ConsensusRuntime;
 pub use stream::{MAX_FRAME_BYTES, Stream};
 
-/// A node's id. Ids are never reused.
+/// The id of a node. Ids are never reused.
 pub type NodeId = u64;
 
-/// The id with which the command line of an operator connects. No node has this id.
+/// The id under which the command line of an operator connects. No node has this id.
 pub const OPERATOR: NodeId = NodeId::MAX;

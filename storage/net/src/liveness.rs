@@ -1,89 +1,86 @@
-//! Which members have fallen silent, and telling a person so: once when one does not answer any more, and once when it
-//! answers again.
+//! Which members fail to answer.
 //!
-//! A single question without an answer is a hint for whom to ask last, no news. News is a member that has answered
-//! nothing for some seconds although it was asked; consensus and reports ask each of them several times a second.
+//! A single call without an answer is a hint: callers ask that member last for a few seconds. A member that answers
+//! nothing for longer, though it is called, gets one warning in the log, and one line when it answers again. Consensus
+//! and node reports call each member several times a second, so this takes about as long as the threshold below.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::NodeId;
 
-/// A member that failed to answer is asked last for this long.
-const SILENT_FOR: Duration = Duration::from_secs(5);
-/// A member that has answered nothing for this long is worth a line in the log.
-const NEWS_AFTER: Duration = Duration::from_secs(2);
+/// How long after a call without an answer a member counts as unresponsive.
+const UNRESPONSIVE_FOR: Duration = Duration::from_secs(5);
+/// How long a member answers no call before the log has a warning.
+const WARN_AFTER: Duration = Duration::from_secs(2);
 
-struct Silence {
-    /// The first of the questions that were not answered, with no answer since.
+struct Outage {
+    /// The first call without an answer since the last answer.
     since: Option<Instant>,
-    /// The last one.
+    /// The last call without an answer.
     last: Instant,
-    told: bool,
+    /// Whether the warning is in the log.
+    warned: bool,
 }
 
-/// What is known of who answers.
+/// The members that failed to answer since their last connection.
 #[derive(Default)]
-pub(crate) struct Liveness(Mutex<HashMap<NodeId, Silence>>);
+pub(crate) struct Liveness(Mutex<HashMap<NodeId, Outage>>);
 
 impl Liveness {
-    fn silences(&self) -> MutexGuard<'_, HashMap<NodeId, Silence>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the member failed to answer a moment ago.
+    /// Whether the member failed to answer in the last seconds.
     pub(crate) fn is_unresponsive(&self, node: NodeId) -> bool {
-        self.silences().get(&node).is_some_and(|silence| silence.last.elapsed() < SILENT_FOR)
+        self.0.lock().get(&node).is_some_and(|outage| outage.last.elapsed() < UNRESPONSIVE_FOR)
     }
 
-    /// Notes a question without an answer. Returns whether that made it news.
+    /// Records a call without an answer. Returns whether this caused the warning.
     pub(crate) fn unanswered(&self, node: NodeId, reason: &dyn fmt::Display) -> bool {
         let now = Instant::now();
-        let mut silences = self.silences();
-        let silence = silences.entry(node).or_insert(Silence { since: None, last: now, told: false });
-        if silence.last.elapsed() > SILENT_FOR && !silence.told {
-            // Nobody asked meanwhile, so nobody knows what it would have said.
-            silence.since = None;
+        let mut outages = self.0.lock();
+        let outage = outages.entry(node).or_insert(Outage { since: None, last: now, warned: false });
+        if outage.last.elapsed() > UNRESPONSIVE_FOR && !outage.warned {
+            // Nobody called the member in between, so its state then is unknown.
+            outage.since = None;
         }
-        silence.last = now;
-        let since = *silence.since.get_or_insert(now);
-        if silence.told || since.elapsed() < NEWS_AFTER {
+        outage.last = now;
+        let since = *outage.since.get_or_insert(now);
+        if outage.warned || since.elapsed() < WARN_AFTER {
             return false;
         }
-        silence.told = true;
-        drop(silences);
+        outage.warned = true;
+        drop(outages);
         tracing::warn!(peer = node, %reason, "node {node} does not answer");
         true
     }
 
-    /// Notes an answer. Returns whether it was news.
+    /// Records an answer. Returns whether it ended an outage that the log has a warning about.
     pub(crate) fn answered(&self, node: NodeId) -> bool {
-        let told = match self.silences().get_mut(&node) {
-            Some(silence) => {
-                silence.since = None;
-                std::mem::take(&mut silence.told)
+        let warned = match self.0.lock().get_mut(&node) {
+            Some(outage) => {
+                outage.since = None;
+                std::mem::take(&mut outage.warned)
             }
             None => false,
         };
-        if told {
+        if warned {
             tracing::info!(peer = node, "node {node} answers again");
         }
-        told
+        warned
     }
 
-    /// Notes a new connection to the member: it need not be asked last any more.
+    /// Records a new connection to the member, which is then not unresponsive any more.
     pub(crate) fn connected(&self, node: NodeId) {
         self.answered(node);
-        self.silences().remove(&node);
+        self.remove(node);
     }
 
-    /// Forgets a member that is none any more.
-    pub(crate) fn forget(&self, node: NodeId) {
-        self.silences().remove(&node);
+    /// Removes a node that is not a member any more.
+    pub(crate) fn remove(&self, node: NodeId) {
+        self.0.lock().remove(&node);
     }
 }
 
@@ -98,27 +95,27 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[tokio::test(start_paused = true)]
-    async fn a_silence_is_told_once_and_so_is_its_end() {
+    async fn an_outage_is_logged_once_and_so_is_its_end() {
         let liveness = Liveness::default();
-        assert!(!liveness.unanswered(2, &"gone"), "one question without an answer is no news");
+        assert!(!liveness.unanswered(2, &"gone"), "one call without an answer gets no warning");
         assert!(liveness.is_unresponsive(2) && !liveness.is_unresponsive(1));
-        advance(NEWS_AFTER).await;
+        advance(WARN_AFTER).await;
         assert!(liveness.unanswered(2, &"gone"));
         assert!(!liveness.unanswered(2, &"gone"));
         advance(HOUR).await;
-        assert!(!liveness.is_unresponsive(2), "it is worth another question");
-        assert!(!liveness.unanswered(2, &"gone"), "a long silence is told once");
+        assert!(!liveness.is_unresponsive(2), "after a while the member is worth another call");
+        assert!(!liveness.unanswered(2, &"gone"), "a long outage gets one warning");
         assert!(liveness.answered(2));
         assert!(!liveness.answered(2));
-        assert!(!liveness.unanswered(2, &"gone"), "the next silence begins anew");
+        assert!(!liveness.unanswered(2, &"gone"), "the next outage starts anew");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_with_answers_or_much_time_between_them_are_no_silence() {
+    async fn single_failures_are_no_outage() {
         let liveness = Liveness::default();
         liveness.unanswered(2, &"slow");
-        advance(NEWS_AFTER).await;
-        assert!(!liveness.answered(2), "what was not told is not taken back");
+        advance(WARN_AFTER).await;
+        assert!(!liveness.answered(2), "without a warning there is no line about its end");
         assert!(!liveness.unanswered(2, &"slow"));
         advance(HOUR).await;
         assert!(!liveness.unanswered(2, &"slow"));

@@ -1,58 +1,52 @@
-//! The members of the cluster, as this node knows them.
+//! The members of the cluster and their addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::close::CloseCode;
 use crate::{NodeId, Peer};
 
-/// Who belongs to the cluster.
+/// The members as this node knows them.
 #[derive(Default)]
 pub(crate) struct Members {
+    /// The QUIC address of each member.
     pub(crate) addresses: BTreeMap<NodeId, String>,
-    /// Whether the cluster itself has said so. Before, these are a file's words, and others may ask as well.
+    /// Whether the list comes from the replicated state. Before, it comes from a configuration file, which may be
+    /// outdated, so nodes that are not listed are served too.
     pub(crate) agreed: bool,
-    /// Those that should hold no files: they are about to leave, or have only begun to join.
-    pub(crate) apart: BTreeSet<NodeId>,
+    /// Members that should hold no blobs, because they are leaving or still joining.
+    pub(crate) excluded: BTreeSet<NodeId>,
 }
 
 impl Peer {
-    pub(crate) fn read_members(&self) -> RwLockReadGuard<'_, Members> {
-        self.0.members.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn write_members(&self) -> RwLockWriteGuard<'_, Members> {
-        self.0.members.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All members, this node among them.
+    /// The ids of all members, including this node.
     pub fn members(&self) -> Vec<NodeId> {
-        self.read_members().addresses.keys().copied().collect()
+        self.0.members.read().addresses.keys().copied().collect()
     }
 
-    /// Those members that should hold files: all but the ones that are about to leave or have only begun to join.
+    /// The members that should hold blobs: all except those that are leaving or still joining.
     pub fn holders(&self) -> Vec<NodeId> {
-        let members = self.read_members();
-        members.addresses.keys().filter(|member| !members.apart.contains(member)).copied().collect()
+        let members = self.0.members.read();
+        members.addresses.keys().filter(|member| !members.excluded.contains(member)).copied().collect()
     }
 
-    /// Says where a node listens, so that it can be asked.
+    /// Sets the address of one node, so that calls can reach it.
     pub fn set_address(&self, node: NodeId, address: String) {
-        self.write_members().addresses.insert(node, address);
+        self.0.members.write().addresses.insert(node, address);
     }
 
-    /// Says who belongs to the cluster, as it has agreed itself, and who of them should hold no files. From now on
-    /// nobody else is served.
-    pub fn set_members(&self, addresses: BTreeMap<NodeId, String>, apart: BTreeSet<NodeId>) {
+    /// Replaces the members by those of the replicated state. `excluded` members should hold no blobs. From now on,
+    /// protocols for members serve only these nodes.
+    pub fn set_members(&self, addresses: BTreeMap<NodeId, String>, excluded: BTreeSet<NodeId>) {
         let moved = |(node, address): (&NodeId, &String)| (addresses.get(node) != Some(address)).then_some(*node);
         let gone: Vec<NodeId> = {
-            let mut members = self.write_members();
+            let mut members = self.0.members.write();
             let gone = members.addresses.iter().filter_map(moved).collect();
-            *members = Members { addresses, agreed: true, apart };
+            *members = Members { addresses, agreed: true, excluded };
             gone
         };
         for node in gone {
-            self.0.liveness.forget(node);
-            self.drop_connections(node, 4, b"you are no member at that address any more");
+            self.0.liveness.remove(node);
+            self.close_connections(node, CloseCode::Removed, b"you are not a member at that address any more");
         }
     }
 }

@@ -1,18 +1,16 @@
-//! What is counted of connections and calls.
+//! Metrics of connections and calls.
 //!
-//! Calls are counted as they end. Bytes are QUIC's own figures, which each connection keeps for itself; they are added
-//! up when somebody looks, and when a connection has ended, so that nothing is counted piece by piece.
+//! Calls are counted when they end. The bytes are quinn's own counters of each connection. They are added to the
+//! metrics when the metrics are exported and when another connection opens, not with each packet.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use metrics::{Counter, Histogram, counter, gauge, histogram};
+use parking_lot::Mutex;
 use quinn::Connection;
 
-use crate::NodeId;
-use crate::{PeerError, Protocol};
+use crate::{NodeId, PeerError, Protocol};
 
-/// The metrics of one protocol.
 struct ProtocolMetrics {
     answered: Counter,
     failed: Counter,
@@ -23,32 +21,32 @@ struct ProtocolMetrics {
 
 impl ProtocolMetrics {
     fn new(protocol: Protocol) -> Self {
-        let of = [("protocol", protocol.name())];
+        let labels = [("protocol", protocol.name())];
         let outcome = |outcome| [("protocol", protocol.name()), ("outcome", outcome)];
         Self {
             answered: counter!("quartet_quic_calls_total", &outcome("answered")),
             failed: counter!("quartet_quic_calls_total", &outcome("failed")),
-            seconds: histogram!("quartet_quic_call_seconds", &of),
-            sent: counter!("quartet_quic_sent_bytes_total", &of),
-            received: counter!("quartet_quic_received_bytes_total", &of),
+            seconds: histogram!("quartet_quic_call_seconds", &labels),
+            sent: counter!("quartet_quic_sent_bytes_total", &labels),
+            received: counter!("quartet_quic_received_bytes_total", &labels),
         }
     }
 }
 
-/// A connection, and how much of its traffic is counted.
-struct Counted {
+/// A connection, and how many of its bytes the metrics contain.
+struct CountedConnection {
     connection: Connection,
     protocol: Protocol,
-    /// The other side, where this one dialled.
+    /// The other node, if this node dialled.
     dialled: Option<NodeId>,
     sent: u64,
     received: u64,
 }
 
-/// What one endpoint counts.
+/// The metrics of one endpoint.
 pub(crate) struct Metrics {
     protocols: [ProtocolMetrics; Protocol::ALL.len()],
-    connections: Mutex<Vec<Counted>>,
+    connections: Mutex<Vec<CountedConnection>>,
 }
 
 impl Metrics {
@@ -56,7 +54,7 @@ impl Metrics {
         Self { protocols: Protocol::ALL.map(ProtocolMetrics::new), connections: Mutex::default() }
     }
 
-    /// Counts a call that has ended.
+    /// Counts a call that ended.
     pub(crate) fn call<T>(&self, protocol: Protocol, began: Instant, result: &Result<T, PeerError>) {
         let metrics = &self.protocols[protocol as usize];
         match result {
@@ -68,23 +66,23 @@ impl Metrics {
         }
     }
 
-    /// Counts a connection that did not come about.
+    /// Counts a connection that could not be opened.
     pub(crate) fn handshake_failed(&self) {
         counter!("quartet_quic_handshakes_failed_total").increment(1);
     }
 
-    /// Counts a connection's traffic from now on.
+    /// Counts the traffic of a new connection from now on.
     pub(crate) fn connected(&self, connection: &Connection, protocol: Protocol, dialled: Option<NodeId>) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that have ended go here too, for a node whose metrics nobody looks at.
-        connections.retain_mut(|counted| self.add_up(counted));
-        connections.push(Counted { connection: connection.clone(), protocol, dialled, sent: 0, received: 0 });
+        let mut connections = self.connections.lock();
+        // Nothing else removes closed connections on a node whose metrics are never exported.
+        connections.retain_mut(|counted| self.add_traffic(counted));
+        connections.push(CountedConnection { connection: connection.clone(), protocol, dialled, sent: 0, received: 0 });
     }
 
-    /// Brings everything up to date.
+    /// Updates all metrics of connections.
     pub(crate) fn update(&self) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.retain_mut(|counted| self.add_up(counted));
+        let mut connections = self.connections.lock();
+        connections.retain_mut(|counted| self.add_traffic(counted));
         for protocol in Protocol::ALL {
             let open = connections.iter().filter(|counted| counted.protocol == protocol).count();
             gauge!("quartet_quic_connections", "protocol" => protocol.name()).set(open as f64);
@@ -97,8 +95,8 @@ impl Metrics {
         }
     }
 
-    /// Counts what has travelled since it was last counted; false when there will be no more.
-    fn add_up(&self, counted: &mut Counted) -> bool {
+    /// Adds the connection's new traffic to the metrics. Returns false if the connection is closed.
+    fn add_traffic(&self, counted: &mut CountedConnection) -> bool {
         let open = counted.connection.close_reason().is_none();
         let stats = counted.connection.stats();
         let metrics = &self.protocols[counted.protocol as usize];

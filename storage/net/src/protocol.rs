@@ -1,29 +1,28 @@
-//! What connections are for, and who may ask what.
+//! The protocols between nodes, and which nodes may use them.
 
-use crate::NodeId;
-use crate::OPERATOR;
+use crate::{NodeId, OPERATOR};
 
-/// What a connection is for.
+/// What a connection is used for. TLS negotiates it by ALPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// Consensus.
+    /// Raft messages.
     Raft,
-    /// Proposals, reads and introductions.
+    /// Proposals, reads, and requests to join the cluster.
     Cluster,
-    /// Files.
+    /// Transfers of blobs.
     Blobs,
     /// Live, unreplicated state.
     Live,
     /// Tasks.
     Work,
-    /// What the cluster's operator asks of a node.
+    /// Requests of the operator's command line.
     Operator,
 }
 
 impl Protocol {
     pub(crate) const ALL: [Self; 6] = [Self::Raft, Self::Cluster, Self::Blobs, Self::Live, Self::Work, Self::Operator];
 
-    /// Its name among the metrics.
+    /// The value of the label `protocol` in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Raft => "raft",
@@ -35,6 +34,7 @@ impl Protocol {
         }
     }
 
+    /// The ALPN protocol id (RFC 7301).
     pub(crate) fn alpn(self) -> &'static [u8] {
         match self {
             Self::Raft => b"quartet/raft/1",
@@ -46,14 +46,14 @@ impl Protocol {
         }
     }
 
-    /// Whether it is on the swift runtime.
+    /// Whether its connections run on the consensus runtime.
     pub(crate) fn uses_consensus_runtime(self) -> bool {
         matches!(self, Self::Raft | Self::Cluster)
     }
 
-    /// Whether `from` may ask this. A node that is no member may introduce itself and ask to be let in, no more; the
-    /// operator may ask what is meant for operators, make proposals, and fetch files.
-    pub(crate) fn open_to(self, from: NodeId, is_member: bool) -> bool {
+    /// Whether node `from` may use it. Nodes that are not members may only ask to join. The operator may use the
+    /// operator protocol, make proposals, and fetch blobs.
+    pub(crate) fn is_open_to(self, from: NodeId, is_member: bool) -> bool {
         match self {
             Self::Cluster => true,
             Self::Operator => from == OPERATOR,

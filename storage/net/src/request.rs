@@ -1,11 +1,12 @@
-//! The id of the request that is being worked on, which follows it from node to node.
+//! Request ids, which connect the log lines of all nodes that work on one request.
 //!
-//! A request gets its id where it enters the cluster: at an HTTP interface, or with a worker's claim. From there on the
-//! id lies beside the work: every log line carries it, and every call to another node takes it along ([`crate::Peer`]),
-//! so that one search in the logs of all nodes finds all that was done for one request.
+//! A request gets its id where it enters the cluster: at an HTTP interface, or when a worker claims a task. The id is
+//! part of every log line about the request, and calls to other nodes pass it on ([`crate::Peer`]). So one search
+//! through the logs of all nodes finds everything that was done for a request.
 //!
-//! Invariant: an id is short and of few characters, whoever made it, so that it can stand in a header, in a log and in
-//! the first bytes of a stream as it is. It is for people to search for; nothing is decided by it.
+//! Invariant: an id has 1 to 64 letters, digits, hyphens, underscores and full stops, even if a client chose it. So it
+//! can appear in headers, logs and streams without escaping. Ids serve people who search logs; no decision depends on
+//! them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,30 +18,29 @@ tokio::task_local! {
     static CURRENT: RequestId;
 }
 
-/// A request's id.
+/// The id of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// The longest id, in bytes.
-    pub const LONGEST: usize = 64;
+    /// The length of the longest id in bytes.
+    pub const MAX_BYTES: usize = 64;
 
-    /// Takes an id that somebody else made, if it is a sensible one: 1 to 64 letters, digits, hyphens, underscores and
-    /// full stops.
+    /// Parses an id from another process. `None` if it is not valid (see the [module](self)).
     pub fn new(text: &[u8]) -> Option<Self> {
-        let sensible = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if !(1..=Self::LONGEST).contains(&text.len()) || !text.iter().all(sensible) {
+        let is_valid = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if !(1..=Self::MAX_BYTES).contains(&text.len()) || !text.iter().all(is_valid) {
             return None;
         }
         std::str::from_utf8(text).ok().map(|text| Self(text.into()))
     }
 
-    /// Makes an id that nobody else has.
+    /// Generates a unique id (a version 4 UUID).
     pub fn random() -> Self {
         Self(Uuid::new_v4().to_string().into())
     }
 
-    /// The id of the request that this task works on, if it works on one.
+    /// The id of the request in whose [scope](Self::scope) the current task runs.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
@@ -50,9 +50,9 @@ impl RequestId {
         &self.0
     }
 
-    /// Works on the request: what is logged and asked within carries its id. A task that is spawned within does not.
+    /// Runs `work` for this request: log lines and calls in it carry the id. Tasks that it spawns do not.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
-        // Spans of this level are there whatever is filtered, so that a warning can be traced too.
+        // No log filter removes spans of this level, so warnings carry the id too.
         let span = tracing::error_span!("request", request = %self);
         CURRENT.scope(self, work.instrument(span)).await
     }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_sensible_ids_are_taken() {
+    fn only_valid_ids_are_accepted() {
         for good in ["7", "a-b_c.D", &"x".repeat(64)] {
             assert_eq!(RequestId::new(good.as_bytes()).unwrap().as_str(), good);
         }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_id_is_there_within_its_request_and_not_beyond() {
+    async fn an_id_is_current_only_in_its_scope() {
         let id = RequestId::random();
         assert_eq!(id.clone().scope(async { RequestId::current() }).await, Some(id));
         assert_eq!(RequestId::current(), None);

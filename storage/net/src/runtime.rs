@@ -1,9 +1,10 @@
 //! The two runtimes that connections run on.
 //!
-//! Whose a connection is must be known before its first packet is answered, and its protocol is known only after the
-//! handshake. So the dialler says it in the one thing that it chooses itself before: the connection's first name. That is
-//! no secret and no proof; whoever lies has his connection on the other runtime, and a node from before knows no such
-//! names and has all of its connections on the usual one.
+//! An endpoint must choose the runtime of an incoming connection before it answers the first packet, but it learns the
+//! connection's protocol only from the TLS handshake. So the dialling side marks connections of consensus with the one
+//! value that it chooses before: the initial destination connection id (RFC 9000, section 7.2) begins with
+//! [`CONSENSUS_PREFIX`]. The mark proves nothing: a false one puts a connection on the wrong runtime and has no other
+//! effect. Connections without the mark run on the general runtime.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -13,36 +14,38 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// How the first name of a swift connection begins.
+/// The first bytes of the initial destination connection id of a consensus connection.
 const CONSENSUS_PREFIX: &[u8; 4] = b"swft";
 
-/// A first name for a swift connection, as long as names may be.
+/// A random connection id with the prefix, of the largest length that QUIC allows (20 bytes).
 pub(crate) fn consensus_connection_id() -> ConnectionId {
-    let mut name = [0; 20];
-    let (mark, rest) = name.split_at_mut(CONSENSUS_PREFIX.len());
-    mark.copy_from_slice(CONSENSUS_PREFIX);
-    rest.copy_from_slice(Uuid::new_v4().as_bytes());
-    ConnectionId::new(&name)
+    let mut id = [0; 20];
+    let (prefix, random) = id.split_at_mut(CONSENSUS_PREFIX.len());
+    prefix.copy_from_slice(CONSENSUS_PREFIX);
+    random.copy_from_slice(Uuid::new_v4().as_bytes());
+    ConnectionId::new(&id)
 }
 
-/// Whether a connection that was first called so is a swift one.
-pub(crate) fn is_consensus_connection(name: &ConnectionId) -> bool {
-    name.starts_with(CONSENSUS_PREFIX)
+/// Whether the initial destination connection id marks a consensus connection.
+pub(crate) fn is_consensus_connection(id: &ConnectionId) -> bool {
+    id.starts_with(CONSENSUS_PREFIX)
 }
 
-/// Where connections run.
+/// The runtimes of an endpoint's connections.
 pub(crate) struct Runtimes {
     pub(crate) consensus: Handle,
     pub(crate) general: Handle,
 }
 
 impl Runtimes {
-    pub(crate) fn of(&self, consensus: bool) -> &Handle {
+    /// The runtime of consensus, or the general one.
+    pub(crate) fn get(&self, consensus: bool) -> &Handle {
         if consensus { &self.consensus } else { &self.general }
     }
 }
 
-/// A runtime that is one thread. Whatever runs on it ends when this is dropped.
+/// A runtime with one thread of its own, for consensus: file transfers and page loads do not delay it, and the steps of
+/// a call follow each other without waking another thread. Dropping it ends all tasks on it.
 pub struct ConsensusRuntime {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
@@ -50,7 +53,7 @@ pub struct ConsensusRuntime {
 }
 
 impl ConsensusRuntime {
-    /// Starts the thread.
+    /// Starts the thread, which is named `consensus`.
     pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -62,7 +65,7 @@ impl ConsensusRuntime {
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where to spawn.
+    /// A handle to spawn tasks with.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -82,11 +85,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn swift_connections_are_told_by_their_first_names() {
+    fn connection_ids_mark_consensus_connections() {
         assert!(is_consensus_connection(&consensus_connection_id()));
         assert_ne!(consensus_connection_id(), consensus_connection_id());
-        for name in [&b"swif"[..], b"", &[7; 20]] {
-            assert!(!is_consensus_connection(&ConnectionId::new(name)));
+        for id in [&b"swif"[..], b"", &[7; 20]] {
+            assert!(!is_consensus_connection(&ConnectionId::new(id)));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Secrets for people and programs: random ones, a seal under which they can be kept, and what they sign.
+//! Cryptography for stored secrets: random bytes, authenticated encryption, and signatures.
 //!
-//! What is sealed opens with the cluster's secret and for the same purpose alone. Whoever has the database, or a backup,
-//! and not the secret, has nothing.
+//! Secrets of users, such as tokens and webhook keys, are stored encrypted under a key that is derived from the
+//! cluster's secret and a purpose. A copy of the database or a backup alone does not reveal them.
 
 use std::fmt;
 
@@ -11,35 +11,38 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{PeerError, Secret};
 
-/// What can go wrong.
+/// A cryptographic operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretBoxError {
-    /// The system gives no random numbers.
-    #[error("the system gives no random numbers")]
+    /// The operating system returned no random numbers.
+    #[error("the system has no random numbers")]
     Random,
-    /// It was sealed with another secret or for another purpose, or is damaged.
-    #[error("what was sealed does not open with this cluster's secret")]
-    Closed,
+    /// The data is too long.
+    #[error("the data is too long to encrypt")]
+    Encrypt,
+    /// The data was encrypted with another secret or for another purpose, or it is damaged.
+    #[error("cannot decrypt with this cluster's secret")]
+    Decrypt,
 }
 
-/// Random bytes that nobody can guess.
+/// Cryptographically secure random bytes.
 pub fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], SecretBoxError> {
     let mut bytes = [0; LENGTH];
     SystemRandom::new().fill(&mut bytes).map_err(|_| SecretBoxError::Random)?;
     Ok(bytes)
 }
 
-/// What proves that whoever sends these parts, one behind the other, knows the secret: HMAC-SHA-256 (RFC 2104).
+/// The HMAC-SHA-256 (RFC 2104) of the concatenated parts. It proves that the sender of the parts knows the secret.
 pub fn signature(secret: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::with_key(&Key::new(HMAC_SHA256, secret));
     parts.iter().for_each(|part| context.update(part));
     let mut bytes = [0; 32];
-    // The tag of this algorithm is as long.
+    // The tag of HMAC-SHA-256 has 32 bytes as well.
     bytes.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
     bytes
 }
 
-/// Seals and opens for one purpose.
+/// Encrypts and decrypts secrets for one purpose with ChaCha20-Poly1305 (RFC 8439).
 pub struct SecretBox(LessSafeKey);
 
 impl fmt::Debug for SecretBox {
@@ -49,30 +52,30 @@ impl fmt::Debug for SecretBox {
 }
 
 impl SecretBox {
-    /// The seal of a cluster for `purpose`.
+    /// Derives the key of a cluster for `purpose`.
     pub fn new(secret: &Secret, purpose: &str) -> Result<Self, PeerError> {
         let bytes = secret.derive(&format!("seal of {purpose}"))?;
         let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes)
-            .map_err(|_| PeerError::Identity("the secret makes no key".into()))?;
+            .map_err(|_| PeerError::Identity("cannot derive a key from the secret".into()))?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Seals `plain`. The nonce is random and comes first; at 96 bits it suffices for billions of seals.
+    /// Encrypts `plain`. The result begins with the nonce, which is random: 96 bits suffice for billions of secrets.
     pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, SecretBoxError> {
         let nonce = random::<NONCE_LEN>()?;
         let mut bytes = plain.to_vec();
         self.0
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut bytes)
-            .map_err(|_| SecretBoxError::Closed)?;
+            .map_err(|_| SecretBoxError::Encrypt)?;
         Ok([nonce.as_slice(), &bytes].concat())
     }
 
-    /// Opens what [`SecretBox::seal`] made.
+    /// Decrypts the result of [`SecretBox::seal`].
     pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, SecretBoxError> {
-        let (nonce, bytes) = sealed.split_at_checked(NONCE_LEN).ok_or(SecretBoxError::Closed)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SecretBoxError::Closed)?;
+        let (nonce, bytes) = sealed.split_at_checked(NONCE_LEN).ok_or(SecretBoxError::Decrypt)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SecretBoxError::Decrypt)?;
         let mut bytes = bytes.to_vec();
-        Ok(self.0.open_in_place(nonce, Aad::empty(), &mut bytes).map_err(|_| SecretBoxError::Closed)?.to_vec())
+        Ok(self.0.open_in_place(nonce, Aad::empty(), &mut bytes).map_err(|_| SecretBoxError::Decrypt)?.to_vec())
     }
 }
 
@@ -82,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    fn seal(secret: &str, purpose: &str) -> SecretBox {
+    fn secret_box(secret: &str, purpose: &str) -> SecretBox {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, secret.repeat(8)).unwrap();
@@ -90,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_are_those_of_the_standard() {
+    fn signatures_match_the_test_vectors_of_the_rfc() {
         // RFC 4231, test case 2.
         let signed = signature(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
         let hex: String = signed.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -98,17 +101,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_with_the_same_secret_alone() {
-        let mine = seal("swordfish", "tokens");
-        let sealed = mine.seal(b"open sesame").unwrap();
-        assert_eq!(seal("swordfish", "tokens").open(&sealed).unwrap(), b"open sesame");
-        assert_ne!(mine.seal(b"open sesame").unwrap(), sealed);
+    fn only_the_same_secret_and_purpose_decrypt() {
+        let own = secret_box("swordfish", "tokens");
+        let sealed = own.seal(b"open sesame").unwrap();
+        assert_eq!(secret_box("swordfish", "tokens").open(&sealed).unwrap(), b"open sesame");
+        assert_ne!(own.seal(b"open sesame").unwrap(), sealed);
         assert!(!sealed.windows(4).any(|part| part == b"open"));
-        for other in [seal("marlin...", "tokens"), seal("swordfish", "letters")] {
-            assert!(matches!(other.open(&sealed), Err(SecretBoxError::Closed)));
+        for other in [secret_box("marlin...", "tokens"), secret_box("swordfish", "letters")] {
+            assert!(matches!(other.open(&sealed), Err(SecretBoxError::Decrypt)));
         }
         for damaged in [&sealed[..sealed.len() - 1], &sealed[1..], &[]] {
-            assert!(mine.open(damaged).is_err());
+            assert!(own.open(damaged).is_err());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::{Peer, PeerConfig, Secret};
 
-/// A cluster secret made of eight times `text`, which must have four characters or more.
+/// A cluster secret: `text` eight times. `text` must have at least four characters.
 pub fn secret(text: &str) -> Secret {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
@@ -14,7 +14,7 @@ pub fn secret(text: &str) -> Secret {
     Secret::read(&path).unwrap()
 }
 
-/// `count` endpoints of one cluster on free ports of the loopback, with the ids 0, 1, and so on.
+/// `count` endpoints of one cluster on free ports of the loopback. Their ids are 0, 1, and so on.
 pub fn peers(count: u64) -> Vec<Peer> {
     let secret = secret("swordfish");
     let bind = |id| {

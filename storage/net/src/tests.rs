@@ -36,41 +36,41 @@ impl Service for Echo {
     }
 }
 
-/// The longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The timeout of calls and waits. It only matters when a test fails.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 async fn ask(peer: &Peer, node: NodeId) -> Result<String, PeerError> {
-    peer.call(node, Protocol::Work, "hello", PATIENCE).await
+    peer.call(node, Protocol::Work, "hello", TIMEOUT).await
 }
 
 #[tokio::test]
-async fn a_question_is_answered_and_the_asker_is_known() {
+async fn a_service_answers_calls_and_knows_the_caller() {
     let peers = peers(2);
     peers[1].serve(Protocol::Work, Arc::new(Echo));
     assert_eq!(ask(&peers[0], 1).await.unwrap(), "0: hello");
-    // A node may ask itself.
+    // A node may call itself.
     assert_eq!(ask(&peers[1], 1).await.unwrap(), "1: hello");
     assert!(matches!(ask(&peers[0], 7).await, Err(PeerError::Unknown(7))));
 }
 
-/// How many bytes there are in a packet, on average, when much is sent from one endpoint to another.
+/// The average number of bytes in a packet during a large transfer.
 async fn bytes_per_packet() -> u64 {
     let peers = peers(2);
     peers[1].serve(Protocol::Work, Arc::new(Echo));
     let word = "quartet ".repeat(1 << 20);
     for _ in 0..4 {
-        let answer: String = peers[0].call(1, Protocol::Work, &word, PATIENCE).await.unwrap();
+        let answer: String = peers[0].call(1, Protocol::Work, &word, TIMEOUT).await.unwrap();
         assert_eq!(answer.len(), "0: ".len() + word.len());
     }
-    let slot = Arc::clone(&peers[0].0.connections.lock().unwrap()[&(1, Protocol::Work)]);
-    let sent = slot.lock().await.as_ref().unwrap().connection.stats().udp_tx;
+    let shared = Arc::clone(&peers[0].0.connections.lock()[&(1, Protocol::Work)]);
+    let sent = shared.lock().await.as_ref().unwrap().connection.stats().udp_tx;
     sent.bytes / sent.datagrams
 }
 
 #[tokio::test]
-async fn bulk_goes_in_large_packets_where_the_network_carries_them() {
-    // Packets that the system does not take are lost, and quinn then goes back to 1200 bytes for a minute. A busy machine
-    // loses some as well, but not over every connection.
+async fn large_transfers_use_large_packets_where_the_network_carries_them() {
+    // When the system drops large packets, quinn falls back to 1200 bytes for a minute. A busy machine drops some as
+    // well, but not on every connection.
     let mut seen = Vec::new();
     while seen.len() < 10 {
         seen.push(bytes_per_packet().await);
@@ -82,7 +82,7 @@ async fn bulk_goes_in_large_packets_where_the_network_carries_them() {
 }
 
 #[tokio::test]
-async fn strangers_and_mistaken_identities_are_refused() {
+async fn other_clusters_and_wrong_node_ids_are_rejected() {
     let peers = peers(2);
     peers[1].serve(Protocol::Work, Arc::new(Echo));
     let at = peers[1].local_addr().unwrap().to_string();
@@ -90,15 +90,15 @@ async fn strangers_and_mistaken_identities_are_refused() {
     let stranger = bind(0, other, "127.0.0.1:0");
     stranger.set_address(1, at.clone());
     assert!(matches!(ask(&stranger, 1).await, Err(PeerError::Unreachable { .. })));
-    // The address of node 1, taken for node 5's.
+    // Node 1 listens at the address that is set for node 5.
     peers[0].set_address(5, at);
     assert!(matches!(ask(&peers[0], 5).await, Err(PeerError::Unreachable { .. })));
 }
 
-/// Answers with the name of the thread that it runs on.
-struct Where;
+/// Answers with the name of its thread.
+struct ThreadName;
 
-impl Service for Where {
+impl Service for ThreadName {
     fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
         Box::pin(async move {
             stream.read_frame::<String>().await?;
@@ -110,22 +110,22 @@ impl Service for Where {
 }
 
 #[tokio::test]
-async fn consensus_has_its_own_thread_and_files_have_not() {
+async fn only_consensus_runs_on_the_consensus_runtime() {
     let secret = secret("swordfish");
     let (consensus, asker) = (ConsensusRuntime::start().unwrap(), bind(0, secret.clone(), "127.0.0.1:0"));
     let node = PeerConfig { consensus_runtime: Some(consensus.handle().clone()), ..config(1, secret, "127.0.0.1:0") };
     let node = Peer::bind(node).unwrap();
     asker.set_address(1, node.local_addr().unwrap().to_string());
     for protocol in [Protocol::Raft, Protocol::Cluster, Protocol::Blobs, Protocol::Work] {
-        node.serve(protocol, Arc::new(Where));
-        let thread: String = asker.call(1, protocol, "where?", PATIENCE).await.unwrap();
+        node.serve(protocol, Arc::new(ThreadName));
+        let thread: String = asker.call(1, protocol, "where?", TIMEOUT).await.unwrap();
         assert_eq!(thread == "consensus", protocol.uses_consensus_runtime(), "{protocol:?} is on {thread}");
     }
     node.close().await;
 }
 
 #[tokio::test]
-async fn a_peer_that_was_started_anew_is_reached_again() {
+async fn a_restarted_peer_is_reached_again() {
     let secret = secret("swordfish");
     let first = bind(0, secret.clone(), "127.0.0.1:0");
     let second = bind(1, secret.clone(), "127.0.0.1:0");
@@ -141,7 +141,7 @@ async fn a_peer_that_was_started_anew_is_reached_again() {
     assert_eq!(answer, "0: hello");
 }
 
-/// Asks until there is an answer.
+/// Repeats the question until it has an answer.
 async fn eventually<T>(mut question: impl AsyncFnMut() -> Option<T>) -> T {
     let asked = async {
         loop {
@@ -151,13 +151,13 @@ async fn eventually<T>(mut question: impl AsyncFnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asked).await.expect("an answer in time")
+    tokio::time::timeout(TIMEOUT, asked).await.expect("an answer in time")
 }
 
-/// Answers with the id of the request that it was asked for.
-struct Named;
+/// Answers with the id of the current request.
+struct CurrentRequest;
 
-impl Service for Named {
+impl Service for CurrentRequest {
     fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
         Box::pin(async move {
             let _: String = stream.read_frame().await?;
@@ -168,16 +168,16 @@ impl Service for Named {
 }
 
 #[tokio::test]
-async fn a_requests_id_follows_it_to_another_node() {
+async fn calls_pass_the_request_id_to_the_other_node() {
     let peers = peers(2);
-    peers[1].serve(Protocol::Work, Arc::new(Named));
-    let asked = async || peers[0].call::<_, Option<String>>(1, Protocol::Work, "who?", PATIENCE).await.unwrap();
+    peers[1].serve(Protocol::Work, Arc::new(CurrentRequest));
+    let asked = async || peers[0].call::<_, Option<String>>(1, Protocol::Work, "who?", TIMEOUT).await.unwrap();
     let id = RequestId::new(b"upload-7").unwrap();
     assert_eq!(id.scope(asked()).await.as_deref(), Some("upload-7"));
     assert_eq!(asked().await, None);
 }
 
-/// The first words of a node that knows nothing of requests' ids.
+/// The first frame of a node that does not support request ids.
 #[derive(Serialize, Deserialize)]
 struct OlderHello {
     id: NodeId,
@@ -186,7 +186,7 @@ struct OlderHello {
 }
 
 #[tokio::test]
-async fn an_older_node_asks_and_is_answered() {
+async fn a_node_without_request_ids_is_served() {
     let peers = peers(2);
     peers[1].serve(Protocol::Work, Arc::new(Echo));
     let client = peers[0].0.clients[&Protocol::Work].clone();
@@ -203,7 +203,7 @@ async fn an_older_node_asks_and_is_answered() {
 }
 
 #[tokio::test]
-async fn an_older_node_is_asked_in_words_that_it_understands() {
+async fn a_node_without_request_ids_is_sent_none() {
     let secret = secret("swordfish");
     let older = Identity::new(1, &secret).unwrap().server().unwrap();
     let older = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(older).unwrap()));
@@ -228,11 +228,11 @@ async fn an_older_node_is_asked_in_words_that_it_understands() {
 }
 
 #[test]
-fn a_short_secret_is_refused() {
+fn short_secrets_are_rejected_and_missing_ones_created() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     std::fs::write(&path, "password").unwrap();
-    assert!(matches!(Secret::read(&path), Err(SecretError::Short(_))));
+    assert!(matches!(Secret::read(&path), Err(SecretError::TooShort(_))));
     std::fs::remove_file(&path).unwrap();
     Secret::generate_if_missing(&path).unwrap();
     let made = std::fs::read(&path).unwrap();

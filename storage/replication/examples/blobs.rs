@@ -1,10 +1,10 @@
-//! Moves one large file between two processes in four ways, by turns, and prints how fast each was: pushed and fetched as
-//! nodes do it, copied over plain TCP, and downloaded by curl over HTTPS. `scripts/bench blobs` starts nginx and runs this.
+//! A benchmark of blob transfers: it moves one large file between two processes in four ways and prints their speeds.
 //!
-//! Ours hashes and verifies every piece and the whole, and has it fsynced, before it says that it is done. The copy over
-//! TCP writes and fsyncs. For the download the time is given as curl ends, and after an fsync and a SHA-256 as well, which
-//! is what ours includes. Every other round goes the other way round, for each finds the machine as the one before has left
-//! it.
+//! The ways are a push and a fetch as nodes make them, a copy over plain TCP, and a download with curl over HTTPS.
+//! `scripts/bench blobs` starts nginx and runs this. Push and fetch verify each piece and the whole file, and fsync it.
+//! The copy fsyncs. The download is timed twice: when curl ends, and after an fsync and a SHA-256, which push and fetch
+//! include. Every second round runs in the opposite order, because each way finds the caches as the previous one left
+//! them.
 
 #![allow(clippy::print_stdout)]
 
@@ -22,15 +22,16 @@ use replication::{Replication, ReplicationError};
 use sha2::{Digest, Sha256};
 use storage::blobs::{Blobs, Hash, Quota};
 
-type Failed = Box<dyn Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The end that holds the file, and the end that wants it.
-const HERE: u64 = 0;
-const THERE: u64 = 1;
+/// The node with the file, in this process.
+const SOURCE: u64 = 0;
+/// The node without the file, in the other process.
+const TARGET: u64 = 1;
 
-fn node(id: u64, folder: &Path, addresses: &[SocketAddr; 2]) -> Result<Replication, Failed> {
+fn node(id: u64, folder: &Path, addresses: &[SocketAddr; 2]) -> Result<Replication, BoxError> {
     let members =
-        [HERE, THERE].into_iter().zip(addresses.iter().map(SocketAddr::to_string)).collect::<BTreeMap<_, _>>();
+        [SOURCE, TARGET].into_iter().zip(addresses.iter().map(SocketAddr::to_string)).collect::<BTreeMap<_, _>>();
     let secret = Secret::read(&folder.join("secret"))?;
     let data = folder.join(format!("blobs-{id}"));
     std::fs::create_dir_all(&data)?;
@@ -39,82 +40,82 @@ fn node(id: u64, folder: &Path, addresses: &[SocketAddr; 2]) -> Result<Replicati
     Ok(Replication::start(Blobs::open(&data, Quota::default())?, peer))
 }
 
-/// The other process: told what to do line by line, it says a word when it has done it.
-async fn other(folder: &Path, addresses: [SocketAddr; 2]) -> Result<(), Failed> {
-    let sharing = node(THERE, folder, &addresses)?;
+/// The other process. It reads one order per line and prints `done` after each.
+async fn run_target(folder: &Path, addresses: [SocketAddr; 2]) -> Result<(), BoxError> {
+    let replication = node(TARGET, folder, &addresses)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
     for line in std::io::stdin().lines() {
         let line = line?;
         match line.split_once(' ') {
             Some(("fetch", hash)) => {
-                let (sharing, hash) = (sharing.clone(), hash.parse()?);
-                on_a_worker(async move { sharing.fetch(&hash).await }).await?;
+                let (replication, hash) = (replication.clone(), hash.parse()?);
+                on_worker_thread(async move { replication.fetch(&hash).await }).await?;
             }
-            Some(("remove", hash)) => sharing.blobs().remove(&hash.parse()?)?,
+            Some(("remove", hash)) => replication.blobs().remove(&hash.parse()?)?,
             Some(("receive", file)) => {
                 let (mut stream, _) = listener.accept()?;
                 let mut file = File::create(file)?;
                 std::io::copy(&mut stream, &mut file)?;
                 file.sync_all()?;
             }
-            _ => return Err(format!("no such order: {line}").into()),
+            _ => return Err(format!("unknown order: {line}").into()),
         }
         println!("done");
     }
     Ok(())
 }
 
-/// Runs it where nodes run such things: on the runtime's own threads, not on the one that waits for them.
-async fn on_a_worker<T: Send + 'static>(
+/// Runs a task on a worker thread of the runtime, as nodes do, and not on the thread in `block_on`.
+async fn on_worker_thread<T: Send + 'static>(
     work: impl Future<Output = Result<T, ReplicationError>> + Send + 'static,
-) -> Result<T, Failed> {
+) -> Result<T, BoxError> {
     Ok(tokio::spawn(work).await??)
 }
 
-/// The other process, as this one sees it.
-struct Other {
+/// A handle of the other process.
+struct Target {
     child: Child,
-    said: BufReader<std::process::ChildStdout>,
+    output: BufReader<std::process::ChildStdout>,
     tcp: String,
 }
 
-impl Other {
-    fn start(folder: &Path, addresses: &[SocketAddr; 2]) -> Result<Self, Failed> {
+impl Target {
+    fn start(folder: &Path, addresses: &[SocketAddr; 2]) -> Result<Self, BoxError> {
         let mut child = Command::new(std::env::current_exe()?)
-            .arg("other")
+            .arg("target")
             .arg(folder)
             .args(addresses.map(|address| address.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let said = BufReader::new(child.stdout.take().ok_or("no output")?);
-        let mut other = Self { child, said, tcp: String::new() };
-        other.tcp = other.hear()?;
-        Ok(other)
+        let output = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut target = Self { child, output, tcp: String::new() };
+        target.tcp = target.read_line()?;
+        Ok(target)
     }
 
-    fn hear(&mut self) -> Result<String, Failed> {
+    fn read_line(&mut self) -> Result<String, BoxError> {
         let mut line = String::new();
-        self.said.read_line(&mut line)?;
+        self.output.read_line(&mut line)?;
         let line = line.trim().to_owned();
         if line.is_empty() { Err("the other process ended".into()) } else { Ok(line) }
     }
 
-    fn tell(&mut self, order: &str) -> Result<(), Failed> {
+    fn write_line(&mut self, order: &str) -> Result<(), BoxError> {
         writeln!(self.child.stdin.as_mut().ok_or("no input")?, "{order}")?;
         Ok(())
     }
 
-    fn order(&mut self, order: &str) -> Result<(), Failed> {
-        self.tell(order)?;
-        self.hear().map(drop)
+    fn order(&mut self, order: &str) -> Result<(), BoxError> {
+        self.write_line(order)?;
+        self.read_line().map(drop)
     }
 }
 
-impl Drop for Other {
+impl Drop for Target {
     fn drop(&mut self) {
-        // It ends with its input; whoever hangs is ended.
+        // It ends when its input ends. If it hangs, it is killed.
         drop(self.child.stdin.take());
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -122,20 +123,20 @@ impl Drop for Other {
 }
 
 /// Copies the file to the other process over TCP.
-fn copy(other: &mut Other, from: &Path, to: &Path) -> Result<(), Failed> {
-    other.tell(&format!("receive {}", to.display()))?;
-    let mut stream = TcpStream::connect(&other.tcp)?;
+fn copy(target: &mut Target, from: &Path, to: &Path) -> Result<(), BoxError> {
+    target.write_line(&format!("receive {}", to.display()))?;
+    let mut stream = TcpStream::connect(&target.tcp)?;
     std::io::copy(&mut File::open(from)?, &mut stream)?;
     drop(stream);
-    other.hear().map(drop)
+    target.read_line().map(drop)
 }
 
-fn download(url: &str, to: &Path) -> Result<(), Failed> {
+fn download(url: &str, to: &Path) -> Result<(), BoxError> {
     let done = Command::new("curl").args(["-sSf", "--insecure", "--tlsv1.3", "-o"]).arg(to).arg(url).status()?;
     if done.success() { Ok(()) } else { Err("curl failed".into()) }
 }
 
-fn hash(file: &Path) -> Result<String, Failed> {
+fn hash(file: &Path) -> Result<String, BoxError> {
     let (mut file, mut hasher, mut buffer) = (File::open(file)?, Sha256::new(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut buffer)? {
@@ -145,11 +146,11 @@ fn hash(file: &Path) -> Result<String, Failed> {
     }
 }
 
-/// What was measured, in the order in which it is printed, and the seconds of each round.
+/// The measured ways in the order of the output, and the seconds of each round.
 #[derive(Default)]
-struct Times(Vec<(&'static str, Vec<f64>)>);
+struct Measurements(Vec<(&'static str, Vec<f64>)>);
 
-impl Times {
+impl Measurements {
     fn add(&mut self, what: &'static str, seconds: f64) {
         match self.0.iter_mut().find(|(known, _)| *known == what) {
             Some((_, times)) => times.push(seconds),
@@ -178,19 +179,19 @@ const PUSH: &str = "push over QUIC, verified and fsynced";
 const FETCH: &str = "fetch over QUIC, verified and fsynced";
 const COPY: &str = "copy over TCP, fsynced";
 const CURL: &str = "nginx and curl over HTTPS";
-/// Whose turns there are.
-const TURNS: [&str; 4] = [PUSH, FETCH, COPY, CURL];
+/// The ways of one round, in order.
+const WAYS: [&str; 4] = [PUSH, FETCH, COPY, CURL];
 const CHECKED: &str = "nginx and curl, then fsync and SHA-256";
 
-async fn measure(folder: &Path, file: &Path, url: &str, rounds: usize) -> Result<(), Failed> {
+async fn measure(folder: &Path, file: &Path, url: &str, rounds: usize) -> Result<(), BoxError> {
     let free = || UdpSocket::bind("127.0.0.1:0")?.local_addr();
     let addresses = [free()?, free()?];
     std::fs::write(folder.join("secret"), Hash::of(addresses[0].to_string().as_bytes()).to_string())?;
-    let sharing = node(HERE, folder, &addresses)?;
-    let mut other = Other::start(folder, &addresses)?;
+    let replication = node(SOURCE, folder, &addresses)?;
+    let mut target = Target::start(folder, &addresses)?;
 
     let mut source = File::open(file)?;
-    let mut staged = sharing.blobs().stage(source.metadata()?.len()).await?;
+    let mut staged = replication.blobs().stage(source.metadata()?.len()).await?;
     let mut buffer = vec![0; 1 << 20];
     loop {
         match source.read(&mut buffer)? {
@@ -199,25 +200,25 @@ async fn measure(folder: &Path, file: &Path, url: &str, rounds: usize) -> Result
         }
     }
     let (name, length) = staged.commit().await?;
-    let held = sharing.blobs().path(&name);
+    let held = replication.blobs().path(&name);
     let arrived = folder.join("arrived");
 
-    let mut times = Times::default();
-    let forth = TURNS.into_iter();
-    for what in forth.clone().chain(forth.rev()).cycle().take(rounds * TURNS.len()) {
+    let mut times = Measurements::default();
+    let forth = WAYS.into_iter();
+    for what in forth.clone().chain(forth.rev()).cycle().take(rounds * WAYS.len()) {
         let began = Instant::now();
         match what {
             PUSH => {
-                let sharing = sharing.clone();
-                on_a_worker(async move { sharing.replicate(&[name]).await }).await?;
+                let replication = replication.clone();
+                on_worker_thread(async move { replication.replicate(&[name]).await }).await?;
             }
-            FETCH => other.order(&format!("fetch {name}"))?,
-            COPY => copy(&mut other, &held, &arrived)?,
+            FETCH => target.order(&format!("fetch {name}"))?,
+            COPY => copy(&mut target, &held, &arrived)?,
             _ => download(url, &arrived)?,
         }
         times.add(what, began.elapsed().as_secs_f64());
         match what {
-            PUSH | FETCH => other.order(&format!("remove {name}"))?,
+            PUSH | FETCH => target.order(&format!("remove {name}"))?,
             COPY => std::fs::remove_file(&arrived)?,
             _ => {
                 File::open(&arrived)?.sync_all()?;
@@ -241,10 +242,10 @@ async fn measure(folder: &Path, file: &Path, url: &str, rounds: usize) -> Result
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Failed> {
+async fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["other", folder, here, there] => other(Path::new(folder), [here.parse()?, there.parse()?]).await,
+        ["target", folder, source, target] => run_target(Path::new(folder), [source.parse()?, target.parse()?]).await,
         [folder, file, url, rounds] => measure(Path::new(folder), Path::new(file), url, rounds.parse()?).await,
         _ => Err("usage: blobs FOLDER FILE URL ROUNDS".into()),
     }

@@ -1,7 +1,7 @@
 //! Which nodes should hold a blob: rendezvous hashing (Thaler and Ravishankar, 1998).
 //!
-//! Every node ranks the members for a blob by a hash of both and comes to the same order, with nothing to agree on;
-//! a member that comes or goes moves only the blobs that it ranks high for.
+//! Every node ranks the members by a hash of blob and member, so all nodes compute the same order without agreement. A
+//! member that joins or leaves moves only the blobs for which it ranks high.
 
 use sha2::{Digest, Sha256};
 
@@ -9,7 +9,7 @@ use net::NodeId;
 use storage::blobs::Hash;
 
 /// The members in the order in which they should hold the blob.
-pub(super) fn order(hash: &Hash, members: &[NodeId]) -> Vec<NodeId> {
+pub(crate) fn order(hash: &Hash, members: &[NodeId]) -> Vec<NodeId> {
     let mut order = members.to_vec();
     order.sort_by_cached_key(|member| {
         let score: [u8; 32] =
@@ -24,13 +24,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_is_everybodys_and_spreads_the_load() {
+    fn all_nodes_compute_the_same_balanced_order() {
         let mut firsts = [0; 3];
         for blob in 0..300u32 {
             let hash = Hash::of(&blob.to_be_bytes());
             let ranked = order(&hash, &[0, 1, 2]);
             assert_eq!(ranked, order(&hash, &[2, 0, 1]));
-            // Without the last one, the others keep their places.
+            // Without the last member, the others keep their order.
             assert_eq!(ranked[..2], order(&hash, &ranked[..2])[..]);
             firsts[usize::try_from(ranked[0]).unwrap_or_default()] += 1;
         }

@@ -1,41 +1,42 @@
-//! Keeping the number of copies: who should take one, who may drop one, and when one may leave.
+//! Restoring missing copies and removing surplus ones.
 //!
-//! Every node looks after itself. It asks the others which files they hold, and where too few do, the missing copies
-//! are for the members that rank first in the file's order among those that are there and hold none. All who look see
-//! the same order, so each knows its own part with nothing to agree on; should two see different things, there is a
-//! copy too many for a while.
+//! Each node repairs its own disk. It asks the others which blobs they hold. If too few members hold a blob, the
+//! missing copies belong to the first members in the blob's order that do not hold it. All nodes compute the same
+//! order, so each knows its part without agreement. Nodes with different answers at worst create a surplus copy for a
+//! while.
 //!
-//! A copy may be dropped only by a node before which enough others rank that hold one. Those others would drop theirs
-//! only for the sake of ones that rank before them again, so however many drop at the same time, the first ones stay.
+//! Invariant: a node removes its copy only if enough members before it in the order hold one. These remove theirs only
+//! if enough members before them hold one. So the first copies stay, however many nodes remove theirs at the same time.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use futures_util::future::join_all;
 
-use super::protocol::Question;
-use super::{Replication, majority, placement};
 use net::{NodeId, Protocol};
 use storage::blobs::{BlobError, Hash, blocking};
 
-/// How many files are asked about at a time.
+use crate::protocol::BlobRequest;
+use crate::{Replication, majority, placement};
+
+/// How many blobs one request asks about.
 pub const BATCH: usize = 512;
 
-/// What asking about some files has shown.
+/// Where some blobs are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Survey {
-    /// Files of which there are fewer copies than make a majority.
+    /// The number of blobs that fewer members hold than a majority.
     pub under_replicated: u64,
-    /// Those of them of which this node should take a copy.
+    /// Those of them that this node should fetch.
     pub to_fetch: Vec<Hash>,
-    /// Files of which enough members hold a copy that rank before this node, which holds one too.
+    /// Blobs that this node holds although enough members before it in the order hold them.
     pub surplus: Vec<Hash>,
-    /// Members that did not answer and were taken to hold everything.
+    /// Members that did not answer. The survey assumes that they hold all blobs.
     pub unanswered: Vec<NodeId>,
 }
 
 impl Survey {
-    /// Adds what another one has shown.
+    /// Adds the results of another survey, of other blobs.
     pub fn merge(&mut self, other: Self) {
         self.under_replicated += other.under_replicated;
         self.to_fetch.extend(other.to_fetch);
@@ -46,14 +47,13 @@ impl Survey {
     }
 }
 
-/// Which of some files the members hold, as far as they say.
-struct Holdings {
-    held: HashMap<NodeId, Vec<bool>>,
-}
+/// For each member that answered, which of the blobs it holds.
+struct Holdings(HashMap<NodeId, Vec<bool>>);
 
 impl Holdings {
+    /// Whether the member holds blob `index`. `None` if it did not answer.
     fn has(&self, member: NodeId, index: usize) -> Option<bool> {
-        self.held.get(&member)?.get(index).copied()
+        self.0.get(&member)?.get(index).copied()
     }
 }
 
@@ -66,16 +66,16 @@ impl Replication {
                 let held = blocking(move || Ok(hashes.iter().map(|hash| blobs.contains(hash)).collect()));
                 return held.await.ok().map(|held| (me, held));
             }
-            let question = Question::Holds(hashes.to_vec());
+            let request = BlobRequest::Holds(hashes.to_vec());
             let held: Vec<bool> =
-                self.0.peer.call(*member, Protocol::Blobs, &question, self.0.pace.answer).await.ok()?;
+                self.0.peer.call(*member, Protocol::Blobs, &request, self.0.timing.answer).await.ok()?;
             (held.len() == hashes.len()).then_some((*member, held))
         });
-        Holdings { held: join_all(asked).await.into_iter().flatten().collect() }
+        Holdings(join_all(asked).await.into_iter().flatten().collect())
     }
 
-    /// Looks where these files are, [`BATCH`] of them at a time. The members in `away` count for nothing; one that is
-    /// not away and does not answer is restarting, or busy, and is taken to hold whatever it should.
+    /// Asks the members which of these blobs they hold, [`BATCH`] blobs per request. Copies of the members in `away` do
+    /// not count. Other members that do not answer are restarting or busy; the survey assumes that they hold all blobs.
     pub async fn survey(&self, hashes: &[Hash], away: &HashSet<NodeId>) -> Survey {
         let (me, members) = (self.0.peer.id(), self.0.peer.holders());
         let needed = majority(members.len());
@@ -83,7 +83,7 @@ impl Replication {
         let mut survey = Survey::default();
         for hashes in hashes.chunks(BATCH) {
             let holdings = self.holdings(&present, hashes).await;
-            let unanswered = present.iter().copied().filter(|member| !holdings.held.contains_key(member));
+            let unanswered = present.iter().copied().filter(|member| !holdings.0.contains_key(member));
             let mut found = Survey { unanswered: unanswered.collect(), ..Survey::default() };
             for (index, hash) in hashes.iter().enumerate() {
                 let order = placement::order(hash, &present);
@@ -106,24 +106,24 @@ impl Replication {
         survey
     }
 
-    /// Drops this node's copies of these files where, asked once more, enough members that rank before it hold one and
-    /// nobody here has used it since `since`. Returns how many went.
+    /// Removes this node's copies of these blobs, if a new survey finds them to be surplus and they were not confirmed
+    /// here since `since`. Returns how many were removed.
     pub async fn drop_surplus(&self, hashes: &[Hash], since: Instant) -> Result<usize, BlobError> {
-        // Who is away holds nothing that can be relied upon; who does not answer is not counted for a surplus.
+        // A member without an answer does not count as a holder of surplus blobs.
         let surplus = self.survey(hashes, &HashSet::new()).await.surplus;
         let blobs = self.0.blobs.clone();
         blocking(move || {
-            let mut dropped = 0;
+            let mut removed = 0;
             for hash in &surplus {
-                dropped += usize::from(blobs.remove_unconfirmed(hash, since)?);
+                removed += usize::from(blobs.remove_unconfirmed(hash, since)?);
             }
-            Ok(dropped)
+            Ok(removed)
         })
         .await
     }
 
-    /// How many of these files fewer than a majority of these nodes hold, as far as they answer. When it is none, a node
-    /// that is not among them may leave and takes nothing with it.
+    /// The number of these blobs that fewer than a majority of `nodes` hold. Nodes that do not answer count as holding
+    /// nothing. At 0, all other nodes can leave without a loss.
     pub async fn under_replicated_among(&self, nodes: &[NodeId], hashes: &[Hash]) -> usize {
         let mut short = 0;
         for hashes in hashes.chunks(BATCH) {
@@ -141,97 +141,96 @@ mod tests {
 
     use std::collections::{BTreeMap, BTreeSet};
 
-    use super::super::tests::{Node, nodes, put};
-    use super::*;
     use net::PeerError;
 
-    fn holders(nodes: &[Node], hash: &Hash) -> Vec<u64> {
-        let holding = nodes.iter().filter(|node| node.sharing.blobs().contains(hash));
-        holding.map(|node| node.peer.id()).collect()
-    }
+    use crate::testing::{Node, TIMEOUT, holders, nodes, put};
 
-    /// Every node but those that are away looks once, all at the same time, and then takes what it should.
+    use super::*;
+
+    /// All nodes except those that are away make a survey at the same time, then fetch their missing copies.
     async fn repair(nodes: &[Node], hashes: &[Hash], away: &[u64]) {
         let away: HashSet<u64> = away.iter().copied().collect();
         let present = || nodes.iter().filter(|node| !away.contains(&node.peer.id()));
-        let surveys = join_all(present().map(|node| node.sharing.survey(hashes, &away))).await;
+        let surveys = join_all(present().map(|node| node.replication.survey(hashes, &away))).await;
         for (node, survey) in present().zip(surveys) {
             for hash in survey.to_fetch {
-                node.sharing.fetch(&hash).await.unwrap();
+                node.replication.fetch(&hash).await.unwrap();
             }
         }
     }
 
     #[tokio::test]
-    async fn copies_that_are_lost_are_made_up_for() {
+    async fn lost_copies_are_restored() {
         let nodes = nodes(5);
         let mut hashes = Vec::new();
         for number in 0..20u8 {
             let hash = put(&nodes[0], &[number; 1000]).await;
-            nodes[0].sharing.replicate(&[hash]).await.unwrap();
+            nodes[0].replication.replicate(&[hash]).await.unwrap();
             assert_eq!(holders(&nodes, &hash).len(), 3);
             hashes.push(hash);
         }
         for node in &nodes {
-            let survey = node.sharing.survey(&hashes, &HashSet::new()).await;
+            let survey = node.replication.survey(&hashes, &HashSet::new()).await;
             assert_eq!((survey.under_replicated, survey.to_fetch.len(), survey.unanswered.len()), (0, 0, 0));
         }
-        // One disk loses everything.
+        // One disk loses all blobs.
         for hash in &hashes {
-            nodes[0].sharing.blobs().remove(hash).unwrap();
+            nodes[0].replication.blobs().remove(hash).unwrap();
         }
-        assert_eq!(nodes[3].sharing.survey(&hashes, &HashSet::new()).await.under_replicated, 20);
+        assert_eq!(nodes[3].replication.survey(&hashes, &HashSet::new()).await.under_replicated, 20);
         repair(&nodes, &hashes, &[]).await;
         for hash in &hashes {
-            assert_eq!(holders(&nodes, hash).len(), 3, "no copy too few and none too many");
+            assert_eq!(holders(&nodes, hash).len(), 3, "exactly the missing copies are restored");
         }
     }
 
     #[tokio::test]
-    async fn a_member_that_is_away_is_replaced_and_one_that_restarts_is_not() {
+    async fn members_that_are_away_are_replaced_and_restarting_ones_are_not() {
         let nodes = nodes(3);
         let hash = put(&nodes[0], b"song").await;
-        nodes[0].sharing.replicate(&[hash]).await.unwrap();
+        nodes[0].replication.replicate(&[hash]).await.unwrap();
         let gone = holders(&nodes, &hash)[1];
         let left = 3 - gone;
         nodes[gone as usize].peer.close().await;
-        let survey = nodes[left as usize].sharing.survey(&[hash], &HashSet::new()).await;
+        let survey = nodes[left as usize].replication.survey(&[hash], &HashSet::new()).await;
         assert_eq!((survey.under_replicated, survey.to_fetch, survey.unanswered), (0, vec![], vec![gone]));
         repair(&nodes, &[hash], &[gone]).await;
-        assert!(nodes[left as usize].sharing.blobs().contains(&hash));
+        assert!(nodes[left as usize].replication.blobs().contains(&hash));
     }
 
     #[tokio::test]
-    async fn a_surplus_copy_goes_and_the_others_stay() {
+    async fn only_surplus_copies_are_removed() {
         let nodes = nodes(3);
         let hash = put(&nodes[0], b"song").await;
         for node in &nodes {
-            node.sharing.fetch(&hash).await.unwrap();
+            node.replication.fetch(&hash).await.unwrap();
         }
-        // Used a moment ago, it stays wherever it is.
+        // A copy that was confirmed a moment ago stays.
         let before = Instant::now().checked_sub(std::time::Duration::from_secs(60)).unwrap();
         for node in &nodes {
-            assert_eq!(node.sharing.drop_surplus(&[hash], before).await.unwrap(), 0);
+            assert_eq!(node.replication.drop_surplus(&[hash], before).await.unwrap(), 0);
         }
-        // All at once, as often as they like: a majority keeps it.
+        // A majority keeps the blob when all nodes remove surplus copies at once, several times.
         for _ in 0..3 {
-            join_all(nodes.iter().map(async |node| node.sharing.drop_surplus(&[hash], Instant::now()).await.unwrap()))
-                .await;
+            join_all(
+                nodes.iter().map(async |node| node.replication.drop_surplus(&[hash], Instant::now()).await.unwrap()),
+            )
+            .await;
             assert_eq!(holders(&nodes, &hash).len(), 2);
         }
-        // With one that does not answer, nobody relies on it.
+        // A node that does not answer does not count as a holder.
         let gone = holders(&nodes, &hash)[0];
         for node in &nodes {
-            node.sharing.fetch(&hash).await.unwrap();
+            node.replication.fetch(&hash).await.unwrap();
         }
         nodes[gone as usize].peer.close().await;
         for node in nodes.iter().filter(|node| node.peer.id() != gone) {
-            assert_eq!(node.sharing.drop_surplus(&[hash], Instant::now()).await.unwrap(), 0);
+            assert_eq!(node.replication.drop_surplus(&[hash], Instant::now()).await.unwrap(), 0);
         }
     }
 
     #[tokio::test]
-    async fn who_is_about_to_leave_counts_for_nothing_and_still_gives() {
+    async fn leaving_nodes_do_not_count_but_still_serve() {
         let nodes = nodes(4);
         let hash = put(&nodes[3], b"song").await;
         let other = put(&nodes[0], b"another").await;
@@ -240,30 +239,29 @@ mod tests {
         for node in &nodes {
             node.peer.set_members(addresses.clone(), BTreeSet::from([3]));
         }
-        assert_eq!(nodes[3].sharing.under_replicated_among(&[0, 1, 2], &[hash]).await, 1);
+        assert_eq!(nodes[3].replication.under_replicated_among(&[0, 1, 2], &[hash]).await, 1);
         repair(&nodes, &[hash], &[]).await;
         assert_eq!(holders(&nodes[..3], &hash).len(), 2);
-        assert_eq!(nodes[3].sharing.under_replicated_among(&[0, 1, 2], &[hash]).await, 0);
-        nodes[0].sharing.replicate(&[other]).await.unwrap();
-        assert!(!nodes[3].sharing.blobs().contains(&other));
-        // What it is given at the last moment, it passes on.
+        assert_eq!(nodes[3].replication.under_replicated_among(&[0, 1, 2], &[hash]).await, 0);
+        nodes[0].replication.replicate(&[other]).await.unwrap();
+        assert!(!nodes[3].replication.blobs().contains(&other));
+        // It passes on a blob that it received last.
         let late = put(&nodes[3], b"late").await;
-        nodes[3].sharing.replicate(&[late]).await.unwrap();
+        nodes[3].replication.replicate(&[late]).await.unwrap();
         assert_eq!(holders(&nodes[..3], &late).len(), 2);
-        // Who does not answer cannot be relied upon.
+        // A node that does not answer does not count as a holder.
         nodes[holders(&nodes, &late)[0] as usize].peer.close().await;
-        assert_eq!(nodes[3].sharing.under_replicated_among(&[0, 1, 2], &[late]).await, 1);
+        assert_eq!(nodes[3].replication.under_replicated_among(&[0, 1, 2], &[late]).await, 1);
     }
 
     #[tokio::test]
-    async fn a_question_that_an_older_node_does_not_know_is_no_answer() {
+    async fn unknown_requests_reset_the_stream() {
         let nodes = nodes(2);
         #[derive(serde::Serialize)]
-        enum Later {
+        enum UnknownRequest {
             Sing,
         }
-        let asked =
-            nodes[0].peer.call::<_, Vec<bool>>(1, Protocol::Blobs, &Later::Sing, nodes[0].sharing.0.pace.answer).await;
+        let asked = nodes[0].peer.call::<_, Vec<bool>>(1, Protocol::Blobs, &UnknownRequest::Sing, TIMEOUT).await;
         assert!(matches!(asked, Err(PeerError::Read(_))), "{asked:?}");
     }
 }

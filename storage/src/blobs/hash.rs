@@ -1,4 +1,4 @@
-//! The name of a blob.
+//! The hash that names a blob.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,17 +6,18 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 of a blob's bytes, which is its name everywhere.
+/// The SHA-256 of a blob's bytes. It names the blob on disk, between nodes and in the state. As text it has 64
+/// hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash([u8; 32]);
 
-/// A text that is not 64 hexadecimal digits.
+/// The text is not a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a hash has 64 hexadecimal digits")]
-pub struct NotAHash;
+#[error("invalid hash: use 64 hexadecimal digits")]
+pub struct InvalidHash;
 
 impl Hash {
-    /// The hash of these bytes.
+    /// Hashes bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -26,13 +27,11 @@ impl Hash {
         &self.0
     }
 
-    pub(crate) fn finish(hasher: Sha256) -> Self {
+    pub(super) fn finish(hasher: Sha256) -> Self {
         Self(hasher.finalize().into())
     }
-}
 
-impl Hash {
-    /// The 64 digits, in a buffer of the caller's.
+    /// The 64 digits, written to `buffer`.
     fn digits<'a>(&self, buffer: &'a mut [u8; 64]) -> Option<&'a str> {
         hex::encode_to_slice(self.0, buffer).ok()?;
         std::str::from_utf8(buffer).ok()
@@ -52,11 +51,11 @@ impl fmt::Debug for Hash {
 }
 
 impl FromStr for Hash {
-    type Err = NotAHash;
+    type Err = InvalidHash;
 
-    fn from_str(text: &str) -> Result<Self, NotAHash> {
+    fn from_str(text: &str) -> Result<Self, InvalidHash> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| NotAHash)?;
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidHash)?;
         Ok(Self(bytes))
     }
 }
@@ -64,7 +63,8 @@ impl FromStr for Hash {
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut buffer = [0; 64];
-        serializer.serialize_str(self.digits(&mut buffer).ok_or_else(|| serde::ser::Error::custom("no hash"))?)
+        serializer
+            .serialize_str(self.digits(&mut buffer).ok_or_else(|| serde::ser::Error::custom("cannot format a hash"))?)
     }
 }
 

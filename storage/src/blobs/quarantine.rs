@@ -1,16 +1,18 @@
-//! Where damaged files go: out of service, but kept for whoever wants to know why.
+//! The folder of damaged files. They are not served any more, but kept for an operator to examine.
 //!
-//! The folder is bounded in number and bytes, for a disk that dies damages many files; the oldest go first.
+//! The number and the bytes of files are limited, because a failing disk damages many files. The oldest are removed
+//! first.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{BlobError, Hash, told};
+use super::error::io_error;
+use super::{BlobError, Hash};
 
-/// The most files that are kept.
-const FILES: usize = 32;
-/// The most bytes that are kept.
-const BYTES: u64 = 512 << 20;
+/// The most files.
+const MAX_FILES: usize = 32;
+/// The most bytes.
+const MAX_BYTES: u64 = 512 << 20;
 
 pub(super) struct Quarantine(PathBuf);
 
@@ -23,15 +25,15 @@ impl Quarantine {
         &self.0
     }
 
-    /// Moves the file at `from` in here; false when it is gone already.
+    /// Moves the file at `from` here. False if it does not exist any more.
     pub(super) fn take(&self, hash: &Hash, from: &Path) -> Result<bool, BlobError> {
         match std::fs::rename(from, self.0.join(hash.to_string())) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(told("set aside", from)(error)),
+            Err(error) => return Err(io_error("quarantine", from)(error)),
         }
-        if let Err(error) = self.shrink(FILES, BYTES) {
-            tracing::warn!(%error, "the folder of damaged files cannot be kept small");
+        if let Err(error) = self.shrink(MAX_FILES, MAX_BYTES) {
+            tracing::warn!(%error, "cannot remove old files from the quarantine");
         }
         Ok(true)
     }
@@ -40,9 +42,9 @@ impl Quarantine {
         let mut kept = Vec::new();
         for entry in std::fs::read_dir(&self.0)? {
             let entry = entry?;
-            let about = entry.metadata()?;
-            // When it was set aside: the change of its name, not of its bytes.
-            kept.push(((about.ctime(), about.ctime_nsec()), entry.path(), about.len()));
+            let metadata = entry.metadata()?;
+            // The time of the last rename (ctime), not of the last write (mtime).
+            kept.push(((metadata.ctime(), metadata.ctime_nsec()), entry.path(), metadata.len()));
         }
         kept.sort();
         let mut total: u64 = kept.iter().map(|(.., length)| length).sum();
@@ -65,17 +67,17 @@ mod tests {
 
     use super::*;
 
-    /// Returns when a change of a file's name is noted with a later time than that of `path`. Times on a disk are coarse.
-    fn wait_for_a_later_time(path: &Path, probe: &Path) {
-        let noted = |path: &Path| {
-            let about = std::fs::metadata(path).unwrap();
-            (about.ctime(), about.ctime_nsec())
+    /// Waits until new files get a later ctime than `path`. Timestamps of file systems are coarse.
+    fn wait_for_later_ctime(path: &Path, probe: &Path) {
+        let ctime = |path: &Path| {
+            let metadata = std::fs::metadata(path).unwrap();
+            (metadata.ctime(), metadata.ctime_nsec())
         };
         loop {
             std::fs::write(probe, b"now").unwrap();
-            let now = noted(probe);
+            let now = ctime(probe);
             std::fs::remove_file(probe).unwrap();
-            if now > noted(path) {
+            if now > ctime(path) {
                 return;
             }
             std::thread::yield_now();
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_when_there_are_too_many_or_too_much() {
+    fn the_oldest_files_are_removed_first() {
         let folder = tempfile::tempdir().unwrap();
         let quarantine = Quarantine::new(folder.path().join("corrupt"));
         std::fs::create_dir(quarantine.folder()).unwrap();
@@ -93,7 +95,7 @@ mod tests {
             std::fs::write(&from, [0; 10]).unwrap();
             assert!(quarantine.take(hash, &from).unwrap());
             assert!(!quarantine.take(hash, &from).unwrap());
-            wait_for_a_later_time(&quarantine.folder().join(hash.to_string()), &folder.path().join("probe"));
+            wait_for_later_ctime(&quarantine.folder().join(hash.to_string()), &folder.path().join("probe"));
         }
         let kept = |hash: &Hash| quarantine.folder().join(hash.to_string()).exists();
         quarantine.shrink(2, 100).unwrap();

@@ -1,7 +1,7 @@
-//! Reading blobs: nothing leaves here that was not hashed a moment before, but for a peer that hashes what comes.
+//! Verified reads.
 //!
-//! A piece that does not match its manifest may be the manifest's fault. Then the whole file is read and its name
-//! decides: if the file is right the manifest is made anew, otherwise the file is set aside.
+//! If a piece does not match its manifest, either of them may be damaged. Then the whole file is hashed and compared
+//! with its name: if it matches, the manifest is written again, otherwise the file is quarantined.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,29 +10,31 @@ use std::path::Path;
 
 use rustix::fs::{Advice, fadvise};
 
-use super::{BlobError, Blobs, Hash, Hasher, Manifest, PIECE, blocking, told};
+use super::error::io_error;
+use super::manifest::Hasher;
+use super::{BlobError, Blobs, Hash, Manifest, PIECE, blocking};
 
-/// Bytes that are read at a time.
-const BUFFER: usize = 1 << 18;
+/// The size of the read buffer in bytes.
+const BUFFER_BYTES: usize = 1 << 18;
 
-/// A blob that was read whole and is right.
+/// The result of reading a whole blob whose bytes match its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Examined {
+pub struct Verified {
     /// The hashes of its pieces.
     pub manifest: Manifest,
-    /// Whether the manifest beside it was missing or wrong, and was made anew.
-    pub mended: bool,
+    /// Whether the manifest on disk was missing or wrong, and was written again.
+    pub manifest_rebuilt: bool,
 }
 
-/// What a read came to: the bytes may be unreadable without anything being wrong with the system.
-fn damage(error: &io::Error) -> bool {
+/// Whether a read failed because the disk cannot read these bytes. Then the file is damaged, but the system works.
+fn is_unreadable(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Hashes a file to its end.
 pub(super) fn hash_file(file: &mut File) -> io::Result<(Hash, Manifest)> {
     let mut hasher = Hasher::default();
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(hasher.finish()),
@@ -48,45 +50,45 @@ impl Blobs {
         let path = self.path(hash);
         File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => BlobError::Missing(*hash),
-            _ => told("open", &path)(error),
+            _ => io_error("open", &path)(error),
         })
     }
 
-    /// The manifest as it lies on the disk, if it can be one for a file of this length.
-    fn written_manifest(&self, hash: &Hash, length: u64) -> Result<Option<Manifest>, BlobError> {
+    /// The manifest on disk. `None` if it is missing, unreadable, or does not fit a file of this length.
+    fn stored_manifest(&self, hash: &Hash, length: u64) -> Result<Option<Manifest>, BlobError> {
         let path = self.manifest_path(hash);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound || damage(&error) => return Ok(None),
-            Err(error) => return Err(told("read", &path)(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_unreadable(&error) => return Ok(None),
+            Err(error) => return Err(io_error("read", &path)(error)),
         };
         let manifest: Option<Manifest> = codec::decode(&bytes).ok();
-        Ok(manifest.filter(|manifest| manifest.is_sound() && manifest.length == length))
+        Ok(manifest.filter(|manifest| manifest.is_consistent() && manifest.length == length))
     }
 
-    /// The hashes of the blob's pieces.
+    /// The hashes of the blob's pieces. If they are not on disk, this reads the whole blob.
     pub fn manifest(&self, hash: &Hash) -> Result<Manifest, BlobError> {
-        match self.written_manifest(hash, self.size(hash)?)? {
+        match self.stored_manifest(hash, self.size(hash)?)? {
             Some(manifest) => Ok(manifest),
-            None => Ok(self.examine(hash)?.manifest),
+            None => Ok(self.verify_blocking(hash)?.manifest),
         }
     }
 
-    /// One piece, verified. A damaged blob is set aside.
+    /// One piece, verified. A damaged blob is quarantined.
     pub fn piece(&self, hash: &Hash, manifest: &Manifest, index: usize) -> Result<Vec<u8>, BlobError> {
-        let right = |manifest: &Manifest, bytes: &[u8]| manifest.pieces.get(index) == Some(&Hash::of(bytes));
+        let matches = |manifest: &Manifest, bytes: &[u8]| manifest.pieces.get(index) == Some(&Hash::of(bytes));
         match self.read_piece(hash, manifest, index)? {
-            Some(bytes) if right(manifest, &bytes) => return Ok(bytes),
+            Some(bytes) if matches(manifest, &bytes) => return Ok(bytes),
             _ => {}
         }
-        let examined = self.examine(hash)?;
-        match self.read_piece(hash, &examined.manifest, index)? {
-            Some(bytes) if right(&examined.manifest, &bytes) => Ok(bytes),
+        let verified = self.verify_blocking(hash)?;
+        match self.read_piece(hash, &verified.manifest, index)? {
+            Some(bytes) if matches(&verified.manifest, &bytes) => Ok(bytes),
             _ => Err(BlobError::Corrupt(*hash)),
         }
     }
 
-    /// One piece as it lies on the disk, for whoever verifies what comes.
+    /// One piece without verification, for senders whose receiver verifies it.
     pub fn piece_on_disk(&self, hash: &Hash, manifest: &Manifest, index: usize) -> Result<Vec<u8>, BlobError> {
         match self.read_piece(hash, manifest, index)? {
             Some(bytes) if bytes.len() as u64 == manifest.piece_length(index) => Ok(bytes),
@@ -94,7 +96,7 @@ impl Blobs {
         }
     }
 
-    /// The bytes where the piece should be; none when the disk cannot give them.
+    /// The bytes of a piece. `None` if the disk cannot read them.
     fn read_piece(&self, hash: &Hash, manifest: &Manifest, index: usize) -> Result<Option<Vec<u8>>, BlobError> {
         let mut file = self.open_file(hash)?;
         let length = manifest.piece_length(index);
@@ -103,70 +105,70 @@ impl Blobs {
             file.seek(SeekFrom::Start(index as u64 * PIECE)).and_then(|_| file.take(length).read_to_end(&mut bytes));
         match read {
             Ok(_) => Ok(Some(bytes)),
-            Err(error) if damage(&error) => Ok(None),
-            Err(error) => Err(told("read", &self.path(hash))(error)),
+            Err(error) if is_unreadable(&error) => Ok(None),
+            Err(error) => Err(io_error("read", &self.path(hash))(error)),
         }
     }
 
-    /// Reads the whole blob and compares it with its name. A damaged blob is set aside, a wrong manifest made anew.
-    pub fn examine(&self, hash: &Hash) -> Result<Examined, BlobError> {
-        let file = self.open_file(hash)?;
-        self.examine_file(hash, file)
+    /// Reads the whole blob and compares it with its hash. This quarantines a damaged blob and writes a wrong manifest
+    /// again.
+    pub async fn verify(&self, hash: &Hash) -> Result<Verified, BlobError> {
+        let (blobs, hash) = (self.clone(), *hash);
+        blocking(move || blobs.verify_blocking(&hash)).await
     }
 
-    /// Like [`Blobs::examine`], but of what is on the disk and not of what memory keeps of it.
-    pub fn scrub(&self, hash: &Hash) -> Result<Examined, BlobError> {
+    fn verify_blocking(&self, hash: &Hash) -> Result<Verified, BlobError> {
         let file = self.open_file(hash)?;
-        // A hint; without it the scrub may read what was read a moment ago.
+        self.verify_file(hash, file)
+    }
+
+    /// Like [`Blobs::verify`], but reads the disk and not the system's cache.
+    pub(super) fn verify_on_disk(&self, hash: &Hash) -> Result<Verified, BlobError> {
+        let file = self.open_file(hash)?;
+        // Only a hint: the system may keep its cached pages.
         let _ = fadvise(&file, 0, None, Advice::DontNeed);
-        let examined = self.examine_file(hash, file);
+        let verified = self.verify_file(hash, file);
         if let Ok(file) = self.open_file(hash) {
             let _ = fadvise(&file, 0, None, Advice::DontNeed);
         }
-        examined
+        verified
     }
 
-    fn examine_file(&self, hash: &Hash, mut file: File) -> Result<Examined, BlobError> {
+    fn verify_file(&self, hash: &Hash, mut file: File) -> Result<Verified, BlobError> {
         let path = self.path(hash);
-        let found = match hash_file(&mut file) {
+        let manifest = match hash_file(&mut file) {
             Ok((found, manifest)) if found == *hash => Some(manifest),
             Ok(_) => None,
-            Err(error) if damage(&error) => None,
-            Err(error) => return Err(told("read", &path)(error)),
+            Err(error) if is_unreadable(&error) => None,
+            Err(error) => return Err(io_error("read", &path)(error)),
         };
-        let Some(manifest) = found else {
-            self.set_aside(hash, &file)?;
+        let Some(manifest) = manifest else {
+            self.quarantine(hash, &file)?;
             return Err(BlobError::Corrupt(*hash));
         };
-        let mended = self.written_manifest(hash, manifest.length)?.as_ref() != Some(&manifest);
-        if mended {
-            let _turn = self.turn(hash);
-            // A blob that went while it was read gets no manifest.
+        let manifest_rebuilt = self.stored_manifest(hash, manifest.length)?.as_ref() != Some(&manifest);
+        if manifest_rebuilt {
+            let _lock = self.lock(hash);
+            // A blob that was removed meanwhile gets no manifest.
             if !self.contains(hash) {
                 return Err(BlobError::Missing(*hash));
             }
-            tracing::warn!(%hash, "a manifest was missing or wrong and was made anew");
+            tracing::warn!(%hash, "a manifest was missing or wrong and was rebuilt");
             self.write_manifest(hash, &manifest)?;
         }
-        Ok(Examined { manifest, mended })
+        Ok(Verified { manifest, manifest_rebuilt })
     }
 
-    /// Like [`Blobs::examine`], away from the runtime's threads.
-    pub async fn verify(&self, hash: &Hash) -> Result<Examined, BlobError> {
-        let (blobs, hash) = (self.clone(), *hash);
-        blocking(move || blobs.examine(&hash)).await
-    }
-
-    /// Takes a damaged blob out of service, unless it was replaced since it was read as `read`.
-    fn set_aside(&self, hash: &Hash, read: &File) -> Result<(), BlobError> {
+    /// Moves a damaged blob to the quarantine, unless it was replaced since it was opened as `damaged`.
+    fn quarantine(&self, hash: &Hash, damaged: &File) -> Result<(), BlobError> {
         let path = self.path(hash);
-        let _turn = self.turn(hash);
-        if !is_at(read, &path) {
+        let _lock = self.lock(hash);
+        if !is_same_file(damaged, &path) {
             return Ok(());
         }
         let length = self.size(hash)?;
         if self.0.quarantine.take(hash, &path)? {
-            tracing::error!(%hash, "a damaged file was set aside; it will be fetched again");
+            tracing::error!(%hash, "a damaged file was quarantined; it will be fetched again");
             metrics::counter!("quartet_blobs_damaged_total").increment(1);
             self.0.space.subtract(length);
             self.0.damaged.send_modify(|count| *count += 1);
@@ -175,10 +177,10 @@ impl Blobs {
     }
 }
 
-/// Whether the open file is the one that is at this path now.
-fn is_at(file: &File, path: &Path) -> bool {
+/// Whether the open file is the one at this path.
+fn is_same_file(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        (Ok(open), Ok(current)) => (open.dev(), open.ino()) == (current.dev(), current.ino()),
         _ => false,
     }
 }
@@ -187,7 +189,8 @@ fn is_at(file: &File, path: &Path) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-    use super::super::tests::{open, put};
+    use crate::blobs::testing::{open, put};
+
     use super::*;
 
     fn flip(path: &Path, at: usize) {
@@ -197,11 +200,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flipped_bit_is_found_and_set_aside() {
+    async fn a_flipped_bit_is_detected_and_quarantined() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = open(&folder);
         let hash = put(&blobs, &vec![1; 3_000_000]).await;
-        assert!(!blobs.verify(&hash).await.unwrap().mended);
+        assert!(!blobs.verify(&hash).await.unwrap().manifest_rebuilt);
         flip(&blobs.path(&hash), 2_500_000);
         let manifest = blobs.manifest(&hash).unwrap();
         assert_eq!(manifest.pieces.len(), 3);
@@ -210,12 +213,12 @@ mod tests {
         assert!(matches!(blobs.piece(&hash, &manifest, 2), Err(BlobError::Corrupt(_))));
         assert!(damaged.has_changed().unwrap() && *damaged.borrow_and_update() == 1);
         assert!(!blobs.contains(&hash) && blobs.usage().files == 0);
-        assert!(matches!(blobs.scrub(&hash), Err(BlobError::Missing(_))));
+        assert!(matches!(blobs.verify_on_disk(&hash), Err(BlobError::Missing(_))));
         assert!(folder.path().join("corrupt").join(hash.to_string()).exists());
     }
 
     #[tokio::test]
-    async fn a_file_that_lost_its_end_is_damaged() {
+    async fn a_truncated_file_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = open(&folder);
         let hash = put(&blobs, &vec![1; 3_000_000]).await;
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_manifest_costs_no_file() {
+    async fn a_wrong_manifest_is_rebuilt_from_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = open(&folder);
         let bytes: Vec<u8> = (0..3_000_000u32).map(|at| (at / 5) as u8).collect();
@@ -234,11 +237,11 @@ mod tests {
         let path = blobs.manifest_path(&hash);
         let written = std::fs::read(&path).unwrap();
 
-        // Half written, gone, or with hashes of something else: the file's name decides.
+        // Truncated, missing, or with the hashes of other bytes.
         std::fs::write(&path, &written[..written.len() / 2]).unwrap();
         assert_eq!(blobs.manifest(&hash).unwrap(), right);
         std::fs::remove_file(&path).unwrap();
-        assert!(blobs.verify(&hash).await.unwrap().mended);
+        assert!(blobs.verify(&hash).await.unwrap().manifest_rebuilt);
         let mut wrong = right.clone();
         wrong.pieces[1] = Hash::of(b"something else");
         std::fs::write(&path, codec::encode(&wrong).unwrap()).unwrap();

@@ -1,7 +1,9 @@
-//! The scrub: every blob is read to its end once in a while, for a disk forgets in silence.
+//! The scrub: it reads and verifies every blob regularly, because disks lose data without an error.
 //!
-//! A round takes as long as it is given, with the files' bytes spread evenly over it. How far it has come is kept in a
-//! file, so that a restart goes on where it was. The file is a hint: should it be lost, a round begins again.
+//! A round lasts a given period. The pause after each file is the file's share of it, by bytes. The position is kept in
+//! a file, so a restarted node continues the round. A lost position only starts the round again.
+//!
+//! A [`ScrubTrigger`] starts a round at once, which does not pause.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -14,63 +16,64 @@ use tokio::sync::Notify;
 
 use super::{BlobError, Blobs, Hash, blocking};
 
-/// The longest pause when there is nothing to read.
-const EMPTY: Duration = Duration::from_secs(3600);
+/// The longest pause of a node without blobs.
+const EMPTY_PAUSE: Duration = Duration::from_secs(3600);
 
-/// How far the round is.
+/// The position of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct Mark {
-    /// The last file that was read.
+struct Position {
+    /// The last blob that was read.
     #[serde(default)]
     after: Option<Hash>,
-    /// Files that this round has read.
+    /// The number of blobs that this round has read.
     #[serde(default)]
     files: u64,
-    /// Their bytes.
+    /// The bytes of these blobs.
     #[serde(default)]
     bytes: u64,
 }
 
 #[derive(Default)]
-struct Request {
-    given: AtomicU64,
-    woken: Notify,
+struct Trigger {
+    /// How often a round was requested, which is the number of the last request.
+    requests: AtomicU64,
+    notify: Notify,
 }
 
-/// Asks for a round at once. Cheap to clone.
+/// Starts rounds at once. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct ScrubTrigger(Arc<Request>);
+pub struct ScrubTrigger(Arc<Trigger>);
 
 impl ScrubTrigger {
-    /// Has a round begin now that reads without the long pauses, and returns the order's number. A round that was
-    /// ordered before and has not ended begins anew.
+    /// Requests a round without pauses and returns the number of the request. The running round is abandoned, even if
+    /// it was requested too.
     pub fn trigger(&self) -> u64 {
-        let number = self.0.given.fetch_add(1, Ordering::Relaxed) + 1;
-        self.0.woken.notify_one();
+        let number = self.0.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.notify.notify_one();
         number
     }
 
-    /// Waits until somebody asks.
+    /// Waits for the next request.
     pub async fn triggered(&self) {
-        self.0.woken.notified().await;
+        self.0.notify.notified().await;
     }
 
-    /// The number of the last order; 0 before the first.
+    /// The number of the last request; 0 before the first one.
     pub fn last_request(&self) -> u64 {
-        self.0.given.load(Ordering::Relaxed)
+        self.0.requests.load(Ordering::Relaxed)
     }
 }
 
-/// What reading a file has shown.
+/// The result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// It is right, or went away meanwhile.
+    /// The blob is intact, or was removed meanwhile.
     Intact,
-    /// It was damaged and has been set aside.
+    /// The blob was damaged and is quarantined.
     Damaged(Hash),
-    /// There is nothing more to read in this round.
+    /// The round is complete.
     End {
-        /// The order that it was begun for, if it was.
+        /// The request that started it, if one did.
         request: Option<u64>,
     },
 }
@@ -78,83 +81,84 @@ pub enum Finding {
 /// The scrub of one node's blobs.
 pub struct Scrub {
     blobs: Blobs,
-    /// How long a round takes.
+    /// The duration of a round.
     period: Duration,
+    /// The file with the position.
     path: PathBuf,
-    mark: Mark,
-    /// What this round has still to read, once it is known.
+    position: Position,
+    /// The blobs that this round still has to read. `None` before the first step.
     left: Option<VecDeque<Hash>>,
-    order: ScrubTrigger,
-    /// The last order that a round began for.
-    begun: u64,
-    /// Whether this round is one.
-    hurried: bool,
+    trigger: ScrubTrigger,
+    /// The last request that started a round.
+    started: u64,
+    /// Whether a request started this round.
+    requested: bool,
 }
 
 impl Scrub {
-    /// Goes on with the round whose mark is at `path`, until `order` is given.
-    pub fn new(blobs: Blobs, period: Duration, path: PathBuf, order: ScrubTrigger) -> Self {
-        let mark = std::fs::read(&path).ok().and_then(|bytes| codec::decode(&bytes).ok()).unwrap_or_default();
-        Self { blobs, period, path, mark, left: None, order, begun: 0, hurried: false }
+    /// A scrub whose rounds last `period`. It continues the round whose position is in the file `path`.
+    pub fn new(blobs: Blobs, period: Duration, path: PathBuf, trigger: ScrubTrigger) -> Self {
+        let position = std::fs::read(&path).ok().and_then(|bytes| codec::decode(&bytes).ok()).unwrap_or_default();
+        Self { blobs, period, path, position, left: None, trigger, started: 0, requested: false }
     }
 
-    /// The order that this round was begun for, if it was.
+    /// The request that started this round, if one did.
     pub fn requested(&self) -> Option<u64> {
-        self.hurried.then_some(self.begun)
+        self.requested.then_some(self.started)
     }
 
-    /// Files that this round has read, how many it will have read, and the bytes read.
+    /// The blobs that this round has read, all blobs that it will read, and the bytes read.
     pub fn progress(&self) -> (u64, u64, u64) {
         let left = self.left.as_ref().map_or(0, VecDeque::len) as u64;
-        (self.mark.files, self.mark.files + left, self.mark.bytes)
+        (self.position.files, self.position.files + left, self.position.bytes)
     }
 
-    /// Reads the next file, and says how long to pause then; no pause is a round that was asked for.
+    /// Verifies the next blob. Returns the result and how long to pause; `None` in a round that was requested.
     pub async fn step(&mut self) -> Result<(Finding, Option<Duration>), BlobError> {
-        let order = self.order.last_request();
-        if order > self.begun {
-            (self.mark, self.left, self.begun, self.hurried) = (Mark::default(), None, order, true);
+        let request = self.trigger.last_request();
+        if request > self.started {
+            (self.position, self.left, self.started, self.requested) = (Position::default(), None, request, true);
         }
         if self.left.is_none() {
-            let (blobs, after) = (self.blobs.clone(), self.mark.after);
+            let (blobs, after) = (self.blobs.clone(), self.position.after);
             let names = blocking(move || blobs.names()).await?;
             self.left = Some(names.into_iter().filter(|name| after.is_none_or(|after| *name > after)).collect());
         }
         let Some(hash) = self.left.as_mut().and_then(VecDeque::pop_front) else {
-            let order = self.requested();
-            (self.mark, self.left, self.hurried) = (Mark::default(), None, false);
-            self.keep_mark();
-            let pause = if self.blobs.usage().files == 0 { EMPTY.min(self.period) } else { Duration::ZERO };
-            return Ok((Finding::End { request: order }, Some(pause)));
+            let request = self.requested();
+            (self.position, self.left, self.requested) = (Position::default(), None, false);
+            self.save_position();
+            let pause = if self.blobs.usage().files == 0 { EMPTY_PAUSE.min(self.period) } else { Duration::ZERO };
+            return Ok((Finding::End { request }, Some(pause)));
         };
         let blobs = self.blobs.clone();
-        let (finding, bytes) = match blocking(move || blobs.scrub(&hash)).await {
-            Ok(examined) => (Finding::Intact, examined.manifest.length),
+        let (finding, bytes) = match blocking(move || blobs.verify_on_disk(&hash)).await {
+            Ok(verified) => (Finding::Intact, verified.manifest.length),
             Err(BlobError::Corrupt(_)) => (Finding::Damaged(hash), 0),
             Err(BlobError::Missing(_)) => (Finding::Intact, 0),
             Err(error) => return Err(error),
         };
-        self.mark.after = Some(hash);
-        self.mark.files += 1;
-        self.mark.bytes += bytes;
-        self.keep_mark();
-        Ok((finding, (!self.hurried).then(|| self.pause(bytes))))
+        self.position.after = Some(hash);
+        self.position.files += 1;
+        self.position.bytes += bytes;
+        self.save_position();
+        Ok((finding, (!self.requested).then(|| self.pause(bytes))))
     }
 
-    /// A file's share of the round.
+    /// The share of the period for a blob of `bytes`.
     fn pause(&self, bytes: u64) -> Duration {
         let all = self.blobs.usage().bytes.max(1);
         self.period.mul_f64((bytes as f64 / all as f64).min(1.0))
     }
 
-    fn keep_mark(&self) {
+    fn save_position(&self) {
         let half = self.path.with_extension("half");
-        let kept = codec::encode(&self.mark)
+        let saved = codec::encode(&self.position)
             .map_err(|error| error.to_string())
             .and_then(|bytes| std::fs::write(&half, bytes).map_err(|error| error.to_string()))
             .and_then(|()| std::fs::rename(&half, &self.path).map_err(|error| error.to_string()));
-        if let Err(error) = kept {
-            tracing::debug!(error, "the place of the scrub could not be noted");
+        if let Err(error) = saved {
+            tracing::debug!(error, "cannot save the position of the scrub");
         }
     }
 }
@@ -163,7 +167,8 @@ impl Scrub {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-    use super::super::tests::{open, put};
+    use crate::blobs::testing::{open, put};
+
     use super::*;
 
     fn scrub(folder: &tempfile::TempDir, blobs: &Blobs) -> Scrub {
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_round_reads_every_file_and_finds_the_damaged_one() {
+    async fn a_round_reads_every_blob_and_finds_the_damaged_one() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = open(&folder);
         let mut hashes = Vec::new();
@@ -194,12 +199,12 @@ mod tests {
         assert!(!blobs.contains(&bad));
         assert_eq!(scrub.progress(), (10, 10, 900));
         assert_eq!(scrub.step().await.unwrap().0, Finding::End { request: None });
-        // The files fill the round: nine tenths, and a tenth that was lost on the way.
+        // The pauses add up to the period, within a tenth: the damaged blob has no share.
         assert!(pauses > Duration::from_secs(880) && pauses < Duration::from_secs(1010), "{pauses:?}");
     }
 
     #[tokio::test]
-    async fn a_restart_goes_on_where_it_was() {
+    async fn a_restart_continues_the_round() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = open(&folder);
         for number in 0..5u8 {
@@ -214,7 +219,7 @@ mod tests {
         assert_eq!(second.progress(), (4, 5, 400));
         second.step().await.unwrap();
         assert_eq!(second.step().await.unwrap().0, Finding::End { request: None });
-        // A mark that cannot be read is none.
+        // An invalid position starts the round again.
         std::fs::write(folder.path().join("scrub"), b"nonsense").unwrap();
         let mut third = scrub(&folder, &blobs);
         third.step().await.unwrap();
@@ -222,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_round_that_is_asked_for_begins_anew_and_does_not_pause() {
+    async fn a_requested_round_starts_at_once_and_does_not_pause() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = open(&folder);
         for number in 0..3u8 {
@@ -231,8 +236,8 @@ mod tests {
         let mut scrub = scrub(&folder, &blobs);
         assert!(scrub.step().await.unwrap().1.is_some());
         assert_eq!(scrub.requested(), None);
-        let number = scrub.order.trigger();
-        scrub.order.triggered().await;
+        let number = scrub.trigger.trigger();
+        scrub.trigger.triggered().await;
         for read in 1..=3 {
             assert_eq!(scrub.step().await.unwrap(), (Finding::Intact, None));
             assert_eq!((scrub.progress().0, scrub.requested()), (read, Some(number)));

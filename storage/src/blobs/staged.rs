@@ -1,111 +1,83 @@
-//! Files that are still arriving.
+//! Blobs that arrive in parts. They are hashed while they are written.
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::path::Path;
 
 use tokio::task::JoinHandle;
 
-use super::quota::Claim;
-use super::{BlobError, Blobs, Hash, Hasher, blocking, told};
+use super::error::io_error;
+use super::manifest::Hasher;
+use super::{BlobError, Blobs, Hash, StagedFile, blocking};
 
-/// After so many bytes, what was written begins to go to the disk while more arrives. So little is left to wait for in
-/// the end, and others who write to the same disk (Raft's log above all) never stand behind a whole file.
-const FLUSHED_AT_ONCE: u64 = 32 << 20;
-
-/// A path in the staging folder; whatever lies there goes with this value.
-pub struct StagedFile {
-    blobs: Blobs,
-    path: PathBuf,
-    /// The room that the file takes; none for what is too small to count.
-    claim: Option<Claim>,
-}
-
-impl StagedFile {
-    pub(super) fn new(blobs: Blobs, expected: u64) -> Result<Self, BlobError> {
-        let claim = blobs.0.space.claim(expected)?;
-        let mut staged = Self::unclaimed(blobs);
-        staged.claim = Some(claim);
-        Ok(staged)
-    }
-
-    pub(super) fn unclaimed(blobs: Blobs) -> Self {
-        let path = blobs.0.staging.join(uuid::Uuid::new_v4().to_string());
-        blobs.0.staged.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
-        Self { blobs, path, claim: None }
-    }
-
-    /// Where to write.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(%error, path = %self.path.display(), "a staged file cannot be removed");
-            }
-            _ => {}
-        }
-        self.blobs.0.staged.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
-    }
-}
+/// A file is flushed each time it has grown by this many bytes, while more arrives. So the final fsync is short, and
+/// other writers to the disk, above all the Raft log, never wait for a whole file.
+const FLUSH_BYTES: u64 = 32 << 20;
 
 struct Open {
     file: File,
     hasher: Hasher,
-    flush: Flush,
+    flusher: Flusher,
 }
 
-/// The part of a file that is on its way to the disk, or is there.
+/// Flushes a growing file in the background.
 #[derive(Default)]
-struct Flush {
+struct Flusher {
+    /// The length of the file when the last flush started.
     length: u64,
-    under_way: Option<JoinHandle<io::Result<()>>>,
+    running: Option<JoinHandle<io::Result<()>>>,
 }
 
-impl Flush {
-    /// Goes on flushing a file that has grown to `length`, unless that is still under way for what came before.
-    async fn follow(&mut self, file: &File, length: u64) -> io::Result<()> {
-        let idle = self.under_way.as_ref().is_none_or(JoinHandle::is_finished);
-        if !idle || length - self.length < FLUSHED_AT_ONCE {
+impl Flusher {
+    /// Starts a flush of a file that has grown to `length`, unless it has grown too little or a flush is running.
+    async fn flush(&mut self, file: &File, length: u64) -> io::Result<()> {
+        let idle = self.running.as_ref().is_none_or(JoinHandle::is_finished);
+        if !idle || length - self.length < FLUSH_BYTES {
             return Ok(());
         }
-        self.end().await?;
+        self.wait().await?;
         let file = file.try_clone()?;
-        self.under_way = Some(tokio::task::spawn_blocking(move || file.sync_data()));
+        self.running = Some(tokio::task::spawn_blocking(move || file.sync_data()));
         self.length = length;
         Ok(())
     }
 
-    /// Waits for what is under way. A disk tells once that it failed, so this must have been heard of before the file
-    /// is believed.
-    async fn end(&mut self) -> io::Result<()> {
-        match self.under_way.take() {
+    /// Waits for the running flush. The system reports a failed write only once, so each result must be checked before
+    /// the file is committed.
+    async fn wait(&mut self) -> io::Result<()> {
+        match self.running.take() {
             Some(flush) => flush.await.map_err(io::Error::other)?,
             None => Ok(()),
         }
     }
 }
 
-/// A blob that arrives in pieces and is hashed on its way to the disk.
+/// A blob that arrives in parts. Dropping it without [`Staged::commit`] removes the file.
 pub struct Staged {
     blobs: Blobs,
-    at: StagedFile,
-    // Away while a write is under way on another thread; a write that failed does not bring it back.
+    target: StagedFile,
+    /// `None` while a write runs on another thread, and after a write failed.
     open: Option<Open>,
     length: u64,
 }
 
+impl Blobs {
+    /// Creates a staged blob. `expected` is its length in bytes, or 0 if it is unknown. This fails with
+    /// [`BlobError::Full`] at once if so many bytes do not fit.
+    pub async fn stage(&self, expected: u64) -> Result<Staged, BlobError> {
+        let blobs = self.clone();
+        blocking(move || Staged::new(blobs, expected)).await
+    }
+}
+
 impl Staged {
-    pub(super) fn new(blobs: Blobs, expected: u64) -> Result<Self, BlobError> {
-        let at = StagedFile::new(blobs.clone(), expected)?;
+    fn new(blobs: Blobs, expected: u64) -> Result<Self, BlobError> {
+        let target = StagedFile::new(blobs.clone(), expected)?;
+        let path = target.path();
         let file =
-            File::options().write(true).read(true).create_new(true).open(at.path()).map_err(told("make", at.path()))?;
-        Ok(Self { blobs, at, open: Some(Open { file, hasher: Hasher::default(), flush: Flush::default() }), length: 0 })
+            File::options().write(true).read(true).create_new(true).open(path).map_err(io_error("create", path))?;
+        let open = Open { file, hasher: Hasher::default(), flusher: Flusher::default() };
+        Ok(Self { blobs, target, open: Some(open), length: 0 })
     }
 
     /// Appends bytes.
@@ -118,82 +90,82 @@ impl Staged {
         .map(drop)
     }
 
-    /// Appends a piece; false, and nothing appended, if it does not have this hash.
+    /// Appends a piece if it has this hash. Otherwise returns false and appends nothing.
     pub async fn write_piece(&mut self, piece: Vec<u8>, expected: Hash) -> Result<bool, BlobError> {
-        // One look at the bytes serves the comparison and the manifest.
+        // The piece is hashed once, for the comparison and for the manifest.
         self.append(piece, move |hasher, piece| Hash::of(piece) == expected && hasher.add_piece(piece, expected)).await
     }
 
-    /// Hashes bytes on a thread where that holds nobody up, and appends them unless `hash` finds fault with them.
+    /// Hashes bytes on a blocking thread, and appends them if `hash` returns true.
     async fn append(
         &mut self,
         bytes: Vec<u8>,
         hash: impl FnOnce(&mut Hasher, &[u8]) -> bool + Send + 'static,
     ) -> Result<bool, BlobError> {
-        let mut open = self.open.take().ok_or(BlobError::Broken)?;
-        if let Some(claim) = &mut self.at.claim {
+        let mut open = self.open.take().ok_or(BlobError::Interrupted)?;
+        if let Some(claim) = &mut self.target.claim {
             claim.cover(self.length + bytes.len() as u64)?;
         }
-        let path = self.at.path().to_owned();
-        let (mut open, right) = blocking(move || {
-            let right = hash(&mut open.hasher, &bytes);
-            if right {
-                open.file.write_all(&bytes).map_err(told("write", &path))?;
+        let path = self.target.path().to_owned();
+        let (mut open, matches) = blocking(move || {
+            let matches = hash(&mut open.hasher, &bytes);
+            if matches {
+                open.file.write_all(&bytes).map_err(io_error("write", &path))?;
             }
-            Ok((open, right))
+            Ok((open, matches))
         })
         .await?;
         self.length = open.hasher.length();
-        open.flush.follow(&open.file, self.length).await.map_err(told("flush", self.at.path()))?;
+        open.flusher.flush(&open.file, self.length).await.map_err(io_error("flush", self.target.path()))?;
         self.open = Some(open);
-        if let Some(claim) = &mut self.at.claim {
+        if let Some(claim) = &mut self.target.claim {
             claim.wrote(self.length);
         }
-        Ok(right)
+        Ok(matches)
     }
 
-    /// Bytes so far.
+    /// The bytes so far.
     pub fn len(&self) -> u64 {
         self.length
     }
 
-    /// Whether nothing has arrived yet.
+    /// Whether there are no bytes yet.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Where the bytes lie until they are committed.
+    /// The path of the file until it is committed.
     pub fn path(&self) -> &Path {
-        self.at.path()
+        self.target.path()
     }
 
-    /// The hash of what has arrived so far, under which it would be committed.
+    /// The hash of the bytes so far, which is the name that [`Staged::commit`] would give them.
     pub fn hash(&self) -> Result<Hash, BlobError> {
-        Ok(self.open.as_ref().ok_or(BlobError::Broken)?.hasher.so_far())
+        Ok(self.open.as_ref().ok_or(BlobError::Interrupted)?.hasher.so_far())
     }
 
-    /// What has arrived so far becomes a blob: it is on the disk when this returns its hash and length.
+    /// Stores the bytes as a blob. Returns its hash and length in bytes; it is on disk then.
     pub async fn commit(self) -> Result<(Hash, u64), BlobError> {
         let (hash, length, _) = self.finish(None).await?;
         Ok((hash, length))
     }
 
-    /// Like [`Staged::commit`], but only under this name; false, and nothing stored, when the bytes have another.
+    /// Like [`Staged::commit`], if the bytes have this hash. Otherwise returns false and stores nothing.
     pub async fn commit_as(self, expected: Hash) -> Result<bool, BlobError> {
         Ok(self.finish(Some(expected)).await?.2)
     }
 
     async fn finish(mut self, expected: Option<Hash>) -> Result<(Hash, u64, bool), BlobError> {
-        let mut open = self.open.take().ok_or(BlobError::Broken)?;
-        open.flush.end().await.map_err(told("flush", self.at.path()))?;
+        let mut open = self.open.take().ok_or(BlobError::Interrupted)?;
+        open.flusher.wait().await.map_err(io_error("flush", self.target.path()))?;
         blocking(move || {
             let (hash, manifest) = open.hasher.finish();
-            let right = expected.is_none_or(|expected| expected == hash);
-            if right {
-                open.file.sync_all().map_err(told("fsync", self.at.path()))?;
-                self.blobs.adopt(self.at.path(), &hash, &manifest)?;
+            let matches = expected.is_none_or(|expected| expected == hash);
+            if matches {
+                open.file.sync_all().map_err(io_error("fsync", self.target.path()))?;
+                self.blobs.publish(self.target.path(), &hash, &manifest)?;
             }
-            Ok((hash, manifest.length, right))
+            Ok((hash, manifest.length, matches))
         })
         .await
     }
@@ -203,47 +175,58 @@ impl Staged {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-    use super::super::tests::open;
+    use crate::blobs::testing::{open, staged_files};
+
     use super::*;
 
     #[tokio::test]
-    async fn a_file_is_flushed_while_more_of_it_arrives() {
+    async fn a_blob_without_commit_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = open(&folder);
         let mut staged = blobs.stage(0).await.unwrap();
-        let bytes = vec![3; usize::try_from(FLUSHED_AT_ONCE).unwrap()];
-        staged.write(&bytes[1..]).await.unwrap();
-        assert!(staged.open.as_ref().unwrap().flush.under_way.is_none());
-        staged.write(&bytes[..1]).await.unwrap();
-        assert!(staged.open.as_ref().unwrap().flush.under_way.is_some());
-        assert_eq!(staged.hash().unwrap(), Hash::of(&bytes));
-        assert_eq!(staged.commit().await.unwrap(), (Hash::of(&bytes), FLUSHED_AT_ONCE));
+        staged.write(&vec![7; 100_000]).await.unwrap();
+        drop(staged);
+        assert_eq!(staged_files(&folder), 0);
     }
 
     #[tokio::test]
-    async fn a_disk_that_fails_while_more_arrives_is_heard_of_in_the_end() {
-        // What cannot be flushed on any system: a pipe.
+    async fn a_large_file_is_flushed_while_it_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = open(&folder);
+        let mut staged = blobs.stage(0).await.unwrap();
+        let bytes = vec![3; usize::try_from(FLUSH_BYTES).unwrap()];
+        staged.write(&bytes[1..]).await.unwrap();
+        assert!(staged.open.as_ref().unwrap().flusher.running.is_none());
+        staged.write(&bytes[..1]).await.unwrap();
+        assert!(staged.open.as_ref().unwrap().flusher.running.is_some());
+        assert_eq!(staged.hash().unwrap(), Hash::of(&bytes));
+        assert_eq!(staged.commit().await.unwrap(), (Hash::of(&bytes), FLUSH_BYTES));
+    }
+
+    #[tokio::test]
+    async fn a_failed_flush_is_reported_at_the_end() {
+        // No system can flush a pipe.
         let (_reader, pipe) = io::pipe().unwrap();
         let pipe = File::from(std::os::fd::OwnedFd::from(pipe));
-        let mut flush = Flush::default();
-        flush.follow(&pipe, FLUSHED_AT_ONCE - 1).await.unwrap();
-        flush.end().await.unwrap();
-        flush.follow(&pipe, FLUSHED_AT_ONCE).await.unwrap();
-        assert!(flush.end().await.is_err());
+        let mut flusher = Flusher::default();
+        flusher.flush(&pipe, FLUSH_BYTES - 1).await.unwrap();
+        flusher.wait().await.unwrap();
+        flusher.flush(&pipe, FLUSH_BYTES).await.unwrap();
+        assert!(flusher.wait().await.is_err());
     }
 
     #[tokio::test]
-    async fn a_disk_that_fills_up_in_the_middle_leaves_nothing() {
+    async fn a_disk_that_fills_up_during_a_write_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = open(&folder);
         let mut staged = blobs.stage(0).await.unwrap();
         staged.write(&[1; 1000]).await.unwrap();
-        // What every system has for this: a device on which nothing fits.
+        // Writes to this device fail with ENOSPC.
         staged.open.as_mut().unwrap().file = File::options().write(true).open("/dev/full").unwrap();
         assert!(matches!(staged.write(&[2; 1000]).await, Err(BlobError::Full)));
-        assert!(matches!(staged.write(&[2; 1000]).await, Err(BlobError::Broken)));
+        assert!(matches!(staged.write(&[2; 1000]).await, Err(BlobError::Interrupted)));
         drop(staged);
-        assert_eq!(std::fs::read_dir(folder.path().join("staging")).unwrap().count(), 0);
+        assert_eq!(staged_files(&folder), 0);
         assert_eq!(blobs.usage().files, 0);
     }
 }

@@ -1,72 +1,78 @@
-//! How far the database is known to have been on the disk, noted outside of it.
+//! A file that records how much of the database was on disk.
 //!
-//! RocksDB takes whatever of its write-ahead log it cannot read for the end of what was written when the process died. Mostly
-//! that is so. But a file that was damaged, cut off or removed later looks the same, and a node that starts
-//! with less than it had has forgotten its vote and entries that it has confirmed to others. So after each sync the
-//! number of the last write that it covered goes into a small file beside RocksDB's own, and a database that ends before
-//! that number is not opened.
+//! RocksDB treats the first unreadable entry of its write-ahead log as the end of what was written before the process
+//! died. That is usually right. But a file that was damaged, truncated or deleted later looks the same, and a node that
+//! starts with less than it had may lack its vote and entries that it confirmed to others. So after each sync, the
+//! sequence number of the last synced write goes into this file, and a database that ends before that number does not
+//! open.
 //!
-//! The note itself is not synced, which would cost as much as what it speaks of: it is on its way to the disk only after
-//! what it says is there, so one that is too old, or that a power failure took, proves less and never anything wrong.
+//! Invariant: the mark is never ahead of the disk, because it is written after the sync that it records. It is not
+//! synced itself, since that would double the cost of a write. A mark that is old, or lost in a power failure, detects
+//! less loss but never reports a loss that did not happen.
+//!
+//! The file has 16 bytes: the number (big-endian), then the first 8 bytes of its SHA-256.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
-use crate::blobs::Hash;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
 const FILE: &str = "SYNCED";
-const CHECK: usize = 8;
+const NUMBER_BYTES: usize = 8;
+const CHECKSUM_BYTES: usize = 8;
 
-/// The note.
+type Encoded = [u8; NUMBER_BYTES + CHECKSUM_BYTES];
+
+/// The open file, and the number in it.
 pub(super) struct DurabilityMark {
     file: File,
-    noted: Mutex<u64>,
+    number: Mutex<u64>,
 }
 
 impl DurabilityMark {
-    /// Opens the note in the database's folder, and makes one that says nothing if there is none that can be read.
+    /// Opens the mark in the database's folder. If it is missing or invalid, the number is 0.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(folder.join(FILE))?;
-        let mut bytes = [0; 8 + CHECK];
-        let noted = match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => read(&bytes),
+        let mut bytes = Encoded::default();
+        let number = match file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => decode(&bytes),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { file, noted: Mutex::new(noted.unwrap_or(0)) })
+        Ok(Self { file, number: Mutex::new(number.unwrap_or(0)) })
     }
 
-    /// The number of a write that was on the disk, with all before it.
-    pub(super) fn noted(&self) -> u64 {
-        *self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The sequence number of a write that was on disk, and all earlier writes with it.
+    pub(super) fn get(&self) -> u64 {
+        *self.number.lock()
     }
 
-    /// Notes that the writes up to `number` are on the disk.
-    pub(super) fn note(&self, number: u64) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        if number <= *noted {
+    /// Records that all writes up to `number` are on disk.
+    pub(super) fn advance(&self, number: u64) {
+        let mut current = self.number.lock();
+        if number <= *current {
             return;
         }
-        *noted = number;
-        // An older note is no harm, and a disk that fails shows in the database itself.
-        let _ = self.file.write_all_at(&written(number), 0);
+        *current = number;
+        // An old mark is harmless. A failing disk causes errors of the database itself.
+        let _ = self.file.write_all_at(&encode(number), 0);
     }
 }
 
-fn written(number: u64) -> [u8; 8 + CHECK] {
-    let mut bytes = [0; 8 + CHECK];
-    bytes[..8].copy_from_slice(&number.to_be_bytes());
-    let hash = Hash::of(&number.to_be_bytes());
-    bytes[8..].copy_from_slice(&hash.as_bytes()[..CHECK]);
+fn encode(number: u64) -> Encoded {
+    let mut bytes = Encoded::default();
+    let (head, checksum) = bytes.split_at_mut(NUMBER_BYTES);
+    head.copy_from_slice(&number.to_be_bytes());
+    checksum.copy_from_slice(&Sha256::digest(number.to_be_bytes())[..CHECKSUM_BYTES]);
     bytes
 }
 
-fn read(bytes: &[u8; 8 + CHECK]) -> Option<u64> {
+fn decode(bytes: &Encoded) -> Option<u64> {
     let number = u64::from_be_bytes(*bytes.first_chunk()?);
-    (written(number) == *bytes).then_some(number)
+    (encode(number) == *bytes).then_some(number)
 }
 
 #[cfg(test)]
@@ -76,14 +82,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_found_again_and_only_a_whole_one_counts() {
+    fn a_mark_only_advances_and_an_invalid_one_counts_as_zero() {
         let folder = tempfile::tempdir().unwrap();
-        let synced = DurabilityMark::open(folder.path()).unwrap();
-        assert_eq!(synced.noted(), 0);
-        synced.note(258);
-        synced.note(7);
-        assert_eq!(DurabilityMark::open(folder.path()).unwrap().noted(), 258);
-        synced.file.write_all_at(&[1], 0).unwrap();
-        assert_eq!(DurabilityMark::open(folder.path()).unwrap().noted(), 0);
+        let mark = DurabilityMark::open(folder.path()).unwrap();
+        assert_eq!(mark.get(), 0);
+        mark.advance(258);
+        mark.advance(7);
+        assert_eq!(DurabilityMark::open(folder.path()).unwrap().get(), 258);
+        mark.file.write_all_at(&[1], 0).unwrap();
+        assert_eq!(DurabilityMark::open(folder.path()).unwrap().get(), 0);
     }
 }
