@@ -4,7 +4,7 @@
 //! form of an upload, the view of a song), or what several resources share (how an address names a song, the parameters
 //! of a separation).
 //!
-//! [`endpoints`] lists every endpoint in one line, with the callers who have access to it. The path and the method
+//! `endpoints()` lists every endpoint in one line, with the callers who have access to it. The path and the method
 //! stand in the handler's `#[utoipa::path]`. The router, the description and the check of the access follow from these
 //! two.
 

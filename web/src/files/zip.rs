@@ -178,11 +178,11 @@ fn push_with_extra(out: &mut Vec<u8>, name: &str, numbers: &[u64], between: &[u8
 /// The time and date of an entry in the format of MS-DOS: years from 1980 to 2107, with a resolution of two seconds.
 fn stamp(at: u64) -> [u8; 4] {
     let at = utc(at);
-    let time = u16::from(at.hour()) << 11 | u16::from(at.minute()) << 5 | u16::from(at.second()) / 2;
-    let day = u16::from(u8::from(at.month())) << 5 | u16::from(at.day());
+    let time = (u16::from(at.hour()) << 11) | (u16::from(at.minute()) << 5) | (u16::from(at.second()) / 2);
+    let day = (u16::from(u8::from(at.month())) << 5) | u16::from(at.day());
     let date = match u16::try_from(at.year() - 1980) {
-        Ok(year @ 0..128) => year << 9 | day,
-        _ => 1 << 5 | 1,
+        Ok(year @ 0..128) => (year << 9) | day,
+        _ => (1 << 5) | 1,
     };
     let ([a, b], [c, d]) = (time.to_le_bytes(), date.to_le_bytes());
     [a, b, c, d]
