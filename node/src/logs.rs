@@ -1,12 +1,12 @@
-//! Lines for people, or JSON for programs that gather logs, on standard error.
+//! Logging to standard error, as text or JSON.
 //!
-//! Every line of a node carries the node's number, and every line within a request the request's id, in whichever form.
-//! A JSON line is one object: `node`, `timestamp`, `level`, `target`, `fields` (with `message`), and `spans`, the
-//! outermost first; `spans[].request` is the id.
+//! Every line of a node has the node's id, and every line within a request has the request's id, in both formats. A JSON
+//! line is one object with `node`, `timestamp`, `level`, `target`, `fields` (with `message`), and `spans`, the outermost
+//! first; `spans[].request` is the id of the request.
 //!
-//! The libraries below are quiet: what matters of openraft's and quinn's lines, a peer that falls silent, a new leader, a
-//! disk that failed, is said once by the modules that use them. `QUARTET_LOG` adds to the usual filter and can make any
-//! of them speak.
+//! The default filter turns off most lines of libraries. The modules that use openraft and quinn log the important events
+//! (an unreachable peer, a new leader, a failed disk) once. `QUARTET_LOG` extends the default filter, so it can turn on
+//! the lines of any library.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -23,50 +23,50 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use live::attempt_log::Recorder;
 
-/// What is logged when nobody asks for more or less: our own words, and of openraft that a disk or a state failed.
-const USUAL: &str = "info,openraft=off,openraft::storage=error,openraft::core::sm=error,quinn=warn,quinn_proto=warn,\
-                     quinn_udp=warn,rustls=warn,hyper=warn,hyper_util=warn,lapin=off,amq_protocol=off,symphonia=off,\
-                     ureq=warn,ureq_proto=warn";
+/// The default filter: the project's own lines, and openraft's errors about the disk and the state machine.
+const DEFAULT_FILTER: &str = "info,openraft=off,openraft::storage=error,openraft::core::sm=error,quinn=warn,quinn_proto=warn,\
+                              quinn_udp=warn,rustls=warn,hyper=warn,hyper_util=warn,lapin=off,amq_protocol=off,symphonia=off,\
+                              ureq=warn,ureq_proto=warn";
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Text.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Begins to log, as `node` where this process is one.
-pub(crate) fn begin(format: LogFormat, node: Option<NodeId>) -> Result<()> {
+/// Installs the logger. `node` is the id of the node, or none for a process that is not a node.
+pub(crate) fn init(format: LogFormat, node: Option<NodeId>) -> Result<()> {
     let more = std::env::var("QUARTET_LOG").unwrap_or_default();
-    let filter = EnvFilter::builder().parse(format!("{USUAL},{more}")).with_context(|| {
-        format!("QUARTET_LOG is {more:?}, which is no filter; write a level, or parts with their levels as in info,raft=debug")
+    let filter = EnvFilter::builder().parse(format!("{DEFAULT_FILTER},{more}")).with_context(|| {
+        format!("invalid QUARTET_LOG {more:?}: use a level, or modules with levels, for example info,raft=debug")
     })?;
     let terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Human => {
             let inner = tracing_subscriber::fmt::format().with_target(false).with_ansi(terminal);
-            lines.with_ansi(terminal).event_format(Human { node, inner }).finish().with(Recorder).init();
+            lines.with_ansi(terminal).event_format(TextFormat { node, inner }).finish().with(Recorder).init();
         }
         LogFormat::Json => {
             let inner = tracing_subscriber::fmt::format().json().with_current_span(false);
-            lines.json().event_format(Program { node, inner }).finish().with(Recorder).init();
-            // What the standard library prints would be no JSON.
+            lines.json().event_format(JsonFormat { node, inner }).finish().with(Recorder).init();
+            // The standard library would print a panic as plain text.
             std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         }
     }
     Ok(())
 }
 
-/// Puts the node's number before a line.
-struct Human {
+/// Puts the node's id before a line.
+struct TextFormat {
     node: Option<NodeId>,
     inner: Format<Full>,
 }
 
-impl<S, N> FormatEvent<S, N> for Human
+impl<S, N> FormatEvent<S, N> for TextFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -79,13 +79,13 @@ where
     }
 }
 
-/// Puts the node's number into an object.
-struct Program {
+/// Adds the node's id to a JSON object.
+struct JsonFormat {
     node: Option<NodeId>,
     inner: Format<Json>,
 }
 
-impl<S, N> FormatEvent<S, N> for Program
+impl<S, N> FormatEvent<S, N> for JsonFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,

@@ -1,20 +1,22 @@
-//! The Quartet node: reads what it is told, and runs it.
+//! The program `node`: reads the command line, and runs a node or one command.
 
 mod command_line;
 mod configuration;
 mod daemon;
+mod error_text;
 mod external_worker;
-mod hooks;
-mod https;
+mod http_server;
 mod logs;
 mod maintenance;
 mod metrics;
 mod models;
 mod operator;
-mod sentence;
 mod separate;
-mod serving;
+mod signals;
 mod synthesize;
+mod thread_count;
+mod tls_listener;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -22,25 +24,25 @@ use anyhow::{Context, Result};
 use audio::sandbox::{Sandbox, child};
 use clap::Parser;
 
-use command_line::{Action, CommandLine};
+use command_line::{Command, CommandLine};
 use configuration::Configuration;
+use error_text::error_text;
 use logs::LogFormat;
-use sentence::sentence;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == child::ARGUMENT) {
-        // Before anything is read or started: a process for one file should begin at once and has a single thread.
+        // First of all: a sandbox process handles one file, must start quickly and has a single thread.
         return child::serve(arguments);
     }
     let line = CommandLine::parse();
     let format = line.log;
-    // Only a running node is one; the other commands speak for whoever gives them.
-    let node = line.action.is_none().then(|| line.id.unwrap_or(0));
-    match logs::begin(format, node).and_then(|()| act(line)) {
+    // Only the log lines of a running node carry its id.
+    let node = line.command.is_none().then(|| line.id.unwrap_or(0));
+    match logs::init(format, node).and_then(|()| run(line)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let error = sentence(&error);
+            let error = error_text(&error);
             match format {
                 LogFormat::Human => eprintln!("Error: {error}"),
                 LogFormat::Json => tracing::error!("{error}"),
@@ -50,29 +52,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn act(line: CommandLine) -> Result<()> {
-    match line.action {
-        Some(Action::Separate(options)) => separate::run(&options, &sandbox()?),
-        Some(Action::Worker(options)) => {
+fn run(line: CommandLine) -> Result<()> {
+    match line.command {
+        Some(Command::Separate(options)) => separate::run(&options, &sandbox()?),
+        Some(Command::Worker(options)) => {
             let library = models::own_library()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let ended = runtime.block_on(external_worker::run(options, library, sandbox()?));
-            // A thread in the middle of a segment is not waited for.
+            // Do not wait for a thread that separates a segment.
             runtime.shutdown_background();
             ended
         }
-        Some(Action::Model { action }) => {
+        Some(Command::Model { command }) => {
             let data = match (line.data, &line.cluster, line.id) {
                 (_, Some(file), Some(id)) => Some(Configuration::read(file, id)?.me().data.clone()),
                 (data, ..) => data,
             };
-            models::run(action, data.as_deref())
+            models::run(command, data.as_deref())
         }
-        Some(Action::Operator(action)) => {
+        Some(Command::Operator(command)) => {
             let file = line.cluster.context("missing --cluster FILE")?;
-            operator::run(action, &file, line.id)
+            operator::run(command, &file, line.id)
         }
-        Some(Action::Synthesize { out, seconds, seed }) => synthesize::synthesize(&out, seconds, seed),
+        Some(Command::Synthesize { out, seconds, seed }) => synthesize::synthesize(&out, seconds, seed),
         None => {
             storage::failpoint::arm(&std::env::var("FAILPOINTS").unwrap_or_default())?;
             let configuration = match (&line.cluster, line.id) {
@@ -93,7 +95,7 @@ fn act(line: CommandLine) -> Result<()> {
     }
 }
 
-/// Where songs are read.
+/// The sandbox in which files of users are decoded.
 fn sandbox() -> Result<Sandbox> {
-    Sandbox::own_child().context("cannot find this program, which must be started for each file")
+    Sandbox::own_child().context("cannot find the path of this program, which the sandbox starts for each file")
 }

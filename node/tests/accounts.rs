@@ -1,18 +1,18 @@
-//! Accounts in a cluster of three: what one node says of a user holds at all of them, at once and after all were killed.
+//! Accounts in a three-node cluster: changes are visible at all nodes at once, and survive a kill of all nodes.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod harness;
 
-use harness::{Cluster, certify, song, turn, wait_for};
+use harness::{Cluster, permits, song, wait_for, write_certificates};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
-/// Nodes that separate nothing: these tests are about people.
+/// Nodes without workers.
 const IDLE: &str = "[workers]\nslots = 0\n";
 
-/// Asks a node with a cookie, or a token that begins with `qt_`.
+/// Sends a request with a cookie, or with a token that begins with `qt_`.
 async fn ask(cluster: &Cluster, node: u64, who: &str, what: &str, body: &Value) -> (StatusCode, Value) {
     let (method, path) = what.split_once(' ').unwrap();
     let mut request = cluster.client.request(Method::from_bytes(method.as_bytes()).unwrap(), cluster.url(node, path));
@@ -28,7 +28,7 @@ async fn ask(cluster: &Cluster, node: u64, who: &str, what: &str, body: &Value) 
     (answer.status(), answer.json().await.unwrap_or_default())
 }
 
-/// A cluster that takes accounts, which a new one does when its nodes have said that they know them.
+/// A cluster that accepts accounts: a new one does when its nodes have exchanged their feature levels.
 async fn start(more: &str) -> Cluster {
     let cluster = Cluster::start(3, None, more).await;
     let fields = json!({ "username": "nobody", "password": "a guess" });
@@ -62,17 +62,17 @@ async fn upload(cluster: &Cluster, node: u64, who: &str, title: &str, seed: u32)
     body["data"]["song"]["id"].as_u64().unwrap_or_else(|| panic!("{body}"))
 }
 
-/// Who a cookie or token is to a node.
+/// The user name that belongs to a cookie or token, according to a node.
 async fn name(cluster: &Cluster, node: u64, who: &str) -> Option<String> {
     let (_, me) = ask(cluster, node, who, "GET /auth/me", &Value::Null).await;
     me["data"]["user"]["username"].as_str().map(str::to_owned)
 }
 
 #[tokio::test]
-async fn a_session_holds_at_every_node_and_ends_at_every_node() {
-    let _turn = turn().await;
+async fn session_is_valid_at_every_node_and_ends_at_every_node() {
+    let _permit = permits(1).await;
     let mut cluster = start(IDLE).await;
-    // Two who come first at the same time: one is the administrator.
+    // Of two concurrent first registrations, one becomes the administrator.
     let (one, two) = tokio::join!(register(&cluster, 0, "Ada"), register(&cluster, 1, "Bob"));
     let administrators = [&one, &two]
         .map(|(_, body)| body["data"]["user"]["administrator"].as_bool().unwrap())
@@ -80,13 +80,13 @@ async fn a_session_holds_at_every_node_and_ends_at_every_node() {
         .filter(|is| **is)
         .count();
     assert_eq!(administrators, 1, "{one:?} {two:?}");
-    // Two who want the same name at the same time: one has it.
+    // Of two concurrent registrations with the same name, one succeeds.
     let (one, two) = tokio::join!(register(&cluster, 1, "Cleo"), register(&cluster, 2, "CLEO"));
     let mut statuses = [one.0.as_u16(), two.0.as_u16()];
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 409], "{one:?} {two:?}");
 
-    // As often as chance could hide a node that is behind.
+    // Several rounds, because chance can hide a node that is behind.
     for round in 0..10 {
         let ada = login(&cluster, round % 3, "Ada").await;
         for node in 0..3 {
@@ -99,7 +99,7 @@ async fn a_session_holds_at_every_node_and_ends_at_every_node() {
         }
     }
 
-    // A token opens the same everywhere, and nothing once it is revoked.
+    // A token is valid at every node until it is revoked.
     let ada = login(&cluster, 0, "Ada").await;
     let (_, me) = ask(&cluster, 0, &ada, "GET /auth/me", &Value::Null).await;
     let tokens = format!("/users/{}/tokens", me["data"]["user"]["id"]);
@@ -108,7 +108,7 @@ async fn a_session_holds_at_every_node_and_ends_at_every_node() {
     let token = made["data"]["secret"].as_str().unwrap().to_owned();
     let mine = upload(&cluster, 2, &ada, "Mine", 301).await;
 
-    // All nodes die; users, sessions, tokens and rights are as they were.
+    // Users, sessions, tokens and rights survive a kill of all nodes.
     for node in 0..3 {
         cluster.kill(node);
     }
@@ -116,7 +116,7 @@ async fn a_session_holds_at_every_node_and_ends_at_every_node() {
         cluster.run(node);
     }
     for node in 0..3 {
-        cluster.ready(node).await;
+        cluster.wait_until_ready(node).await;
     }
     for node in 0..3 {
         for who in [&ada, &token] {
@@ -134,7 +134,7 @@ async fn a_session_holds_at_every_node_and_ends_at_every_node() {
         assert_eq!(status, StatusCode::UNAUTHORIZED, "at node {node}");
     }
 
-    // What opens an account stands in no log.
+    // No log contains credentials.
     for node in 0..3 {
         let log = std::fs::read_to_string(cluster.log(node)).unwrap();
         for secret in ["password", &token, ada.split_once('=').unwrap().1, "argon2id"] {
@@ -144,8 +144,8 @@ async fn a_session_holds_at_every_node_and_ends_at_every_node() {
 }
 
 #[tokio::test]
-async fn a_password_can_be_tried_so_often_at_all_nodes_together() {
-    let _turn = turn().await;
+async fn login_attempts_are_limited_across_all_nodes() {
+    let _permit = permits(1).await;
     let cluster = start(&format!("{IDLE}[http]\ntrusted_proxies = [\"127.0.0.1\"]\n")).await;
     assert_eq!(register(&cluster, 0, "Ada").await.0, StatusCode::CREATED);
     let attempt = async |node: u64, from: &str, name: &str, password: &str| {
@@ -154,29 +154,29 @@ async fn a_password_can_be_tried_so_often_at_all_nodes_together() {
         let after = answer.headers().get("retry-after").map(|after| after.to_str().unwrap().parse::<u32>().unwrap());
         (answer.status().as_u16(), after)
     };
-    // All at once, so that no node can have heard of the others' tries before its own.
-    let tries = (0..15).map(|n| attempt(n % 3, "203.0.113.1", "ada", "a guess"));
-    let results = futures_util::future::join_all(tries).await;
+    // Concurrent attempts, so that no node knows the attempts at the others beforehand.
+    let attempts = (0..15).map(|n| attempt(n % 3, "203.0.113.1", "ada", "a guess"));
+    let results = futures_util::future::join_all(attempts).await;
     assert_eq!(results.iter().filter(|(status, _)| *status == 401).count(), 10, "{results:?}");
     assert_eq!(results.iter().filter(|(status, _)| *status == 429).count(), 5, "{results:?}");
     for node in 0..3 {
-        // The right password is not even looked at.
+        // The right password is rejected too.
         let (status, after) = attempt(node, "203.0.113.1", "Ada", "Ada's password").await;
         assert_eq!(status, 429);
         assert!((1..=900).contains(&after.unwrap()), "{after:?}");
-        // Elsewhere nobody is locked out, and here others are not.
+        // Other addresses and other users are not affected.
         assert_eq!(attempt(node, "203.0.113.2", "Ada", "Ada's password").await.0, 200);
         assert_eq!(attempt(node, "203.0.113.1", "nobody", "a guess").await.0, 401);
     }
-    // What succeeds is not held against anybody.
+    // Successful logins do not count.
     for n in 0..12 {
-        assert_eq!(attempt(n % 3, "203.0.113.3", "Ada", "Ada's password").await.0, 200, "the try {n}");
+        assert_eq!(attempt(n % 3, "203.0.113.3", "Ada", "Ada's password").await.0, 200, "attempt {n}");
     }
 }
 
 #[tokio::test]
-async fn a_user_goes_with_what_is_theirs_or_hands_it_over() {
-    let _turn = turn().await;
+async fn deleting_a_user_deletes_or_transfers_their_songs() {
+    let _permit = permits(1).await;
     let cluster = start(IDLE).await;
     for name in ["root", "Ada", "Bob"] {
         assert_eq!(register(&cluster, 0, name).await.0, StatusCode::CREATED);
@@ -190,18 +190,18 @@ async fn a_user_goes_with_what_is_theirs_or_hands_it_over() {
     let bobs = upload(&cluster, 2, bob, "Bob's", 310).await;
     let share = format!("POST /songs/{open}/shares");
     assert_eq!(ask(&cluster, 2, ada, &share, &json!({ "everybody": true })).await.0, StatusCode::OK);
-    let heard = async |node: u64, who: &str| {
+    let visible = async |node: u64, who: &str| {
         let (_, body) = ask(&cluster, node, who, "GET /songs", &Value::Null).await;
         let songs = body["data"]["songs"].as_array().unwrap().iter();
         songs.map(|song| song["id"].as_u64().unwrap()).collect::<Vec<_>>()
     };
     for node in 0..3 {
-        assert_eq!(heard(node, "").await, [open]);
-        assert_eq!(heard(node, ada).await, [closed, open]);
-        assert_eq!(heard(node, bob).await, [bobs, open]);
-        assert_eq!(heard(node, root).await, [bobs, closed, open]);
+        assert_eq!(visible(node, "").await, [open]);
+        assert_eq!(visible(node, ada).await, [closed, open]);
+        assert_eq!(visible(node, bob).await, [bobs, open]);
+        assert_eq!(visible(node, root).await, [bobs, closed, open]);
     }
-    // It has to be said what becomes of the songs.
+    // The request must say what happens to the songs.
     let (status, body) = ask(&cluster, 0, ada, "DELETE /users/2", &Value::Null).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(body["errors"][0]["message"].as_str().unwrap().contains("songs=hand_over"), "{body}");
@@ -209,14 +209,14 @@ async fn a_user_goes_with_what_is_theirs_or_hands_it_over() {
     assert_eq!(ask(&cluster, 0, ada, "DELETE /users/2?songs=hand_over", &Value::Null).await.0, StatusCode::OK);
     for node in 0..3 {
         assert_eq!(name(&cluster, node, ada).await, None);
-        assert_eq!(heard(node, root).await, [bobs, open]);
+        assert_eq!(visible(node, root).await, [bobs, open]);
         let (_, song) = ask(&cluster, node, "", &format!("GET /songs/{open}"), &Value::Null).await;
         assert_eq!(song["data"]["song"]["uploader_id"], Value::Null);
     }
-    // An administrator removes Bob with all his songs; the file that was also handed over stays.
+    // An administrator deletes Bob with all his songs. The file that a transferred song also uses stays.
     assert_eq!(ask(&cluster, 1, root, "DELETE /users/3?songs=delete", &Value::Null).await.0, StatusCode::OK);
     for node in 0..3 {
-        assert_eq!(heard(node, root).await, [open]);
+        assert_eq!(visible(node, root).await, [open]);
         let file = cluster.get(node, &format!("/songs/{open}/song.wav")).await.unwrap();
         assert_eq!(file.bytes().await.unwrap(), std::fs::read(song(2, 310)).unwrap());
     }
@@ -230,11 +230,11 @@ fn trusting(root: &str) -> Client {
 }
 
 #[tokio::test]
-async fn a_node_speaks_https_and_takes_a_new_certificate_while_it_runs() {
-    let _turn = turn().await;
+async fn node_serves_https_and_reloads_its_certificate() {
+    let _permit = permits(1).await;
     let mut cluster = Cluster::start(1, None, IDLE).await;
     let folder = cluster.folder.path().to_owned();
-    let first = trusting(&certify(&folder, "127.0.0.1"));
+    let first = trusting(&write_certificates(&folder, "127.0.0.1"));
     let log = cluster.log(0);
     cluster.kill(0);
     let file = folder.join("cluster.toml");
@@ -250,11 +250,11 @@ async fn a_node_speaks_https_and_takes_a_new_certificate_while_it_runs() {
     let answer = wait_for("HTTPS", async || ready(&first).await).await;
     assert_eq!(answer.version(), reqwest::Version::HTTP_2);
     assert!(answer.headers()["strict-transport-security"].to_str().unwrap().starts_with("max-age="));
-    // Who speaks plain HTTP, or says nothing, disturbs nobody.
+    // Clients with plain HTTP and silent clients do not affect others.
     assert!(cluster.get(0, "/healthz").await.is_none());
-    let mut mute = Vec::new();
+    let mut silent = Vec::new();
     for _ in 0..20 {
-        mute.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+        silent.push(tokio::net::TcpStream::connect(&address).await.unwrap());
     }
     let fields = json!({ "username": "Ada", "password1": "Ada's password", "password2": "Ada's password" });
     wait_for("an account", async || {
@@ -266,22 +266,22 @@ async fn a_node_speaks_https_and_takes_a_new_certificate_while_it_runs() {
     let answer = first.post(url("/auth/login")).json(&fields).send().await.unwrap();
     let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
     assert!(cookie.starts_with("__Host-quartet=") && cookie.ends_with("; Secure"), "{cookie}");
-    // A file that is half written changes nothing; a new certificate counts from the signal on.
+    // An incomplete file changes nothing. A new certificate is used after the signal.
     std::fs::write(folder.join("certificate.pem"), "-----BEGIN CERT").unwrap();
     cluster.process(0).signal(rustix::process::Signal::HUP);
-    wait_for("the complaint", async || {
-        std::fs::read_to_string(&log).unwrap().contains("the old certificate stays in use").then_some(())
+    wait_for("the warning", async || {
+        std::fs::read_to_string(&log).unwrap().contains("the old one stays in use").then_some(())
     })
     .await;
     assert!(ready(&first).await.is_some());
-    let second = trusting(&certify(&folder, "127.0.0.1"));
+    let second = trusting(&write_certificates(&folder, "127.0.0.1"));
     cluster.process(0).signal(rustix::process::Signal::HUP);
     wait_for("the new certificate", async || ready(&second).await).await;
-    // A connection that is open goes on; a new one of who trusts the old authority alone does not come about.
+    // Open connections continue. A client that trusts only another authority cannot connect.
     let elsewhere = tempfile::tempdir().unwrap();
-    let third = trusting(&certify(elsewhere.path(), "127.0.0.1"));
+    let third = trusting(&write_certificates(elsewhere.path(), "127.0.0.1"));
     assert!(third.get(url("/healthz")).send().await.is_err());
-    drop(mute);
+    drop(silent);
     cluster.process(0).terminate();
     assert!(cluster.process(0).wait(harness::PATIENCE).unwrap().success());
 }

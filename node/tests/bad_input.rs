@@ -1,4 +1,4 @@
-//! What a stranger may send: each gets a status and a sentence, leaves no file behind and harms no node.
+//! Invalid requests: each gets a status and a message, leaves no files, and does not affect the node.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -6,12 +6,12 @@ mod harness;
 
 use std::path::Path;
 
-use harness::{Cluster, song, turn, wait_for};
+use harness::{Cluster, permits, song, wait_for};
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// All files below the folders that hold uploads, relative to them.
+/// All files below the folders for uploads, on all nodes.
 fn files(cluster: &Cluster) -> Vec<String> {
     fn below(folder: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -31,7 +31,7 @@ fn files(cluster: &Cluster) -> Vec<String> {
     found
 }
 
-/// A WAV header that promises `frames` of 8-bit mono silence at 8 kHz.
+/// A WAV header that announces `frames` frames of 8-bit mono silence at 8 kHz.
 fn wav_header(frames: u32) -> Vec<u8> {
     let mut header = Vec::new();
     header.extend(b"RIFF");
@@ -50,8 +50,8 @@ fn wav_header(frames: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn bad_uploads_are_refused_with_a_sentence_and_leave_nothing() {
-    let _turn = turn().await;
+async fn rejected_uploads_have_a_message_and_leave_no_files() {
+    let _permit = permits(1).await;
     let limits =
         "[limits]\nupload_bytes = 37000000\nsong_seconds = 7200\ncollect_unsafely = true\ncollect_grace_seconds = 1\n";
     let cluster = Cluster::start(3, None, limits).await;
@@ -59,10 +59,10 @@ async fn bad_uploads_are_refused_with_a_sentence_and_leave_nothing() {
     let mut ten_hours = wav_header(36_000_000);
     ten_hours[24..28].copy_from_slice(&1000u32.to_le_bytes());
     ten_hours.resize(ten_hours.len() + 36_000_000, 128);
-    let letter = b"This is a letter, not a song. ".repeat(1000);
+    let text = b"This is a text, not a song. ".repeat(1000);
 
     for (status, code, file, bytes, title) in [
-        (415, "not_audio", "song.mp3", letter, "t".to_owned()),
+        (415, "not_audio", "song.mp3", text, "t".to_owned()),
         (422, "empty_file", "song.mp3", Vec::new(), "t".to_owned()),
         (422, "damaged", "no-length.wav", wav_header(0), "t".to_owned()),
         (422, "damaged", "cut.wav", good[..good.len() / 2].to_vec(), "t".to_owned()),
@@ -81,7 +81,7 @@ async fn bad_uploads_are_refused_with_a_sentence_and_leave_nothing() {
     assert_eq!(cluster.data(2, "/songs/").await.unwrap()["songs"].as_array().unwrap().len(), 0);
 }
 
-/// Begins an upload of which only a part arrives.
+/// Starts an upload and sends only a part of it.
 async fn broken_upload(cluster: &Cluster, announced: usize, sent: usize) -> TcpStream {
     let head = "--b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nBroken\r\n--b\r\n\
                 Content-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
@@ -96,13 +96,13 @@ async fn broken_upload(cluster: &Cluster, announced: usize, sent: usize) -> TcpS
 }
 
 #[tokio::test]
-async fn broken_connections_leave_nothing() {
-    let _turn = turn().await;
+async fn broken_connections_leave_no_files() {
+    let _permit = permits(1).await;
     let cluster = Cluster::start(3, None, "[limits]\ncollect_unsafely = true\ncollect_grace_seconds = 1\n").await;
 
-    // Dropped in the middle.
+    // The connection is dropped during the upload.
     drop(broken_upload(&cluster, 5_000_000, 1_000_000).await);
-    // Fewer bytes than announced, and the sender ends its side in order.
+    // The client sends fewer bytes than announced, and closes its side.
     let mut short = broken_upload(&cluster, 5_000_000, 100_000).await;
     short.shutdown().await.unwrap();
     let mut answer = Vec::new();
@@ -116,17 +116,17 @@ async fn broken_connections_leave_nothing() {
     drop(cut);
 
     wait_for("a clean disk", async || files(&cluster).is_empty().then_some(())).await;
-    cluster.ready(0).await;
+    cluster.wait_until_ready(0).await;
 }
 
 #[tokio::test]
-async fn files_answer_ranges_and_refuse_what_is_not_there() {
-    let _turn = turn().await;
-    // Nothing is collected sooner than is safe while there are songs.
+async fn files_support_ranges_and_missing_files_return_404() {
+    let _permit = permits(1).await;
+    // A safe grace period while there are songs.
     let limits = "[limits]\ncollect_unsafely = true\ncollect_grace_seconds = 120\n";
     let mut cluster = Cluster::start(1, None, limits).await;
     let uploaded = cluster.upload(0, "Ranges", &song(10, 21)).await;
-    cluster.split(0, &uploaded).await;
+    cluster.wait_until_split(0, &uploaded).await;
     let url = cluster.url(0, &format!("/songs/{}/drums.mp3", uploaded["id"]));
     let whole = cluster.client.get(&url).send().await.unwrap();
     assert_eq!(whole.headers()["content-type"], "audio/mpeg");

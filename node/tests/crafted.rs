@@ -1,4 +1,4 @@
-//! Files made to end a node, to fill its memory or to hold its decoders: the node lives, answers, and serves others.
+//! Files that are crafted to crash a node, exhaust its memory or block its decoders: the node keeps serving.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -12,11 +12,11 @@ use audio::RATE;
 use audio::encode::{Encoder, Format};
 use audio::tags::Tags;
 use harness::crafted::{aiff, chain, nested, silence, texts, wav};
-use harness::{Cluster, song, turn, wait_for};
+use harness::{Cluster, permits, song, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A second of a tone as MP3 without a tag.
+/// One second of a tone as MP3 without a tag.
 fn tone() -> Vec<u8> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("tone.mp3");
@@ -27,7 +27,7 @@ fn tone() -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// Every crafted file with a name.
+/// All crafted files with their names.
 fn files() -> Vec<(String, Vec<u8>)> {
     let tone = tone();
     let mp3 = |tag: Vec<u8>| [tag, tone.clone()].concat();
@@ -41,35 +41,35 @@ fn files() -> Vec<(String, Vec<u8>)> {
         ("chain.wav".to_owned(), wav(&chain(5000))),
         ("nested.wav".to_owned(), wav(&nested(3000))),
     ];
-    // Where a reader with a small stack and one with a large stack differ.
+    // Lengths at which a reader with a small stack fails and one with a large stack does not.
     files.extend([1090, 1120, 1124, 1127].map(|links| (format!("chain-{links}.mp3"), mp3(chain(links)))));
     files
 }
 
-/// Asserts that a refusal has a code and a sentence.
-fn is_refusal(what: &str, body: &Value) {
-    let problem = &body["errors"][0];
-    let message = problem["message"].as_str().unwrap_or_default();
-    assert!(problem["code"].is_string() && message.ends_with('.') && message.len() > 20, "{what}: {body}");
+/// Asserts that an error response has a code and a message.
+fn assert_error(what: &str, body: &Value) {
+    let error = &body["errors"][0];
+    let message = error["message"].as_str().unwrap_or_default();
+    assert!(error["code"].is_string() && message.ends_with('.') && message.len() > 20, "{what}: {body}");
 }
 
 #[tokio::test]
-async fn a_node_outlives_every_file() {
-    let _turn = turn().await;
+async fn node_survives_every_crafted_file() {
+    let _permit = permits(1).await;
     let mut cluster = Cluster::start(1, None, "[limits]\njobs_per_user = 0\n").await;
-    let mut taken = Vec::new();
+    let mut accepted = Vec::new();
     for (name, bytes) in files() {
         let (status, body) = cluster.try_upload(0, &name, bytes, &name).await;
         match status.as_u16() {
-            200 => taken.push((name.clone(), body["data"]["song"].clone())),
-            415 | 422 => is_refusal(&name, &body),
+            200 => accepted.push((name.clone(), body["data"]["song"].clone())),
+            415 | 422 => assert_error(&name, &body),
             _ => panic!("{name}: {status}: {body}"),
         }
         assert!(cluster.process(0).wait(Duration::ZERO).is_none(), "{name} ended the node");
-        cluster.ready(0).await;
+        cluster.wait_until_ready(0).await;
     }
-    // What is taken is read again: by workers, and for files in other formats.
-    for (name, song) in taken {
+    // Accepted files are decoded again: by workers, and for other formats.
+    for (name, song) in accepted {
         let ended = async || cluster.status(0, &song).await.filter(|status| status == "SPLIT" || status == "FAILED");
         wait_for(&format!("the job of {name}"), ended).await;
         for path in ["song.wav", "song.mp3", "drums.flac", "mix.mp3", "stems.zip?format=flac"] {
@@ -77,17 +77,17 @@ async fn a_node_outlives_every_file() {
             let status = answer.status().as_u16();
             assert!([200, 404, 422].contains(&status), "{name}, {path}: {status}");
             if status != 200 {
-                is_refusal(&name, &answer.json().await.unwrap());
+                assert_error(&name, &answer.json().await.unwrap());
             }
         }
         assert!(cluster.process(0).wait(Duration::ZERO).is_none(), "{name} ended the node");
     }
     let good = cluster.upload(0, "Good", &song(3, 70)).await;
-    cluster.split(0, &good).await;
+    cluster.wait_until_split(0, &good).await;
 }
 
 #[test]
-fn the_command_line_says_one_sentence() {
+fn command_line_prints_one_line_per_crafted_file() {
     let folder = TempDir::new().unwrap();
     for (name, bytes) in files() {
         let file = folder.path().join(&name);
@@ -97,28 +97,28 @@ fn the_command_line_says_one_sentence() {
             .args([folder.path(), &file])
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        let about = said.lines().filter(|line| line.contains(name.as_str())).count();
-        assert!(matches!(output.status.code(), Some(0 | 1)), "{name}: {}: {said}", output.status);
-        assert_eq!(about, 1, "{name}: {said}");
-        assert!(!said.contains("panicked") && !said.contains("overflowed"), "{name}: {said}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let lines = errors.lines().filter(|line| line.contains(name.as_str())).count();
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{name}: {}: {errors}", output.status);
+        assert_eq!(lines, 1, "{name}: {errors}");
+        assert!(!errors.contains("panicked") && !errors.contains("overflowed"), "{name}: {errors}");
     }
 }
 
-/// A file's descriptor, environment and bounds, as the system knows them of a process.
+/// Tests of decoder processes by what `/proc` shows of them.
 #[cfg(all(debug_assertions, target_os = "linux"))]
 mod children {
     use rustix::process::{Pid, Signal, kill_process};
 
     use super::*;
 
-    /// The process that reads a file for node 0.
+    /// Waits for a decoder process of node 0.
     async fn child_of(cluster: &mut Cluster) -> Pid {
         let parent = cluster.process(0).id();
         wait_for("a decoder's process", async || harness::children(parent).into_iter().find(is_confined)).await
     }
 
-    /// Whether the process has given up everything: it has a filter of system calls.
+    /// Whether the process is confined: it has a filter of system calls.
     fn is_confined(pid: &Pid) -> bool {
         status(*pid, "Seccomp:").as_deref() == Some("2")
     }
@@ -129,8 +129,8 @@ mod children {
     }
 
     #[tokio::test]
-    async fn a_decoder_has_nothing_of_its_node() {
-        let _turn = turn().await;
+    async fn decoder_has_no_access_to_its_node() {
+        let _permit = permits(1).await;
         let secrets = [("FAILPOINTS", "decode.child=return(sleep)"), ("QUARTET_SECRET_OF_TESTS", "hidden")];
         let mut cluster = Cluster::start_with(1, None, "", &secrets).await;
         let (client, url, file) = (cluster.client.clone(), cluster.url(0, "/songs/upload"), song(2, 71));
@@ -142,7 +142,7 @@ mod children {
         });
         let child = child_of(&mut cluster).await;
         let of = |what: &str| PathBuf::from(format!("/proc/{}/{what}", child.as_raw_nonzero()));
-        // The file and its pipes: no socket, no database, no log. What this test inherited itself counts for nothing.
+        // Only the file and pipes are open: no socket, no database, no log. Files that this test inherited are ignored.
         let open = |folder: PathBuf| {
             let entries = std::fs::read_dir(folder).unwrap();
             entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect::<Vec<_>>()
@@ -162,25 +162,25 @@ mod children {
             assert!(!line.contains("unlimited"), "{line}");
         }
 
-        // A signal from outside is not the fault of the file.
+        // A signal from outside is not blamed on the file.
         kill_process(child, Signal::TERM).unwrap();
         let (status, again, body): (u16, bool, Value) = upload.await.unwrap();
         assert_eq!((status, again, &body["errors"][0]["code"]), (503, true, &"busy".into()), "{body}");
-        cluster.ready(0).await;
+        cluster.wait_until_ready(0).await;
         assert_eq!(harness::children(cluster.process(0).id()), []);
     }
 
     #[tokio::test]
-    async fn what_a_decoder_dies_of_is_told_of_the_file() {
-        let _turn = turn().await;
-        // A stored song is read by a node whose decoder crashes at it.
+    async fn crash_of_the_decoder_is_reported_for_the_file() {
+        let _permit = permits(1).await;
+        // A node whose decoders crash reads a stored song.
         let mut cluster = Cluster::start(1, None, "").await;
         let taken = cluster.upload(0, "Taken", &song(2, 72)).await;
-        cluster.split(0, &taken).await;
+        cluster.wait_until_split(0, &taken).await;
         cluster.kill(0);
         cluster.set_environment(&[("FAILPOINTS", "decode.child=return(abort)")]);
         cluster.run(0);
-        cluster.ready(0).await;
+        cluster.wait_until_ready(0).await;
         let (status, body) = cluster.try_upload(0, "New", std::fs::read(song(2, 73)).unwrap(), "song.wav").await;
         assert_eq!((status.as_u16(), &body["errors"][0]["code"]), (422, &"damaged".into()), "{body}");
         assert!(body["errors"][0]["message"].as_str().unwrap().contains("its decoder crashed"), "{body}");
@@ -190,7 +190,7 @@ mod children {
             let body: Value = answer.json().await.unwrap();
             assert_eq!(body["errors"][0]["code"], "damaged", "{path}: {body}");
         }
-        // A worker gives the song up after as many attempts as there are, and says why.
+        // The job fails with the reason after the last attempt.
         let again = cluster.client.post(cluster.url(0, &format!("/songs/{}/separate", taken["id"])));
         let again = again.json(&serde_json::json!({ "stems": ["vocals"] })).send().await.unwrap();
         let job: Value = again.json().await.unwrap();
@@ -206,7 +206,7 @@ mod children {
     }
 
     #[test]
-    fn a_decoder_ends_with_its_parent() {
+    fn decoder_ends_with_its_parent() {
         let folder = TempDir::new().unwrap();
         let mut parent = Command::new(env!("CARGO_BIN_EXE_node"))
             .args(["separate", "-n", "spectral", "-o"])
@@ -220,7 +220,7 @@ mod children {
                 if let Some(found) = found() {
                     return found;
                 }
-                assert!(began.elapsed() < harness::PATIENCE, "waited in vain for {what}");
+                assert!(began.elapsed() < harness::PATIENCE, "timeout while waiting for {what}");
                 std::thread::yield_now();
             }
         };
@@ -233,8 +233,8 @@ mod children {
     }
 
     #[tokio::test]
-    async fn a_node_whose_program_is_exchanged_goes_on_reading_files() {
-        let _turn = turn().await;
+    async fn node_decodes_files_after_its_program_is_replaced() {
+        let _permit = permits(1).await;
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let program = folder.path().join("node");
         if std::fs::hard_link(env!("CARGO_BIN_EXE_node"), &program).is_err() {

@@ -1,4 +1,4 @@
-//! What a song's file says of itself: title, artist, album and cover.
+//! Title, artist, album and cover from the tags of a file.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -6,12 +6,12 @@ mod harness;
 
 use std::process::Command;
 
-use harness::{Cluster, song, turn};
+use harness::{Cluster, permits, song};
 use reqwest::multipart::{Form, Part};
 
 #[tokio::test]
-async fn a_file_brings_its_title_and_its_cover() {
-    let _turn = turn().await;
+async fn title_and_cover_come_from_the_file() {
+    let _permit = permits(1).await;
     let cluster = Cluster::start(3, None, "").await;
     let folder = tempfile::tempdir().unwrap();
     let (picture, tagged) = (folder.path().join("cover.png"), folder.path().join("tagged.mp3"));
@@ -37,18 +37,18 @@ async fn a_file_brings_its_title_and_its_cover() {
     assert_eq!(cover.headers()["content-type"], "image/png");
     assert_eq!(cover.bytes().await.unwrap(), std::fs::read(&picture).unwrap());
 
-    // A title that was given goes before the file's, and the stems carry the rest.
+    // A given title overrides that of the file. The stems have the other tags.
     let (status, answer) = cluster.try_upload(1, "Mine", std::fs::read(&tagged).unwrap(), "01.mp3").await;
     assert!(status.is_success());
     assert_eq!(answer["data"]["song"]["title"], "Mine");
-    cluster.split(1, &answer["data"]["song"]).await;
+    cluster.wait_until_split(1, &answer["data"]["song"]).await;
     let stem = folder.path().join("stem.mp3");
-    std::fs::write(&stem, cluster.part(1, made, "drums.mp3").await).unwrap();
+    std::fs::write(&stem, cluster.download(1, made, "drums.mp3").await).unwrap();
     let (tags, _) = audio::sandbox::Sandbox::none().tags_of(&stem).unwrap();
     assert_eq!(tags.title.as_deref(), Some("Blue Morning (drums)"));
     assert_eq!(tags.artist.as_deref(), Some("The Testers"));
 
-    // A song without a picture has none to give.
+    // A file without a picture has no cover.
     let plain = cluster.upload(0, "Plain", &wav).await;
     assert!(plain["cover"].is_null() && plain["artist"].is_null());
     assert_eq!(cluster.get(0, &format!("/songs/{}/cover", plain["id"])).await.unwrap().status(), 404);

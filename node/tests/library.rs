@@ -1,40 +1,40 @@
-//! A library in a cluster of three: what one node takes in, every node finds, lists and plays.
+//! The library of a three-node cluster: every node finds, lists and plays all songs.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod harness;
 
-use harness::{Cluster, song, turn, wait_for};
+use harness::{Cluster, permits, song, wait_for};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// Nodes that separate nothing, and that move no files by themselves.
+/// Nodes without workers, which therefore fetch no files for tasks.
 const IDLE: &str = "[workers]\nslots = 0\n";
 
-/// A number of a node's, as Prometheus reads it.
-async fn number(cluster: &Cluster, node: u64, name: &str) -> f64 {
+/// The value of a node's metric.
+async fn metric(cluster: &Cluster, node: u64, name: &str) -> f64 {
     let text = cluster.get(node, "/metrics").await.unwrap().text().await.unwrap();
     let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
     line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test]
-async fn who_seeks_in_a_long_song_at_a_node_without_it_does_not_wait_for_the_whole() {
-    let _turn = turn().await;
+async fn seeking_at_a_node_without_the_song_fetches_single_pieces() {
+    let _permit = permits(1).await;
     let mut cluster = Cluster::start(3, None, IDLE).await;
     let file = song(180, 500);
     let bytes = std::fs::read(&file).unwrap();
     assert!(bytes.len() > 20 << 20);
-    // A node that is down gets no copy.
+    // A node that is down gets no replica.
     cluster.kill(2);
     let made = cluster.upload(0, "Long", &file).await;
     cluster.run(2);
-    cluster.ready(2).await;
+    cluster.wait_until_ready(2).await;
     let hash = made["hash"].as_str().unwrap();
     let holds = |node: u64| cluster.folder.path().join(format!("node-{node}/blobs/{}/{hash}", &hash[..2])).exists();
     let without = (0..3).find(|node| !holds(*node)).expect("a majority holds the song, and one node does not");
-    // From the end, the middle and the beginning, over the borders of pieces.
+    // Ranges at the end, the middle and the start, across the borders of pieces.
     for (first, length) in [(bytes.len() - 1000, 1000), ((10 << 20) - 7, 20), (0, 100)] {
         let url = cluster.url(without, &format!("/songs/{}/song.wav", made["id"]));
         let range = format!("bytes={first}-{}", first + length - 1);
@@ -42,14 +42,14 @@ async fn who_seeks_in_a_long_song_at_a_node_without_it_does_not_wait_for_the_who
         assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
         assert_eq!(answer.bytes().await.unwrap(), bytes[first..first + length]);
     }
-    // The first listener was served out of single pieces, and the file is here for the next.
-    assert!(number(&cluster, without, "quartet_blobs_passed_bytes_total").await > 0.0);
+    // The ranges were served from single pieces. The whole file is fetched in the background.
+    assert!(metric(&cluster, without, "quartet_blobs_passed_bytes_total").await > 0.0);
     wait_for("the song to be kept", async || holds(without).then_some(())).await;
     let whole = cluster.get(without, &format!("/songs/{}/song.wav", made["id"])).await.unwrap();
     assert_eq!(whole.bytes().await.unwrap(), bytes);
 }
 
-/// Asks a node with a cookie.
+/// Sends a request with a cookie.
 async fn ask(cluster: &Cluster, node: u64, who: &str, what: &str, body: &Value) -> (StatusCode, Value) {
     let (method, path) = what.split_once(' ').unwrap();
     let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -65,7 +65,7 @@ fn ids(body: &Value) -> Vec<u64> {
     body["data"]["songs"].as_array().unwrap().iter().map(|song| song["id"].as_u64().unwrap()).collect()
 }
 
-/// Makes an account, as soon as the cluster takes any, and returns the session's cookie.
+/// Creates an account as soon as the cluster accepts accounts, and returns the cookie of a session.
 async fn person(cluster: &Cluster, node: u64, name: &str) -> String {
     let password = format!("{name}'s password");
     let fields = json!({ "username": name, "password1": password, "password2": password });
@@ -80,8 +80,8 @@ async fn person(cluster: &Cluster, node: u64, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_one_node_is_told_all_nodes_find_and_none_forgets() {
-    let _turn = turn().await;
+async fn changes_at_one_node_are_visible_at_all_nodes_and_durable() {
+    let _permit = permits(1).await;
     let mut cluster = Cluster::start(3, None, IDLE).await;
     let ada = person(&cluster, 0, "Ada").await;
     let bob = person(&cluster, 1, "Bob").await;
@@ -95,7 +95,7 @@ async fn what_one_node_is_told_all_nodes_find_and_none_forgets() {
         let made: Value = request.send().await.unwrap().json().await.unwrap();
         let id = made["data"]["song"]["id"].as_u64().unwrap();
         songs.push(id);
-        // It is found at once, wherever one asks.
+        // Every node finds it at once.
         let word = title.to_lowercase().replace('ë', "e");
         for node in 0..3 {
             let (_, found) = ask(&cluster, node, &ada, &format!("GET /songs/?q={word}"), &Value::Null).await;
@@ -107,7 +107,7 @@ async fn what_one_node_is_told_all_nodes_find_and_none_forgets() {
     assert_eq!(ask(&cluster, 1, &ada, &edit, &json!({ "artist": "Quartet" })).await.0, StatusCode::OK);
     let (_, made) = ask(&cluster, 2, &ada, "POST /playlists", &json!({ "name": "Three" })).await;
     let list = format!("/playlists/{}", made["data"]["playlist"]["id"]);
-    // Everybody adds at once, at all nodes: nothing is lost.
+    // Concurrent additions at all nodes: none is lost.
     let adds = (0..9).map(|n| {
         let (cluster, ada, list) = (&cluster, &ada, &list);
         let song = songs[n as usize % 3];
@@ -146,7 +146,7 @@ async fn what_one_node_is_told_all_nodes_find_and_none_forgets() {
                 cluster.run(node);
             }
             for node in 0..3 {
-                cluster.ready(node).await;
+                cluster.wait_until_ready(node).await;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Models from a web server and from files, into a folder and into a cluster; and songs separated with them.
+//! Models: download, import, use by `node separate`, and publication to a cluster.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use harness::{Cluster, song, turn, wait_for};
+use harness::{Cluster, permits, song, wait_for};
 use reqwest::multipart::{Form, Part};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -19,7 +19,7 @@ fn tiny() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("inference/tests/reference/tiny.th")
 }
 
-/// Runs `node` with a folder of models of its own.
+/// Runs `node` with this folder of models.
 fn node(models: &Path, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_node"))
         .args(words)
@@ -29,20 +29,20 @@ fn node(models: &Path, words: &[&str]) -> Output {
         .unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn output_of(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
 /// How the web server misbehaves.
 #[derive(Clone, Copy, PartialEq)]
 enum Server {
-    /// Every answer breaks off after 100,000 bytes.
+    /// Every response ends after 100,000 bytes.
     Breaks,
-    /// The same, and one bit of the file is wrong.
+    /// The same, and one bit of the file is flipped.
     Wrong,
 }
 
-/// A web server that shows a model's folder. Counts the requests that ask for a rest.
+/// A web server for a folder with one model. Counts the range requests.
 async fn serve(server: Server, file: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -90,49 +90,49 @@ async fn serve(server: Server, file: &'static str) -> (SocketAddr, Arc<AtomicUsi
     (address, ranges)
 }
 
-/// The name that the small model's file should have.
+/// The name of the small model's file, with its checksum.
 fn file_name() -> &'static str {
     let checksum = inference::models::checksum_of(&tiny()).unwrap();
     Box::leak(format!("small-{}.th", &checksum[..8]).into_boxed_str())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_that_breaks_off_goes_on_and_is_checked() {
+async fn interrupted_download_continues_and_is_verified() {
     let folder = tempfile::tempdir().unwrap();
     let models = folder.path().join("models");
     let (address, ranges) = serve(Server::Breaks, file_name()).await;
     let from = format!("http://{address}/models/");
     let fetched = node(&models, &["model", "fetch", "small", "--from", &from]);
-    assert!(fetched.status.success(), "{}", said(&fetched));
+    assert!(fetched.status.success(), "{}", output_of(&fetched));
     assert!(ranges.load(Ordering::Relaxed) >= 2, "the file came in one piece");
     assert_eq!(std::fs::read(models.join(file_name())).unwrap(), std::fs::read(tiny()).unwrap());
-    let listed = said(&node(&models, &["model", "list"]));
-    assert!(listed.contains("small          here"), "{listed}");
-    assert!(said(&node(&models, &["model", "verify"])).contains("small is sound"));
-    // What is here is not fetched again.
+    let listed = output_of(&node(&models, &["model", "list"]));
+    assert!(listed.contains("small          installed"), "{listed}");
+    assert!(output_of(&node(&models, &["model", "verify"])).contains("small is valid"));
+    // An installed model is not downloaded again.
     let before = ranges.load(Ordering::Relaxed);
     assert!(node(&models, &["model", "fetch", "small", "--from", &from]).status.success());
     assert_eq!(ranges.load(Ordering::Relaxed), before);
 
-    // Damage on the disk is noticed.
+    // Damage on the disk is detected.
     let mut bytes = std::fs::read(models.join(file_name())).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(models.join(file_name()), bytes).unwrap();
     let verified = node(&models, &["model", "verify"]);
-    assert!(!verified.status.success() && said(&verified).contains("damaged"), "{}", said(&verified));
+    assert!(!verified.status.success() && output_of(&verified).contains("damaged"), "{}", output_of(&verified));
 
     assert!(node(&models, &["model", "remove", "small"]).status.success());
     assert_eq!(std::fs::read_dir(&models).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_file_is_thrown_away() {
+async fn download_with_wrong_checksum_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let (address, _) = serve(Server::Wrong, file_name()).await;
     let from = format!("http://{address}/models");
     let fetched = node(folder.path(), &["model", "fetch", "small", "--from", &from]);
     assert!(!fetched.status.success());
-    assert!(said(&fetched).contains("SHA-256"), "{}", said(&fetched));
+    assert!(output_of(&fetched).contains("SHA-256"), "{}", output_of(&fetched));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 
     for (words, expected) in [
@@ -146,17 +146,17 @@ async fn a_wrong_file_is_thrown_away() {
         (vec!["model", "import", "/etc/hostname"], ".safetensors"),
     ] {
         let output = node(folder.path(), &words);
-        assert!(!output.status.success() && said(&output).contains(expected), "{words:?}: {}", said(&output));
+        assert!(!output.status.success() && output_of(&output).contains(expected), "{words:?}: {}", output_of(&output));
     }
 }
 
 #[test]
-fn songs_are_separated_as_demucs_does_it() {
+fn separate_supports_the_options_of_demucs() {
     let folder = tempfile::tempdir().unwrap();
     let models = folder.path().join("models");
     let out = folder.path().join("out");
     let imported = node(&models, &["model", "import", tiny().to_str().unwrap(), "--name", "small"]);
-    assert!(imported.status.success(), "{}", said(&imported));
+    assert!(imported.status.success(), "{}", output_of(&imported));
     let song = song(5, 30);
     let (song, out_text) = (song.to_str().unwrap(), out.to_str().unwrap());
     let base = ["separate", song, "-n", "small", "-o", out_text];
@@ -172,7 +172,7 @@ fn songs_are_separated_as_demucs_does_it() {
     ] {
         let _ = std::fs::remove_dir_all(&out);
         let output = run(&more);
-        assert!(output.status.success(), "{more:?}: {}", said(&output));
+        assert!(output.status.success(), "{more:?}: {}", output_of(&output));
         for file in files {
             assert!(out.join("small").join(file).metadata().unwrap().len() > 1000, "{more:?}: {file}");
         }
@@ -185,9 +185,9 @@ fn songs_are_separated_as_demucs_does_it() {
         (vec!["/nothing.mp3"], "/nothing.mp3"),
     ] {
         let output = run(&more);
-        assert!(!output.status.success() && said(&output).contains(expected), "{more:?}: {}", said(&output));
+        assert!(!output.status.success() && output_of(&output).contains(expected), "{more:?}: {}", output_of(&output));
     }
-    // What can be read was separated all the same.
+    // The other song is separated nevertheless.
     let _ = std::fs::remove_dir_all(&out);
     assert!(!run(&["/nothing.mp3"]).status.success());
     assert!(out.join("small/song/drums.wav").exists());
@@ -195,15 +195,15 @@ fn songs_are_separated_as_demucs_does_it() {
 }
 
 #[tokio::test]
-async fn a_model_that_one_node_has_serves_all() {
-    let _turn = turn().await;
+async fn model_of_one_node_is_available_at_all_nodes() {
+    let _permit = permits(1).await;
     let limits = "[limits]\ncollect_unsafely = true\ncollect_grace_seconds = 120\n";
     let mut cluster = Cluster::start(3, None, limits).await;
     let file = cluster.folder.path().join("cluster.toml");
     let of_node = |words: &[&str]| {
         let at = ["--id", "0", "--cluster", file.to_str().unwrap(), "model"];
         let output = node(Path::new("/nowhere"), &[&at[..], words].concat());
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", output_of(&output));
     };
     let upload = async |id: u64| {
         let bytes = Part::bytes(std::fs::read(song(8, 31)).unwrap()).file_name("song.wav");
@@ -227,8 +227,8 @@ async fn a_model_that_one_node_has_serves_all() {
     };
     wait_for("the model at node 2", async || models(2).await.filter(|models| models.contains(&"small".to_owned())))
         .await;
-    // Its place in the node's folder is empty again: the cluster has it.
-    wait_for("the empty letter box", async || {
+    // The inbox is empty after the model was published.
+    wait_for("an empty inbox", async || {
         let folder = cluster.folder.path().join("node-0/models");
         (std::fs::read_dir(folder).ok()?.count() == 0).then_some(())
     })
@@ -242,33 +242,34 @@ async fn a_model_that_one_node_has_serves_all() {
         Form::new().text("formats", formats.to_owned()).part("file", bytes)
     };
     let url = cluster.url(2, "/songs/upload");
-    for (formats, said) in [("ogg", "flac:24"), ("mp3:5", "320"), ("wav:int16, wav:float32", "both")] {
+    for (formats, expected) in [("ogg", "flac:24"), ("mp3:5", "320"), ("wav:int16, wav:float32", "both")] {
         let answer = cluster.client.post(&url).multipart(form(formats)).send().await.unwrap();
         assert_eq!(answer.status(), 400, "{formats}");
         let text = answer.text().await.unwrap();
-        assert!(text.contains(said), "{text}");
+        assert!(text.contains(expected), "{text}");
     }
     let answer = cluster.client.post(&url).multipart(form("flac:24, mp3:128")).send().await.unwrap();
     let answer: serde_json::Value = answer.json().await.unwrap();
     let compact = answer["data"]["song"].clone();
     assert!(compact["job_id"] != made["job_id"], "{answer}");
-    cluster.split(1, &compact).await;
-    let (flac, mp3) = (cluster.part(1, &compact, "bass.flac").await, cluster.part(1, &compact, "bass.mp3").await);
+    cluster.wait_until_split(1, &compact).await;
+    let (flac, mp3) =
+        (cluster.download(1, &compact, "bass.flac").await, cluster.download(1, &compact, "bass.mp3").await);
     assert!(flac.starts_with(b"fLaC") && mp3.len() < 150_000, "{} bytes", mp3.len());
-    // What the job did not make is made when it is asked for, and mixes are made of what there is.
-    assert!(cluster.part(2, &compact, "bass.wav").await.starts_with(b"RIFF"));
-    assert!(cluster.part(2, &compact, "mix.mp3?bass=1&drums=0.5").await.len() > 100_000);
+    // Other formats are made on request, and mixes are made from the existing files.
+    assert!(cluster.download(2, &compact, "bass.wav").await.starts_with(b"RIFF"));
+    assert!(cluster.download(2, &compact, "mix.mp3?bass=1&drums=0.5").await.len() > 100_000);
 
-    // The node that the model came from is not needed any more.
+    // The node from which the model came is not needed any more.
     cluster.kill(0);
-    cluster.split(2, &made).await;
+    cluster.wait_until_split(2, &made).await;
     for part in ["drums.mp3", "vocals.wav"] {
-        assert!(cluster.part(2, &made, part).await.len() > 10_000);
+        assert!(cluster.download(2, &made, part).await.len() > 10_000);
     }
     let song = cluster.data(2, "/songs/1").await.unwrap()["song"].clone();
     assert!((song["facts"]["tempo"].as_f64().unwrap() - 100.0).abs() < 100.0, "{song}");
     assert!(song["facts"]["loudness"].as_f64().unwrap() < 0.0, "{song}");
-    let peaks: serde_json::Value = serde_json::from_slice(&cluster.part(2, &made, "peaks.json").await).unwrap();
+    let peaks: serde_json::Value = serde_json::from_slice(&cluster.download(2, &made, "peaks.json").await).unwrap();
     for part in ["song", "drums", "vocals"] {
         assert_eq!(peaks[part]["frames"], 8 * 44_100);
         assert!(peaks[part]["max"].as_array().unwrap().len() > 900, "{part}");
@@ -276,8 +277,8 @@ async fn a_model_that_one_node_has_serves_all() {
     assert_eq!(cluster.get(2, "/songs/1/bass.mp3").await.unwrap().status(), 404);
 
     cluster.run(0);
-    cluster.ready(0).await;
-    // From now on, what nobody needs goes soon.
+    cluster.wait_until_ready(0).await;
+    // From now on, unreferenced files are removed soon.
     cluster.restart_with("collect_grace_seconds = 120", "collect_grace_seconds = 1").await;
     let remove = Command::new(env!("CARGO_BIN_EXE_node"))
         .args(["--id", "0", "--cluster", cluster.folder.path().join("cluster.toml").to_str().unwrap()])
@@ -285,11 +286,11 @@ async fn a_model_that_one_node_has_serves_all() {
         .status()
         .unwrap();
     assert!(remove.success());
-    wait_for("the model's end", async || {
+    wait_for("the removal of the model", async || {
         let data = cluster.data(1, "/models").await?;
         (data["models"].as_array()?.len() == 1).then_some(())
     })
     .await;
-    // What was made with it stays.
-    assert!(cluster.part(1, &made, "drums.mp3").await.len() > 10_000);
+    // The stems made with the model stay.
+    assert!(cluster.download(1, &made, "drums.mp3").await.len() > 10_000);
 }

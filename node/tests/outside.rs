@@ -1,4 +1,4 @@
-//! Workers outside of a cluster of three: who may deliver, what is taken, and what becomes of a song that nobody takes.
+//! External workers of a three-node cluster: authentication, validation of stems, and songs that no worker takes.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use futures_util::StreamExt;
 use harness::crafted::nested;
-use harness::{Broker, Cluster, PATIENCE, Process, song, turn, wait_for};
+use harness::{ALL, Broker, Cluster, PATIENCE, Process, permits, song, wait_for};
 use lapin::options::BasicConsumeOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 const TOKEN: &str = "a-token-for-tests";
 const QUEUE: &str = "vocalizer_queue";
 
-/// Three nodes whose songs go outside.
+/// Three nodes that give songs to external workers first.
 async fn three_nodes(broker: &Broker, slots: u32, patience: u32) -> Cluster {
     let hash = Hash::of(TOKEN.as_bytes());
     let more = format!(
@@ -46,7 +46,7 @@ async fn upload_as(cluster: &Cluster, file: &Path, fields: &[(&'static str, &'st
     (answer.status(), answer.json().await.unwrap())
 }
 
-/// A worker that knows all nodes.
+/// An external worker with the addresses of all nodes.
 struct Worker {
     process: Process,
     log: PathBuf,
@@ -63,68 +63,68 @@ impl Worker {
         Self { process: Process::node(args, "", &log), log }
     }
 
-    fn said(&self) -> String {
+    fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    async fn says(&self, words: &str) {
-        wait_for(words, async || self.said().contains(words).then_some(())).await;
+    async fn wait_for_output(&self, words: &str) {
+        wait_for(words, async || self.output().contains(words).then_some(())).await;
     }
 }
 
 #[tokio::test]
-async fn workers_outside_separate_whole_songs_and_may_be_killed() {
-    let _turn = turn().await;
+async fn external_workers_separate_whole_songs_and_can_be_killed() {
+    let _permit = permits(ALL).await;
     let broker = Broker::start().await;
-    // No node separates anything.
+    // The nodes have no workers.
     let mut cluster = three_nodes(&broker, 0, 600).await;
     let mut first = Worker::start(&cluster, &broker, "first", TOKEN);
-    first.says("waiting for songs").await;
+    first.wait_for_output("waiting for songs").await;
     let uploaded = cluster.upload(0, "Outside", &song(20, 91)).await;
-    cluster.split(1, &uploaded).await;
+    cluster.wait_until_split(1, &uploaded).await;
     let job = cluster.job(2, &uploaded).await.unwrap();
     assert_eq!((&job["state"], &job["workers"], &job["tasks_done"]), (&"done".into(), &"outside".into(), &0.into()));
     for stem in ["vocals", "drums", "bass", "other"] {
-        assert!(cluster.part(2, &uploaded, &format!("{stem}.mp3")).await.len() > 20 * 39_000, "{stem}");
+        assert!(cluster.download(2, &uploaded, &format!("{stem}.mp3")).await.len() > 20 * 39_000, "{stem}");
     }
-    // What it did not deliver is made from what it did.
-    assert!(cluster.part(1, &uploaded, "vocals.wav").await.starts_with(b"RIFF"));
+    // Other formats are made from the uploaded stems.
+    assert!(cluster.download(1, &uploaded, "vocals.wav").await.starts_with(b"RIFF"));
     let data = cluster.data(0, &format!("/songs/{}", uploaded["id"])).await.unwrap();
     assert!(data["song"]["facts"]["loudness"].is_f64(), "{data}");
-    let peaks: Value = serde_json::from_slice(&cluster.part(0, &uploaded, "peaks.json").await).unwrap();
+    let peaks: Value = serde_json::from_slice(&cluster.download(0, &uploaded, "peaks.json").await).unwrap();
     assert_eq!(peaks.as_object().unwrap().len(), 5, "{peaks}");
 
-    // A worker dies in the middle of a song, and so does a node that leads: another worker gets the song. The first one
-    // stands still until the second is there, so that it does not come to the song's end.
+    // A worker is killed during a song, and the leader is killed too: another worker gets the song. The first worker is
+    // stopped until the second is connected, so that it does not finish the song.
     let long = cluster.upload(1, "Long", &song(240, 92)).await;
-    first.says(&format!("job={} model=\"spectral\" redelivered=false", long["job_id"])).await;
+    first.wait_for_output(&format!("job={} model=\"spectral\" redelivered=false", long["job_id"])).await;
     first.process.signal(rustix::process::Signal::STOP);
     let mut second = Worker::start(&cluster, &broker, "second", TOKEN);
-    second.says("waiting for songs").await;
+    second.wait_for_output("waiting for songs").await;
     first.process.kill();
     let leader = cluster.leader(0).await;
     cluster.kill(leader);
     let witness = (leader + 1) % 3;
-    cluster.split(witness, &long).await;
-    assert!(second.said().contains("redelivered=true"), "{}", second.said());
+    cluster.wait_until_split(witness, &long).await;
+    assert!(second.output().contains("redelivered=true"), "{}", second.output());
     assert_eq!(cluster.job(witness, &long).await.unwrap()["workers"], "outside");
 
     second.process.terminate();
-    assert!(second.process.wait(PATIENCE).expect("the worker to stop").success(), "{}", second.said());
-    assert!(!(first.said() + &second.said()).contains(TOKEN));
+    assert!(second.process.wait(PATIENCE).expect("the worker to stop").success(), "{}", second.output());
+    assert!(!(first.output() + &second.output()).contains(TOKEN));
 }
 
 #[tokio::test]
-async fn what_nobody_outside_takes_the_cluster_does_itself() {
-    let _turn = turn().await;
+async fn cluster_separates_songs_that_no_external_worker_takes() {
+    let _permit = permits(1).await;
     let broker = Broker::start().await;
     let cluster = three_nodes(&broker, 1, 10).await;
-    // Nobody listens.
+    // There is no external worker.
     let uploaded = cluster.upload(0, "Alone", &song(8, 93)).await;
-    cluster.split(1, &uploaded).await;
+    cluster.wait_until_split(1, &uploaded).await;
     assert_eq!(cluster.job(0, &uploaded).await.unwrap()["workers"], "cluster");
 
-    // Somebody takes the song and does nothing with it.
+    // A consumer takes the song and does not separate it.
     let connection = Connection::connect(&broker.url(), ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
@@ -139,15 +139,15 @@ async fn what_nobody_outside_takes_the_cluster_does_itself() {
         }
     };
     assert_eq!(message.data, std::fs::read(&file).unwrap());
-    cluster.split(0, &uploaded).await;
+    cluster.wait_until_split(0, &uploaded).await;
     assert_eq!(cluster.job(1, &uploaded).await.unwrap()["workers"], "cluster");
 
-    // The broker is gone.
+    // There is no broker.
     drop(broker);
     let uploaded = cluster.upload(1, "No broker", &song(8, 95)).await;
-    cluster.split(2, &uploaded).await;
+    cluster.wait_until_split(2, &uploaded).await;
 
-    // Who does not want to wait for anybody says so, and a job with other files stays inside from the beginning.
+    // Uploads can choose the cluster, and jobs with other formats always run in the cluster.
     for fields in [[("workers", "cluster")], [("formats", "flac")]] {
         let (status, body) = upload_as(&cluster, &song(7, 96), &fields).await;
         assert_eq!(status, StatusCode::OK, "{body}");
@@ -183,19 +183,19 @@ fn stems(song: &Path) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn strangers_and_liars_deliver_nothing() {
-    let _turn = turn().await;
+async fn invalid_tokens_and_invalid_stems_are_rejected() {
+    let _permit = permits(1).await;
     let broker = Broker::start().await;
     let cluster = three_nodes(&broker, 0, 600).await;
     let file = song(6, 97);
-    let mut stranger = Worker::start(&cluster, &broker, "stranger", "a-token-that-nobody-knows");
-    stranger.says("waiting for songs").await;
+    let mut unknown = Worker::start(&cluster, &broker, "unknown", "an-unknown-token");
+    unknown.wait_for_output("waiting for songs").await;
     let uploaded = cluster.upload(0, "Wanted", &file).await;
     let hash = uploaded["hash"].as_str().unwrap();
-    let ended = stranger.process.wait(PATIENCE).expect("the stranger to be turned away");
+    let ended = unknown.process.wait(PATIENCE).expect("the worker with an unknown token to end");
     assert!(!ended.success());
-    assert!(stranger.said().contains("turns this worker away"), "{}", stranger.said());
-    assert!(!stranger.said().contains("a-token-that-nobody-knows"));
+    assert!(unknown.output().contains("rejected the token of this worker"), "{}", unknown.output());
+    assert!(!unknown.output().contains("an-unknown-token"));
 
     let deliver = async |hash: &str, token: Option<&str>, body: Vec<u8>| {
         let mut asked = cluster.client.post(cluster.url(1, &format!("/songs/{hash}/upload_result"))).body(body);
@@ -223,24 +223,24 @@ async fn strangers_and_liars_deliver_nothing() {
         (changed(0, "bass.mp3", &std::fs::read(&file).unwrap()), StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (changed(0, "bass.mp3", b""), StatusCode::UNPROCESSABLE_ENTITY),
         (changed(3, "vocals.mp3", &longer[3].1), StatusCode::UNPROCESSABLE_ENTITY),
-        // It overflows the stack of a reader that follows it, and is too long besides.
+        // A tag that would overflow the stack of a recursive reader, in a file that is too long.
         (changed(3, "vocals.mp3", &[nested(3000), longer[3].1.clone()].concat()), StatusCode::UNPROCESSABLE_ENTITY),
         (tar_of(&good)[..100_000].to_vec(), StatusCode::BAD_REQUEST),
         (vec![0; 20_000_000], StatusCode::PAYLOAD_TOO_LARGE),
         (b"no archive".to_vec(), StatusCode::BAD_REQUEST),
     ] {
-        let (found, said) = deliver(hash, Some(TOKEN), body).await;
-        assert_eq!(found, status, "{said}");
+        let (found, body) = deliver(hash, Some(TOKEN), body).await;
+        assert_eq!(found, status, "{body}");
     }
     let other = Hash::of(b"another song").to_string();
     assert_eq!(deliver(&other, Some(TOKEN), tar_of(&good)).await.0, StatusCode::NOT_FOUND);
     assert_eq!(deliver("song", Some(TOKEN), tar_of(&good)).await.0, StatusCode::BAD_REQUEST);
     assert_ne!(cluster.status(2, &uploaded).await.as_deref(), Some("SPLIT"));
 
-    // Nothing of all that did harm.
-    let (found, said) = deliver(hash, Some(TOKEN), tar_of(&good)).await;
-    assert_eq!(found, StatusCode::OK, "{said}");
-    cluster.split(2, &uploaded).await;
-    assert!(cluster.part(0, &uploaded, "bass.mp3").await == good[0].1);
+    // A valid upload still succeeds.
+    let (found, body) = deliver(hash, Some(TOKEN), tar_of(&good)).await;
+    assert_eq!(found, StatusCode::OK, "{body}");
+    cluster.wait_until_split(2, &uploaded).await;
+    assert!(cluster.download(0, &uploaded, "bass.mp3").await == good[0].1);
     assert_eq!(deliver(hash, Some(TOKEN), tar_of(&good)).await.0, StatusCode::CONFLICT);
 }

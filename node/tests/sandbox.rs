@@ -1,4 +1,4 @@
-//! Reading files in another process: the same results as in this one, and an error for each way in which it can end.
+//! Decoding in a child process: the same results as in this process, and a distinct error for every failure.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 #![cfg(debug_assertions)]
@@ -24,10 +24,10 @@ fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_node").into()
 }
 
-/// A program whose children do this before they look at the file.
-fn program_that(does: &str) -> PathBuf {
+/// A program whose decoder processes trigger the fault `fault` before they read the file.
+fn program_with(fault: &str) -> PathBuf {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    // All are made before the first is started: a file that is open for writing cannot be.
+    // The script is written before it is started, because a file that is open for writing cannot be executed.
     let folder = FOLDER.get_or_init(|| {
         let folder = TempDir::new().unwrap();
         let script = folder.path().join("script");
@@ -39,67 +39,67 @@ fn program_that(does: &str) -> PathBuf {
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
         folder
     });
-    let place = folder.path().join(does);
-    // Another test may have made it.
+    let place = folder.path().join(fault);
+    // Another test may have created it.
     let _ = symlink("script", &place);
     place
 }
 
-fn inspected(does: &str, bounds: Bounds) -> DecodeError {
-    let sandbox = Sandbox::child(program_that(does)).within(bounds);
+fn inspect_error(fault: &str, bounds: Bounds) -> DecodeError {
+    let sandbox = Sandbox::child(program_with(fault)).within(bounds);
     sandbox.inspect(&song(2, 80), &Limits { max_seconds: 1 }).unwrap_err()
 }
 
 #[test]
-fn each_way_to_end_has_its_words() {
-    // However busy the machine is.
+fn every_failure_has_its_own_message() {
+    // Limits that hold on a busy machine.
     let spins = Bounds { any_length: 1, patience: 1000, ..Bounds::default() };
     let sleeps = Bounds { any_length: 1, patience: 3, ..Bounds::default() };
-    for (does, bounds, failure, words) in [
+    for (fault, bounds, failure, words) in [
         ("abort", Bounds::default(), Failure::Crashed, "its decoder crashed"),
         ("overflow", Bounds::default(), Failure::Crashed, "its decoder crashed"),
         ("panic", Bounds::default(), Failure::Crashed, "its decoder crashed"),
         ("allocate", Bounds::default(), Failure::Memory(512 << 20), "more than 536 MB of memory"),
         ("spin", spins, Failure::Processor(1), "more than 1 seconds of processor time"),
         ("sleep", sleeps, Failure::Time(3), "longer than 3 seconds"),
-        ("exit", Bounds::default(), Failure::Nonsense, "no usable result"),
-        ("nonsense", Bounds::default(), Failure::Nonsense, "no usable result"),
-        ("flood", Bounds::default(), Failure::Nonsense, "no usable result"),
+        ("exit", Bounds::default(), Failure::Nonsense, "returned an invalid result"),
+        ("nonsense", Bounds::default(), Failure::Nonsense, "returned an invalid result"),
+        ("flood", Bounds::default(), Failure::Nonsense, "returned an invalid result"),
     ] {
-        let error = inspected(does, bounds);
-        assert!(error.is_the_files(), "{does}: {error}");
-        assert!(error.to_string().contains(words), "{does}: {error}");
-        assert!(matches!(&error, DecodeError::Failed(found) if *found == failure), "{does}: {error:?}");
+        let error = inspect_error(fault, bounds);
+        assert!(error.is_the_files(), "{fault}: {error}");
+        assert!(error.to_string().contains(words), "{fault}: {error}");
+        assert!(matches!(&error, DecodeError::Failed(found) if *found == failure), "{fault}: {error:?}");
     }
 }
 
 #[test]
-fn a_decoder_writes_no_more_than_its_song_is_long() {
+fn output_of_a_decoder_is_bounded_by_the_length_of_the_song() {
     let folder = TempDir::new().unwrap();
     let out = folder.path().join("samples");
-    let sandbox = Sandbox::child(program_that("write"));
+    let sandbox = Sandbox::child(program_with("write"));
     let error = sandbox.decode_known(&song(2, 80), &out, 44_100).err().unwrap();
-    // Twice a second, and a minute.
+    // A minute more than the two seconds of the song.
     let most = 62 * 44_100 * 8;
     assert!(matches!(error, DecodeError::Failed(Failure::Samples(found)) if found == most), "{error}");
     assert!(std::fs::metadata(&out).unwrap().len() <= most);
 }
 
 #[test]
-fn a_decoder_reaches_nothing_outside() {
+fn decoder_cannot_reach_anything_outside() {
     let song = song(2, 80);
-    let reaching = Sandbox::child(program_that("reach"));
+    let reaching = Sandbox::child(program_with("reach"));
     assert_eq!(reaching.inspect(&song, &LIMITS).unwrap(), Sandbox::none().inspect(&song, &LIMITS).unwrap());
 }
 
 #[test]
-fn what_is_not_the_files_fault_is_told_from_it() {
+fn errors_of_the_system_are_not_blamed_on_the_file() {
     let (folder, song) = (TempDir::new().unwrap(), song(2, 80));
     let io = |error: DecodeError| match error {
         DecodeError::Io(error) => error.kind(),
         error => panic!("{error}"),
     };
-    // There is no such program, no such song, no room, no folder.
+    // The program, the song or the folder does not exist, or the disk is full.
     let missing = Sandbox::child(folder.path().join("none"));
     assert_eq!(io(missing.inspect(&song, &LIMITS).unwrap_err()), ErrorKind::NotFound);
     let sandbox = Sandbox::child(program());
@@ -107,16 +107,16 @@ fn what_is_not_the_files_fault_is_told_from_it() {
     assert_eq!(io(sandbox.decode_to(&song, Path::new("/dev/full")).err().unwrap()), ErrorKind::StorageFull);
     let nowhere = folder.path().join("no/folder");
     assert_eq!(io(sandbox.decode_to(&song, &nowhere).err().unwrap()), ErrorKind::NotFound);
-    // Another program than the one that was meant.
+    // Another program.
     assert_eq!(io(Sandbox::child("/bin/false".into()).tags_of(&song).unwrap_err()), ErrorKind::Other);
 
-    // Somebody ends it.
+    // The process is killed from outside.
     for signal in [Signal::KILL, Signal::TERM] {
         let own = folder.path().join(format!("{signal:?}.wav"));
         std::fs::copy(&song, &own).unwrap();
         let error = std::thread::scope(|scope| {
-            let reading = scope.spawn(|| Sandbox::child(program_that("sleep")).tags_of(&own));
-            kill_process(reader_of(&own), signal).unwrap();
+            let reading = scope.spawn(|| Sandbox::child(program_with("sleep")).tags_of(&own));
+            kill_process(wait_for_reader_of(&own), signal).unwrap();
             reading.join().unwrap().unwrap_err()
         });
         assert!(!error.is_the_files());
@@ -124,8 +124,8 @@ fn what_is_not_the_files_fault_is_told_from_it() {
     }
 }
 
-/// The process that reads this file, once there is one.
-fn reader_of(file: &Path) -> Pid {
+/// Waits for the process that reads this file.
+fn wait_for_reader_of(file: &Path) -> Pid {
     let began = Instant::now();
     loop {
         let reads = |pid: &Pid| {
@@ -134,13 +134,13 @@ fn reader_of(file: &Path) -> Pid {
         if let Some(pid) = harness::children(std::process::id()).into_iter().find(reads) {
             return pid;
         }
-        assert!(began.elapsed() < PATIENCE, "nobody reads {}", file.display());
+        assert!(began.elapsed() < PATIENCE, "no process reads {}", file.display());
         std::thread::yield_now();
     }
 }
 
 #[test]
-fn a_child_finds_what_this_process_finds() {
+fn child_process_returns_the_same_results() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     let wav = song(8, 81);
@@ -169,21 +169,21 @@ fn a_child_finds_what_this_process_finds() {
     std::fs::write(at("empty.mp3"), b"").unwrap();
     std::fs::write(at("text.mp3"), b"Only words here. ".repeat(5000)).unwrap();
     let (own, other) = (Sandbox::none(), Sandbox::child(program()));
-    let told = |error: DecodeError| format!("{error:?}: {error}");
+    let text = |error: DecodeError| format!("{error:?}: {error}");
     let short = Limits { max_seconds: 1 };
     for name in
         ["song.mp3", "song.flac", "song.ogg", "song.m4a", "song.wav", "song.aiff", "cut.flac", "empty.mp3", "text.mp3"]
     {
         let path = at(name);
         for limits in [LIMITS, short] {
-            let found = [&own, &other].map(|sandbox| sandbox.inspect(&path, &limits).map_err(told));
+            let found = [&own, &other].map(|sandbox| sandbox.inspect(&path, &limits).map_err(text));
             assert_eq!(found[0], found[1], "{name}");
         }
-        let tags = [&own, &other].map(|sandbox| sandbox.tags_of(&path).map_err(told));
+        let tags = [&own, &other].map(|sandbox| sandbox.tags_of(&path).map_err(text));
         assert_eq!(tags[0], tags[1], "{name}");
         let samples = [&own, &other].map(|sandbox| {
             let out = at("samples");
-            let pcm = sandbox.decode_to(&path, &out).map_err(told)?;
+            let pcm = sandbox.decode_to(&path, &out).map_err(text)?;
             Ok::<_, String>((pcm.frames(), *pcm.stats(), std::fs::read(out).unwrap()))
         });
         assert!(samples[0] == samples[1], "{name}");

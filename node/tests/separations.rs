@@ -1,4 +1,4 @@
-//! Separating a song anew in a cluster of three, and telling web hooks of ends of jobs while nodes die.
+//! Further separations of a song, and web hooks, in a three-node cluster whose nodes are killed.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,18 +8,18 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
-use harness::{Cluster, song, turn, wait_for};
+use harness::{ALL, Cluster, permits, song, wait_for};
 use reqwest::StatusCode;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// Waits until the cluster takes what came with accounts, and asks a node for one more separation.
-async fn separate(cluster: &Cluster, node: u64, song: &Value, wish: Value) -> Value {
+/// Requests one more separation of a song and waits until it is done.
+async fn separate(cluster: &Cluster, node: u64, song: &Value, options: Value) -> Value {
     let job = wait_for("a separation", async || {
         let asked = cluster.client.post(cluster.url(node, &format!("/songs/{}/separate", song["id"])));
-        let answer = asked.json(&wish).send().await.ok()?;
+        let answer = asked.json(&options).send().await.ok()?;
         let status = answer.status();
         let body: Value = answer.json().await.ok()?;
         assert!(status.is_success() || status == StatusCode::SERVICE_UNAVAILABLE, "{status}: {body}");
@@ -48,11 +48,11 @@ fn samples(file: &[u8]) -> Vec<f32> {
 }
 
 #[tokio::test]
-async fn a_song_is_separated_into_other_formats_and_into_two_stems() {
-    let _turn = turn().await;
+async fn song_is_separated_into_other_formats_and_two_stems() {
+    let _permit = permits(1).await;
     let cluster = Cluster::start(3, None, "[workers]\nslots = 1\n").await;
     let uploaded = cluster.upload(0, "Two halves", &song(6, 500)).await;
-    cluster.split(1, &uploaded).await;
+    cluster.wait_until_split(1, &uploaded).await;
 
     let whole = separate(&cluster, 1, &uploaded, json!({ "formats": ["wav:float32"] })).await;
     let two = separate(&cluster, 2, &uploaded, json!({ "formats": ["wav:float32"], "two_stems": "vocals" })).await;
@@ -67,7 +67,7 @@ async fn a_song_is_separated_into_other_formats_and_into_two_stems() {
         assert_eq!(parts(&listed, 3), ["bass", "drums"], "{listed}");
     }
 
-    // The rest is the sum of all others, and vocals are vocals.
+    // `no_vocals` is the sum of the other stems, and both separations have the same vocals.
     let of = async |job: &Value, stem: &str| {
         samples(&bytes(&cluster, 2, &format!("/songs/{id}/{stem}.wav?job={}", job["id"])).await)
     };
@@ -81,60 +81,61 @@ async fn a_song_is_separated_into_other_formats_and_into_two_stems() {
     assert_eq!(of(&two, "vocals").await, of(&whole, "vocals").await);
     assert!(bytes(&cluster, 1, &format!("/songs/{id}/drums.flac?job={}", some["id"])).await.starts_with(b"fLaC"));
 
-    // All of it in one archive, at any node, as other programs read it.
+    // Every node serves all stems as one archive, which other programs can read.
     let archive = bytes(&cluster, 1, &format!("/songs/{id}/stems.zip?format=wav&job={}", two["id"])).await;
     let path = cluster.folder.path().join("stems.zip");
     std::fs::write(&path, archive).unwrap();
     let program = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1])\nprint(z.testzip(), sorted(z.namelist()))";
-    let said = Command::new("python3").args(["-c", program]).arg(&path).output().unwrap();
+    let output = Command::new("python3").args(["-c", program]).arg(&path).output().unwrap();
     assert_eq!(
-        String::from_utf8(said.stdout).unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
         "None ['Two halves - no_vocals.wav', 'Two halves - vocals.wav']\n"
     );
 
-    // What the workers said is known at every node, whoever worked.
+    // Every node has the log lines of all workers.
     let log = cluster.data(2, &format!("/jobs/{}/log", two["id"])).await.unwrap();
-    let said: Vec<&str> = log["log"].as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap()).collect();
-    assert!(said.iter().any(|line| line.starts_with("separated with spectral")), "{said:?}");
-    assert!(said.iter().any(|line| line.starts_with("merged")), "{said:?}");
-    // And so are the charts.
+    let lines: Vec<&str> =
+        log["log"].as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert!(lines.iter().any(|line| line.starts_with("separated with spectral")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("merged")), "{lines:?}");
+    // Every node has the statistics.
     let series = cluster.data(0, "/stats/series?span=600&step=600").await.unwrap();
     let points = series["series"].as_array().unwrap();
     assert_eq!(points.iter().map(|point| point["finished"].as_u64().unwrap()).sum::<u64>(), 4, "{series}");
 }
 
-/// What a receiver of web hooks heard.
+/// A request that a receiver of web hooks got.
 #[derive(Debug, Clone)]
-struct Heard {
+struct Received {
     head: String,
     body: String,
-    /// What it answered.
+    /// The status of the response.
     status: u16,
 }
 
-impl Heard {
+impl Received {
     fn header(&self, name: &str) -> String {
         let line = self.head.lines().find(|line| line.to_lowercase().starts_with(&name.to_lowercase())).unwrap();
         line.split_once(": ").unwrap().1.trim().to_owned()
     }
 }
 
-/// A receiver of web hooks that answers with this status.
+/// A receiver of web hooks that responds with this status.
 struct Receiver {
     port: u16,
     status: Arc<AtomicU16>,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    requests: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Receiver {
     async fn start(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (status, heard) = (Arc::new(AtomicU16::new(status)), Arc::new(Mutex::new(Vec::new())));
-        let receiver = Self { port, status: Arc::clone(&status), heard: Arc::clone(&heard) };
+        let (status, requests) = (Arc::new(AtomicU16::new(status)), Arc::new(Mutex::new(Vec::new())));
+        let receiver = Self { port, status: Arc::clone(&status), requests: Arc::clone(&requests) };
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (status, heard) = (Arc::clone(&status), Arc::clone(&heard));
+                let (status, requests) = (Arc::clone(&status), Arc::clone(&requests));
                 tokio::spawn(async move {
                     let mut bytes = Vec::new();
                     let (head, length) = loop {
@@ -152,7 +153,7 @@ impl Receiver {
                     };
                     let body = String::from_utf8(bytes[bytes.len() - length..].to_vec()).unwrap();
                     let status = status.load(Ordering::SeqCst);
-                    heard.lock().unwrap().push(Heard { head, body, status });
+                    requests.lock().unwrap().push(Received { head, body, status });
                     let answer = format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
                     let _ = stream.write_all(answer.as_bytes()).await;
                 });
@@ -161,8 +162,8 @@ impl Receiver {
         receiver
     }
 
-    fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().unwrap().clone()
+    fn requests(&self) -> Vec<Received> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
@@ -175,7 +176,7 @@ async fn ask(cluster: &Cluster, node: u64, cookie: &str, what: &str, body: &Valu
     answer.json().await.ok()
 }
 
-/// Makes the account of Ada, and returns the cookie of her session.
+/// Creates the account of Ada, and returns the cookie of her session.
 async fn ada(cluster: &Cluster) -> String {
     let password = "a password of Ada's";
     let fields = json!({ "username": "Ada", "password1": password, "password2": password });
@@ -185,7 +186,7 @@ async fn ada(cluster: &Cluster) -> String {
     answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
 }
 
-/// Uploads a song of hers, cancels its job, and returns its number.
+/// Uploads a song of Ada, cancels its job, and returns the job's id.
 async fn cancelled(cluster: &Cluster, cookie: &str, seed: u32) -> Value {
     let file = Part::bytes(std::fs::read(song(2, seed)).unwrap()).file_name("song.wav");
     let form = Form::new().text("title", "Für Ada").part("file", file);
@@ -197,78 +198,81 @@ async fn cancelled(cluster: &Cluster, cookie: &str, seed: u32) -> Value {
 }
 
 #[tokio::test]
-async fn a_web_hook_is_told_though_the_leader_dies_between_two_tries() {
-    let _turn = turn().await;
+async fn web_hook_is_delivered_although_the_leader_dies_between_attempts() {
+    let _permit = permits(ALL).await;
     let mut cluster = Cluster::start(3, None, "[workers]\nslots = 0\n[hooks]\nallow_private = true\n").await;
     let receiver = Receiver::start(500).await;
     let cookie = ada(&cluster).await;
-    let wish = json!({ "url": format!("http://localhost:{}/ada", receiver.port) });
-    let made = ask(&cluster, 1, &cookie, "POST /users/1/webhooks", &wish).await.unwrap();
+    let hook = json!({ "url": format!("http://localhost:{}/ada", receiver.port) });
+    let made = ask(&cluster, 1, &cookie, "POST /users/1/webhooks", &hook).await.unwrap();
     let secret = made["data"]["secret"].as_str().unwrap().to_owned();
 
     let job = cancelled(&cluster, &cookie, 510).await;
 
-    // The first try fails, which is written down; then the leader dies, and the receiver is well again.
-    let told = async |cluster: &Cluster, node: u64| {
+    // The first attempt fails and is committed. Then the leader is killed, and the receiver accepts deliveries.
+    let delivery_at = async |cluster: &Cluster, node: u64| {
         let list = ask(cluster, node, &cookie, "GET /users/1/webhooks/1/deliveries", &Value::Null).await?;
         Some(list["data"]["deliveries"][0].clone())
     };
     let leader = cluster.leader(0).await;
-    wait_for("a try that failed", async || told(&cluster, 0).await.filter(|told| told["tried"] == 1)).await;
+    wait_for("a failed attempt", async || delivery_at(&cluster, 0).await.filter(|delivery| delivery["tried"] == 1))
+        .await;
     cluster.kill(leader);
     receiver.status.store(204, Ordering::SeqCst);
     let other = (leader + 1) % 3;
-    let delivery =
-        wait_for("the delivery", async || told(&cluster, other).await.filter(|told| told["state"] == "delivered"))
-            .await;
+    let delivery = wait_for("the delivery", async || {
+        delivery_at(&cluster, other).await.filter(|delivery| delivery["state"] == "delivered")
+    })
+    .await;
     assert_eq!((&delivery["tries"][0]["status"], &delivery["event"]), (&json!(500), &json!("job.cancelled")));
     cluster.run(leader);
-    cluster.ready(leader).await;
-    wait_for("the delivery at the node that died", async || {
-        told(&cluster, leader).await.filter(|told| told["state"] == "delivered")
+    cluster.wait_until_ready(leader).await;
+    wait_for("the delivery at the restarted node", async || {
+        delivery_at(&cluster, leader).await.filter(|delivery| delivery["state"] == "delivered")
     })
     .await;
 
-    let heard = receiver.heard();
-    assert_eq!(heard.iter().filter(|heard| heard.status == 204).count(), 1, "{heard:?}");
-    let first = &heard[0];
-    for heard in &heard {
-        assert_eq!(heard.body, first.body);
+    let requests = receiver.requests();
+    assert_eq!(requests.iter().filter(|request| request.status == 204).count(), 1, "{requests:?}");
+    let first = &requests[0];
+    for request in &requests {
+        assert_eq!(request.body, first.body);
         assert_eq!(
-            (heard.header("Quartet-Delivery"), heard.header("Quartet-Event")),
+            (request.header("Quartet-Delivery"), request.header("Quartet-Event")),
             ("1".into(), "job.cancelled".into())
         );
-        let body: Value = serde_json::from_str(&heard.body).unwrap();
+        let body: Value = serde_json::from_str(&request.body).unwrap();
         assert_eq!((&body["job"]["id"], &body["songs"][0]["title"]), (&job, &json!("Für Ada")), "{body}");
-        // As a receiver in another language would look at it.
+        // The check of the signature by a receiver in Python.
         let program = "import hashlib, hmac, sys\n\
                        secret, stamp, body = (a.encode() for a in sys.argv[1:])\n\
                        print('sha256=' + hmac.new(secret, stamp + b'.' + body, hashlib.sha256).hexdigest())";
-        let stamp = heard.header("Quartet-Timestamp");
-        let said = Command::new("python3").args(["-c", program, &secret, &stamp, &heard.body]).output().unwrap();
-        assert_eq!(String::from_utf8(said.stdout).unwrap().trim(), heard.header("Quartet-Signature"));
+        let timestamp = request.header("Quartet-Timestamp");
+        let output =
+            Command::new("python3").args(["-c", program, &secret, &timestamp, &request.body]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), request.header("Quartet-Signature"));
     }
-    // What signs stands in no log.
+    // No log contains the secret.
     for node in 0..3 {
         assert!(!std::fs::read_to_string(cluster.log(node)).unwrap().contains(&secret));
     }
 }
 
 #[tokio::test]
-async fn a_web_hook_does_not_lead_inside() {
-    let _turn = turn().await;
+async fn web_hooks_do_not_connect_to_private_addresses() {
+    let _permit = permits(1).await;
     let cluster = Cluster::start(3, None, "[workers]\nslots = 0\n").await;
     let receiver = Receiver::start(204).await;
     let cookie = ada(&cluster).await;
-    // A name says nothing of where it leads; that is found out when it is to be told something.
-    let wish = json!({ "url": format!("http://localhost:{}/", receiver.port) });
-    ask(&cluster, 1, &cookie, "POST /users/1/webhooks", &wish).await.unwrap();
+    // The address behind a name is only known when the delivery is attempted.
+    let hook = json!({ "url": format!("http://localhost:{}/", receiver.port) });
+    ask(&cluster, 1, &cookie, "POST /users/1/webhooks", &hook).await.unwrap();
     cancelled(&cluster, &cookie, 511).await;
-    let told = wait_for("a try", async || {
+    let delivery = wait_for("an attempt", async || {
         let list = ask(&cluster, 0, &cookie, "GET /users/1/webhooks/1/deliveries", &Value::Null).await?;
-        Some(list["data"]["deliveries"][0].clone()).filter(|told| told["tried"] == 1)
+        Some(list["data"]["deliveries"][0].clone()).filter(|delivery| delivery["tried"] == 1)
     })
     .await;
-    assert!(told["tries"][0]["error"].as_str().unwrap().contains("not of the public internet"), "{told}");
-    assert!(receiver.heard().is_empty());
+    assert!(delivery["tries"][0]["error"].as_str().unwrap().contains("not a public address"), "{delivery}");
+    assert!(receiver.requests().is_empty());
 }

@@ -1,4 +1,4 @@
-//! What a person who looks after a cluster sees from outside: logs, numbers, and the dashboard that shows them.
+//! Observability: logs, metrics, and the dashboard.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -8,26 +8,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use harness::{Broker, Cluster, Process, free_port, song, turn, wait_for};
+use harness::{ALL, Broker, Cluster, Process, free_port, permits, song, wait_for};
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Small tasks, so that every node gets some.
+/// Small tasks, so that every node gets some of them.
 const SMALL_TASKS: &str = "[workers]\nsegments_per_task = 1\n";
 
 const DASHBOARD: &str = include_str!("../../scripts/grafana/quartet.json");
 
-/// A node's log, every line of which must be an object.
+/// The log of a node, in which every line must be a JSON object.
 fn lines(cluster: &Cluster, node: u64) -> Vec<Value> {
     let text = std::fs::read_to_string(cluster.log(node)).unwrap();
-    // The last line may be half written.
+    // The last line may be incomplete.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
 }
 
-/// Whether a node has logged anything within this request.
-fn knows(cluster: &Cluster, node: u64, request: &str) -> bool {
+/// Whether a node has logged a line within this request.
+fn has_logged(cluster: &Cluster, node: u64, request: &str) -> bool {
     let within =
         |line: &Value| line["spans"].as_array().is_some_and(|spans| spans.iter().any(|s| s["request"] == request));
     let mut found = false;
@@ -39,20 +39,21 @@ fn knows(cluster: &Cluster, node: u64, request: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_requests_id_is_in_the_logs_of_all_nodes_that_worked_for_it() {
-    let _turn = turn().await;
+async fn request_id_is_in_the_logs_of_all_involved_nodes() {
+    let _permit = permits(1).await;
     let logs = [("QUARTET_LOG_FORMAT", "json"), ("QUARTET_LOG", "debug")];
     let cluster = Cluster::start_with(3, None, SMALL_TASKS, &logs).await;
-    // A node logs what it does for a request before it answers, or a moment later.
-    let told = async |node: u64, request: &str| {
-        wait_for(&format!("node {node} to log {request}"), async || knows(&cluster, node, request).then_some(())).await;
+    // A node logs its part of a request before its response, or shortly after.
+    let wait_for_line = async |node: u64, request: &str| {
+        wait_for(&format!("node {node} to log {request}"), async || has_logged(&cluster, node, request).then_some(()))
+            .await;
     };
     let holds = |node: u64, song: &Value| {
         let hash = song["hash"].as_str().unwrap();
         cluster.folder.path().join(format!("node-{node}/blobs/{}/{hash}", &hash[..2])).exists()
     };
     let mut found = None;
-    // The leader hears of every song; which node besides the uploader gets the file, follows from the file.
+    // The leader gets a command for every song. The hash of the file decides which other node gets the file.
     for seed in 100..120 {
         let request = format!("upload-{seed}");
         let leader = cluster.leader(0).await;
@@ -63,22 +64,22 @@ async fn a_requests_id_is_in_the_logs_of_all_nodes_that_worked_for_it() {
         assert!(answer.status().is_success());
         assert_eq!(answer.headers()["x-request-id"], request.as_str());
         let uploaded = answer.json::<Value>().await.unwrap()["data"]["song"].clone();
-        told(uploader, &request).await;
-        // Another node may have been elected meanwhile.
+        wait_for_line(uploader, &request).await;
+        // Skip this song if the leader has changed meanwhile.
         if cluster.leader(0).await != leader {
             continue;
         }
-        told(leader, &request).await;
+        wait_for_line(leader, &request).await;
         if holds(third, &uploaded) {
-            told(third, &request).await;
+            wait_for_line(third, &request).await;
             found = Some((uploader, uploaded));
             break;
         }
     }
-    let (uploader, uploaded) = found.expect("of twenty files, none went to the third node");
+    let (uploader, uploaded) = found.expect("one of twenty files is on the third node");
 
-    // An attempt at a task is a request of its own, and the leader knows it by the same name as the worker.
-    cluster.split(uploader, &uploaded).await;
+    // An attempt at a task has its own request id, which the leader and the worker log.
+    cluster.wait_until_split(uploader, &uploaded).await;
     let job = uploaded["job_id"].as_u64().unwrap();
     let worked = |node: u64| {
         lines(&cluster, node).iter().any(|line| {
@@ -86,20 +87,20 @@ async fn a_requests_id_is_in_the_logs_of_all_nodes_that_worked_for_it() {
             spans.filter_map(|span| span["request"].as_str()).any(|id| id.starts_with(&format!("task-{job}.")))
         })
     };
-    wait_for("the leader's words on the tasks", async || {
+    wait_for("log lines of the leader about the tasks", async || {
         let leader = cluster.leader(0).await;
         worked(leader).then_some(())
     })
     .await;
 
-    // What cannot stand in a log is not taken from a client.
+    // Request ids with invalid characters are replaced.
     let answer = cluster.client.get(cluster.url(0, "/healthz")).header("x-request-id", "\"}{").send().await.unwrap();
     assert_eq!(answer.headers()["x-request-id"].len(), 36);
 }
 
 #[tokio::test]
-async fn a_dead_node_is_told_once_and_so_is_its_return() {
-    let _turn = turn().await;
+async fn dead_node_and_its_return_are_logged_once() {
+    let _permit = permits(ALL).await;
     let mut cluster = Cluster::start(3, None, "").await;
     let leader = cluster.leader(0).await;
     let dead = (0..3).find(|node| *node != leader).unwrap();
@@ -112,48 +113,51 @@ async fn a_dead_node_is_told_once_and_so_is_its_return() {
     };
     cluster.kill(dead);
     let gone = format!("node {dead} does not answer");
-    wait_for("the news", async || since(&cluster).iter().all(|log| log.contains(&gone)).then_some(())).await;
-    // The cluster goes on, and the leader goes on trying to reach the dead one.
+    wait_for("the warnings", async || since(&cluster).iter().all(|log| log.contains(&gone)).then_some(())).await;
+    // The cluster works, and the leader keeps trying to reach the dead node.
     for seed in 0..5 {
         cluster.upload(others[0], "Meanwhile", &song(2, 130 + seed)).await;
     }
     cluster.run(dead);
-    cluster.ready(dead).await;
+    cluster.wait_until_ready(dead).await;
     let back = format!("node {dead} answers again");
-    wait_for("the good news", async || since(&cluster).iter().all(|log| log.contains(&back)).then_some(())).await;
+    wait_for("the log lines about the return", async || {
+        since(&cluster).iter().all(|log| log.contains(&back)).then_some(())
+    })
+    .await;
     for log in since(&cluster) {
-        // On a busy machine it may fall silent more than once; every silence and every end of one is told once.
-        let news: Vec<bool> = log
+        // On a busy machine the node may be unreachable more than once. Each change is logged once.
+        let changes: Vec<bool> = log
             .lines()
             .filter(|line| line.contains(&gone) || line.contains(&back))
             .map(|line| line.contains(&gone))
             .collect();
-        assert!(news[0] && news.windows(2).all(|pair| pair[0] != pair[1]), "{log}");
-        let silences = news.iter().filter(|gone| **gone).count();
-        let mut complaints: BTreeMap<String, usize> = BTreeMap::new();
-        for line in log.lines().filter_map(complaint) {
-            *complaints.entry(line).or_default() += 1;
+        assert!(changes[0] && changes.windows(2).all(|pair| pair[0] != pair[1]), "{log}");
+        let silences = changes.iter().filter(|gone| **gone).count();
+        let mut warnings: BTreeMap<String, usize> = BTreeMap::new();
+        for line in log.lines().filter_map(warning) {
+            *warnings.entry(line).or_default() += 1;
         }
-        for (words, times) in complaints {
-            assert!(times <= silences, "{times} complaints for {silences} silences, {words:?}:\n{log}");
+        for (words, times) in warnings {
+            assert!(times <= silences, "{times} warnings for {silences} silences, {words:?}:\n{log}");
         }
     }
 }
 
-/// What a line complains of, if it does, without numbers and times.
-fn complaint(line: &str) -> Option<String> {
+/// The text of a warning or error without numbers and times; none for other lines.
+fn warning(line: &str) -> Option<String> {
     let from = ["WARN", "ERROR"].iter().find_map(|level| line.find(level))?;
     let words = line[from..].split(|letter: char| !letter.is_ascii_alphanumeric());
     Some(words.filter(|word| !word.contains(|letter: char| letter.is_ascii_digit())).collect::<Vec<_>>().join(" "))
 }
 
-/// The names that Prometheus gives to what a node exports.
-fn families(numbers: &str) -> BTreeSet<String> {
-    let samples = numbers.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+/// The names of the metrics in a text of the Prometheus format.
+fn families(metrics: &str) -> BTreeSet<String> {
+    let samples = metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     samples.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()
 }
 
-/// What a dashboard asks Prometheus: the queries of its panels, and those of its variables.
+/// The queries of a dashboard's panels and variables.
 fn queries(dashboard: &Value, found: &mut BTreeSet<String>) {
     match dashboard {
         Value::Object(fields) => {
@@ -171,25 +175,25 @@ fn queries(dashboard: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The names of numbers in a query.
+/// The names of metrics in a query.
 fn names(query: &str) -> impl Iterator<Item = String> {
     let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     words.filter(|word| word.starts_with("quartet_") || word.starts_with("process_")).map(str::to_owned)
 }
 
-/// Has Prometheus' own tool look at something, which comes through its standard input.
+/// Checks `input` with Prometheus' own tool.
 fn promtool(what: &str, input: &str) {
     let mut tool = Command::new("promtool");
     tool.args(["check", what]).args((what == "config").then_some("/dev/stdin"));
     let tool = tool.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut tool = tool.expect("promtool comes with the package prometheus; scripts/test installs it");
     tool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let said = tool.wait_with_output().unwrap();
-    let complaint = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(said.status.success() && complaint.is_empty(), "{what}: {complaint}");
+    let output = tool.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && errors.is_empty(), "{what}: {errors}");
 }
 
-/// Prometheus with the configuration in scripts/grafana, whose nodes are these; its address.
+/// Starts Prometheus with the configuration in scripts/grafana for these nodes. Returns the address of its API.
 async fn prometheus(cluster: &Cluster, folder: &TempDir) -> (Process, String) {
     let mut settings = include_str!("../../scripts/grafana/prometheus.yml").to_owned();
     let nodes = cluster.http.values().enumerate().map(|(at, address)| (format!("127.0.0.1:{}", 8080 + at), address));
@@ -211,7 +215,7 @@ async fn prometheus(cluster: &Cluster, folder: &TempDir) -> (Process, String) {
 
 #[tokio::test]
 async fn prometheus_answers_every_query_of_the_dashboard() {
-    let _turn = turn().await;
+    let _permit = permits(1).await;
     let broker = Broker::start().await;
     let cluster = Cluster::start(3, Some(&broker), SMALL_TASKS).await;
     let folder = TempDir::new().unwrap();
@@ -225,9 +229,9 @@ async fn prometheus_answers_every_query_of_the_dashboard() {
             .as_str()
             .map(str::to_owned)
     };
-    wait_for("a look at all nodes", async || (nodes().await? == "3").then_some(())).await;
+    wait_for("metrics of all nodes", async || (nodes().await? == "3").then_some(())).await;
     let uploaded = cluster.upload(0, "Watched", &song(20, 141)).await;
-    cluster.split(0, &uploaded).await;
+    cluster.wait_until_split(0, &uploaded).await;
 
     let labels =
         wait_for("the variable", async || ask("label/node/values", "match[]", "quartet_node_info").await).await;
@@ -237,8 +241,8 @@ async fn prometheus_answers_every_query_of_the_dashboard() {
     queries(&dashboard, &mut wanted);
     for query in wanted.iter().filter(|query| !query.starts_with("label_values(")) {
         let filled = query.replace("$__rate_interval", "1m").replace("$node", "0|1|2");
-        assert!(!filled.contains('$'), "a variable of {query} is not known");
-        // An empty panel is one whose numbers come too late for a rate; NaN is the quantile of nothing.
+        assert!(!filled.contains('$'), "{query} has an unknown variable");
+        // A panel stays empty until a rate has two samples. The quantile of no samples is NaN.
         wait_for(&format!("an answer to {filled}"), async || {
             let answer = ask("query", "query", &filled).await?;
             assert_eq!(answer["status"], "success", "{query}: {answer}");
@@ -252,55 +256,55 @@ async fn prometheus_answers_every_query_of_the_dashboard() {
 }
 
 #[tokio::test]
-async fn every_number_on_the_dashboard_is_exported_and_every_number_is_described() {
-    let _turn = turn().await;
+async fn every_metric_of_the_dashboard_is_exported_and_described() {
+    let _permit = permits(1).await;
     let broker = Broker::start().await;
     let cluster = Cluster::start(3, Some(&broker), SMALL_TASKS).await;
-    wait_for("the broker to be seen", async || {
+    wait_for("the connection to the broker", async || {
         (cluster.data(0, "/cluster").await?["broker"]["connected"] == true).then_some(())
     })
     .await;
     let uploaded = cluster.upload(0, "Counted", &song(20, 140)).await;
-    cluster.split(0, &uploaded).await;
+    cluster.wait_until_split(0, &uploaded).await;
     let tasks = cluster.job(0, &uploaded).await.unwrap()["tasks"].as_array().unwrap().len() as u64;
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     let mut asked = BTreeSet::new();
     queries(&dashboard, &mut asked);
     let wanted: BTreeSet<String> = asked.iter().flat_map(|query| names(query)).collect();
-    assert!(wanted.len() > 50, "the dashboard shows {} numbers", wanted.len());
-    // A worker counts its task after all nodes know that it is done.
-    let mut said = String::new();
-    wait_for("every number of the dashboard", async || {
+    assert!(wanted.len() > 50, "the dashboard shows {} metrics", wanted.len());
+    // A worker counts its task after the result was committed.
+    let mut printed = String::new();
+    wait_for("every metric of the dashboard", async || {
         let (exported, finished) = exported(&cluster).await;
         let missing: Vec<_> = wanted.difference(&exported).collect();
         if finished == tasks && missing.is_empty() {
             return Some(());
         }
         let found = format!("{finished} of {tasks} tasks are counted, and no node exports {missing:?}");
-        if said != found {
+        if printed != found {
             eprintln!("{found}");
-            said = found;
+            printed = found;
         }
         None
     })
     .await;
 }
 
-/// The names of all numbers that the nodes export, each of which is described, and how many tasks they have finished.
+/// The names of all exported metrics, each of which must have a description, and the number of finished tasks.
 async fn exported(cluster: &Cluster) -> (BTreeSet<String>, u64) {
     let (mut exported, mut finished) = (BTreeSet::new(), 0);
     for node in 0..3 {
-        let numbers = cluster.get(node, "/metrics").await.unwrap().text().await.unwrap();
-        for line in numbers.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let metrics = cluster.get(node, "/metrics").await.unwrap().text().await.unwrap();
+        for line in metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
             assert!(line.contains(&format!("node=\"{node}\"")), "{line}");
             if line.starts_with("quartet_tasks_finished_total") {
                 finished += line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
             }
         }
-        let names = families(&numbers);
+        let names = families(&metrics);
         for name in &names {
             let parts = ["_bucket", "_sum", "_count"].into_iter().filter_map(|part| name.strip_suffix(part));
-            let described = |name: &str| numbers.contains(&format!("# HELP {name} "));
+            let described = |name: &str| metrics.contains(&format!("# HELP {name} "));
             assert!(described(name) || parts.into_iter().any(described), "{name} has no description");
         }
         exported.extend(names);

@@ -14,8 +14,8 @@ use storage::blobs::Blobs;
 use storage::database::{Database, DatabaseError};
 use tokio_util::sync::CancellationToken;
 
-use super::signals;
 use crate::configuration::Configuration;
+use crate::signals;
 
 /// Disk, QUIC and Raft of a running node.
 pub(super) struct Foundation {

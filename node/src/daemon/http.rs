@@ -15,8 +15,9 @@ use work::runner::facts::facts_of;
 use super::foundation::Foundation;
 use super::tasks::{self, HOOKS, Tasks};
 use crate::configuration::{Configuration, Registration};
+use crate::http_server;
 use crate::metrics::Sources;
-use crate::{https, serving};
+use crate::tls_listener::TlsListener;
 
 /// Binds the server's address. The node does this first, so that a port in use is reported at once.
 pub(super) async fn bind(configuration: &Configuration) -> Result<TcpListener> {
@@ -87,11 +88,11 @@ pub(super) fn start(
     let address = listener.local_addr()?;
     let (router, stop) = (web::router(app), stopping.clone());
     Ok(if let Some(tls) = &configuration.http.tls {
-        let listener = https::Listener::start(listener, tls, stopping)?;
+        let listener = TlsListener::start(listener, tls, stopping)?;
         tracing::info!("ready: open https://{address}/");
-        tokio::spawn(serving::serve(listener, router, stop))
+        tokio::spawn(http_server::serve(listener, router, stop))
     } else {
         tracing::info!("ready: open http://{address}/");
-        tokio::spawn(serving::serve(listener, router, stop))
+        tokio::spawn(http_server::serve(listener, router, stop))
     })
 }

@@ -7,7 +7,6 @@
 
 mod foundation;
 mod http;
-mod signals;
 mod tasks;
 
 use std::sync::Arc;
@@ -21,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use crate::configuration::Configuration;
 use crate::metrics;
 use foundation::{Foundation, damaged};
-pub(crate) use signals::stop_signal;
 use tasks::Tasks;
 
 /// How long an orderly stop may take before the process ends anyway.

@@ -24,10 +24,10 @@ use work::workers::Workers;
 
 use super::foundation::Foundation;
 use crate::configuration::Configuration;
-use crate::hooks::Messenger;
-use crate::maintenance::{Deps, Maintenance, Reporter, Settings};
+use crate::maintenance::{Deps, Maintenance, MaintenanceSettings, Reporter};
 use crate::models::{inbox, publish};
 use crate::operator::OperatorService;
+use crate::webhooks::WebhookSender;
 
 /// The purpose of the encryption of web hooks' secrets.
 pub(super) const HOOKS: &str = "web hooks";
@@ -80,9 +80,9 @@ impl Tasks {
             let publisher = ExternalPublisher::new(cluster.clone(), replication.clone(), address, settings.clone());
             loops.spawn(publisher.run(stopping.clone()));
         }
-        let messenger =
-            Messenger::new(cluster.clone(), foundation.secret_box(HOOKS)?, configuration.hooks.allow_private);
-        loops.spawn(Arc::new(messenger).run(stopping.clone()));
+        let webhooks =
+            WebhookSender::new(cluster.clone(), foundation.secret_box(HOOKS)?, configuration.hooks.allow_private);
+        loops.spawn(Arc::new(webhooks).run(stopping.clone()));
 
         let maintenance = Arc::new(Maintenance::default());
         let operator = OperatorService {
@@ -101,7 +101,7 @@ impl Tasks {
             maintenance: Arc::clone(&maintenance),
         };
         loops.spawn(reporter.run(live.clone(), stopping.clone()));
-        let settings = Settings {
+        let settings = MaintenanceSettings {
             repair_after: configuration.repair_after(),
             scrub: configuration.scrub_period(),
             grace: configuration.collect_grace(),

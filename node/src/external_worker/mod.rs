@@ -1,12 +1,13 @@
-//! `node worker`: a worker on a machine that is no node of the cluster, a GPU box say.
+//! `node worker`: an external worker, on a machine that is not a node of the cluster, for example one with a GPU.
 //!
-//! It keeps nothing. It takes one whole song at a time from the queue, separates it, delivers the stems to any node over
-//! HTTP, and acknowledges the message only when the cluster has them or does not need them any more. So a worker that is
-//! killed costs the work it had begun: the broker gives its song to another. A session with the broker that ends while a
-//! song is separated is no reason to drop it: the stems are delivered all the same, and when the song comes again the
-//! cluster is asked first whether it still needs it.
+//! The worker is stateless. It takes one whole song at a time from the queue, separates it, uploads the stems to any node
+//! over HTTP ([`api_client`]), and acknowledges the message only when the cluster has the stems or does not need them any
+//! more. If a worker is killed, the broker gives its song to another worker. If the connection to the broker ends while a
+//! song is separated, the worker still uploads the stems. When the broker delivers a song again, the worker first asks the
+//! cluster whether the job has ended.
 
-mod deliver;
+mod api_client;
+mod options;
 mod scratch;
 mod song;
 
@@ -19,9 +20,9 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use audio::sandbox::Sandbox;
 use audio::thread::at_low_priority;
 use futures_util::StreamExt;
+use inference::Separator;
 use inference::models::Library;
-use inference::{DEFAULT_MODEL, Separator};
-use lapin::message::Delivery as Message;
+use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use storage::blobs::Hash;
@@ -31,85 +32,33 @@ use work::amqp::{Address, BrokerError, LogOnce, with_timeout};
 use work::external::{ExternalMessage, queue};
 use work::tls::TlsRoots;
 
-use deliver::{Backends, Token, Told, address, is_in_the_clear};
+use api_client::{ApiClient, UploadOutcome, is_unencrypted, parse_address};
+pub(crate) use options::WorkerOptions;
 use scratch::Scratch;
 use song::separate;
 
-/// The variable that may hold the token, so that it does not stand in the list of processes.
-const TOKEN_VARIABLE: &str = "QUARTET_WORKER_TOKEN";
-/// What names a file of authorities.
-const CA: &str = "--ca FILE";
-/// The pause before connecting again, and before a song that could not be done here is handed back.
-const PAUSE: Duration = Duration::from_secs(2);
+/// The option that names a file of certificate authorities, for error messages.
+const CA_OPTION: &str = "--ca FILE";
+/// The pause before a new connection, and before a song that failed here is requeued.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
-/// How `node worker` works.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    /// RabbitMQ, as amqps://USER:PASSWORD@HOST:PORT/%2f, or amqp:// without TLS. Others on this machine see what stands on a
-    /// command line; they do not see the variable.
-    #[arg(long, value_name = "URL", env = "QUARTET_WORKER_BROKER", hide_env_values = true)]
-    pub broker: String,
-    /// A node of the cluster, as https://HOST:PORT, or http:// without TLS. Given several times, the next is asked when one fails.
-    #[arg(long, value_name = "URL", required = true)]
-    pub backend: Vec<String>,
-    /// A PEM file with the authorities that may have signed the certificates of RabbitMQ and the nodes, instead of the public
-    /// ones.
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-    /// The worker's token. It is better kept in a file or in QUARTET_WORKER_TOKEN.
-    #[arg(long, value_name = "TOKEN", conflicts_with = "token_file", value_parser = |text: &str| Ok::<_, String>(Token(text.into())))]
-    pub token: Option<Token>,
-    /// A file with the token.
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-    /// The queue that songs come from.
-    #[arg(long, value_name = "NAME", default_value = "vocalizer_queue")]
-    pub queue: String,
-    /// The model for songs that come without the name of one.
-    #[arg(long, value_name = "MODEL", default_value = DEFAULT_MODEL)]
-    pub model: String,
-    /// The largest song that is taken, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 128 << 20)]
-    pub max_bytes: usize,
-    /// How many threads work; otherwise as many as there are processors.
-    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = crate::command_line::jobs)]
-    pub jobs: usize,
+/// What to do with a song's message.
+enum Disposition {
+    /// Acknowledge it: the cluster has the stems, or does not need them.
+    Acknowledge,
+    /// Reject it: no worker can separate this song. The broker moves it to the dead-letter queue.
+    Reject,
+    /// Requeue it: another worker, or this one later, may succeed.
+    Requeue,
+    /// Requeue it and end this worker, because its token is invalid. With the cluster's reason.
+    Unauthorized(String),
 }
 
-impl Options {
-    fn token(&self) -> Result<Token> {
-        let text = match (&self.token, &self.token_file) {
-            (Some(token), _) => token.0.clone(),
-            (None, Some(file)) => {
-                std::fs::read_to_string(file).with_context(|| format!("the token in {}", file.display()))?
-            }
-            (None, None) => std::env::var(TOKEN_VARIABLE)
-                .with_context(|| format!("a token is needed: --token-file FILE, {TOKEN_VARIABLE} or --token"))?,
-        };
-        let token = text.trim();
-        ensure!(!token.is_empty(), "the token is empty");
-        ensure!(token.chars().all(|letter| letter.is_ascii_graphic()), "a token has letters, digits and signs only");
-        Ok(Token(token.into()))
-    }
-}
-
-/// What became of a song.
-enum Verdict {
-    /// The cluster has the stems, or does not need them.
-    Settled,
-    /// Nobody can do it: to the dead letters.
-    Hopeless,
-    /// Somebody else may.
-    Returned,
-    /// This worker is none.
-    Unwelcome(String),
-}
-
-/// A worker.
-struct Worker {
-    options: Options,
+/// A running worker.
+struct ExternalWorker {
+    options: WorkerOptions,
     broker: Address,
-    backends: Arc<Backends>,
+    api: Arc<ApiClient>,
     library: Library,
     sandbox: Sandbox,
     /// The model used last.
@@ -118,24 +67,26 @@ struct Worker {
     stop: CancellationToken,
 }
 
-/// Works until it is told to stop, or turned away.
-pub(crate) async fn run(options: Options, library: Library, sandbox: Sandbox) -> Result<()> {
+/// Runs until a signal to stop, or until the cluster rejects the token.
+pub(crate) async fn run(options: WorkerOptions, library: Library, sandbox: Sandbox) -> Result<()> {
     let token = options.token()?;
     let over_tls = options.broker.starts_with("amqps:");
-    let broker = Address::new(&options.broker, options.ca.as_deref().filter(|_| over_tls), CA).context("--broker")?;
-    let nodes: Vec<_> = options.backend.iter().map(|url| address(url).map_err(Error::msg)).collect::<Result<_>>()?;
+    let broker =
+        Address::new(&options.broker, options.ca.as_deref().filter(|_| over_tls), CA_OPTION).context("--broker")?;
+    let nodes: Vec<_> =
+        options.backend.iter().map(|url| parse_address(url).map_err(Error::msg)).collect::<Result<_>>()?;
     ensure!(
         options.ca.is_none() || over_tls || nodes.iter().any(|node| node.scheme() == Some(&Scheme::HTTPS)),
-        "--ca names authorities, and no address goes over TLS; write amqps:// and https://"
+        "--ca has no effect because no address uses TLS; use amqps:// and https://"
     );
-    let roots = TlsRoots::new(options.ca.as_deref(), CA)?;
-    if broker.is_plain_text() || nodes.iter().any(is_in_the_clear) {
+    let roots = TlsRoots::new(options.ca.as_deref(), CA_OPTION)?;
+    if broker.is_plain_text() || nodes.iter().any(is_unencrypted) {
         tracing::warn!(
-            "songs, the broker's password or this worker's token can be read on the way; write amqps:// and https:// unless \
-             the line is your own"
+            "unencrypted connection: others on the network can read songs, the broker's password or this worker's token; use \
+             amqps:// and https:// unless the network is private"
         );
     }
-    // Threads inherit the priority of those that start them.
+    // Threads inherit the priority of the thread that starts them.
     let jobs = options.jobs;
     at_low_priority("threads", move || rayon::ThreadPoolBuilder::new().num_threads(jobs).build_global()).await??;
     let (own, name) = (library.clone(), options.model.clone());
@@ -143,81 +94,82 @@ pub(crate) async fn run(options: Options, library: Library, sandbox: Sandbox) ->
     let stop = CancellationToken::new();
     let signalled = stop.clone();
     tokio::spawn(async move {
-        crate::daemon::stop_signal().await;
-        tracing::info!("stopping; the song at hand goes back to the queue");
+        crate::signals::stop_signal().await;
+        tracing::info!("stopping; the current song is requeued");
         signalled.cancel();
     });
-    let worker = Worker {
+    let worker = ExternalWorker {
         broker,
-        backends: Arc::new(Backends::new(&options.backend, token, roots)),
+        api: Arc::new(ApiClient::new(&options.backend, token, roots)),
         library,
         sandbox,
         model: tokio::sync::Mutex::new(model),
-        scratch: Scratch::open(&std::env::temp_dir()).context("the folder for songs")?,
+        scratch: Scratch::open(&std::env::temp_dir()).context("cannot create a temporary folder")?,
         stop,
         options,
     };
     worker.run().await
 }
 
-impl Worker {
+impl ExternalWorker {
     async fn run(&self) -> Result<()> {
         let mut log = LogOnce::default();
         loop {
             let ended = tokio::select! {
                 ended = self.session(&mut log) => ended,
-                // A session watches for this itself wherever it would leave something undone.
-                () = self.stopped_for(PAUSE) => return Ok(()),
+                // A session stops by itself; this is for a session that does not return.
+                () = self.stopped_for(RETRY_PAUSE) => return Ok(()),
             };
             match ended {
                 Ok(None) => return Ok(()),
-                Ok(Some(reason)) => bail!("the cluster turns this worker away: {reason}"),
+                Ok(Some(reason)) => bail!("the cluster rejected the token of this worker: {reason}"),
                 Err(error) if log.is_new(&error) => {
-                    tracing::warn!(%error, "the broker does not answer; trying on");
+                    tracing::warn!(%error, "cannot reach RabbitMQ, retrying");
                 }
                 Err(_) => {}
             }
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(RETRY_PAUSE) => {}
             }
         }
     }
 
-    /// Returns a while after this worker was told to stop.
+    /// Returns `time` after the signal to stop.
     async fn stopped_for(&self, time: Duration) {
         self.stop.cancelled().await;
         tokio::time::sleep(time).await;
     }
 
-    /// One session with the broker: without an error when this worker stops, with the reason if it was turned away.
+    /// Runs one session with the broker. Returns none when this worker stops, and the reason if its token was rejected.
     async fn session(&self, log: &mut LogOnce) -> Result<Option<String>, BrokerError> {
         let connection = self.broker.connect("quartet worker").await?;
         queue::declare(&connection, &self.options.queue).await?;
         let channel = with_timeout(connection.create_channel()).await?;
         with_timeout(channel.basic_qos(1, BasicQosOptions::default())).await?;
         let (name, consume) = (self.options.queue.as_str().into(), BasicConsumeOptions::default());
-        let mut songs = with_timeout(channel.basic_consume(name, "".into(), consume, FieldTable::default())).await?;
+        let mut deliveries =
+            with_timeout(channel.basic_consume(name, "".into(), consume, FieldTable::default())).await?;
         log.reset();
         tracing::info!(queue = self.options.queue, "waiting for songs");
         loop {
-            let mut message = tokio::select! {
+            let mut delivery = tokio::select! {
                 () = self.stop.cancelled() => break,
-                message = songs.next() => message.ok_or(BrokerError::Ended)??,
+                delivery = deliveries.next() => delivery.ok_or(BrokerError::Ended)??,
             };
-            let back = BasicNackOptions { requeue: true, ..Default::default() };
-            match self.follow(&mut message).await {
-                Verdict::Settled => drop(with_timeout(message.ack(BasicAckOptions::default())).await?),
-                Verdict::Hopeless => drop(with_timeout(message.nack(BasicNackOptions::default())).await?),
-                Verdict::Returned => {
+            let requeue = BasicNackOptions { requeue: true, ..Default::default() };
+            match self.handle(&mut delivery).await {
+                Disposition::Acknowledge => drop(with_timeout(delivery.ack(BasicAckOptions::default())).await?),
+                Disposition::Reject => drop(with_timeout(delivery.nack(BasicNackOptions::default())).await?),
+                Disposition::Requeue => {
                     tokio::select! {
                         () = self.stop.cancelled() => {}
-                        () = tokio::time::sleep(PAUSE) => {}
+                        () = tokio::time::sleep(RETRY_PAUSE) => {}
                     }
-                    with_timeout(message.nack(back)).await?;
+                    with_timeout(delivery.nack(requeue)).await?;
                 }
-                Verdict::Unwelcome(reason) => {
-                    with_timeout(message.nack(back)).await?;
+                Disposition::Unauthorized(reason) => {
+                    with_timeout(delivery.nack(requeue)).await?;
                     let _ = with_timeout(connection.close(200, "bye".into())).await;
                     return Ok(Some(reason));
                 }
@@ -227,112 +179,112 @@ impl Worker {
         Ok(None)
     }
 
-    /// Sees one song through.
-    async fn follow(&self, delivery: &mut Message) -> Verdict {
+    /// Separates the song of one message and uploads its stems.
+    async fn handle(&self, delivery: &mut Delivery) -> Disposition {
         let (bytes, redelivered) = (std::mem::take(&mut delivery.data), delivery.redelivered);
         let Some(message) = ExternalMessage::of(&delivery.properties) else {
-            tracing::warn!("a message without the SHA-256 of its song as message_id was put aside");
-            return Verdict::Hopeless;
+            tracing::warn!("rejected a message: its message_id is not the SHA-256 of a song");
+            return Disposition::Reject;
         };
         if bytes.len() > self.options.max_bytes {
-            tracing::warn!(song = %message.hash, bytes = bytes.len(), "a song larger than --max-bytes was put aside");
-            return Verdict::Hopeless;
+            tracing::warn!(song = %message.hash, bytes = bytes.len(), "rejected a song that is larger than --max-bytes");
+            return Disposition::Reject;
         }
         if let Some(job) = message.job {
-            let backends = Arc::clone(&self.backends);
-            if tokio::task::spawn_blocking(move || backends.has_ended(job)).await.unwrap_or(false) {
-                tracing::info!(song = %message.hash, job, "the job has ended already");
-                return Verdict::Settled;
+            let api = Arc::clone(&self.api);
+            if tokio::task::spawn_blocking(move || api.has_ended(job)).await.unwrap_or(false) {
+                tracing::info!(song = %message.hash, job, "skipped a song: its job has ended");
+                return Disposition::Acknowledge;
             }
         }
-        let Some(separator) = self.separator(message.model.as_deref()).await else { return Verdict::Returned };
+        let Some(separator) = self.separator(message.model.as_deref()).await else { return Disposition::Requeue };
         let folder = match self.scratch.for_song() {
             Ok(folder) => folder,
             Err(error) => {
-                tracing::error!(%error, "there is no room for a song");
-                return Verdict::Returned;
+                tracing::error!(%error, "cannot write to the temporary folder");
+                return Disposition::Requeue;
             }
         };
         tracing::info!(song = %message.hash, job = message.job, model = separator.name(), redelivered, "separating");
         let stems = match self.separate(message.hash, bytes, folder.path(), separator).await {
             Ok(stems) => stems,
-            Err(verdict) => return verdict,
+            Err(disposition) => return disposition,
         };
         let song = message.hash;
-        match self.backends.deliver(song, message.job, stems, &self.stop).await {
-            Told::Taken => {
-                tracing::info!(%song, "delivered");
-                Verdict::Settled
+        match self.api.upload(song, message.job, stems, &self.stop).await {
+            UploadOutcome::Accepted => {
+                tracing::info!(%song, "uploaded the stems");
+                Disposition::Acknowledge
             }
-            Told::NotNeeded(said) => {
-                tracing::info!(%song, said, "the stems are not needed any more");
-                Verdict::Settled
+            UploadOutcome::NotNeeded(reason) => {
+                tracing::info!(%song, reason, "the cluster does not need the stems any more");
+                Disposition::Acknowledge
             }
-            Told::Refused(said) => {
-                tracing::error!(%song, said, "the cluster does not take the stems; the song was put aside");
-                Verdict::Hopeless
+            UploadOutcome::Rejected(reason) => {
+                tracing::error!(%song, reason, "the cluster rejected the stems; the song was rejected");
+                Disposition::Reject
             }
-            Told::Unknown(said) => Verdict::Unwelcome(said),
-            Told::Stopped => Verdict::Returned,
+            UploadOutcome::Unauthorized(reason) => Disposition::Unauthorized(reason),
+            UploadOutcome::Stopped => Disposition::Requeue,
         }
     }
 
-    /// The stems' files, or what becomes of the song instead.
+    /// Separates a song. Returns the names and files of its stems, or what to do with the message if that fails.
     async fn separate(
         &self,
         hash: Hash,
         bytes: Vec<u8>,
         folder: &Path,
         separator: Arc<dyn Separator>,
-    ) -> Result<Vec<(String, PathBuf)>, Verdict> {
-        let (folder, flag) = (folder.to_owned(), Arc::new(AtomicBool::new(false)));
-        let (raised, sandbox) = (Arc::clone(&flag), self.sandbox.clone());
-        let work = at_low_priority("separate", move || {
+    ) -> Result<Vec<(String, PathBuf)>, Disposition> {
+        let (folder, stop) = (folder.to_owned(), Arc::new(AtomicBool::new(false)));
+        let (stopped, sandbox) = (Arc::clone(&stop), self.sandbox.clone());
+        let separating = at_low_priority("separate", move || {
             if Hash::of(&bytes) != hash {
-                tracing::warn!(song = %hash, "a message whose body is not what its message_id says was put aside");
-                return Err(Verdict::Hopeless);
+                tracing::warn!(song = %hash, "rejected a message: its message_id is not the SHA-256 of its body");
+                return Err(Disposition::Reject);
             }
             let file = folder.join("song");
             if let Err(error) = std::fs::write(&file, bytes) {
-                tracing::error!(%error, "there is no room for a song");
-                return Err(Verdict::Returned);
+                tracing::error!(%error, "cannot write to the temporary folder");
+                return Err(Disposition::Requeue);
             }
-            separate(&sandbox, &file, &folder, separator.as_ref(), &raised).map_err(|error| {
-                if raised.load(Ordering::Relaxed) {
-                    return Verdict::Returned;
+            separate(&sandbox, &file, &folder, separator.as_ref(), &stopped).map_err(|error| {
+                if stopped.load(Ordering::Relaxed) {
+                    return Disposition::Requeue;
                 }
-                tracing::error!(song = %hash, %error, "the song cannot be separated here");
-                if error.is_the_songs() { Verdict::Hopeless } else { Verdict::Returned }
+                tracing::error!(song = %hash, %error, "cannot separate the song");
+                if error.is_caused_by_file() { Disposition::Reject } else { Disposition::Requeue }
             })
         });
-        let worked = tokio::select! {
-            worked = work => worked,
+        let result = tokio::select! {
+            result = separating => result,
             () = self.stop.cancelled() => {
-                flag.store(true, Ordering::Relaxed);
-                return Err(Verdict::Returned);
+                stop.store(true, Ordering::Relaxed);
+                return Err(Disposition::Requeue);
             }
         };
-        worked.unwrap_or(Err(Verdict::Returned))
+        result.unwrap_or(Err(Disposition::Requeue))
     }
 
-    /// The model of this name; none if it is not here, which another worker may have.
+    /// The model with this name, or `--model` without a name. None if this worker does not have it; another may.
     async fn separator(&self, name: Option<&str>) -> Option<Arc<dyn Separator>> {
         let name = name.unwrap_or(&self.options.model).to_owned();
-        let mut kept = self.model.lock().await;
-        if kept.name() != name {
+        let mut current = self.model.lock().await;
+        if current.name() != name {
             let library = self.library.clone();
             let loaded = match at_low_priority("model", move || library.separator(&name)).await {
                 Ok(loaded) => loaded.map_err(anyhow::Error::from),
                 Err(error) => Err(error.into()),
             };
             match loaded {
-                Ok(loaded) => *kept = loaded,
+                Ok(loaded) => *current = loaded,
                 Err(error) => {
-                    tracing::warn!(%error, "a song asks for a model that this worker does not have");
+                    tracing::warn!(%error, "cannot load the model of a song; the song is requeued");
                     return None;
                 }
             }
         }
-        Some(Arc::clone(&kept))
+        Some(Arc::clone(&current))
     }
 }

@@ -1,7 +1,7 @@
-//! The folder in which a worker keeps the song at hand.
+//! The temporary folder of a worker.
 //!
-//! A worker that is killed leaves it behind, and the next one to start on this machine removes it: a folder is in use as
-//! long as somebody holds the lock on the file in it.
+//! A killed worker leaves its folder behind, and the next worker that starts on this machine removes it. A folder is in use
+//! while a process holds the lock of the file in it.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,46 +9,46 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// What the folders' names begin with.
+/// The prefix of the folders' names.
 const PREFIX: &str = "quartet-worker-";
-/// The file whose lock says that the folder is in use.
+/// The file whose lock marks the folder as used.
 const LOCK: &str = "lock";
 
-/// A folder that goes with this value.
+/// A folder that is removed on drop.
 pub(crate) struct Scratch {
     folder: TempDir,
-    /// Held as long as the folder is.
+    /// Held until the folder is removed.
     _lock: File,
 }
 
 impl Scratch {
-    /// Makes a folder in `within`, and removes those there that nobody uses any more.
-    pub(crate) fn open(within: &Path) -> io::Result<Self> {
-        sweep(within);
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(within)?;
+    /// Creates a folder in `parent`, and removes unused ones there.
+    pub(crate) fn open(parent: &Path) -> io::Result<Self> {
+        remove_unused(parent);
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
         let lock = File::create(folder.path().join(LOCK))?;
         lock.lock()?;
         Ok(Self { folder, _lock: lock })
     }
 
-    /// A folder for one song, which goes with the value.
+    /// A folder for one song, removed on drop.
     pub(crate) fn for_song(&self) -> io::Result<TempDir> {
         tempfile::tempdir_in(self.folder.path())
     }
 }
 
-fn sweep(within: &Path) {
-    let Ok(entries) = fs::read_dir(within) else { return };
+fn remove_unused(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        // One without a lock is being made just now, or another user's.
+        // A folder without a lock file is being created, or belongs to another user.
         let Some(lock) = Some(entry.path().join(LOCK)).filter(|_| ours).and_then(|lock| File::open(lock).ok()) else {
             continue;
         };
         if lock.try_lock().is_ok()
             && let Err(error) = fs::remove_dir_all(entry.path())
         {
-            tracing::warn!(%error, path = %entry.path().display(), "what a killed worker left cannot be removed");
+            tracing::warn!(%error, path = %entry.path().display(), "cannot remove the folder of a killed worker");
         }
     }
 }
@@ -60,13 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_worker_left_goes_and_what_is_in_use_stays() {
+    fn unused_folders_are_removed_and_used_ones_stay() {
         let within = TempDir::new().unwrap();
         let left = within.path().join("quartet-worker-left");
         fs::create_dir(&left).unwrap();
         fs::write(left.join(LOCK), "").unwrap();
         fs::write(left.join("song"), "music").unwrap();
-        let others = within.path().join("somebody-elses");
+        let others = within.path().join("other-program");
         fs::create_dir(&others).unwrap();
         fs::write(others.join(LOCK), "").unwrap();
 

@@ -1,4 +1,4 @@
-//! One song, from its file to its stems as MP3.
+//! Separates one song into MP3 stems.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -10,28 +10,29 @@ use inference::merge::{Export, MergeError, Parts, Wanted, merge};
 use inference::part::{Cut, PartError, separate_part};
 use web::auth::external_workers::DELIVERED;
 
-/// A song gave no stems.
+/// A song cannot be separated.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SongError {
-    /// It cannot be decoded.
+    /// The file cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// It cannot be separated.
+    /// The model failed.
     #[error(transparent)]
     Separate(#[from] PartError),
-    /// Its stems cannot be made.
+    /// The stems cannot be encoded.
     #[error(transparent)]
     Merge(#[from] MergeError),
 }
 
 impl SongError {
-    /// Whether somebody else could do no better.
-    pub(crate) fn is_the_songs(&self) -> bool {
+    /// Whether the file is the cause, so that every other worker would fail too.
+    pub(crate) fn is_caused_by_file(&self) -> bool {
         matches!(self, Self::Decode(error) if error.is_the_files())
     }
 }
 
-/// Makes the stems of `song` in `folder`, which holds all that is needed on the way. `stop` ends it at the next segment.
+/// Separates `song`, and returns the names and files of the stems. All files, including temporary ones, are written to
+/// `folder`. `stop` ends the work at the next segment.
 pub(crate) fn separate(
     sandbox: &Sandbox,
     song: &Path,

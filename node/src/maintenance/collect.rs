@@ -1,36 +1,36 @@
-//! Removing what nothing refers to: files of songs that are gone, and staged files of uploads that broke off.
+//! Garbage collection: removes blobs that the state does not refer to, and staged files of interrupted uploads.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::worker::{Activity, Next, Worker};
-use super::{Deps, Settings};
+use super::background_loop::{Activity, BackgroundLoop, Next};
+use super::{Deps, MaintenanceSettings};
 
-/// How often unneeded files are looked for, at most.
-const EVERY: Duration = Duration::from_secs(15);
-/// How many times as long as a look the rest after it is, for a state so large that a look takes seconds.
-const REST: u32 = 30;
+/// The shortest interval between two collections.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// The pause after a collection is at least this many times its duration, for large states.
+const PAUSE_FACTOR: u32 = 30;
 
-/// Removes unneeded files.
-pub(super) struct Collect {
+/// The garbage collection.
+pub(super) struct CollectLoop {
     deps: Deps,
     grace: Duration,
 }
 
-impl Collect {
-    pub(super) fn new(deps: Deps, settings: &Settings) -> Self {
+impl CollectLoop {
+    pub(super) fn new(deps: Deps, settings: &MaintenanceSettings) -> Self {
         Self { deps, grace: settings.grace }
     }
 }
 
-impl Worker for Collect {
-    const TRANQUILLITY: u32 = 1;
+impl BackgroundLoop for CollectLoop {
+    const PAUSE_PER_STEP: u32 = 1;
 
     async fn step(&mut self, activity: &Activity) -> Result<Next> {
         let blobs = self.deps.replication.blobs().clone();
         let seen = Instant::now();
-        // Only a linearizable read may decide that nothing refers to a file.
+        // Only a linearizable read can decide that a blob is unreferenced.
         let view = self.deps.cluster.read().await?;
         let grace = self.grace;
         let work = move || {
@@ -41,10 +41,10 @@ impl Worker for Collect {
         let (swept, removed) = tokio::task::spawn_blocking(work).await??;
         metrics::counter!("quartet_blobs_collected_total").increment(removed as u64);
         if swept + removed > 0 {
-            tracing::info!(removed, swept, "files that nothing needs were removed");
+            tracing::info!(removed, swept, "removed unreferenced files");
         }
-        activity.well();
-        let often = EVERY.min(self.grace.max(Duration::from_secs(1)));
-        Ok(Next::Rest(often.max(seen.elapsed() * REST)))
+        activity.succeeded();
+        let interval = INTERVAL.min(self.grace.max(Duration::from_secs(1)));
+        Ok(Next::Pause(interval.max(seen.elapsed() * PAUSE_FACTOR)))
     }
 }

@@ -1,107 +1,108 @@
-//! The loops that a node runs beside its work: telling the others what it does, and looking after its files.
+//! Background loops of a node: repair, scrub and garbage collection of its blobs, and its report to the other nodes.
 
+mod background_loop;
 mod collect;
 mod repair;
 mod report;
 mod scrub;
-mod worker;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use live::{Live, LoopStatus};
-use net::{NodeId, Peer};
+use net::NodeId;
+use net::Peer;
 use parking_lot::{Mutex, MutexGuard};
 use raft::Cluster;
 use replication::Replication;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use collect::Collect;
-use repair::Repair;
+use background_loop::{Activity, run};
+use collect::CollectLoop;
+use repair::RepairLoop;
 pub(crate) use report::Reporter;
-use scrub::Scrubbing;
-pub(crate) use scrub::{OrderedRound, Scrubs};
-use worker::{Activity, run};
+use scrub::ScrubLoop;
+pub(crate) use scrub::{ScrubProgress, ScrubRequests};
 
-/// What the loops are told.
-pub(crate) struct Settings {
-    /// How long a node may be away before the others make up for its copies, and how often copies are counted.
+/// The settings of the loops.
+pub(crate) struct MaintenanceSettings {
+    /// The time without contact after which the replicas of a node are replaced, and the interval of complete counts.
     pub repair_after: Duration,
-    /// How long a scrub takes to read every file.
+    /// The time in which the scrub reads every blob once.
     pub scrub: Duration,
-    /// How long a file that nothing refers to is kept.
+    /// The time for which an unreferenced blob is kept.
     pub grace: Duration,
-    /// Where the scrub notes how far it is.
+    /// The file in which the scrub saves its progress.
     pub scrub_mark: std::path::PathBuf,
 }
 
-/// What the loops work with.
+/// What the loops depend on.
 #[derive(Clone)]
 pub(crate) struct Deps {
-    /// The state.
+    /// Raft and the state.
     pub cluster: Cluster,
     /// The other nodes.
     pub peer: Peer,
-    /// The files.
+    /// The blobs and their replicas.
     pub replication: Replication,
     /// Which nodes are alive.
     pub live: Live,
 }
 
-/// How many copies of files there are, as of the last look.
+/// The result of this node's last count of replicas.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Copies {
-    /// Files with fewer than make a majority.
+pub(crate) struct ReplicaCounts {
+    /// Blobs on fewer nodes than a majority.
     pub short: u64,
-    /// Those of them of which this node is to take one.
+    /// Those of them that this node will fetch.
     pub missing: u64,
-    /// The members that said which files they hold; nobody before the first look.
+    /// The members that took part in the count. Empty before the first count.
     pub among: BTreeSet<NodeId>,
 }
 
-/// What the loops do, for whoever wants to see it.
+/// The running loops and their activities.
 #[derive(Default)]
 pub(crate) struct Maintenance {
     repair: Activity,
     scrub: Activity,
     collect: Activity,
-    /// Rounds of the scrub that somebody orders.
-    scrubs: Scrubs,
-    copies: Mutex<Copies>,
+    /// Scrubs that the operator requests.
+    scrubs: ScrubRequests,
+    replica_counts: Mutex<ReplicaCounts>,
 }
 
 impl Maintenance {
-    /// Begins to look after this node's files, until `stop`.
+    /// Starts the loops, which run until `stop`.
     pub(crate) fn start(
         self: &Arc<Self>,
         deps: &Deps,
-        settings: &Settings,
+        settings: &MaintenanceSettings,
         loops: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        let repair = Repair::new(deps.clone(), Arc::clone(self), settings);
-        let scrub = Scrubbing::new(deps.clone(), self.scrubs(), settings);
-        let collect = Collect::new(deps.clone(), settings);
+        let repair = RepairLoop::new(deps.clone(), Arc::clone(self), settings);
+        let scrub = ScrubLoop::new(deps.clone(), self.scrubs(), settings);
+        let collect = CollectLoop::new(deps.clone(), settings);
         loops.spawn(run(repair, self.repair.clone(), stop.clone()));
         loops.spawn(run(scrub, self.scrub.clone(), stop.clone()));
         loops.spawn(run(collect, self.collect.clone(), stop.clone()));
     }
 
-    /// Orders rounds of the scrub.
-    pub(crate) fn scrubs(&self) -> Scrubs {
+    /// A handle to request scrubs.
+    pub(crate) fn scrubs(&self) -> ScrubRequests {
         self.scrubs.clone()
     }
 
-    /// What each loop does now.
+    /// The current activity of each loop.
     pub(crate) fn loops(&self) -> Vec<LoopStatus> {
         let named = [("repair", &self.repair), ("scrub", &self.scrub), ("collect", &self.collect)];
         named.map(|(name, activity)| activity.report(name)).into()
     }
 
-    /// How many copies of files there are.
-    pub(crate) fn copies(&self) -> MutexGuard<'_, Copies> {
-        self.copies.lock()
+    /// The result of the last count of replicas.
+    pub(crate) fn replica_counts(&self) -> MutexGuard<'_, ReplicaCounts> {
+        self.replica_counts.lock()
     }
 }

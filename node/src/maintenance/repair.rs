@@ -1,9 +1,14 @@
-//! Keeping as many copies of every file as make a majority.
+//! Repair: keeps every blob on a majority of the nodes.
 //!
-//! A look asks all nodes about all files, in batches; what this node is to take is fetched one by one. A look begins
-//! when the members change, when a node has been away for so long that it may not come back, when it comes back after
-//! all, when a file was found damaged here, when room gets scarce, when there were too few copies the last time, and in
-//! any case now and then.
+//! A round asks all nodes in batches which blobs they have, and then fetches the blobs that this node should have, one by
+//! one. A round starts
+//!
+//! * when the members change,
+//! * when a node has not answered for `repair_after`, or answers again,
+//! * when a damaged blob was found on this node,
+//! * when disk space becomes short,
+//! * when the last round found blobs with too few replicas,
+//! * and at least every `repair_after`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,83 +21,86 @@ use replication::repair::{BATCH, Survey};
 use storage::blobs::{BlobError, Hash};
 use tokio::sync::watch;
 
-use super::worker::{Activity, Next, Worker};
-use super::{Copies, Deps, Maintenance, Settings};
+use super::background_loop::{Activity, BackgroundLoop, Next};
+use super::{Deps, Maintenance, MaintenanceSettings, ReplicaCounts};
 
-/// How often the situation is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// A look that was not complete is repeated after this long, or sooner if looks are more frequent anyway.
-const SOON: Duration = Duration::from_secs(30);
+/// How often the reasons for a round are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// An incomplete round is repeated after this time, or after `repair_after` if that is shorter.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What decides where copies should be.
+/// The conditions that decide which nodes should have which blobs. A change starts a round.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Situation {
-    /// Who should hold files.
+struct Conditions {
+    /// The nodes that store blobs.
     holders: Vec<NodeId>,
-    /// Who does not answer any more.
+    /// The nodes that have not answered for `repair_after`.
     away: BTreeSet<NodeId>,
+    /// Damaged blobs found on this node since its start.
     damaged: u64,
+    /// Whether disk space is short.
     tight: bool,
 }
 
-/// Asking where the files are.
-struct Asking {
+/// The first phase of a round: asking the nodes for their blobs.
+struct Counting {
     files: Vec<Hash>,
     next: usize,
     found: Survey,
 }
 
-/// Fetching what this node should hold.
-struct Taking {
+/// The second phase of a round: fetching blobs.
+struct Fetching {
     files: Vec<Hash>,
     next: usize,
     bytes: u64,
-    /// Files with too few copies, whoever is to take one.
+    /// Blobs with too few replicas, including those that other nodes will fetch.
     short: u64,
-    /// Whether all nodes were heard and all files could be had.
+    /// Whether all nodes answered and all blobs could be fetched.
     complete: bool,
-    /// Files that nobody who answers holds.
-    nowhere: u64,
-    /// Files for which there is no room here.
-    no_room: u64,
+    /// Blobs that no answering node has.
+    unavailable: u64,
+    /// Blobs for which this node has no space.
+    no_space: u64,
 }
 
 enum Phase {
-    Resting,
-    Asking(Asking),
-    Taking(Taking),
+    Idle,
+    Counting(Counting),
+    Fetching(Fetching),
 }
 
-/// Repairs the number of copies, as far as this node has a part in it.
-pub(super) struct Repair {
+/// The repair loop.
+pub(super) struct RepairLoop {
     deps: Deps,
     maintenance: Arc<Maintenance>,
     after: Duration,
     grace: Duration,
     damaged: watch::Receiver<u64>,
     phase: Phase,
-    seen: Option<Situation>,
-    again: Instant,
+    /// The conditions at the start of the last round.
+    seen: Option<Conditions>,
+    next_round: Instant,
 }
 
-impl Repair {
-    pub(super) fn new(deps: Deps, maintenance: Arc<Maintenance>, settings: &Settings) -> Self {
+impl RepairLoop {
+    pub(super) fn new(deps: Deps, maintenance: Arc<Maintenance>, settings: &MaintenanceSettings) -> Self {
         Self {
             damaged: deps.replication.blobs().damaged(),
             deps,
             maintenance,
             after: settings.repair_after,
             grace: settings.grace,
-            phase: Phase::Resting,
+            phase: Phase::Idle,
             seen: None,
-            again: Instant::now(),
+            next_round: Instant::now(),
         }
     }
 
-    async fn situation(&self) -> Result<Situation> {
+    async fn conditions(&self) -> Result<Conditions> {
         let blobs = self.deps.replication.blobs().clone();
         let tight = tokio::task::spawn_blocking(move || blobs.is_nearly_full()).await??;
-        Ok(Situation {
+        Ok(Conditions {
             holders: self.deps.peer.holders(),
             away: self.deps.live.silent_for(self.after),
             damaged: *self.damaged.borrow(),
@@ -100,13 +108,13 @@ impl Repair {
         })
     }
 
-    /// Begins a look if there is a reason to.
-    async fn rest(&mut self, activity: &Activity) -> Result<Next> {
-        let situation = self.situation().await?;
-        if self.seen.as_ref() == Some(&situation) && Instant::now() < self.again {
-            return Ok(Next::Rest(LOOK));
+    /// Starts a round if there is a reason.
+    async fn start_round(&mut self, activity: &Activity) -> Result<Next> {
+        let conditions = self.conditions().await?;
+        if self.seen.as_ref() == Some(&conditions) && Instant::now() < self.next_round {
+            return Ok(Next::Pause(CHECK_INTERVAL));
         }
-        // Who is alone takes the others for dead; this asks whether a majority is here.
+        // A node without a majority would consider all others dead. This read fails without a majority.
         let view = self.deps.cluster.read().await?;
         let blobs = self.deps.replication.blobs().clone();
         let files = tokio::task::spawn_blocking(move || {
@@ -116,109 +124,117 @@ impl Repair {
             Ok::<_, anyhow::Error>(files)
         });
         let files = files.await??;
-        activity.doing("counting copies", 0, files.len() as u64, 0);
-        self.seen = Some(situation);
-        self.phase = Phase::Asking(Asking { files, next: 0, found: Survey::default() });
-        Ok(Next::Again)
+        activity.progress("counting replicas", 0, files.len() as u64, 0);
+        self.seen = Some(conditions);
+        self.phase = Phase::Counting(Counting { files, next: 0, found: Survey::default() });
+        Ok(Next::Continue)
     }
 
-    async fn ask(&mut self, mut asking: Asking, activity: &Activity) -> Result<Next> {
-        let (total, from) = (asking.files.len(), asking.next);
+    async fn count(&mut self, mut counting: Counting, activity: &Activity) -> Result<Next> {
+        let (total, from) = (counting.files.len(), counting.next);
         let to = total.min(from + BATCH);
         let away = self.seen.iter().flat_map(|seen| seen.away.iter().copied()).collect();
-        asking.found.merge(self.deps.replication.survey(&asking.files[from..to], &away).await);
-        asking.next = to;
-        activity.doing("counting copies", to as u64, total as u64, 0);
+        counting.found.merge(self.deps.replication.survey(&counting.files[from..to], &away).await);
+        counting.next = to;
+        activity.progress("counting replicas", to as u64, total as u64, 0);
         if to < total {
-            self.phase = Phase::Asking(asking);
-            return Ok(Next::Again);
+            self.phase = Phase::Counting(counting);
+            return Ok(Next::Continue);
         }
-        let Survey { under_replicated: short, to_fetch: take, surplus, unanswered: unheard } = asking.found;
+        let Survey { under_replicated: short, to_fetch, surplus, unanswered } = counting.found;
         let present = self.seen.iter().flat_map(|seen| seen.holders.iter().filter(|node| !seen.away.contains(node)));
-        let among = present.copied().filter(|node| !unheard.contains(node)).collect();
-        *self.maintenance.copies() = Copies { short, missing: take.len() as u64, among };
-        if !take.is_empty() {
-            tracing::info!(files = take.len(), "taking copies of files that too few nodes hold");
+        let among = present.copied().filter(|node| !unanswered.contains(node)).collect();
+        *self.maintenance.replica_counts() = ReplicaCounts { short, missing: to_fetch.len() as u64, among };
+        if !to_fetch.is_empty() {
+            tracing::info!(files = to_fetch.len(), "fetching files that have too few copies");
         }
-        let complete = unheard.is_empty();
-        self.phase = Phase::Taking(Taking { files: take, next: 0, bytes: 0, short, complete, nowhere: 0, no_room: 0 });
+        let complete = unanswered.is_empty();
+        self.phase = Phase::Fetching(Fetching {
+            files: to_fetch,
+            next: 0,
+            bytes: 0,
+            short,
+            complete,
+            unavailable: 0,
+            no_space: 0,
+        });
         if self.seen.as_ref().is_some_and(|seen| seen.tight) {
             self.make_room(&surplus).await?;
         }
-        Ok(Next::Again)
+        Ok(Next::Continue)
     }
 
-    /// Drops copies that enough others hold and that nobody has used here for a while.
+    /// Removes blobs that enough other nodes have and that were not used here for the grace period.
     async fn make_room(&self, surplus: &[Hash]) -> Result<()> {
         if let Some(since) = Instant::now().checked_sub(self.grace) {
             let dropped = self.deps.replication.drop_surplus(surplus, since).await?;
             if dropped > 0 {
-                tracing::info!(dropped, "copies that enough others hold have made room");
+                tracing::info!(dropped, "removed files that enough other nodes have, to free disk space");
             }
         }
         Ok(())
     }
 
-    async fn take(&mut self, mut taking: Taking, activity: &Activity) -> Result<Next> {
-        let total = taking.files.len() as u64;
-        let Some(hash) = taking.files.get(taking.next).copied() else {
-            // What others are to take is counted once more, lest it be forgotten when they do not.
-            self.look_again(taking.complete && taking.short == 0);
-            if taking.no_room > 0 {
-                bail!("there is no room here for {} files that too few nodes hold", taking.no_room);
+    async fn fetch(&mut self, mut fetching: Fetching, activity: &Activity) -> Result<Next> {
+        let total = fetching.files.len() as u64;
+        let Some(hash) = fetching.files.get(fetching.next).copied() else {
+            // If other nodes are to fetch blobs, count again soon to check that they have.
+            self.schedule_next_round(fetching.complete && fetching.short == 0);
+            if fetching.no_space > 0 {
+                bail!("not enough disk space for {} files that have too few copies", fetching.no_space);
             }
-            if taking.nowhere > 0 {
-                bail!("{} files cannot be had from any node that answers", taking.nowhere);
+            if fetching.unavailable > 0 {
+                bail!("no reachable node has {} files that have too few copies", fetching.unavailable);
             }
-            activity.well();
-            return Ok(Next::Rest(LOOK));
+            activity.succeeded();
+            return Ok(Next::Pause(CHECK_INTERVAL));
         };
         match self.deps.replication.fetch(&hash).await {
             Ok(()) => {
-                taking.bytes += self.deps.replication.blobs().size(&hash).unwrap_or(0);
-                taking.short = taking.short.saturating_sub(1);
+                fetching.bytes += self.deps.replication.blobs().size(&hash).unwrap_or(0);
+                fetching.short = fetching.short.saturating_sub(1);
             }
-            // A smaller one may fit.
+            // A smaller blob may still fit.
             Err(ReplicationError::Blob(BlobError::Full)) => {
-                taking.no_room += 1;
-                taking.complete = false;
+                fetching.no_space += 1;
+                fetching.complete = false;
             }
             Err(ReplicationError::Unavailable { .. }) => {
-                taking.nowhere += 1;
-                taking.complete = false;
+                fetching.unavailable += 1;
+                fetching.complete = false;
             }
             Err(error) => {
-                self.look_again(false);
+                self.schedule_next_round(false);
                 return Err(error.into());
             }
         }
-        taking.next += 1;
-        let done = taking.next as u64;
-        activity.doing("taking copies", done, total, taking.bytes);
-        let missing = total - done + taking.nowhere + taking.no_room;
-        let mut copies = self.maintenance.copies();
-        *copies = Copies { short: taking.short, missing, among: std::mem::take(&mut copies.among) };
-        drop(copies);
-        self.phase = Phase::Taking(taking);
-        Ok(Next::Again)
+        fetching.next += 1;
+        let done = fetching.next as u64;
+        activity.progress("fetching files", done, total, fetching.bytes);
+        let missing = total - done + fetching.unavailable + fetching.no_space;
+        let mut counts = self.maintenance.replica_counts();
+        *counts = ReplicaCounts { short: fetching.short, missing, among: std::mem::take(&mut counts.among) };
+        drop(counts);
+        self.phase = Phase::Fetching(fetching);
+        Ok(Next::Continue)
     }
 
-    fn look_again(&mut self, complete: bool) {
-        let pause = if complete { self.after } else { SOON.min(self.after) };
-        self.again = Instant::now() + pause.max(LOOK);
+    fn schedule_next_round(&mut self, complete: bool) {
+        let pause = if complete { self.after } else { RETRY_INTERVAL.min(self.after) };
+        self.next_round = Instant::now() + pause.max(CHECK_INTERVAL);
     }
 }
 
-impl Worker for Repair {
-    /// Half of the time: what is lost next may be the last copy.
-    const TRANQUILLITY: u32 = 1;
+impl BackgroundLoop for RepairLoop {
+    /// The repair may run half of the time, because the next failure could destroy the last replica.
+    const PAUSE_PER_STEP: u32 = 1;
 
     async fn step(&mut self, activity: &Activity) -> Result<Next> {
-        // A step that fails ends the look; what made it necessary begins the next one.
-        match std::mem::replace(&mut self.phase, Phase::Resting) {
-            Phase::Resting => self.rest(activity).await,
-            Phase::Asking(asking) => self.ask(asking, activity).await,
-            Phase::Taking(taking) => self.take(taking, activity).await,
+        // A failed step ends the round. The next one starts for the same reason.
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Idle => self.start_round(activity).await,
+            Phase::Counting(counting) => self.count(counting, activity).await,
+            Phase::Fetching(fetching) => self.fetch(fetching, activity).await,
         }
     }
 

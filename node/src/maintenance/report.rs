@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use work::claims::Claims;
 
-use super::{Copies, Maintenance};
+use super::{Maintenance, ReplicaCounts};
 use crate::configuration::Configuration;
 
 /// What a report is composed of.
@@ -44,7 +44,7 @@ impl Reporter {
     /// The node's report as of now. Reads the disk, so it must not run on a thread of the async runtime.
     fn compose(&self) -> NodeReport {
         let held = self.blobs.usage();
-        let Copies { short, missing, among } = self.maintenance.copies().clone();
+        let ReplicaCounts { short, missing, among } = self.maintenance.replica_counts().clone();
         NodeReport {
             id: self.configuration.id,
             version: env!("CARGO_PKG_VERSION").into(),

@@ -1,4 +1,4 @@
-//! Reading every file once in a while, and fetching again what is found damaged.
+//! Scrub: reads every blob periodically, and fetches damaged ones again.
 
 use std::sync::Arc;
 
@@ -8,117 +8,118 @@ use serde::{Deserialize, Serialize};
 use storage::blobs::Hash;
 use storage::blobs::scrub::{Finding, Scrub, ScrubTrigger};
 
-use super::worker::{Activity, Next, Worker};
-use super::{Deps, Settings};
+use super::background_loop::{Activity, BackgroundLoop, Next};
+use super::{Deps, MaintenanceSettings};
 
-/// What the last round that began for an order has come to.
+/// The progress of the last scrub that the operator requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OrderedRound {
-    /// The orders that were given since the node started; the last one's number.
-    pub given: u64,
-    /// The number of the order that it was begun for; 0 before the first.
-    pub order: u64,
-    /// Whether it has read all.
+pub(crate) struct ScrubProgress {
+    /// The number of requests since the node started, which is the number of the last request.
+    pub last_request: u64,
+    /// The number of the request of this scrub; 0 before the first.
+    pub request: u64,
+    /// Whether the scrub has read all blobs.
     pub ended: bool,
-    /// Files read.
+    /// Blobs read.
     pub files: u64,
-    /// Files that there are to read.
+    /// Blobs in total.
     pub total: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Files that were damaged, and set aside.
+    /// Damaged blobs, which were set aside.
     pub damaged: u64,
-    /// Those of them that are here again.
+    /// Damaged blobs that were fetched again.
     pub replaced: u64,
-    /// Those of them that nothing refers to.
+    /// Damaged blobs that the state does not refer to.
     pub unneeded: u64,
 }
 
-/// Orders a round, and says how far it is. Cheap to clone.
+/// Requests scrubs, and returns their progress. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Scrubs {
-    order: ScrubTrigger,
-    round: Arc<Mutex<OrderedRound>>,
+pub(crate) struct ScrubRequests {
+    trigger: ScrubTrigger,
+    progress: Arc<Mutex<ScrubProgress>>,
 }
 
-impl Scrubs {
-    /// Has this node read all its files now, and returns the order's number.
-    pub(crate) fn order(&self) -> u64 {
-        self.order.trigger()
+impl ScrubRequests {
+    /// Requests a scrub of this node now, and returns the number of the request.
+    pub(crate) fn request(&self) -> u64 {
+        self.trigger.trigger()
     }
 
-    /// The last round that began for an order.
-    pub(crate) fn round(&self) -> OrderedRound {
-        let round = *self.round.lock();
-        OrderedRound { given: self.order.last_request(), ..round }
+    /// The progress of the last requested scrub.
+    pub(crate) fn progress(&self) -> ScrubProgress {
+        let progress = *self.progress.lock();
+        ScrubProgress { last_request: self.trigger.last_request(), ..progress }
     }
 
-    /// Notes something about the round that was begun for `order`, if the present one was.
-    fn note(&self, order: Option<u64>, what: impl FnOnce(&mut OrderedRound)) {
-        let Some(order) = order else { return };
-        let mut round = self.round.lock();
-        if round.order != order {
-            *round = OrderedRound { order, ..OrderedRound::default() };
+    /// Updates the progress of the scrub with the number `request`. Does nothing for a periodic scrub.
+    fn update(&self, request: Option<u64>, change: impl FnOnce(&mut ScrubProgress)) {
+        let Some(request) = request else { return };
+        let mut progress = self.progress.lock();
+        if progress.request != request {
+            *progress = ScrubProgress { request, ..ScrubProgress::default() };
         }
-        what(&mut round);
+        change(&mut progress);
     }
 }
 
-/// The scrub of this node's files.
-pub(super) struct Scrubbing {
+/// The scrub of this node's blobs.
+pub(super) struct ScrubLoop {
     deps: Deps,
     scrub: Scrub,
-    scrubs: Scrubs,
+    scrubs: ScrubRequests,
 }
 
-impl Scrubbing {
-    pub(super) fn new(deps: Deps, scrubs: Scrubs, settings: &Settings) -> Self {
+impl ScrubLoop {
+    pub(super) fn new(deps: Deps, scrubs: ScrubRequests, settings: &MaintenanceSettings) -> Self {
         let (blobs, mark) = (deps.replication.blobs().clone(), settings.scrub_mark.clone());
-        Self { deps, scrub: Scrub::new(blobs, settings.scrub, mark, scrubs.order.clone()), scrubs }
+        Self { deps, scrub: Scrub::new(blobs, settings.scrub, mark, scrubs.trigger.clone()), scrubs }
     }
 
-    /// Brings back what was set aside, if anything refers to it.
+    /// Fetches a damaged blob again if the state refers to it.
     async fn replace(&self, hash: Hash) -> Result<()> {
-        let order = self.scrub.requested();
-        self.scrubs.note(order, |round| round.damaged += 1);
+        let request = self.scrub.requested();
+        self.scrubs.update(request, |progress| progress.damaged += 1);
         let view = self.deps.cluster.peek();
         let needed = tokio::task::spawn_blocking(move || view.references()).await??.contains(&hash);
         if needed {
-            self.deps.replication.fetch(&hash).await.context("a damaged file could not be fetched again")?;
-            tracing::info!(%hash, "a damaged file was fetched again");
-            self.scrubs.note(order, |round| round.replaced += 1);
+            self.deps.replication.fetch(&hash).await.context("cannot fetch a damaged file again")?;
+            tracing::info!(%hash, "fetched a damaged file again");
+            self.scrubs.update(request, |progress| progress.replaced += 1);
         } else {
-            self.scrubs.note(order, |round| round.unneeded += 1);
+            self.scrubs.update(request, |progress| progress.unneeded += 1);
         }
         Ok(())
     }
 }
 
-impl Worker for Scrubbing {
-    /// At most a quarter of the time, when somebody asks for a round at once.
-    const TRANQUILLITY: u32 = 3;
+impl BackgroundLoop for ScrubLoop {
+    /// The scrub runs at most a quarter of the time, which is only reached for requested scrubs.
+    const PAUSE_PER_STEP: u32 = 3;
 
     async fn step(&mut self, activity: &Activity) -> Result<Next> {
         let (finding, pause) = self.scrub.step().await?;
         let (done, total, bytes) = self.scrub.progress();
-        activity.doing("reading", done, total, bytes);
-        self.scrubs
-            .note(self.scrub.requested(), |round| (round.files, round.total, round.bytes) = (done, total, bytes));
+        activity.progress("reading files", done, total, bytes);
+        self.scrubs.update(self.scrub.requested(), |progress| {
+            (progress.files, progress.total, progress.bytes) = (done, total, bytes)
+        });
         match finding {
             Finding::Damaged(hash) => self.replace(hash).await?,
             Finding::Intact => {}
-            Finding::End { request: order } => {
-                activity.well();
-                self.scrubs.note(order, |round| round.ended = true);
+            Finding::End { request } => {
+                activity.succeeded();
+                self.scrubs.update(request, |progress| progress.ended = true);
             }
         }
         Ok(match pause {
-            None => Next::Again,
-            Some(pause) => Next::Rest(pause),
+            None => Next::Continue,
+            Some(pause) => Next::Pause(pause),
         })
     }
 
     async fn woken(&mut self) {
-        self.scrubs.order.triggered().await;
+        self.scrubs.trigger.triggered().await;
     }
 }

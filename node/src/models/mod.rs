@@ -1,8 +1,7 @@
-//! Models on the command line and on their way into the cluster.
+//! The command `node model`, and the publication of models to the cluster.
 //!
-//! `node model` keeps a folder of models. A node's own folder, `models` in its data folder, is a inbox: what is
-//! put there is published, that is, its files become blobs that a majority holds, the state learns of the model, and
-//! the folder is emptied.
+//! `node model` manages a folder of models. The folder `models` in a node's data folder is the node's inbox: the node
+//! publishes every model in it ([`publish`]) and then removes it from the inbox.
 
 mod fetch;
 pub(crate) mod publish;
@@ -12,25 +11,25 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use inference::models::{Library, OFFICIAL, RELEASED, Released, State};
 
-/// What `node model` does.
+/// The commands of `node model`.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Action {
-    /// Shows which models are here and which can be fetched.
+pub(crate) enum ModelCommand {
+    /// Lists installed and available models.
     List,
-    /// Downloads a model. A download that broke off goes on where it ended.
+    /// Downloads a model. An interrupted download continues where it ended.
     Fetch {
-        /// The model; `node model list` shows those that can be had.
+        /// The model; `node model list` lists the available ones.
         name: String,
-        /// Another place to download from: a mirror of the released files, or any folder of models that a web server
-        /// shows, with NAME.toml and the files that it names.
+        /// Another server: a mirror of the released files, or the address of a folder with NAME.toml and the files that it
+        /// names.
         #[arg(long, value_name = "URL")]
         from: Option<String>,
     },
-    /// Adds a checkpoint of your own: a .th file as Demucs writes it, or safetensors.
+    /// Adds your own checkpoint: a .th file written by Demucs, or a .safetensors file.
     Import {
         /// The checkpoint.
         file: PathBuf,
-        /// What the model shall be called; otherwise like its file.
+        /// The name of the model [default: the name of the file].
         #[arg(long)]
         name: Option<String>,
     },
@@ -39,88 +38,88 @@ pub(crate) enum Action {
         /// The model.
         name: String,
     },
-    /// Checks a model's files against the checksums in their names, and builds it. Without a name, all models.
+    /// Checks the files of a model against the checksums in their names, and loads it. Without a name, checks all models.
     Verify {
         /// The model.
         name: Option<String>,
     },
 }
 
-/// The folder of models of whoever runs this: `$QUARTET_MODELS`, or `quartet/models` among the user's data.
+/// The user's folder of models: `$QUARTET_MODELS`, or `quartet/models` in the user's data folder (XDG).
 pub(crate) fn own_library() -> Result<Library> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = variable("QUARTET_MODELS")
         .or_else(|| Some(variable("XDG_DATA_HOME")?.join("quartet/models")))
         .or_else(|| Some(variable("HOME")?.join(".local/share/quartet/models")))
-        .context("there is no home folder to keep models in; set QUARTET_MODELS to a folder")?;
+        .context("there is no home folder for models; set QUARTET_MODELS to a folder")?;
     Ok(Library::at(folder))
 }
 
-/// The model for those who name none: the one that most people mean if it is here, and else the one that always is.
-pub(crate) fn usual(library: &Library) -> Result<String> {
-    const USUAL: &str = "htdemucs";
-    if library.names()?.iter().any(|name| name == USUAL) {
-        return Ok(USUAL.into());
+/// The model if none is given: htdemucs if it is installed, otherwise the built-in one.
+pub(crate) fn default_model(library: &Library) -> Result<String> {
+    const PREFERRED: &str = "htdemucs";
+    if library.names()?.iter().any(|name| name == PREFERRED) {
+        return Ok(PREFERRED.into());
     }
     eprintln!(
-        "Separating with {}, which needs no weights. `node model fetch {USUAL}` gets a model that separates far better.",
+        "Using the built-in model {}. For much better results, install a model: node model fetch {PREFERRED}",
         inference::DEFAULT_MODEL
     );
     Ok(inference::DEFAULT_MODEL.into())
 }
 
-/// The folder from which a node takes models into the cluster.
+/// The inbox of a node, whose models it publishes to the cluster.
 pub(crate) fn inbox(data: &Path) -> Library {
     Library::at(data.join("models"))
 }
 
-/// Does it, on the user's own folder or, with a node's data folder, for that node's cluster.
-pub(crate) fn run(action: Action, data: Option<&Path>) -> Result<()> {
+/// Runs a command on the user's folder or, with a node's data folder, on that node's inbox.
+pub(crate) fn run(command: ModelCommand, data: Option<&Path>) -> Result<()> {
     let library = data.map_or_else(own_library, |data| Ok(inbox(data)))?;
-    match action {
-        Action::List => list(&library),
-        Action::Fetch { name, from } => {
+    match command {
+        ModelCommand::List => list(&library),
+        ModelCommand::Fetch { name, from } => {
             let released = Released::find(&name).map(Released::manifest);
             if released.is_none() && from.is_none() {
                 let known: Vec<_> = RELEASED.iter().map(|released| released.name).collect();
-                bail!("{name:?} is no released model; there are {}. Others need --from URL", known.join(", "));
+                bail!(
+                    "{name:?} is not a released model; those are {}. For other models, use --from URL",
+                    known.join(", ")
+                );
             }
             fetch::fetch(&library, &name, released, from.as_deref().unwrap_or(OFFICIAL))?;
-            tell_where(&library, &name, data.is_some());
+            print_location(&library, &name, data.is_some());
             Ok(())
         }
-        Action::Import { file, name } => {
+        ModelCommand::Import { file, name } => {
             let name = library.import(&file, name.as_deref())?;
-            tell_where(&library, &name, data.is_some());
+            print_location(&library, &name, data.is_some());
             Ok(())
         }
-        Action::Remove { name } if data.is_some() => {
-            publish::ask_removal(&library, &name)?;
-            eprintln!("The node removes {name} from its cluster as soon as it runs.");
+        ModelCommand::Remove { name } if data.is_some() => {
+            publish::request_removal(&library, &name)?;
+            eprintln!("The node will remove {name} from its cluster while it runs.");
             Ok(())
         }
-        Action::Remove { name } => Ok(library.remove(&name)?),
-        Action::Verify { name } => verify(&library, name),
+        ModelCommand::Remove { name } => Ok(library.remove(&name)?),
+        ModelCommand::Verify { name } => verify(&library, name),
     }
 }
 
-fn tell_where(library: &Library, name: &str, node: bool) {
+fn print_location(library: &Library, name: &str, node: bool) {
     if node {
-        eprintln!(
-            "{name} is in {}; the node takes it into its cluster as soon as it runs.",
-            library.folder().display()
-        );
+        eprintln!("{name} is in {}. The node will add it to its cluster while it runs.", library.folder().display());
     } else {
         eprintln!("{name} is in {}. Try: node separate -n {name} SONG", library.folder().display());
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the answer is for standard output")]
+#[allow(clippy::print_stdout, reason = "the result belongs on standard output")]
 fn verify(library: &Library, name: Option<String>) -> Result<()> {
     let names = name.map_or_else(|| library.names(), |name| Ok(vec![name]))?;
     for name in &names {
         library.verify(name)?;
-        println!("{name} is sound");
+        println!("{name} is valid");
     }
     if names.is_empty() {
         println!("There are no models in {}.", library.folder().display());
@@ -128,24 +127,24 @@ fn verify(library: &Library, name: Option<String>) -> Result<()> {
     Ok(())
 }
 
-#[allow(clippy::print_stdout, reason = "a list is for standard output")]
+#[allow(clippy::print_stdout, reason = "the list belongs on standard output")]
 fn list(library: &Library) -> Result<()> {
-    for kept in library.list()? {
-        let megabytes = kept.bytes as f64 / 1e6;
-        let released = Released::find(&kept.name);
-        let state = match (kept.state, released) {
+    for model in library.list()? {
+        let megabytes = model.bytes as f64 / 1e6;
+        let released = Released::find(&model.name);
+        let state = match (model.state, released) {
             (State::BuiltIn, _) => "built in".to_owned(),
-            (State::Here, _) => format!("here, {megabytes:.0} MB"),
+            (State::Here, _) => format!("installed, {megabytes:.0} MB"),
             (State::Incomplete, _) => "incomplete: fetch it again".to_owned(),
-            (State::Released, Some(released)) => format!("can be fetched, {} MB", released.megabytes),
-            (State::Released, None) => "can be fetched".to_owned(),
+            (State::Released, Some(released)) => format!("available, {} MB", released.megabytes),
+            (State::Released, None) => "available".to_owned(),
         };
-        let about = match (kept.state, released) {
-            (State::BuiltIn, _) => "a quick separator that needs no weights, and no match for the others",
+        let about = match (model.state, released) {
+            (State::BuiltIn, _) => "fast, needs no download, much lower quality than the others",
             (_, Some(released)) => released.about,
-            (_, None) => "a checkpoint of your own",
+            (_, None) => "your own checkpoint",
         };
-        println!("{:<14} {state:<24} {about}", kept.name);
+        println!("{:<14} {state:<24} {about}", model.name);
     }
     Ok(())
 }

@@ -1,4 +1,7 @@
-//! From a node's inbox into the cluster.
+//! Publishes the models in a node's inbox to the cluster.
+//!
+//! The files of a model become blobs, which a majority of the nodes stores before the model is added to the state. The
+//! model is then removed from the inbox. A file `NAME.removal` in the inbox requests the removal of a model.
 
 use std::fs;
 use std::io;
@@ -17,38 +20,38 @@ use tokio_util::sync::CancellationToken;
 
 use raft::now;
 
-/// How often the inbox is looked into.
-const EVERY: Duration = Duration::from_secs(2);
-/// The pause after something went wrong.
-const PAUSE: Duration = Duration::from_secs(30);
-/// `NAME.removal` asks the node to remove the model.
+/// How often the inbox is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// The pause after an error.
+const ERROR_PAUSE: Duration = Duration::from_secs(30);
+/// The extension of a file that requests the removal of a model.
 const REMOVAL: &str = "removal";
 
-/// Asks the node to remove a model from its cluster.
-pub(super) fn ask_removal(library: &Library, name: &str) -> Result<()> {
-    anyhow::ensure!(inference::models::is_name(name), "{name:?} is no model's name");
+/// Requests the removal of a model from the cluster of the inbox's node.
+pub(super) fn request_removal(library: &Library, name: &str) -> Result<()> {
+    anyhow::ensure!(inference::models::is_name(name), "{name:?} is not a valid name of a model");
     fs::create_dir_all(library.folder())?;
     fs::write(library.folder().join(format!("{name}.{REMOVAL}")), "")?;
     Ok(())
 }
 
-/// Publishes what is put into the inbox, and removes what is asked to go, until `stop`.
+/// Publishes the models of the inbox and removes models on request, until `stop`.
 ///
-/// `own` is the folder of whoever runs a cluster of one: its models are published too, and stay there.
+/// `own` is the user's folder, for a standalone node: its models are published too, but stay in the folder.
 pub(crate) async fn run(
     cluster: Cluster,
-    sharing: Replication,
+    replication: Replication,
     inbox: Library,
     own: Option<Library>,
     stop: CancellationToken,
 ) {
-    let publisher = Publisher { cluster, sharing };
+    let publisher = Publisher { cluster, replication };
     loop {
-        let pause = match publisher.look(&inbox, own.as_ref()).await {
-            Ok(()) => EVERY,
+        let pause = match publisher.check(&inbox, own.as_ref()).await {
+            Ok(()) => CHECK_INTERVAL,
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "the models cannot be published yet");
-                PAUSE
+                tracing::warn!(error = format!("{error:#}"), "cannot publish models, retrying");
+                ERROR_PAUSE
             }
         };
         tokio::select! {
@@ -60,19 +63,19 @@ pub(crate) async fn run(
 
 struct Publisher {
     cluster: Cluster,
-    sharing: Replication,
+    replication: Replication,
 }
 
 impl Publisher {
-    async fn look(&self, inbox: &Library, own: Option<&Library>) -> Result<()> {
+    async fn check(&self, inbox: &Library, own: Option<&Library>) -> Result<()> {
         for (name, request) in removals(inbox)? {
             match self.cluster.propose(RemoveModel { name: name.clone() }).await? {
-                Ok(_) => tracing::info!(model = name, "the model was removed"),
-                Err(refusal) => tracing::warn!(%refusal, "a model was to be removed"),
+                Ok(_) => tracing::info!(model = name, "removed the model from the cluster"),
+                Err(refusal) => tracing::warn!(%refusal, "cannot remove a model"),
             }
             fs::remove_file(&request)?;
         }
-        // A model that cannot be published does not keep the others from it.
+        // Continue with the other models after an error.
         let mut failed = Ok(());
         for name in inbox.names()? {
             let published = self.publish(inbox, &name).await.with_context(|| name.clone());
@@ -95,17 +98,17 @@ impl Publisher {
     async fn publish(&self, library: &Library, name: &str) -> Result<()> {
         let manifest = library.manifest(name)?;
         let paths = library.paths(&manifest);
-        // Building it once shows that it can be used, and tells what planning needs to know.
+        // Loading the model checks that it works, and gives the geometry that the planning of jobs needs.
         let (built, model, from) = (name.to_owned(), manifest.clone(), paths.clone());
         let separator = at_low_priority("model", move || load(&model.spec(&built, &from))).await??;
         let geometry = separator.geometry();
         let mut files = Vec::new();
         for (path, file) in paths.iter().zip(manifest.files) {
-            let (hash, size) = self.sharing.blobs().import(path).await?;
+            let (hash, size) = self.replication.blobs().import(path).await?;
             files.push(ModelFile { name: file, hash, size });
         }
         let hashes: Vec<Hash> = files.iter().map(|file| file.hash).collect();
-        self.sharing.replicate(&hashes).await?;
+        self.replication.replicate(&hashes).await?;
         let model = Model {
             name: name.into(),
             files,
@@ -116,12 +119,12 @@ impl Publisher {
             added_at: now(),
         };
         self.cluster.propose(AddModel { model: Box::new(model) }).await??;
-        tracing::info!(model = name, "the cluster has the model");
+        tracing::info!(model = name, "added the model to the cluster");
         Ok(())
     }
 }
 
-/// The models that are asked to go, and the files that ask it.
+/// The names of the models to remove, and the files that request it.
 fn removals(library: &Library) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = match fs::read_dir(library.folder()) {
         Ok(entries) => entries,
@@ -131,8 +134,8 @@ fn removals(library: &Library) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let asks = path.extension().is_some_and(|extension| extension == REMOVAL);
-        if let (true, Some(name)) = (asks, path.file_stem().and_then(|name| name.to_str())) {
+        let is_request = path.extension().is_some_and(|extension| extension == REMOVAL);
+        if let (true, Some(name)) = (is_request, path.file_stem().and_then(|name| name.to_str())) {
             found.push((name.to_owned(), path.clone()));
         }
     }

@@ -1,14 +1,14 @@
-//! Backups: the state as one file, and beside it every file that the state refers to.
+//! Backup and restore: the state as one file, and every blob that the state refers to.
 //!
 //! ```text
-//! backup.json   what this is, how far the state is, how many songs and files
+//! backup.json   format, version, time, log position of the state, number of blobs
 //! state         the state, with a checksum
-//! blobs/        the files, named by their SHA-256
+//! blobs/        the blobs, named by their SHA-256
 //! ```
 //!
-//! Files are fetched as nodes fetch them from each other: checked piece by piece, from whoever has them. The backup
-//! counts from the moment at which `backup.json` is written, last of all, when nothing that `state` refers to is
-//! missing. A song that is deleted meanwhile takes its files with it; then a newer state is fetched.
+//! Blobs are fetched with the protocol that nodes use among themselves: from any node, verified piece by piece.
+//! `backup.json` is written last, when no blob of `state` is missing; without it, a backup is incomplete. If a song is
+//! deleted while its blobs are fetched, a newer state is fetched and the backup continues.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,41 +21,41 @@ use replication::{Replication, ReplicationError};
 use serde::{Deserialize, Serialize};
 use storage::blobs::{Blobs, Hash, Quota};
 
-use super::client::{Client, references};
+use super::client::{OperatorClient, references};
 use crate::configuration::Configuration;
 
 const FORMAT: u32 = 1;
-/// The most states that are fetched because files went meanwhile.
-const TRIES: usize = 20;
+/// How many times a newer state is fetched because blobs were deleted meanwhile.
+const MAX_STATES: usize = 20;
 
 /// `backup.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Description {
-    /// The layout of the folder.
+    /// The version of the folder's format.
     format: u32,
-    /// The program that wrote it.
+    /// The version of the program that wrote it.
     version: String,
     /// Seconds since 1970.
     made_at: u64,
-    /// How far the state is.
+    /// The log position of the state.
     at: At,
-    /// Files that it refers to.
+    /// The number of blobs.
     files: usize,
 }
 
-/// Makes a backup, or brings one up to date.
-pub(crate) async fn make(client: &Client, folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
-    // Who else holds files is learnt here.
+/// Creates or updates a backup.
+pub(crate) async fn make(client: &OperatorClient, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    // Learn the addresses of members that the cluster file does not name.
     client.overview().await?;
     let blobs = Blobs::open(folder, Quota::default())?;
-    let sharing = Replication::start(blobs, client.peer().clone());
-    for _ in 0..TRIES {
+    let replication = Replication::start(blobs, client.peer().clone());
+    for _ in 0..MAX_STATES {
         let unfinished = folder.join("state.new");
         let at = client.fetch_state(&unfinished).await?;
         let files = references(&unfinished, &folder.join("scratch")).await?;
-        if !fetch_files(&sharing, &files).await? {
-            eprintln!("a song was deleted meanwhile; looking again");
+        if !fetch_files(&replication, &files).await? {
+            eprintln!("a song was deleted meanwhile; fetching a newer state");
             continue;
         }
         std::fs::rename(&unfinished, folder.join("state"))?;
@@ -72,21 +72,21 @@ pub(crate) async fn make(client: &Client, folder: &Path) -> Result<()> {
         std::fs::File::open(&written)?.sync_all()?;
         std::fs::rename(&written, folder.join("backup.json"))?;
         std::fs::File::open(folder)?.sync_all()?;
-        // What an earlier backup needed and this one does not.
-        let (blobs, count) = (sharing.blobs().clone(), files.len());
+        // Remove blobs that only an earlier backup needed.
+        let (blobs, count) = (replication.blobs().clone(), files.len());
         tokio::task::spawn_blocking(move || blobs.collect_garbage(&files, Instant::now(), Duration::ZERO)).await??;
-        eprintln!("the backup in {} is complete: log entry {}, {count} files", folder.display(), at.index);
+        eprintln!("backup complete in {}: log entry {}, {count} files", folder.display(), at.index);
         return Ok(());
     }
-    bail!("files went faster than they could be fetched, {TRIES} times; try again when fewer songs are deleted")
+    bail!("songs were deleted during each of {MAX_STATES} attempts; try again when fewer songs are deleted")
 }
 
-/// Fetches what is not here yet; false when one cannot be had from anybody.
-async fn fetch_files(sharing: &Replication, files: &HashSet<Hash>) -> Result<bool> {
-    let style = ProgressStyle::with_template("files {wide_bar} {pos}/{len}, {eta} to go")?;
+/// Fetches the missing blobs. Returns false if no node has one of them.
+async fn fetch_files(replication: &Replication, files: &HashSet<Hash>) -> Result<bool> {
+    let style = ProgressStyle::with_template("files {wide_bar} {pos}/{len}, {eta} left")?;
     let bar = ProgressBar::new(files.len() as u64).with_style(style);
     for file in files {
-        match sharing.fetch(file).await {
+        match replication.fetch(file).await {
             Ok(()) => bar.inc(1),
             Err(ReplicationError::Unavailable { .. }) => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -96,45 +96,49 @@ async fn fetch_files(sharing: &Replication, files: &HashSet<Hash>) -> Result<boo
     Ok(true)
 }
 
-/// Makes an empty node the first of a new cluster.
+/// Restores a backup to an empty node, as the first member of a new cluster.
 pub(crate) async fn restore(configuration: &Configuration, folder: &Path) -> Result<()> {
-    let named = folder.join("backup.json");
-    let text = std::fs::read_to_string(&named)
-        .with_context(|| format!("{} is no complete backup: {} cannot be read", folder.display(), named.display()))?;
+    let description_file = folder.join("backup.json");
+    let text = std::fs::read_to_string(&description_file).with_context(|| {
+        format!("{} is not a complete backup: cannot read {}", folder.display(), description_file.display())
+    })?;
     let description: Description =
-        serde_json::from_str(&text).with_context(|| format!("{} is no backup", folder.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not a backup", folder.display()))?;
     ensure!(
         description.format <= FORMAT,
-        "the backup was made by Quartet {}, which writes another layout; restore it with that program",
+        "the backup was written by Quartet {} in a newer format; restore it with that version",
         description.version
     );
     let me = configuration.me();
     let database = me.data.join("database");
-    ensure!(!database.exists(), "{} holds a node already; restore to an empty folder", me.data.display());
+    ensure!(!database.exists(), "{} already has the data of a node; restore to an empty folder", me.data.display());
 
     let state = folder.join("state");
     std::fs::create_dir_all(&me.data).with_context(|| me.data.display().to_string())?;
     let files = references(&state, &me.data.join("restoring")).await?;
     let (from, to) = (Blobs::open(folder, Quota::default())?, Blobs::open(&me.data, configuration.allowance())?);
-    let style = ProgressStyle::with_template("files {wide_bar} {pos}/{len}, {eta} to go")?;
+    let style = ProgressStyle::with_template("files {wide_bar} {pos}/{len}, {eta} left")?;
     let bar = ProgressBar::new(files.len() as u64).with_style(style);
     for file in &files {
         if !to.contains(file) {
-            let (found, _) = to.import(&from.path(file)).await.with_context(|| format!("the backup's file {file}"))?;
+            let (found, _) = to
+                .import(&from.path(file))
+                .await
+                .with_context(|| format!("cannot import the file {file} of the backup"))?;
             if found != *file {
                 to.remove(&found)?;
-                bail!("the backup's file {file} is damaged; nothing was restored");
+                bail!("the file {file} of the backup is damaged; nothing was restored");
             }
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    // Last: a node whose database is there has all its files.
+    // The database is written last, so that a node with a database has all its blobs.
     let (id, address, at) = (me.id, me.quic.clone(), description.at);
     tokio::task::spawn_blocking(move || archive::restore(&state, at, &database, id, address)).await??;
     eprintln!(
-        "node {id} is restored, as the only member of a new cluster. Start it, start the others with empty folders, and \
-         let each in:  node --id ID --cluster cluster.toml join"
+        "node {id} is restored as the only member of a new cluster. Start it, then start each other node with an empty folder \
+         and add it:  node --id ID --cluster cluster.toml join"
     );
     Ok(())
 }

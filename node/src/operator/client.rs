@@ -1,4 +1,4 @@
-//! The asking side: any node of the cluster that answers will do.
+//! The client of the operator protocol. Most calls go to the first node of the cluster file that answers.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,23 +13,24 @@ use tokio::io::AsyncReadExt;
 
 use super::protocol::{Call, Overview, Reply};
 use crate::configuration::Configuration;
-use crate::maintenance::OrderedRound;
+use crate::maintenance::ScrubProgress;
 
-/// How long a node may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// For how long an order is repeated that cannot be carried out yet.
-const SOON: Duration = Duration::from_secs(20);
-const AGAIN: Duration = Duration::from_millis(300);
+/// The time limit of a call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// For how long a call is retried after a temporary error.
+const RETRY_FOR: Duration = Duration::from_secs(20);
+/// The pause between two retries.
+const RETRY_PAUSE: Duration = Duration::from_millis(300);
 
-/// The operator's end of the connections to a cluster.
-pub(crate) struct Client {
+/// Connections to the nodes of a cluster.
+pub(crate) struct OperatorClient {
     peer: Peer,
 }
 
-impl Client {
-    /// Reads the secret; nothing is asked yet.
+impl OperatorClient {
+    /// Reads the cluster's secret and binds a socket. Does not connect yet.
     pub(crate) async fn new(configuration: &Configuration) -> Result<Self> {
-        let secret = Secret::read(&configuration.secret_file).context("the cluster's secret")?;
+        let secret = Secret::read(&configuration.secret_file).context("cannot read the cluster's secret")?;
         let bind = |listen: &str| {
             let members = configuration.members.values().map(|member| (member.id, member.quic.clone())).collect();
             anyhow::Ok(Peer::bind(PeerConfig {
@@ -40,77 +41,79 @@ impl Client {
                 consensus_runtime: None,
             })?)
         };
-        // Where there is no IPv6, there is IPv4.
+        // Use IPv4 if the system has no IPv6.
         Ok(Self { peer: bind("[::]:0").or_else(|_| bind("0.0.0.0:0"))? })
     }
 
-    /// The connections.
+    /// The QUIC endpoint.
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Asks one node after the other until one answers, and returns its reply with the stream for what follows it.
-    pub(crate) async fn ask(&self, call: &Call) -> Result<(Reply, Stream)> {
+    /// Calls one node after the other until one replies. Returns the reply and the stream, which may have data after it.
+    pub(crate) async fn call(&self, call: &Call) -> Result<(Reply, Stream)> {
         let mut reasons = Vec::new();
         for node in self.peer.members() {
-            match self.ask_node(node, call).await {
-                Ok(answered) => return Ok(answered),
+            match self.call_node(node, call).await {
+                Ok(replied) => return Ok(replied),
                 Err(error) => reasons.push(error.to_string()),
             }
         }
-        bail!("no node of the cluster file answers: {}", reasons.join("; "))
+        bail!("no node of the cluster file replied: {}", reasons.join("; "))
     }
 
-    async fn ask_node(&self, node: NodeId, call: &Call) -> Result<(Reply, Stream)> {
-        let asked = async {
+    async fn call_node(&self, node: NodeId, call: &Call) -> Result<(Reply, Stream)> {
+        let exchange = async {
             let mut stream = self.peer.open(node, Protocol::Operator).await?;
             stream.write_frame(call).await?;
             stream.finish()?;
             Ok((stream.read_frame().await?, stream))
         };
-        let answered = tokio::time::timeout(PATIENCE, asked).await;
-        answered.with_context(|| format!("node {node} did not answer in time"))?
+        let replied = tokio::time::timeout(CALL_TIMEOUT, exchange).await;
+        replied.with_context(|| format!("node {node} did not reply in time"))?
     }
 
-    /// Has this very node read all its files, and returns the order's number.
+    /// Starts a scrub of one node, and returns the number of the request.
     pub(crate) async fn scrub(&self, node: NodeId) -> Result<u64> {
-        match self.ask_node(node, &Call::Scrub).await?.0 {
-            Reply::Ordered(order) => Ok(order),
+        match self.call_node(node, &Call::Scrub).await?.0 {
+            Reply::ScrubStarted(request) => Ok(request),
             other => Err(unexpected(other)),
         }
     }
 
-    /// What this node's last ordered round has come to.
-    pub(crate) async fn scrubbed(&self, node: NodeId) -> Result<OrderedRound> {
-        match self.ask_node(node, &Call::Scrubbed).await?.0 {
-            Reply::Scrubbed(round) => Ok(round),
+    /// The progress of a node's last requested scrub.
+    pub(crate) async fn scrub_progress(&self, node: NodeId) -> Result<ScrubProgress> {
+        match self.call_node(node, &Call::ScrubProgress).await?.0 {
+            Reply::ScrubProgress(round) => Ok(round),
             other => Err(unexpected(other)),
         }
     }
 
-    /// Asks for something to be done, and for a while again if it cannot be done yet.
-    pub(crate) async fn order(&self, call: &Call) -> Result<()> {
+    /// Makes a call whose reply has no data. Retries it for a while after temporary errors.
+    pub(crate) async fn execute(&self, call: &Call) -> Result<()> {
         let began = Instant::now();
         loop {
-            match self.ask(call).await?.0 {
+            match self.call(call).await?.0 {
                 Reply::Done => return Ok(()),
-                Reply::Refused { soon: true, .. } if began.elapsed() < SOON => tokio::time::sleep(AGAIN).await,
+                Reply::Refused { temporary: true, .. } if began.elapsed() < RETRY_FOR => {
+                    tokio::time::sleep(RETRY_PAUSE).await
+                }
                 other => return Err(unexpected(other)),
             }
         }
     }
 
-    /// Has all running work dropped, and returns the nodes that did not answer.
+    /// Drops all running work, and returns the nodes that did not reply.
     pub(crate) async fn reset(&self) -> Result<Vec<NodeId>> {
-        match self.ask(&Call::Reset).await?.0 {
-            Reply::DoneBut(silent) => Ok(silent),
+        match self.call(&Call::Reset).await?.0 {
+            Reply::DoneExcept(silent) => Ok(silent),
             other => Err(unexpected(other)),
         }
     }
 
-    /// The cluster as some node sees it. Members that the cluster file does not name are known from then on.
+    /// The status of the cluster as one node sees it. Also adds the addresses of members that the cluster file does not name.
     pub(crate) async fn overview(&self) -> Result<Overview> {
-        match self.ask(&Call::Overview).await?.0 {
+        match self.call(&Call::Overview).await?.0 {
             Reply::Overview(overview) => {
                 for (node, address) in &overview.status.addresses {
                     self.peer.set_address(*node, address.clone());
@@ -121,18 +124,18 @@ impl Client {
         }
     }
 
-    /// Has the cluster's state written to a file.
+    /// Fetches the cluster's state and writes it to a file.
     pub(crate) async fn fetch_state(&self, to: &Path) -> Result<At> {
-        let (reply, mut stream) = self.ask(&Call::Archive).await?;
+        let (reply, mut stream) = self.call(&Call::Archive).await?;
         let Reply::Archive { at, length } = reply else { return Err(unexpected(reply)) };
         let mut file = tokio::fs::File::create(to).await.with_context(|| to.display().to_string())?;
         let copied = tokio::io::copy(&mut (&mut stream.recv).take(length), &mut file).await?;
-        ensure!(copied == length, "the state came only in part ({copied} of {length} bytes); try again");
+        ensure!(copied == length, "received only {copied} of {length} bytes of the state; try again");
         file.sync_all().await?;
         Ok(at)
     }
 
-    /// All files of which the nodes keep copies now; `folder` is for what comes in between.
+    /// All blobs that the cluster replicates now. `folder` is for temporary files.
     pub(crate) async fn files(&self, folder: &Path) -> Result<Vec<Hash>> {
         let state = folder.join("state");
         self.fetch_state(&state).await?;
@@ -140,28 +143,28 @@ impl Client {
     }
 }
 
-/// A reply that is not the one that was hoped for.
+/// The error for any reply but the expected one.
 fn unexpected(reply: Reply) -> anyhow::Error {
     match reply {
         Reply::Refused { reason, .. } => anyhow::Error::msg(reason),
-        other => anyhow::anyhow!("the node gave an answer that does not fit: {other:?}"),
+        other => anyhow::anyhow!("the node sent an unexpected reply: {other:?}"),
     }
 }
 
-/// All files that a written state refers to.
+/// All blobs that the state in a file refers to. `scratch` is for temporary files.
 pub(crate) async fn references(state: &Path, scratch: &Path) -> Result<HashSet<Hash>> {
     in_state(state, scratch, View::references).await
 }
 
-type Look = fn(&View) -> Result<HashSet<Hash>, ViewError>;
+type Query = fn(&View) -> Result<HashSet<Hash>, ViewError>;
 
-async fn in_state(state: &Path, scratch: &Path, look: Look) -> Result<HashSet<Hash>> {
+async fn in_state(state: &Path, scratch: &Path, query: Query) -> Result<HashSet<Hash>> {
     let (state, scratch) = (state.to_owned(), scratch.to_owned());
     let found = tokio::task::spawn_blocking(move || {
         if scratch.exists() {
             std::fs::remove_dir_all(&scratch)?;
         }
-        let files = look(&archive::open(&state, &scratch)?)?;
+        let files = query(&archive::open(&state, &scratch)?)?;
         std::fs::remove_dir_all(&scratch)?;
         anyhow::Ok(files)
     });

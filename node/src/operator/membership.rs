@@ -1,4 +1,4 @@
-//! Letting nodes in and taking them out, with a word on how far it is.
+//! Adding and removing nodes, with progress on standard error.
 
 use std::time::Duration;
 
@@ -8,71 +8,72 @@ use raft::Change;
 use replication::Replication;
 use storage::blobs::{Blobs, Quota};
 
-use super::client::Client;
+use super::client::OperatorClient;
 use super::protocol::{Call, Overview};
 use crate::configuration::Member;
 
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often the status is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Lets a node in, and waits until it votes.
-pub(crate) async fn join(client: &Client, node: &Member, replaces: Option<NodeId>) -> Result<()> {
+/// Adds a node, and waits until it is a voter.
+pub(crate) async fn join(client: &OperatorClient, node: &Member, replaces: Option<NodeId>) -> Result<()> {
     let id = node.id;
-    client.order(&Call::Change(Change::Join { node: id, address: node.quic.clone(), replaces })).await?;
-    let mut said = None;
+    client.execute(&Call::Change(Change::Join { node: id, address: node.quic.clone(), replaces })).await?;
+    let mut reported = None;
     loop {
         let status = client.overview().await?.status;
         if status.members.contains(&id) && replaces.is_none_or(|old| !status.members.contains(&old)) {
             eprintln!("node {id} is a member; the cluster has {} now", nodes(status.members.len()));
             return Ok(());
         }
-        // Only the leader knows how far it is; another node says nothing of it.
+        // Only the leader knows the lag.
         if let Some(Some(lag)) = status.joining.get(&id)
-            && said != Some(*lag)
+            && reported != Some(*lag)
         {
-            said = Some(*lag);
-            eprintln!("node {id} catches up: {lag} log entries to go");
+            reported = Some(*lag);
+            eprintln!("node {id} is catching up: {lag} log entries left");
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Takes a node out; without `force` after its files are safe elsewhere.
-pub(crate) async fn leave(client: &Client, id: NodeId, force: bool) -> Result<()> {
-    client.order(&Call::Change(Change::Retire { node: id })).await?;
+/// Removes a node. Without `force`, first waits until the other nodes have enough replicas of its blobs.
+pub(crate) async fn leave(client: &OperatorClient, id: NodeId, force: bool) -> Result<()> {
+    client.execute(&Call::Change(Change::Retire { node: id })).await?;
     if !force {
-        eprintln!("node {id} gets no more files; waiting until the others have copies of those that it holds");
-        files_elsewhere(client, id).await?;
+        eprintln!("node {id} stores no new files; waiting until the other nodes have copies of its files");
+        wait_for_replicas(client, id).await?;
     }
-    client.order(&Call::Change(Change::Leave { node: id })).await?;
+    client.execute(&Call::Change(Change::Leave { node: id })).await?;
     loop {
         let status = client.overview().await?.status;
         if status.id != id && !status.addresses.contains_key(&id) {
             eprintln!("node {id} has left; the cluster has {} now", nodes(status.members.len()));
             return Ok(());
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Waits until of every file that the state refers to as many of the members that stay have a copy as make a majority of
-/// those. Others that leave just now get no more files, so waiting for these would never end.
-async fn files_elsewhere(client: &Client, id: NodeId) -> Result<()> {
+/// Waits until each blob of the state is on a majority of the remaining members. Other nodes that are leaving do not count
+/// as remaining: they store no new blobs, so waiting for them would never end.
+async fn wait_for_replicas(client: &OperatorClient, id: NodeId) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let sharing = Replication::start(Blobs::open(folder.path(), Quota::default())?, client.peer().clone());
-    let mut said = None;
+    let replication = Replication::start(Blobs::open(folder.path(), Quota::default())?, client.peer().clone());
+    let mut reported = None;
     loop {
         let Overview { status, retired, .. } = client.overview().await?;
         let stays = |member: &NodeId| *member != id && !retired.contains(member);
         let others: Vec<NodeId> = status.members.into_iter().filter(stays).collect();
-        let short = sharing.under_replicated_among(&others, &client.files(folder.path()).await?).await;
+        let short = replication.under_replicated_among(&others, &client.files(folder.path()).await?).await;
         if short == 0 {
             return Ok(());
         }
-        if said != Some(short) {
-            said = Some(short);
-            eprintln!("{short} files have too few copies yet");
+        if reported != Some(short) {
+            reported = Some(short);
+            eprintln!("{short} files still have too few copies");
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -1,7 +1,7 @@
-//! What the person who runs a cluster does with it from the command line.
+//! The operator's commands: status, membership, reset, scrub, backup and restore.
 //!
-//! Who holds the cluster's secret is its operator: the commands speak QUIC with any node of the cluster file, under
-//! the operator's own name. Nothing of this can be reached over HTTP.
+//! The commands connect to any node of the cluster file over QUIC, with the identity [`net::OPERATOR`]. They need the
+//! cluster's secret, and none of them is available over HTTP.
 
 mod backup;
 mod client;
@@ -17,71 +17,77 @@ use anyhow::{Context, Result};
 use net::NodeId;
 
 use crate::configuration::Configuration;
-use client::Client;
+use client::OperatorClient;
 pub(crate) use service::OperatorService;
 
-/// What an operator does.
+/// The operator's commands.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Action {
-    /// Shows the cluster: who is there, who leads, what is going on.
+pub(crate) enum OperatorCommand {
+    /// Shows the status of the cluster: nodes, leader, tasks, broker and background activities.
     Status {
-        /// For programs.
+        /// Prints JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Lets the node --id into the running cluster. Start it first: it waits for this.
+    /// Adds the node --id to the running cluster. Start the node first: it waits for this command.
     Join {
-        /// The member whose place it takes: one that is dead, or whose disk is lost.
+        /// The member that it replaces, because that one is dead or has lost its disk.
         #[arg(long, value_name = "ID")]
         replace: Option<NodeId>,
     },
-    /// Takes the node --id out of the cluster, for ever. Its files are copied to the others first.
+    /// Removes the node --id from the cluster permanently, after its files have been copied to the other nodes.
     Leave {
-        /// Does not wait for the copies: for a node that is dead.
+        /// Does not wait for the copies. Use this for a dead node.
         #[arg(long)]
         force: bool,
     },
-    /// Makes every worker drop what it is doing. Nothing is lost and nothing counts as failed: the tasks begin anew.
+    /// Stops all running tasks. They start again, without counting as failed.
     Reset,
-    /// Has every node, or the node --id alone, read all its files now and fetch again what is damaged.
+    /// Makes all nodes, or only the node --id, verify all their files now and fetch damaged ones again.
     Scrub,
-    /// Copies the cluster's state and all its files to a folder. Into the same folder again, it copies what is new.
+    /// Copies the cluster's state and all its files to a folder. Updates an existing backup in the same folder.
     Backup {
-        /// The folder.
+        /// The folder of the backup.
         folder: PathBuf,
     },
-    /// Makes the empty node --id the first of a new cluster that has all that the backup has; let the others join it.
+    /// Restores a backup to the empty node --id, as the first member of a new cluster. Other nodes can then join it.
     Restore {
         /// The folder of the backup.
         folder: PathBuf,
     },
 }
 
-/// Does it.
-pub(crate) fn run(action: Action, file: &Path, id: Option<NodeId>) -> Result<()> {
-    let named = || id.context("say which node with --id");
+/// Runs a command.
+pub(crate) fn run(command: OperatorCommand, file: &Path, id: Option<NodeId>) -> Result<()> {
+    let required_id = || id.context("missing --id: the id of the node");
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        match action {
-            Action::Restore { folder } => backup::restore(&Configuration::read(file, named()?)?, &folder).await,
-            Action::Join { replace } => {
-                let configuration = Configuration::read(file, named()?)?;
-                membership::join(&Client::new(&configuration).await?, configuration.me(), replace).await
+        match command {
+            OperatorCommand::Restore { folder } => {
+                backup::restore(&Configuration::read(file, required_id()?)?, &folder).await
             }
-            Action::Leave { force } => {
-                let node = named()?;
-                membership::leave(&Client::new(&Configuration::read_any(file)?).await?, node, force).await
+            OperatorCommand::Join { replace } => {
+                let configuration = Configuration::read(file, required_id()?)?;
+                membership::join(&OperatorClient::new(&configuration).await?, configuration.me(), replace).await
             }
-            Action::Status { json } => status::show(&Client::new(&Configuration::read_any(file)?).await?, json).await,
-            Action::Reset => {
-                let silent = Client::new(&Configuration::read_any(file)?).await?.reset().await?;
+            OperatorCommand::Leave { force } => {
+                let node = required_id()?;
+                membership::leave(&OperatorClient::new(&Configuration::read_any(file)?).await?, node, force).await
+            }
+            OperatorCommand::Status { json } => {
+                status::show(&OperatorClient::new(&Configuration::read_any(file)?).await?, json).await
+            }
+            OperatorCommand::Reset => {
+                let silent = OperatorClient::new(&Configuration::read_any(file)?).await?.reset().await?;
                 for node in silent {
-                    eprintln!("node {node} did not answer; it has heard through the broker, or works on nothing");
+                    eprintln!("node {node} did not reply; it gets the reset through RabbitMQ, unless it is down");
                 }
                 Ok(())
             }
-            Action::Scrub => scrub::run(&Client::new(&Configuration::read_any(file)?).await?, id).await,
-            Action::Backup { folder } => {
-                backup::make(&Client::new(&Configuration::read_any(file)?).await?, &folder).await
+            OperatorCommand::Scrub => {
+                scrub::run(&OperatorClient::new(&Configuration::read_any(file)?).await?, id).await
+            }
+            OperatorCommand::Backup { folder } => {
+                backup::make(&OperatorClient::new(&Configuration::read_any(file)?).await?, &folder).await
             }
         }
     })

@@ -1,4 +1,6 @@
-//! What an operator asks of a node, over QUIC.
+//! The operator protocol: one call and its reply on a QUIC stream.
+//!
+//! The frames are encoded by position, so variants keep their order.
 
 use std::collections::BTreeSet;
 
@@ -8,31 +10,31 @@ use raft::archive::At;
 use raft::{Change, Status};
 use serde::{Deserialize, Serialize};
 
-use crate::maintenance::OrderedRound;
+use crate::maintenance::ScrubProgress;
 
-/// A question.
+/// A call of the operator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Call {
-    /// How is the cluster?
+    /// Return the status of the cluster: [`Reply::Overview`].
     Overview,
-    /// Change the membership.
+    /// Change the membership: [`Reply::Done`].
     Change(Change),
-    /// Write down the state and send it.
+    /// Send the state: [`Reply::Archive`].
     Archive,
-    /// Drop all running work, at every node.
+    /// Drop all running work at every node: [`Reply::DoneExcept`].
     Reset,
-    /// Read all your own files now.
+    /// Start a scrub of the called node: [`Reply::ScrubStarted`].
     Scrub,
-    /// How far is what was ordered with `Scrub`?
-    Scrubbed,
+    /// Return the progress of the last requested scrub: [`Reply::ScrubProgress`].
+    ScrubProgress,
 }
 
-/// The cluster as a node sees it.
+/// The status of the cluster as one node sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Overview {
-    /// Where that node stands.
+    /// The node's view of Raft.
     pub status: Status,
-    /// The members.
+    /// The status of all nodes.
     pub nodes: Vec<NodeStatus>,
     /// The broker, if one is configured.
     pub broker: Option<BrokerStatus>,
@@ -42,35 +44,35 @@ pub(crate) struct Overview {
     pub running: u64,
     /// The feature level of the state; none before the cluster's first leader has set it.
     pub level: Option<u32>,
-    /// The nodes that leave or have left.
+    /// The nodes that are leaving or have left.
     pub retired: BTreeSet<NodeId>,
 }
 
-/// Its answer.
+/// The reply to a call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// So it is.
+    /// The status of the cluster.
     Overview(Box<Overview>),
-    /// It is done.
+    /// The call succeeded.
     Done,
-    /// It is done, but these nodes did not answer.
-    DoneBut(Vec<NodeId>),
-    /// It is ordered, under this number.
-    Ordered(u64),
-    /// So far it is.
-    Scrubbed(OrderedRound),
-    /// It is not done.
+    /// The call succeeded, but these nodes did not reply.
+    DoneExcept(Vec<NodeId>),
+    /// The scrub was requested, with this number.
+    ScrubStarted(u64),
+    /// The progress of the last requested scrub.
+    ScrubProgress(ScrubProgress),
+    /// The call failed.
     Refused {
-        /// Why.
+        /// The reason, for people.
         reason: String,
-        /// Whether it may be otherwise in a moment.
-        soon: bool,
+        /// Whether the call may succeed if it is repeated soon.
+        temporary: bool,
     },
-    /// The state, whose bytes follow.
+    /// The state, whose bytes follow the reply.
     Archive {
-        /// How far it is.
+        /// The log position of the state.
         at: At,
-        /// How many bytes follow.
+        /// The length of the state in bytes.
         length: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! A node's answers to its operator.
+//! The server side of the operator protocol.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use work::reset::Reset;
 use work::service::reset_all;
 
 use super::protocol::{Call, Overview, Reply};
-use crate::maintenance::Scrubs;
+use crate::maintenance::ScrubRequests;
 
-/// Answers the operator.
+/// Answers calls of the operator.
 pub(crate) struct OperatorService {
     /// The cluster.
     pub cluster: Cluster,
@@ -23,12 +23,12 @@ pub(crate) struct OperatorService {
     pub peer: Peer,
     /// The status of the nodes.
     pub live: Live,
-    /// Drops running work.
+    /// Drops running work of this node.
     pub reset: Reset,
     /// The broker, if one is configured.
     pub broker: Option<Arc<dyn Broker>>,
-    /// Has this node's files read.
-    pub scrubs: Scrubs,
+    /// Starts scrubs of this node.
+    pub scrubs: ScrubRequests,
 }
 
 impl Service for OperatorService {
@@ -48,17 +48,19 @@ impl Service for OperatorService {
                     tracing::info!(?change, "the operator changes the membership");
                     let reply = match cluster.change(change).await {
                         Ok(Ok(())) => Reply::Done,
-                        Ok(Err(obstacle)) => Reply::Refused { reason: obstacle.to_string(), soon: obstacle.may_pass() },
+                        Ok(Err(obstacle)) => {
+                            Reply::Refused { reason: obstacle.to_string(), temporary: obstacle.may_pass() }
+                        }
                         Err(error) => refused(&error),
                     };
                     stream.write_frame(&reply).await?;
                 }
                 Call::Reset => {
                     let silent = reset_all(&reset, &peer, broker.as_deref()).await;
-                    stream.write_frame(&Reply::DoneBut(silent)).await?;
+                    stream.write_frame(&Reply::DoneExcept(silent)).await?;
                 }
-                Call::Scrub => stream.write_frame(&Reply::Ordered(scrubs.order())).await?,
-                Call::Scrubbed => stream.write_frame(&Reply::Scrubbed(scrubs.round())).await?,
+                Call::Scrub => stream.write_frame(&Reply::ScrubStarted(scrubs.request())).await?,
+                Call::ScrubProgress => stream.write_frame(&Reply::ScrubProgress(scrubs.progress())).await?,
                 Call::Archive => send_archive(&cluster, &mut stream).await?,
             }
             stream.finish()
@@ -66,7 +68,7 @@ impl Service for OperatorService {
     }
 }
 
-/// Reads the disk, so it must not run on a thread of the async runtime.
+/// The status of the cluster. Reads the disk, so it must not run on a thread of the async runtime.
 fn overview(cluster: &Cluster, live: &Live, broker: Option<&watch::Receiver<BrokerStatus>>) -> Overview {
     let view = cluster.peek();
     let open = view.open_tasks().unwrap_or_default();
@@ -83,7 +85,7 @@ fn overview(cluster: &Cluster, live: &Live, broker: Option<&watch::Receiver<Brok
 }
 
 fn refused(error: &dyn std::fmt::Display) -> Reply {
-    Reply::Refused { reason: error.to_string(), soon: false }
+    Reply::Refused { reason: error.to_string(), temporary: false }
 }
 
 async fn send_archive(cluster: &Cluster, stream: &mut Stream) -> Result<(), PeerError> {
@@ -100,7 +102,7 @@ async fn send_archive(cluster: &Cluster, stream: &mut Stream) -> Result<(), Peer
         Ok((mut file, length)) => {
             stream.write_frame(&Reply::Archive { at: archive.at, length }).await?;
             let sent = tokio::io::copy(&mut file, &mut stream.send).await;
-            sent.map_err(|error| PeerError::Protocol(format!("the state could not be sent: {error}")))?;
+            sent.map_err(|error| PeerError::Protocol(format!("cannot send the state: {error}")))?;
             stream.send.flush().await.map_err(|error| PeerError::Protocol(error.to_string()))
         }
         Err(error) => stream.write_frame(&refused(&error)).await,

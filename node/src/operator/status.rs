@@ -11,7 +11,7 @@ use serde::Serialize;
 use state::FEATURE_LEVEL;
 use web::api::cluster::{BrokerView, NodeView};
 
-use super::client::Client;
+use super::client::OperatorClient;
 use super::protocol::Overview;
 
 /// A follower that lacks at least this many log entries counts as behind.
@@ -41,7 +41,7 @@ impl From<Overview> for ClusterView {
 }
 
 /// Prints the status of the cluster.
-pub(crate) async fn show(client: &Client, json: bool) -> Result<()> {
+pub(crate) async fn show(client: &OperatorClient, json: bool) -> Result<()> {
     let overview = ClusterView::from(client.overview().await?);
     let text = if json { serde_json::to_string_pretty(&overview)? + "\n" } else { text(&overview)? };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
@@ -175,7 +175,7 @@ mod tests {
         };
         let repair = LoopStatus {
             name: "repair".into(),
-            doing: Some("counting copies".into()),
+            doing: Some("counting replicas".into()),
             done: 5,
             total: 9,
             ..LoopStatus::default()
@@ -207,7 +207,7 @@ mod tests {
             "leader   node 0, term 3",
             "up, 400 entries behind",
             "node 1: 2 damaged files found",
-            "node 1: repair: counting copies, 5 of 9",
+            "node 1: repair: counting replicas, 5 of 9",
             "node 1: scrub is failing and will retry: the disk is gone",
         ] {
             assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");

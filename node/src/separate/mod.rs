@@ -1,12 +1,14 @@
-//! `node separate`: separates songs here and now, without a cluster.
+//! `node separate`: separates songs on this machine, without a cluster.
 //!
-//! Where every stem goes is decided before the first song is separated ([`places`]), and nothing that is there is
-//! replaced unless the options say so ([`mod@publish`]). A song that cannot be separated is named, and the others go on.
+//! The path of every stem is decided before the first song is separated ([`output_paths`]). Existing files are replaced
+//! only with `--overwrite` ([`mod@move_files`]). If a song cannot be separated, the command reports it, continues with the
+//! other songs, and fails at the end.
 
-mod pattern;
-mod places;
+mod move_files;
+mod options;
+mod output_paths;
+mod path_pattern;
 mod progress;
-mod publish;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -24,40 +26,40 @@ use inference::merge::{Export, Parts, Pass, Wanted, merge};
 use inference::part::{Cut, separate_part};
 use inference::{DEFAULT_MODEL, Geometry, Separator};
 
-use crate::command_line::{Other, Separate};
+use crate::error_text::error_text;
 use crate::models;
-use crate::sentence::sentence;
-pub(crate) use pattern::Pattern;
-use places::{Naming, Places};
-use progress::{Progress, Stage, Work};
-use publish::publish;
+use move_files::move_files;
+use options::OtherMethod;
+pub(crate) use options::SeparateOptions;
+use output_paths::{Layout, OutputPaths};
+use progress::{Progress, Stage, WorkEstimate};
 
-/// The longest shift, as Demucs has it: half a second.
-const LONGEST_SHIFT: f64 = RATE as f64 / 2.0;
+/// The longest shift in samples: half a second, as in Demucs.
+const MAX_SHIFT: f64 = RATE as f64 / 2.0;
 
-/// Separates the songs as the options say.
-pub(crate) fn run(options: &Separate, sandbox: &Sandbox) -> Result<()> {
+/// Separates the songs of the options.
+pub(crate) fn run(options: &SeparateOptions, sandbox: &Sandbox) -> Result<()> {
     let format = options.format().check()?;
-    // 0 is as many as there are processors.
+    // 0 means one thread per processor.
     rayon::ThreadPoolBuilder::new().num_threads(options.jobs).build_global()?;
     let library = models::own_library()?;
-    let name = options.name.clone().map_or_else(|| models::usual(&library), Ok)?;
+    let name = options.name.clone().map_or_else(|| models::default_model(&library), Ok)?;
     let separator = library.separator(&name)?;
     if let Some(stem) = &options.two_stems {
         let sources = separator.sources();
-        ensure!(sources.contains(stem), "{name} makes no stem {stem:?}, only {}", sources.join(", "));
+        ensure!(sources.contains(stem), "the model {name} has no stem {stem:?}, only {}", sources.join(", "));
     }
 
     let mut songs: Vec<PathBuf> = Vec::new();
     for song in &options.songs {
         if songs.contains(song) {
-            eprintln!("{}: named twice, separated once", song.display());
+            eprintln!("{}: given twice, will be separated once", song.display());
         } else {
             songs.push(song.clone());
         }
     }
-    let stems: Vec<String> = wanted(separator.sources(), options).into_iter().map(|stem| stem.name).collect();
-    let naming = Naming {
+    let stems: Vec<String> = selected_stems(separator.sources(), options).into_iter().map(|stem| stem.name).collect();
+    let layout = Layout {
         folder: &options.out.join(separator.name()),
         pattern: &options.filename,
         stems: &stems,
@@ -68,30 +70,30 @@ pub(crate) fn run(options: &Separate, sandbox: &Sandbox) -> Result<()> {
     let mut fail = |song: &Path, error: Error| {
         let error = error.context(song.display().to_string());
         failed += 1;
-        // What is wrong with the only song ends the program.
+        // The error of a single song is the error of the command.
         if songs.len() == 1 {
             return Err(error);
         }
-        eprintln!("{}", sentence(&error));
+        eprintln!("{}", error_text(&error));
         Ok(())
     };
-    for (song, places) in songs.iter().zip(naming.plan(&songs)) {
-        match places {
+    for (song, paths) in songs.iter().zip(layout.plan(&songs)) {
+        match paths {
             Err(error) => fail(song, error.into())?,
-            Ok(places) => {
-                if let Some((other, name)) = &places.renamed {
+            Ok(paths) => {
+                if let Some((other, name)) = &paths.renamed {
                     eprintln!(
-                        "{}: its stems are named \"{name}\", for {} has its name",
+                        "{}: using the name \"{name}\" for its stems, because {} has the same name",
                         song.display(),
                         other.display()
                     );
                 }
-                ready.push((song, places));
+                ready.push((song, paths));
             }
         }
     }
-    for (song, places) in &ready {
-        if let Err(error) = separate(sandbox, song, places, naming.folder, separator.as_ref(), options) {
+    for (song, paths) in &ready {
+        if let Err(error) = separate(sandbox, song, paths, layout.folder, separator.as_ref(), options) {
             fail(song, error)?;
         }
     }
@@ -102,39 +104,39 @@ pub(crate) fn run(options: &Separate, sandbox: &Sandbox) -> Result<()> {
 fn separate(
     sandbox: &Sandbox,
     song: &Path,
-    places: &Places,
+    paths: &OutputPaths,
     folder: &Path,
     separator: &dyn Separator,
-    options: &Separate,
+    options: &SeparateOptions,
 ) -> Result<()> {
     let began = Instant::now();
-    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     let scratch = tempfile::Builder::new()
         .prefix(".separating-")
         .tempdir_in(folder)
-        .with_context(|| format!("{} cannot be written to", folder.display()))?;
-    let found = separate_within(sandbox, scratch.path(), song, places, separator, options)?;
-    let within = places.files.first().and_then(|file| file.parent()).unwrap_or(folder);
+        .with_context(|| format!("cannot write to the folder {}", folder.display()))?;
+    let analysis = separate_to(sandbox, scratch.path(), song, paths, separator, options)?;
+    let parent = paths.files.first().and_then(|file| file.parent()).unwrap_or(folder);
     eprintln!(
         "{}: {} in {:.1} s, in {}",
         song.display(),
-        described(&found),
+        summary(&analysis),
         began.elapsed().as_secs_f64(),
-        within.display()
+        parent.display()
     );
     Ok(())
 }
 
-fn separate_within(
+fn separate_to(
     sandbox: &Sandbox,
     scratch: &Path,
     song: &Path,
-    places: &Places,
+    paths: &OutputPaths,
     separator: &dyn Separator,
-    options: &Separate,
+    options: &SeparateOptions,
 ) -> Result<Analysis> {
-    let (stems, format) = (wanted(separator.sources(), options), options.format());
-    let work = Work {
+    let (stems, format) = (selected_stems(separator.sources(), options), options.format());
+    let work = WorkEstimate {
         network: separator.name() != DEFAULT_MODEL,
         separated: 1.0,
         stems: stems.len(),
@@ -156,24 +158,24 @@ fn separate_within(
     let (mut files, mut before) = (Vec::new(), 0);
     for (pass, cut) in cuts.iter().enumerate() {
         let part = scratch.join(format!("part-{pass}"));
-        let hear = |done: u32| progress.reach(Stage::Separating, f64::from(before + done) / f64::from(segments));
-        separate_part(separator, &pcm, *cut, &part, &never, &hear)?;
+        let report = |done: u32| progress.reach(Stage::Separating, f64::from(before + done) / f64::from(segments));
+        separate_part(separator, &pcm, *cut, &part, &never, &report)?;
         before += cut.count;
         files.push(part);
     }
 
     let export = Export { stems, formats: vec![format], tags, clip: options.clip_mode };
     let parts = Parts { files, geometry, sources: separator.sources().len(), frames: pcm.frames() };
-    let hear = |pass: Pass, done: u64| progress.reach(pass.into(), done as f64 / parts.frames as f64);
-    let made = merge(&parts, Some(&pcm), scratch, &export, &never, &hear)?;
+    let report = |pass: Pass, done: u64| progress.reach(pass.into(), done as f64 / parts.frames as f64);
+    let made = merge(&parts, Some(&pcm), scratch, &export, &never, &report)?;
     progress.reach(Stage::Analysing, 0.0);
-    let found = analyse(&pcm)?.0;
+    let analysis = analyse(&pcm)?.0;
     let mut moves = Vec::new();
-    for (stem, place) in made.iter().zip(&places.files) {
-        moves.push((stem.file(format)?.to_owned(), place.clone()));
+    for (stem, path) in made.iter().zip(&paths.files) {
+        moves.push((stem.file(format)?.to_owned(), path.clone()));
     }
-    publish(&moves, options.overwrite)?;
-    Ok(found)
+    move_files(&moves, options.overwrite)?;
+    Ok(analysis)
 }
 
 /// Decodes a song to `samples`, and reads its tags.
@@ -183,31 +185,33 @@ fn read(sandbox: &Sandbox, song: &Path, samples: &Path) -> Result<(Pcm, Tags), D
     Ok((pcm, tags))
 }
 
-/// What a musician wants to know, in a few words.
-fn described(found: &Analysis) -> String {
-    let mut words = vec![format!("{:.1} s", found.seconds)];
-    words.extend(found.tempo.as_ref().map(|tempo| format!("{:.1} BPM", tempo.bpm)));
-    words.extend(found.key.as_ref().map(|estimate| estimate.key.to_string()));
-    words.extend(found.loudness.map(|loudness| format!("{loudness:.1} LUFS")));
+/// Length, tempo, key and loudness in a few words.
+fn summary(analysis: &Analysis) -> String {
+    let mut words = vec![format!("{:.1} s", analysis.seconds)];
+    words.extend(analysis.tempo.as_ref().map(|tempo| format!("{:.1} BPM", tempo.bpm)));
+    words.extend(analysis.key.as_ref().map(|estimate| estimate.key.to_string()));
+    words.extend(analysis.loudness.map(|loudness| format!("{loudness:.1} LUFS")));
     words.join(", ")
 }
 
-/// How far each separation of a song is shifted: not at all for one, and otherwise spread over the longest shift by the
-/// golden ratio, which leaves no two close together however many there are.
+/// The shift of each separation of a song in samples. A single separation is not shifted. Several are spread over the
+/// longest shift by the golden ratio, which keeps any number of them apart.
 fn delays(shifts: u32) -> impl Iterator<Item = u64> {
     const GOLDEN: f64 = 0.618_033_988_749_894_9;
-    (0..shifts.max(1)).map(|pass| ((f64::from(pass) * GOLDEN).fract() * LONGEST_SHIFT) as u64)
+    (0..shifts.max(1)).map(|pass| ((f64::from(pass) * GOLDEN).fract() * MAX_SHIFT) as u64)
 }
 
-/// The stems that the options ask for.
-fn wanted(sources: &[String], options: &Separate) -> Vec<Wanted> {
+/// The stems that the options select.
+fn selected_stems(sources: &[String], options: &SeparateOptions) -> Vec<Wanted> {
     let mut stems = Wanted::each(sources);
     let Some(one) = &options.two_stems else { return stems };
     stems.retain(|stem| stem.name == *one);
     let rest = stems.first().and_then(|stem| match options.other_method {
-        Other::None => None,
-        Other::Add => Some(stem.rest()),
-        Other::Minus => Some(Wanted { gains: stem.gains.iter().map(|gain| -gain).collect(), song: 1.0, ..stem.rest() }),
+        OtherMethod::None => None,
+        OtherMethod::Add => Some(stem.rest()),
+        OtherMethod::Minus => {
+            Some(Wanted { gains: stem.gains.iter().map(|gain| -gain).collect(), song: 1.0, ..stem.rest() })
+        }
     });
     stems.extend(rest);
     stems

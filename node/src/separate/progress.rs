@@ -1,7 +1,7 @@
-//! How far the work on a song is, from its first byte to its last file.
+//! The progress bar of a song, from decoding to the last output file.
 //!
-//! Each stage has a share of the bar that is as large as its share of the time on the machine on which it was measured.
-//! The time that is left comes from how fast the bar moves, so it does not depend on the machine.
+//! The share of a stage in the bar is its share of the total time, measured on one machine. The remaining time is
+//! estimated from the speed of the bar, so it does not depend on that machine.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,30 +11,30 @@ use audio::encode::Format;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use inference::merge::Pass;
 
-/// The bar's length; it moves in steps of these.
+/// The length of the bar in steps.
 const STEPS: u64 = 1000;
-/// How often the time that is left is drawn.
-const TICK: Duration = Duration::from_millis(200);
+/// How often the remaining time is redrawn.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What is done to a song, in this order.
+/// The stages of the work on a song, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The file becomes samples.
+    /// The file is decoded.
     Decoding,
     /// The model runs.
     Separating,
-    /// The stems' peaks are found, to rescale the stems.
+    /// The peaks of the stems are measured, to rescale the stems.
     Levelling,
-    /// The stems' files are written.
+    /// The stems are encoded.
     Encoding,
-    /// Tempo, key and loudness are found.
+    /// Tempo, key and loudness are measured.
     Analysing,
 }
 
 impl Stage {
     const ALL: [Self; 5] = [Self::Decoding, Self::Separating, Self::Levelling, Self::Encoding, Self::Analysing];
 
-    fn word(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Decoding => "decoding",
             Self::Separating => "separating",
@@ -54,22 +54,22 @@ impl From<Pass> for Stage {
     }
 }
 
-/// How much work there is.
-pub(super) struct Work {
-    /// Whether the model is a network, and not the built-in one.
+/// The amount of work.
+pub(super) struct WorkEstimate {
+    /// Whether the model is a neural network, not the built-in `spectral`.
     pub(super) network: bool,
-    /// The length of all segments together, in lengths of the song.
+    /// The total length of all segments, relative to the length of the song.
     pub(super) separated: f64,
-    /// How many stems are written.
+    /// The number of stems.
     pub(super) stems: usize,
-    /// What each stem is written as.
+    /// The format of the stems.
     pub(super) format: Format,
-    /// Whether the stems' peaks are needed.
+    /// Whether the peaks of the stems are measured.
     pub(super) levelled: bool,
 }
 
-impl Work {
-    /// The stages' times for a minute of music.
+impl WorkEstimate {
+    /// The time of each stage in milliseconds per minute of music.
     fn times(&self) -> [f64; 5] {
         let stems = self.stems as f64;
         let encoding = match self.format {
@@ -92,7 +92,7 @@ impl Work {
         ]
     }
 
-    /// Where in the whole work a stage is that is done to `share`, from 0 to 1.
+    /// The progress of the whole work, from 0 to 1, when a stage has done `share` of its work, from 0 to 1.
     fn reached(&self, stage: Stage, share: f64) -> f64 {
         let times = self.times();
         let before: f64 =
@@ -102,40 +102,40 @@ impl Work {
     }
 }
 
-/// A bar on the terminal; nothing is drawn elsewhere.
+/// A progress bar on the terminal. Without a terminal, nothing is drawn.
 pub(super) struct Progress {
     bar: ProgressBar,
     song: String,
-    work: Work,
+    work: WorkEstimate,
 }
 
 impl Progress {
-    /// Shows the bar of a song, which starts with its decoding.
-    pub(super) fn begin(song: String, work: Work) -> Result<Self> {
+    /// Shows the bar of a song at the start of decoding.
+    pub(super) fn begin(song: String, work: WorkEstimate) -> Result<Self> {
         let bar = ProgressBar::new(STEPS);
         let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} %{left}")?;
         bar.set_style(style.with_key("left", |state: &ProgressState, out: &mut dyn Write| {
-            // A bar that cannot be drawn is no reason to end.
-            let _ = out.write_str(&left(state.pos(), state.eta()));
+            // An error of the terminal must not end the command.
+            let _ = out.write_str(&remaining(state.pos(), state.eta()));
         }));
         let progress = Self { bar, song, work };
         progress.reach(Stage::Decoding, 0.0);
-        progress.bar.enable_steady_tick(TICK);
+        progress.bar.enable_steady_tick(REDRAW_INTERVAL);
         Ok(progress)
     }
 
-    /// Sets how large the separation is, which is known when the song is decoded.
+    /// Sets the total length of all segments relative to the song, which is known after decoding.
     pub(super) fn set_separated(&mut self, lengths: f64) {
         self.work.separated = lengths;
     }
 
-    /// Shows that a stage is done to `share`, from 0 to 1.
+    /// Shows that a stage has done `share` of its work, from 0 to 1.
     pub(super) fn reach(&self, stage: Stage, share: f64) {
-        let message = format!("{}: {}", self.song, stage.word());
+        let message = format!("{}: {}", self.song, stage.name());
         if self.bar.message() != message {
             self.bar.set_message(message);
         }
-        // The last step is the end of all.
+        // The last step is reached only when everything is done.
         let at = (self.work.reached(stage, share) * STEPS as f64) as u64;
         self.bar.set_position(at.min(STEPS - 1));
     }
@@ -147,8 +147,8 @@ impl Drop for Progress {
     }
 }
 
-/// The time that is left, if anything says how long it is.
-fn left(position: u64, time: Duration) -> String {
+/// The remaining time, or an empty text while it is unknown.
+fn remaining(position: u64, time: Duration) -> String {
     if position == 0 || time.is_zero() {
         return String::new();
     }
@@ -160,14 +160,14 @@ fn left(position: u64, time: Duration) -> String {
     }
 }
 
-/// Times for a minute of music in milliseconds, on two busy cores; only their ratios count. A model's is for a minute of
-/// its segments.
+/// Measured times per minute of music in milliseconds, on two busy cores. Only their ratios matter. Those of models are per
+/// minute of segments.
 const DECODING: f64 = 750.0;
 const SPECTRAL: f64 = 3200.0;
 const NETWORK: f64 = 58_000.0;
 const LEVELLING: f64 = 60.0;
 const ANALYSING: f64 = 350.0;
-/// The same for a minute of one stem.
+/// Measured times per minute of one stem in milliseconds.
 const MP3_BEST: f64 = 1500.0;
 const MP3_QUICK: f64 = 560.0;
 const FLAC: f64 = 1100.0;
@@ -178,11 +178,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_moves_on_from_stage_to_stage_and_ends_with_the_last() {
+    fn progress_never_decreases_and_ends_at_one() {
         for (network, format, levelled) in
             [(false, Format::WORKING, true), (false, Format::LISTENING, false), (true, Format::Flac { bits: 24 }, true)]
         {
-            let work = Work { network, separated: 1.3, stems: 4, format, levelled };
+            let work = WorkEstimate { network, separated: 1.3, stems: 4, format, levelled };
             let mut last = 0.0;
             for stage in Stage::ALL {
                 for share in [0.0, 0.5, 1.0, 2.0] {
@@ -196,20 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn mp3_files_have_their_share_of_the_bar() {
-        let work = |format| Work { network: false, separated: 1.3, stems: 4, format, levelled: true };
-        let share = |work: &Work| work.reached(Stage::Encoding, 1.0) - work.reached(Stage::Encoding, 0.0);
+    fn mp3_encoding_takes_a_large_share_of_the_bar() {
+        let work = |format| WorkEstimate { network: false, separated: 1.3, stems: 4, format, levelled: true };
+        let share = |work: &WorkEstimate| work.reached(Stage::Encoding, 1.0) - work.reached(Stage::Encoding, 0.0);
         assert!(share(&work(Format::Mp3 { kbps: 320, preset: 2 })) > 0.4);
         assert!(share(&work(Format::WORKING)) < 0.2);
     }
 
     #[test]
-    fn no_time_is_told_before_it_is_known() {
+    fn remaining_time_is_empty_while_unknown() {
         let seconds = Duration::from_secs_f64;
-        assert_eq!(left(0, seconds(5.0)), "");
-        assert_eq!(left(5, seconds(0.0)), "");
-        assert_eq!(left(5, seconds(0.2)), ", 1 s left");
-        assert_eq!(left(5, seconds(65.0)), ", 1:05 min left");
-        assert_eq!(left(5, seconds(7300.0)), ", 2:01 h left");
+        assert_eq!(remaining(0, seconds(5.0)), "");
+        assert_eq!(remaining(5, seconds(0.0)), "");
+        assert_eq!(remaining(5, seconds(0.2)), ", 1 s left");
+        assert_eq!(remaining(5, seconds(65.0)), ", 1:05 min left");
+        assert_eq!(remaining(5, seconds(7300.0)), ", 2:01 h left");
     }
 }

@@ -1,6 +1,6 @@
-//! Crafted files that harm a program without bounds.
+//! Crafted files that exhaust the stack or the memory of a decoder without limits.
 
-/// An ID3v2.3 tag of these frames, with the padding that writers leave.
+/// An ID3v2.3 tag with these frames and the padding that writers usually add.
 pub(crate) fn id3(frames: &[u8]) -> Vec<u8> {
     const PADDING: usize = 20;
     let length = frames.len() + PADDING;
@@ -16,7 +16,7 @@ fn frame(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
     [name.as_slice(), &length.to_be_bytes(), &[0, 0], content].concat()
 }
 
-/// So many tables of contents, each of which names the next as its child.
+/// A tag with `links` tables of contents, each of which has the next as its child.
 pub(crate) fn chain(links: u32) -> Vec<u8> {
     let link = |number: u32| {
         let flags = if number == 0 { 3 } else { 1 };
@@ -26,17 +26,17 @@ pub(crate) fn chain(links: u32) -> Vec<u8> {
     id3(&(0..links).flat_map(link).collect::<Vec<_>>())
 }
 
-/// So many tables of contents, each inside the one before.
+/// A tag with `levels` nested tables of contents.
 pub(crate) fn nested(levels: u32) -> Vec<u8> {
     id3(&(0..levels).fold(Vec::new(), |inner, _| frame(b"CTOC", &[b"a\0\0\0", inner.as_slice()].concat())))
 }
 
-/// So many texts of the user's own.
+/// A tag with `count` user-defined texts.
 pub(crate) fn texts(count: usize) -> Vec<u8> {
     id3(&frame(b"TXXX", b"\0ab\0cdef").repeat(count))
 }
 
-/// A second of silence as AIFF with a tag in a chunk of its own.
+/// A second of silence as AIFF with a tag in a chunk.
 pub(crate) fn aiff(tag: &[u8]) -> Vec<u8> {
     const FRAMES: u32 = 44_100;
     let mut common = vec![0, 1];
@@ -51,7 +51,7 @@ pub(crate) fn aiff(tag: &[u8]) -> Vec<u8> {
     [b"FORM".as_slice(), &u32::try_from(chunks.len() + 4).unwrap().to_be_bytes(), b"AIFF", &chunks].concat()
 }
 
-/// A second of silence as WAV with a tag in a chunk of its own.
+/// A second of silence as WAV with a tag in a chunk.
 pub(crate) fn wav(tag: &[u8]) -> Vec<u8> {
     const RATE: u32 = 44_100;
     let mut format = vec![1, 0, 1, 0];
@@ -69,7 +69,7 @@ fn chunk(name: &[u8; 4], content: &[u8], order: fn(u32) -> [u8; 4]) -> Vec<u8> {
     [name, order(u32::try_from(content.len()).unwrap()).as_slice(), content, padding].concat()
 }
 
-/// Digital silence as FLAC: 8 channels at 655,350 Hz, of which a block takes 40 bytes.
+/// Digital silence as FLAC: 8 channels at 655,350 Hz in blocks of 40 bytes.
 pub(crate) fn silence(seconds: u64) -> Vec<u8> {
     const BLOCK: u16 = 65_535;
     const RATE: u64 = 655_350;
@@ -94,7 +94,7 @@ pub(crate) fn silence(seconds: u64) -> Vec<u8> {
     file
 }
 
-/// A number below 2^21 as FLAC codes it, which is how UTF-8 codes characters (RFC 9639, section 9.1.5).
+/// A number below 2^21 in FLAC's coding, which is that of characters in UTF-8 (RFC 9639, section 9.1.5).
 fn coded(number: u64) -> Vec<u8> {
     let rest = |shift: u32| 0x80 | (number >> shift & 0x3f) as u8;
     match number {
@@ -105,7 +105,7 @@ fn coded(number: u64) -> Vec<u8> {
     }
 }
 
-/// A cyclic redundancy check of so many bits.
+/// A cyclic redundancy check with `bits` bits.
 fn remainder(bytes: &[u8], polynomial: u16, bits: u32) -> u16 {
     let (top, mask) = (1u32 << (bits - 1), (1u32 << bits) - 1);
     let step = |crc: u32| if crc & top == 0 { crc << 1 } else { (crc << 1) ^ u32::from(polynomial) };

@@ -1,6 +1,7 @@
-//! Real nodes and a real RabbitMQ for the end-to-end tests: started on free ports of the loopback, ended by pid.
+//! Real nodes and a real RabbitMQ for the end-to-end tests: processes on free loopback ports, ended by their pids.
 //!
-//! Tests wait for a level with a generous bound and never for a time. A test that fails prints the nodes' logs.
+//! Tests wait for conditions with a generous time limit, never for a fixed time. A failing test prints the logs of its
+//! nodes.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
@@ -13,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -21,37 +22,47 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// The longest wait for anything.
+/// The time limit of every wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
-/// One end-to-end test at a time: they share two cores with the nodes they start.
-pub(crate) async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
-    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    TURN.lock().await
+/// The number of permits for a test that must not share the machine with other tests of its binary, because it measures a
+/// failover or kills nodes under time pressure.
+pub(crate) const ALL: u32 = u32::MAX;
+
+/// Waits for this many permits to run an end-to-end test, at most for all of them. There are half as many permits as
+/// processors, but at least two: a test starts several processes, which share the processors with other tests.
+pub(crate) async fn permits(count: u32) -> SemaphorePermit<'static> {
+    static TOTAL: LazyLock<u32> = LazyLock::new(|| {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        u32::try_from(processors / 2).unwrap().max(2)
+    });
+    static PERMITS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*TOTAL as usize));
+    PERMITS.acquire_many(count.min(*TOTAL)).await.unwrap()
 }
 
-/// Waits until `question` has an answer.
-pub(crate) async fn wait_for<T>(what: &str, mut question: impl AsyncFnMut() -> Option<T>) -> T {
+/// Waits until `condition` returns a value. `what` names it in the message of a timeout.
+pub(crate) async fn wait_for<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
-        if let Some(answer) = question().await {
-            return answer;
+        if let Some(value) = condition().await {
+            return value;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(began.elapsed() < PATIENCE, "timeout while waiting for {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Lets clients be made, which have no TLS of their own choice.
-pub(crate) fn tls_ready() {
-    // Another test may have been here first.
+/// Installs the TLS implementation that HTTP clients need.
+pub(crate) fn install_crypto_provider() {
+    // It fails if another test has installed it already.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Writes a certificate for `name`, its key, and the certificate of the authority that signed it: a new one each time.
-/// Returns the authority's in PEM.
-pub(crate) fn certify(folder: &Path, name: &str) -> String {
+/// Writes a new certificate for `name`, its key, and the certificate of a new authority that signed it. Returns the
+/// authority's certificate in PEM format.
+pub(crate) fn write_certificates(folder: &Path, name: &str) -> String {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -65,11 +76,11 @@ pub(crate) fn certify(folder: &Path, name: &str) -> String {
     root.pem()
 }
 
-/// Nodes of the tests that nobody kills keep their leader, however busy the machine is.
+/// Long election timeouts, so that a busy machine does not cause elections.
 const CONSENSUS: &str = "[consensus]\nheartbeat_ms = 100\nelection_min_ms = 1000\nelection_max_ms = 2000\n";
 
-/// A port that nobody else uses as long as this process runs, so that it stays free while a node is down: it is reserved
-/// by the lock of a file, as scripts and the other tests do it, below the ports that the system hands out.
+/// A port that stays reserved while this process runs, also while a node is down. Ports are reserved by file locks, as in
+/// the scripts, and are below the range of ephemeral ports.
 pub(crate) fn free_port() -> u16 {
     const FROM: u32 = 20_000;
     const COUNT: u32 = 12_000;
@@ -81,7 +92,7 @@ pub(crate) fn free_port() -> u16 {
     let folder = cache.join("quartet/ports");
     std::fs::create_dir_all(&folder).unwrap();
     loop {
-        // Processes begin at different ones.
+        // Each process starts at another port.
         let place = std::process::id().wrapping_mul(101).wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
         let port = u16::try_from(FROM + place % COUNT).unwrap();
         let lock = File::create(folder.join(port.to_string())).unwrap();
@@ -95,7 +106,7 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// A generated song of `seconds`, made once per length and seed.
+/// A generated song of `seconds`, created once per length and seed.
 pub(crate) fn song(seconds: u32, seed: u32) -> PathBuf {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| TempDir::new().unwrap()).path().join(format!("{seconds}-{seed}"));
@@ -111,19 +122,19 @@ pub(crate) fn song(seconds: u32, seed: u32) -> PathBuf {
     song
 }
 
-/// A process that ends with its owner.
+/// A process that is killed on drop.
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts `node` with these arguments, and this in QUARTET_LOG; what it says goes to `log`.
-    pub(crate) fn node<'a>(args: impl IntoIterator<Item = &'a str>, more: &str, log: &Path) -> Self {
+    /// Starts `node` with these arguments and this value of QUARTET_LOG. Its output goes to `log`.
+    pub(crate) fn node<'a>(args: impl IntoIterator<Item = &'a str>, filter: &str, log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
-        command.args(args).env("QUARTET_LOG", more).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.args(args).env("QUARTET_LOG", filter).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         Self(command.spawn().unwrap())
     }
 
-    /// Starts a program that scripts/test installs; what it says goes to `log`.
+    /// Starts a program that scripts/test installs. Its output goes to `log`.
     pub(crate) fn program<'a>(name: &str, args: impl IntoIterator<Item = &'a str>, log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(name);
@@ -166,7 +177,7 @@ impl Drop for Process {
     }
 }
 
-/// The processes that this process has started and that have not been waited for.
+/// The child processes of `parent`, including those that have ended but were not waited for.
 pub(crate) fn children(parent: u32) -> Vec<rustix::process::Pid> {
     let of_parent = |pid: &i32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -176,10 +187,10 @@ pub(crate) fn children(parent: u32) -> Vec<rustix::process::Pid> {
     pids.filter(of_parent).filter_map(rustix::process::Pid::from_raw).collect()
 }
 
-/// The password of a broker's only user.
+/// The password of the broker's only user.
 pub(crate) const BROKER_PASSWORD: &str = "word-of-the-broker";
 
-/// A private RabbitMQ on the loopback, which listens with TLS as well: as "localhost", for no other name.
+/// A RabbitMQ server on the loopback, with and without TLS. Its certificate is only valid for "localhost".
 pub(crate) struct Broker {
     pub folder: TempDir,
     port: u16,
@@ -192,7 +203,7 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) async fn start() -> Self {
         let folder = TempDir::with_prefix("quartet-rabbit").unwrap();
-        certify(folder.path(), "localhost");
+        write_certificates(folder.path(), "localhost");
         let (port, tls, distribution, epmd) = (free_port(), free_port(), free_port(), free_port());
         let mut broker = Self { folder, port, tls, distribution, epmd, server: None };
         broker.run().await;
@@ -203,13 +214,13 @@ impl Broker {
         self.url_of("amqp", "127.0.0.1", self.port)
     }
 
-    /// The address over TLS, of which the certificate knows the name.
+    /// The address with TLS, for which the certificate is valid.
     pub(crate) fn tls_url(&self) -> String {
         self.url_of("amqps", "localhost", self.tls)
     }
 
-    /// Addresses that lead to TLS and do not come about: a name that is not in the certificate, the port for the other
-    /// kind of line, and the port for TLS without TLS.
+    /// Addresses that fail: a name that is not in the certificate, TLS on the port without TLS, and no TLS on the port with
+    /// TLS.
     pub(crate) fn wrong_urls(&self) -> [String; 3] {
         [("amqps", "127.0.0.1", self.tls), ("amqps", "localhost", self.port), ("amqp", "localhost", self.tls)]
             .map(|(scheme, host, port)| self.url_of(scheme, host, port))
@@ -219,7 +230,7 @@ impl Broker {
         format!("{scheme}://guest:{BROKER_PASSWORD}@{host}:{port}/%2f")
     }
 
-    /// Starts the server over an empty data folder.
+    /// Starts the server with an empty data folder.
     pub(crate) async fn run(&mut self) {
         let at = self.folder.path();
         let _ = std::fs::remove_dir_all(at.join("mnesia"));
@@ -264,7 +275,7 @@ impl Broker {
         }
     }
 
-    /// Ends the server the hard way: the launcher and the machine it runs. Returns when all of it is gone.
+    /// Kills the server: the launcher and the Erlang VM. Returns when all its processes have ended.
     pub(crate) fn kill(&mut self) {
         let began = Instant::now();
         loop {
@@ -282,7 +293,7 @@ impl Broker {
         }
     }
 
-    /// The processes whose environment names this broker's own folder.
+    /// The processes whose environment names this broker's folder.
     fn pids(&self) -> Vec<i32> {
         let mark = format!("HOME={}", self.folder.path().display());
         std::fs::read_dir("/proc")
@@ -306,7 +317,7 @@ fn form(title: &str, bytes: Vec<u8>, name: &str) -> Form {
     Form::new().text("title", title.to_owned()).part("file", Part::bytes(bytes).file_name(name.to_owned()))
 }
 
-/// Nodes of one cluster.
+/// The nodes of one cluster.
 pub(crate) struct Cluster {
     pub folder: TempDir,
     pub http: BTreeMap<u64, String>,
@@ -317,12 +328,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts `count` nodes and waits until all are ready. `more` is added to cluster.toml.
+    /// Starts `count` nodes and waits until all are ready. `more` is appended to cluster.toml.
     pub(crate) async fn start(count: u64, broker: Option<&Broker>, more: &str) -> Self {
         Self::start_with(count, broker, more, &[]).await
     }
 
-    /// Like [`Self::start`], with more in the environment of the nodes.
+    /// Like [`Self::start`], with environment variables for the nodes.
     pub(crate) async fn start_with(
         count: u64,
         broker: Option<&Broker>,
@@ -347,7 +358,7 @@ impl Cluster {
         text += CONSENSUS;
         std::fs::write(folder.path().join("cluster.toml"), text).unwrap();
         std::fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef").unwrap();
-        tls_ready();
+        install_crypto_provider();
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
         let (nodes, environment) = (BTreeMap::new(), environment.to_vec());
         let program = env!("CARGO_BIN_EXE_node").into();
@@ -356,16 +367,16 @@ impl Cluster {
             cluster.run(id);
         }
         for id in 0..count {
-            cluster.ready(id).await;
-            cluster.takes_every_command(id).await;
+            cluster.wait_until_ready(id).await;
+            cluster.wait_for_all_commands(id).await;
         }
         cluster
     }
 
-    /// Waits until a node accepts commands that need every member's consent. A new cluster answers 503 to them until its
-    /// nodes have told each other which commands they know, and a node that ends before that delays it until its return.
-    async fn takes_every_command(&self, id: u64) {
-        wait_for("a log-in to be looked at", async || {
+    /// Waits until a node accepts all commands. A new cluster answers 503 to some commands until its nodes have exchanged
+    /// their feature levels. A node that ends before that delays this until it is back.
+    async fn wait_for_all_commands(&self, id: u64) {
+        wait_for("a log-in to be processed", async || {
             let request = self.client.post(self.url(id, "/auth/login")).body("username=nobody&password=none");
             let answer = request.header("content-type", "application/x-www-form-urlencoded").send().await.ok()?;
             (answer.status() == StatusCode::UNAUTHORIZED).then_some(())
@@ -385,27 +396,27 @@ impl Cluster {
         self.http.insert(id, address);
     }
 
-    /// One node of another program file.
+    /// Starts one node with another program file.
     pub(crate) async fn start_program(program: &Path) -> Self {
         let mut cluster = Self::start(0, None, "").await;
         cluster.program = program.into();
         cluster.add_node(0);
         cluster.run(0);
-        cluster.ready(0).await;
+        cluster.wait_until_ready(0).await;
         cluster
     }
 
-    /// Changes the environment of the nodes that start from now on.
+    /// Sets the environment of nodes that are started later.
     pub(crate) fn set_environment(&mut self, environment: &[(&'static str, &'static str)]) {
         self.environment = environment.to_vec();
     }
 
-    /// Starts a node's process.
+    /// Starts the process of a node.
     pub(crate) fn run(&mut self, id: u64) {
         self.run_with(id, "cluster.toml");
     }
 
-    /// Starts a node's process with another file beside cluster.toml.
+    /// Starts the process of a node with another cluster file in the folder of cluster.toml.
     pub(crate) fn run_with(&mut self, id: u64, file: &str) {
         let log = File::options().create(true).append(true).open(self.log(id)).unwrap();
         let child = Command::new(&self.program)
@@ -420,11 +431,12 @@ impl Cluster {
         self.nodes.insert(id, Process(child));
     }
 
+    /// The log file of a node.
     pub(crate) fn log(&self, id: u64) -> PathBuf {
         self.folder.path().join(format!("node-{id}.log"))
     }
 
-    /// kill -9.
+    /// Kills a node with SIGKILL.
     pub(crate) fn kill(&mut self, id: u64) {
         self.nodes.remove(&id).expect("the node runs").kill();
     }
@@ -433,7 +445,7 @@ impl Cluster {
         self.nodes.get_mut(&id).expect("the node runs")
     }
 
-    /// Kills all nodes and starts them with a changed cluster.toml.
+    /// Kills all nodes, replaces `from` by `to` in cluster.toml, and starts them again.
     pub(crate) async fn restart_with(&mut self, from: &str, to: &str) {
         let file = self.folder.path().join("cluster.toml");
         let text = std::fs::read_to_string(&file).unwrap();
@@ -447,7 +459,7 @@ impl Cluster {
             self.run(*id);
         }
         for id in &nodes {
-            self.ready(*id).await;
+            self.wait_until_ready(*id).await;
         }
     }
 
@@ -460,16 +472,16 @@ impl Cluster {
         command.args(words).output().unwrap()
     }
 
-    /// Gives one of the operator's commands, and returns what it prints.
+    /// Runs a command of the operator, which must succeed, and returns its standard output.
     pub(crate) fn operate(&self, node: Option<u64>, words: &[&str]) -> String {
         let output = self.command(node, words);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{words:?}: {said}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Gives one of the operator's commands until it can be carried out.
-    pub(crate) async fn operate_soon(&self, node: Option<u64>, words: &[&str]) {
+    /// Repeats a command of the operator until it succeeds.
+    pub(crate) async fn operate_until_success(&self, node: Option<u64>, words: &[&str]) {
         wait_for(&format!("{words:?}"), async || {
             let output = self.command(node, words);
             if !output.status.success() {
@@ -480,10 +492,10 @@ impl Cluster {
         .await;
     }
 
-    /// Gives one of the operator's commands, which is refused, and returns why.
-    pub(crate) fn refused(&self, node: Option<u64>, words: &[&str]) -> String {
+    /// Runs a command of the operator, which must fail, and returns its error output.
+    pub(crate) fn operate_expecting_error(&self, node: Option<u64>, words: &[&str]) -> String {
         let output = self.command(node, words);
-        assert!(!output.status.success(), "{words:?} should have been refused");
+        assert!(!output.status.success(), "{words:?} should have failed");
         String::from_utf8(output.stderr).unwrap()
     }
 
@@ -495,7 +507,7 @@ impl Cluster {
         self.client.get(self.url(id, path)).send().await.ok()
     }
 
-    /// The `data` of a successful JSON answer. A node that knows no leader for the moment is asked again.
+    /// The `data` of a successful JSON response, or none after an error. Repeats the request while there is no leader.
     pub(crate) async fn data(&self, id: u64, path: &str) -> Option<Value> {
         let answer = wait_for("a leader", async || match self.get(id, path).await {
             Some(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => None,
@@ -510,7 +522,7 @@ impl Cluster {
         Some(body["data"].clone())
     }
 
-    pub(crate) async fn ready(&self, id: u64) {
+    pub(crate) async fn wait_until_ready(&self, id: u64) {
         wait_for(&format!("node {id} to be ready"), async || {
             self.get(id, "/readyz").await.filter(|answer| answer.status().is_success())
         })
@@ -521,7 +533,7 @@ impl Cluster {
         wait_for("a leader", async || self.data(ask, "/cluster").await?["leader"].as_u64()).await
     }
 
-    /// Uploads a file and returns the song. Without a leader it is uploaded again; the key makes that the same song.
+    /// Uploads a file and returns the song. Repeats the upload while there is no leader, with an idempotency key.
     pub(crate) async fn upload(&self, id: u64, title: &str, file: &Path) -> Value {
         let (bytes, key) = (std::fs::read(file).unwrap(), uuid::Uuid::new_v4().to_string());
         let (status, body) = wait_for("an upload", async || {
@@ -547,8 +559,8 @@ impl Cluster {
         Some(data["song"]["status"].as_str()?.to_owned())
     }
 
-    /// Waits until the song is split, seen from node `id`.
-    pub(crate) async fn split(&self, id: u64, song: &Value) {
+    /// Waits until the song is separated, as seen by node `id`.
+    pub(crate) async fn wait_until_split(&self, id: u64, song: &Value) {
         wait_for("the stems", async || {
             let status = self.status(id, song).await?;
             assert!(status != "FAILED" && status != "CANCELLED", "the job ended as {status}");
@@ -561,8 +573,8 @@ impl Cluster {
         Some(self.data(id, &format!("/jobs/{}", song["job_id"])).await?["job"].clone())
     }
 
-    /// Waits until node `worker` (any, if none) works on a task of the song's job, and returns which.
-    pub(crate) async fn working(&self, ask: u64, song: &Value, not: Option<u64>) -> u64 {
+    /// Waits until a node other than `not` runs a task of the song's job, and returns its id.
+    pub(crate) async fn wait_for_worker(&self, ask: u64, song: &Value, not: Option<u64>) -> u64 {
         wait_for("a worker", async || {
             let job = self.job(ask, song).await?;
             job["tasks"].as_array()?.iter().find_map(|task| {
@@ -572,8 +584,8 @@ impl Cluster {
         .await
     }
 
-    /// A stem's bytes, from node `id`.
-    pub(crate) async fn part(&self, id: u64, song: &Value, part: &str) -> Vec<u8> {
+    /// Downloads a file of a song from node `id`.
+    pub(crate) async fn download(&self, id: u64, song: &Value, part: &str) -> Vec<u8> {
         let path = format!("/songs/{}/{part}", song["id"]);
         let answer =
             wait_for("a file", async || self.get(id, &path).await.filter(|answer| answer.status().is_success())).await;

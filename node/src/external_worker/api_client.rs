@@ -1,4 +1,6 @@
-//! Handing stems over to the cluster: any of its nodes will do, so the next one is asked when one fails.
+//! The cluster's HTTP API as an external worker uses it: asks whether a job has ended, and uploads stems.
+//!
+//! Every node can answer. If a node fails, the client tries the next one.
 
 use std::fmt;
 use std::fs::File;
@@ -20,15 +22,15 @@ use ureq::{Agent, SendBody};
 use work::amqp::is_local;
 use work::tls::TlsRoots;
 
-/// The pause before all nodes are asked again, which doubles each time, up to the longest.
+/// The pause after all nodes failed. It doubles each time up to the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long one delivery may take: the node decodes all stems before it answers.
-const DELIVER_WITHIN: Duration = Duration::from_secs(1800);
-/// The longest answer that is read, in bytes.
-const LARGEST_ANSWER: u64 = 1 << 20;
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// The time limit of an upload. The node decodes all stems before it answers.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(1800);
+/// The largest response that is read, in bytes.
+const MAX_RESPONSE_BYTES: u64 = 1 << 20;
 
-/// What a worker shows to be let in. It is shown to nobody else.
+/// The token that authenticates a worker. Its debug output hides the value.
 #[derive(Clone)]
 pub(crate) struct Token(pub String);
 
@@ -51,60 +53,60 @@ fn tls_config(roots: &TlsRoots) -> TlsConfig {
     TlsConfig::builder().root_certs(certificates).unversioned_rustls_crypto_provider(provider).build()
 }
 
-/// What the cluster said.
+/// The final result of an upload. The texts are the cluster's reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// It has the stems.
-    Taken,
-    /// It does not need them any more.
+pub(crate) enum UploadOutcome {
+    /// The cluster has stored the stems.
+    Accepted,
+    /// The cluster does not need the stems any more.
     NotNeeded(String),
-    /// It does not take them, and would not the next time.
-    Refused(String),
-    /// It does not know this worker.
-    Unknown(String),
-    /// This worker stops.
+    /// The stems are invalid; another attempt would fail too.
+    Rejected(String),
+    /// The worker's token is invalid.
+    Unauthorized(String),
+    /// This worker is stopping.
     Stopped,
 }
 
-/// The cluster's nodes.
-pub(crate) struct Backends {
+/// A client of all nodes of the cluster.
+pub(crate) struct ApiClient {
     urls: Vec<String>,
     token: Token,
     agent: Agent,
     roots: TlsRoots,
-    /// Which one answered last.
-    at: AtomicUsize,
+    /// The index of the node that answered last.
+    last: AtomicUsize,
 }
 
 #[derive(Deserialize)]
-struct Envelope {
+struct ApiResponse {
     #[serde(default)]
-    errors: Vec<Problem>,
-    data: Option<Data>,
+    errors: Vec<ApiError>,
+    data: Option<ResponseData>,
 }
 
 #[derive(Deserialize)]
-struct Problem {
+struct ApiError {
     message: String,
 }
 
 #[derive(Deserialize)]
-struct Data {
-    job: Job,
+struct ResponseData {
+    job: JobStatus,
 }
 
 #[derive(Deserialize)]
-struct Job {
+struct JobStatus {
     finished_at: Option<u64>,
 }
 
-impl Backends {
-    /// The nodes at these addresses, whose certificates must be signed by `roots`.
+impl ApiClient {
+    /// A client of the nodes at `urls`, whose certificates must be signed by `roots`.
     pub(crate) fn new(urls: &[String], token: Token, roots: TlsRoots) -> Self {
         let agent = Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(10)))
-            .timeout_global(Some(DELIVER_WITHIN))
-            // Or the token might go to whoever is named.
+            .timeout_global(Some(UPLOAD_TIMEOUT))
+            // A redirect could send the token to another server.
             .max_redirects(0)
             .http_status_as_error(false)
             .tls_config(tls_config(&roots))
@@ -112,12 +114,12 @@ impl Backends {
             .build()
             .into();
         let urls = urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
-        Self { urls, token, agent, roots, at: AtomicUsize::new(0) }
+        Self { urls, token, agent, roots, last: AtomicUsize::new(0) }
     }
 
-    /// The nodes, the one that answered last at the beginning.
-    fn in_turn(&self) -> impl Iterator<Item = (usize, &String)> {
-        let (count, first) = (self.urls.len(), self.at.load(Ordering::Relaxed));
+    /// All nodes, starting with the one that answered last.
+    fn nodes(&self) -> impl Iterator<Item = (usize, &String)> {
+        let (count, first) = (self.urls.len(), self.last.load(Ordering::Relaxed));
         (0..count).map(move |step| (first + step) % count).map(|at| (at, &self.urls[at]))
     }
 
@@ -129,131 +131,132 @@ impl Backends {
         advice.unwrap_or_else(|| format!("{url}: {error}"))
     }
 
-    /// Whether a job is known to have ended. If nobody says so, it has not.
+    /// Whether a job has ended. False if no node answers.
     pub(crate) fn has_ended(&self, job: u64) -> bool {
-        for (at, url) in self.in_turn() {
-            let asked =
-                self.agent.get(format!("{url}/jobs/{job}")).config().timeout_global(Some(LONGEST_PAUSE)).build();
-            let Ok(mut answer) = asked.call() else { continue };
-            match answer.status() {
+        for (at, url) in self.nodes() {
+            let request = self.agent.get(format!("{url}/jobs/{job}")).config().timeout_global(Some(MAX_PAUSE)).build();
+            let Ok(mut response) = request.call() else { continue };
+            match response.status() {
                 StatusCode::OK => {}
                 StatusCode::NOT_FOUND => return true,
                 _ => continue,
             }
-            self.at.store(at, Ordering::Relaxed);
-            return envelope(&mut answer).and_then(|said| said.data).is_some_and(|data| data.job.finished_at.is_some());
+            self.last.store(at, Ordering::Relaxed);
+            return parse_response(&mut response)
+                .and_then(|response| response.data)
+                .is_some_and(|data| data.job.finished_at.is_some());
         }
         false
     }
 
-    /// Delivers until the cluster says something final, or `stop`.
-    pub(crate) async fn deliver(
+    /// Uploads the stems of a song. Retries until the outcome is final, or `stop`.
+    pub(crate) async fn upload(
         self: &Arc<Self>,
         hash: Hash,
         job: Option<u64>,
         stems: Vec<(String, PathBuf)>,
         stop: &CancellationToken,
-    ) -> Told {
+    ) -> UploadOutcome {
         let (stems, mut pause) = (Arc::new(stems), FIRST_PAUSE);
         loop {
-            let (backends, again) = (Arc::clone(self), Arc::clone(&stems));
-            let delivering = tokio::task::spawn_blocking(move || backends.deliver_once(hash, job, &again));
-            let delivered = tokio::select! {
-                delivered = delivering => delivered,
-                () = stop.cancelled() => return Told::Stopped,
+            let (client, files) = (Arc::clone(self), Arc::clone(&stems));
+            let uploading = tokio::task::spawn_blocking(move || client.upload_once(hash, job, &files));
+            let result = tokio::select! {
+                result = uploading => result,
+                () = stop.cancelled() => return UploadOutcome::Stopped,
             };
-            let reason = match delivered {
-                Ok(Ok(told)) => return told,
+            let reason = match result {
+                Ok(Ok(outcome)) => return outcome,
                 Ok(Err(reason)) => reason,
                 Err(error) => error.to_string(),
             };
-            tracing::warn!(song = %hash, reason, seconds = pause.as_secs(), "the stems wait for the cluster");
+            tracing::warn!(song = %hash, reason, seconds = pause.as_secs(), "cannot upload the stems, retrying");
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return Told::Stopped,
+                () = stop.cancelled() => return UploadOutcome::Stopped,
             }
-            pause = (2 * pause).min(LONGEST_PAUSE);
+            pause = (2 * pause).min(MAX_PAUSE);
         }
     }
 
-    /// Asks each node once; an error is the last one's reason.
-    fn deliver_once(&self, hash: Hash, job: Option<u64>, stems: &[(String, PathBuf)]) -> Result<Told, String> {
+    /// Tries each node once. The error is that of the last node.
+    fn upload_once(&self, hash: Hash, job: Option<u64>, stems: &[(String, PathBuf)]) -> Result<UploadOutcome, String> {
         let mut reason = String::new();
-        for (at, url) in self.in_turn() {
+        for (at, url) in self.nodes() {
             let address = match job {
                 Some(job) => format!("{url}/songs/{hash}/upload_result?job={job}"),
                 None => format!("{url}/songs/{hash}/upload_result"),
             };
-            let mut archive = archive(stems).map_err(|error| format!("the stems cannot be read: {error}"))?;
+            let mut archive = archive(stems).map_err(|error| format!("cannot read the stems: {error}"))?;
             let sent = self
                 .agent
                 .post(&address)
                 .header("authorization", format!("Bearer {}", self.token.0))
                 .header("content-type", "application/x-tar")
-                // Whoever refuses says so before the stems travel.
+                // The node checks the token and the job before the worker sends the stems.
                 .header("expect", "100-continue")
                 .send(SendBody::from_reader(&mut archive));
-            let mut answer = match sent {
-                Ok(answer) => answer,
+            let mut response = match sent {
+                Ok(response) => response,
                 Err(error) => {
                     reason = self.explain(url, error);
                     continue;
                 }
             };
-            let status = answer.status();
-            let said = envelope(&mut answer).and_then(|said| said.errors.into_iter().next());
-            let said = format!("{url}: {status}: {}", said.map_or_else(String::new, |problem| problem.message));
-            match meaning(status, said) {
-                Ok(told) => {
-                    self.at.store(at, Ordering::Relaxed);
-                    return Ok(told);
+            let status = response.status();
+            let error = parse_response(&mut response).and_then(|response| response.errors.into_iter().next());
+            let message = format!("{url}: {status}: {}", error.map_or_else(String::new, |error| error.message));
+            match outcome_of(status, message) {
+                Ok(outcome) => {
+                    self.last.store(at, Ordering::Relaxed);
+                    return Ok(outcome);
                 }
-                Err(passing) => reason = passing,
+                Err(temporary) => reason = temporary,
             }
         }
         Err(reason)
     }
 }
 
-/// Where a node is reached.
-pub(crate) fn address(url: &str) -> Result<Uri, String> {
+/// Parses the address of a node.
+pub(crate) fn parse_address(url: &str) -> Result<Uri, String> {
     let uri: Option<Uri> = url.parse().ok();
     let uri = uri.filter(|uri| uri.scheme().is_some_and(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme)));
     match uri.as_ref().and_then(Uri::authority) {
-        // It would stand in the log.
+        // It would appear in logs.
         Some(authority) if authority.as_str().contains('@') => {
-            Err("a node's address holds no user and no password; the token lets a worker in".into())
+            Err("remove user and password from the address; the token authenticates the worker".into())
         }
         Some(_) => uri.ok_or_else(String::new),
-        None => Err(format!("{url:?} is no address; write http://HOST:PORT or https://HOST:PORT")),
+        None => Err(format!("invalid address {url:?}; use http://HOST:PORT or https://HOST:PORT")),
     }
 }
 
-/// Whether what goes to a node can be read on the way.
-pub(crate) fn is_in_the_clear(address: &Uri) -> bool {
+/// Whether the connection to a node is unencrypted and leaves this machine.
+pub(crate) fn is_unencrypted(address: &Uri) -> bool {
     address.scheme() == Some(&Scheme::HTTP) && !address.host().is_some_and(is_local)
 }
 
-/// What an answer means; an error is one that may pass.
-fn meaning(status: StatusCode, said: String) -> Result<Told, String> {
+/// The outcome of an upload by the status of the response. An error is temporary.
+fn outcome_of(status: StatusCode, message: String) -> Result<UploadOutcome, String> {
     match status {
-        status if status.is_success() => Ok(Told::Taken),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Told::Unknown(said)),
-        StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE => Ok(Told::NotNeeded(said)),
+        status if status.is_success() => Ok(UploadOutcome::Accepted),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(UploadOutcome::Unauthorized(message)),
+        StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE => Ok(UploadOutcome::NotNeeded(message)),
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::UNPROCESSABLE_ENTITY => {
-            Ok(Told::Refused(said))
+            Ok(UploadOutcome::Rejected(message))
         }
-        // What broke off on the way, and what the cluster cannot do now.
-        _ => Err(said),
+        // An interrupted upload, or a cluster that cannot accept it now.
+        _ => Err(message),
     }
 }
 
-fn envelope(answer: &mut ureq::http::Response<ureq::Body>) -> Option<Envelope> {
-    let text = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string().ok()?;
+fn parse_response(response: &mut ureq::http::Response<ureq::Body>) -> Option<ApiResponse> {
+    let text = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_string().ok()?;
     serde_json::from_str(&text).ok()
 }
 
-/// The stems as a tar file that is read as it goes.
+/// The stems as a tar archive, which reads the files as it is sent.
 fn archive(stems: &[(String, PathBuf)]) -> io::Result<Box<dyn Read>> {
     let mut all: Box<dyn Read> = Box::new(io::empty());
     for (name, path) in stems {
@@ -264,10 +267,10 @@ fn archive(stems: &[(String, PathBuf)]) -> io::Result<Box<dyn Read>> {
         header.set_size(length);
         header.set_mode(0o644);
         header.set_cksum();
-        let filling = io::repeat(0).take(length.next_multiple_of(512) - length);
-        all = Box::new(all.chain(io::Cursor::new(*header.as_bytes())).chain(file.take(length)).chain(filling));
+        let padding = io::repeat(0).take(length.next_multiple_of(512) - length);
+        all = Box::new(all.chain(io::Cursor::new(*header.as_bytes())).chain(file.take(length)).chain(padding));
     }
-    // Two blocks of nothing are the end.
+    // Two empty blocks end the archive.
     Ok(Box::new(all.chain(io::repeat(0).take(1024))))
 }
 
@@ -278,12 +281,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_never_shown() {
+    fn debug_output_hides_the_token() {
         assert!(!format!("{:?}", Token("secret".into())).contains("secret"));
     }
 
     #[test]
-    fn any_tar_program_reads_the_archive() {
+    fn archive_is_a_valid_tar_file() {
         let folder = tempfile::tempdir().unwrap();
         let stems: Vec<(String, PathBuf)> = [("bass", 0), ("drums", 512), ("other", 700_001), ("vocals", 3)]
             .map(|(name, length): (&str, usize)| {
@@ -310,16 +313,16 @@ mod tests {
     }
 
     #[test]
-    fn what_the_cluster_says_is_final_or_passes() {
-        for (status, told) in [
-            (200, Some(Told::Taken)),
-            (401, Some(Told::Unknown(String::new()))),
-            (403, Some(Told::Unknown(String::new()))),
-            (404, Some(Told::NotNeeded(String::new()))),
-            (409, Some(Told::NotNeeded(String::new()))),
-            (410, Some(Told::NotNeeded(String::new()))),
-            (413, Some(Told::Refused(String::new()))),
-            (422, Some(Told::Refused(String::new()))),
+    fn statuses_are_final_or_temporary() {
+        for (status, outcome) in [
+            (200, Some(UploadOutcome::Accepted)),
+            (401, Some(UploadOutcome::Unauthorized(String::new()))),
+            (403, Some(UploadOutcome::Unauthorized(String::new()))),
+            (404, Some(UploadOutcome::NotNeeded(String::new()))),
+            (409, Some(UploadOutcome::NotNeeded(String::new()))),
+            (410, Some(UploadOutcome::NotNeeded(String::new()))),
+            (413, Some(UploadOutcome::Rejected(String::new()))),
+            (422, Some(UploadOutcome::Rejected(String::new()))),
             (400, None),
             (408, None),
             (429, None),
@@ -327,7 +330,7 @@ mod tests {
             (503, None),
             (507, None),
         ] {
-            assert_eq!(meaning(StatusCode::from_u16(status).unwrap(), String::new()).ok(), told, "{status}");
+            assert_eq!(outcome_of(StatusCode::from_u16(status).unwrap(), String::new()).ok(), outcome, "{status}");
         }
     }
 }

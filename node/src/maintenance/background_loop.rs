@@ -1,7 +1,6 @@
-//! One shape for every loop in the background: small steps, a visible activity, and rests.
+//! The common shape of background loops: small steps, a visible activity, and pauses.
 //!
-//! A step that has more to do is followed by a rest as long as it took itself or longer, so that no loop takes the
-//! disk and the network from those who wait for an answer.
+//! After a step, the loop pauses at least as long as the step took. This leaves disk and network free for requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,77 +13,78 @@ use tokio_util::sync::CancellationToken;
 /// The pause after a step that failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// What comes after a step.
+/// What follows a step.
 pub(super) enum Next {
-    /// Another one, after a rest in proportion to the time that this one took.
-    Again,
-    /// Nothing for so long, unless the worker is woken.
-    Rest(Duration),
+    /// The next step, after a pause in proportion to the duration of this one.
+    Continue,
+    /// A pause of this length, unless the loop is woken.
+    Pause(Duration),
 }
 
-/// Something that is done in steps for as long as the node runs.
-pub(super) trait Worker: Send + 'static {
-    /// How many times as long as a step the rest after it is.
-    const TRANQUILLITY: u32;
+/// Work that is done in steps while the node runs.
+pub(super) trait BackgroundLoop: Send + 'static {
+    /// The length of the pause after a step, as a multiple of the step's duration.
+    const PAUSE_PER_STEP: u32;
 
-    /// Does a little. What goes wrong is shown and tried again.
+    /// Does one step. An error is logged, shown in the status, and followed by another step.
     fn step(&mut self, activity: &Activity) -> impl Future<Output = Result<Next>> + Send;
 
-    /// Returns when a rest should end early.
+    /// Returns when a pause should end early.
     fn woken(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 }
 
-/// What a worker does now, as others see it. Cheap to clone.
+/// The current activity of a loop, which other threads can read. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Activity(Arc<Mutex<LoopStatus>>);
 
 impl Activity {
-    fn now(&self) -> MutexGuard<'_, LoopStatus> {
+    fn status(&self) -> MutexGuard<'_, LoopStatus> {
         self.0.lock()
     }
 
-    /// Says what is being done and how far that is.
-    pub(super) fn doing(&self, what: &str, done: u64, total: u64, bytes: u64) {
-        let mut now = self.now();
-        now.doing = Some(what.into());
-        (now.done, now.total, now.bytes) = (done, total, bytes);
+    /// Sets the activity and its progress: `done` of `total` items, `bytes` so far.
+    pub(super) fn progress(&self, what: &str, done: u64, total: u64, bytes: u64) {
+        let mut status = self.status();
+        status.doing = Some(what.into());
+        (status.done, status.total, status.bytes) = (done, total, bytes);
     }
 
-    /// Says that all has gone well since the last failure.
-    pub(super) fn well(&self) {
-        self.now().error = None;
+    /// Clears the last error.
+    pub(super) fn succeeded(&self) {
+        self.status().error = None;
     }
 
-    /// Says what went wrong, and returns whether that is news.
+    /// Sets the last error, and returns whether it differs from the one before.
     fn failed(&self, error: &str) -> bool {
-        self.now().error.replace(error.into()).as_deref() != Some(error)
+        self.status().error.replace(error.into()).as_deref() != Some(error)
     }
 
+    /// The activity with the name of its loop.
     pub(super) fn report(&self, name: &str) -> LoopStatus {
-        LoopStatus { name: name.into(), ..self.now().clone() }
+        LoopStatus { name: name.into(), ..self.status().clone() }
     }
 }
 
-/// Runs a worker until `stop`.
-pub(super) async fn run<W: Worker>(mut worker: W, activity: Activity, stop: CancellationToken) {
+/// Runs a loop until `stop`.
+pub(super) async fn run<L: BackgroundLoop>(mut background_loop: L, activity: Activity, stop: CancellationToken) {
     loop {
         let began = Instant::now();
         let next = tokio::select! {
             () = stop.cancelled() => return,
-            next = worker.step(&activity) => next,
+            next = background_loop.step(&activity) => next,
         };
         let pause = match next {
-            Ok(Next::Again) => began.elapsed() * W::TRANQUILLITY,
-            Ok(Next::Rest(pause)) => {
-                activity.now().doing = None;
+            Ok(Next::Continue) => began.elapsed() * L::PAUSE_PER_STEP,
+            Ok(Next::Pause(pause)) => {
+                activity.status().doing = None;
                 pause
             }
             Err(error) => {
                 let error = format!("{error:#}");
                 if activity.failed(&error) {
-                    tracing::warn!(error, "a step of maintenance failed and will be tried again");
+                    tracing::warn!(error, "a maintenance step failed, retrying");
                 }
                 AFTER_FAILURE
             }
@@ -92,7 +92,7 @@ pub(super) async fn run<W: Worker>(mut worker: W, activity: Activity, stop: Canc
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
-            () = worker.woken() => {}
+            () = background_loop.woken() => {}
         }
     }
 }
@@ -110,8 +110,8 @@ mod tests {
         wake: Arc<Notify>,
     }
 
-    impl Worker for Counting {
-        const TRANQUILLITY: u32 = 3;
+    impl BackgroundLoop for Counting {
+        const PAUSE_PER_STEP: u32 = 3;
 
         async fn step(&mut self, activity: &Activity) -> Result<Next> {
             let step = {
@@ -121,13 +121,13 @@ mod tests {
             };
             match step {
                 1 => {
-                    activity.doing("counting", 1, 3, 0);
-                    Ok(Next::Again)
+                    activity.progress("counting", 1, 3, 0);
+                    Ok(Next::Continue)
                 }
-                2 => anyhow::bail!("it slipped"),
+                2 => anyhow::bail!("it failed"),
                 _ => {
-                    activity.well();
-                    Ok(Next::Rest(Duration::from_secs(3600)))
+                    activity.succeeded();
+                    Ok(Next::Pause(Duration::from_secs(3600)))
                 }
             }
         }
@@ -138,11 +138,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn steps_follow_each_other_and_are_seen() {
+    async fn activity_and_errors_of_steps_are_visible() {
         let (steps, wake) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Notify>::default());
         let (activity, stop) = (Activity::default(), CancellationToken::new());
-        let worker = Counting { steps: Arc::clone(&steps), wake: Arc::clone(&wake) };
-        let running = tokio::spawn(run(worker, activity.clone(), stop.clone()));
+        let counting = Counting { steps: Arc::clone(&steps), wake: Arc::clone(&wake) };
+        let running = tokio::spawn(run(counting, activity.clone(), stop.clone()));
         let count = async |wanted: usize| {
             while steps.lock().len() < wanted {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -152,11 +152,11 @@ mod tests {
         tokio::task::yield_now().await;
         let seen = activity.report("counter");
         assert_eq!((seen.name.as_str(), seen.doing.as_deref(), seen.total), ("counter", Some("counting"), 3));
-        assert_eq!(seen.error.as_deref(), Some("it slipped"));
+        assert_eq!(seen.error.as_deref(), Some("it failed"));
         count(3).await;
         tokio::task::yield_now().await;
         assert_eq!((activity.report("counter").doing, activity.report("counter").error), (None, None));
-        // Woken, it does not rest for an hour.
+        // Waking the loop ends its pause of an hour.
         wake.notify_one();
         count(4).await;
         let steps = steps.lock().clone();

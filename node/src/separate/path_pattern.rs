@@ -1,43 +1,46 @@
-//! The pattern of `--filename`: where a stem goes within the model's folder.
+//! The pattern of `--filename`: the path of a stem within the model's folder.
 //!
-//! A pattern is a relative path with placeholders, as in Demucs: `{track}` and `{trackext}` are the song's name and
-//! extension, `{stem}` and `{ext}` the stem's; `{{` and `}}` are braces. It is cut into pieces once, so a song that is
-//! called "{stem}" keeps its name. No component leaves the folder, and each is a name that every system takes.
+//! A pattern is a relative path with placeholders, as in Demucs: `{track}` and `{trackext}` are the name and extension of
+//! the song, `{stem}` and `{ext}` those of the stem; `{{` and `}}` are braces. A pattern is parsed once, so placeholders in
+//! the name of a song are not replaced. Paths stay within the folder, and their components are valid file names on all
+//! systems.
 
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use web::files::file_name::file_name;
 
-/// The most bytes of plain text in a component, which leaves room for the names.
-const PLAIN_BYTES: usize = 128;
+/// The most bytes of literal text in a component, which leaves enough for the names.
+const MAX_LITERAL_BYTES: usize = 128;
 
-/// A pattern cannot be used. The messages follow the name of the option.
+/// A pattern is invalid. The messages follow the name of the option.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PatternError {
-    /// Every stem of a song would be the same file.
-    #[error("it must contain {{stem}}, or all stems of a song would be one file")]
+    /// All stems of a song would have the same path.
+    #[error("add {{stem}}, otherwise all stems of a song would have the same path")]
     NoStem,
-    /// A placeholder that stands for nothing.
-    #[error("{{{0}}} stands for nothing; use {{track}}, {{trackext}}, {{stem}} and {{ext}}, and {{{{ for a brace")]
+    /// A placeholder is unknown.
+    #[error(
+        "unknown placeholder {{{0}}}; use {{track}}, {{trackext}}, {{stem}} and {{ext}}, and {{{{ for a literal brace"
+    )]
     Unknown(String),
-    /// A brace without its other half.
-    #[error("a brace has no other half; write {{{{ or }}}} for the brace itself")]
+    /// A brace is not closed or not opened.
+    #[error("unmatched brace; write {{{{ or }}}} for a literal brace")]
     Brace,
-    /// It leads out of the folder.
-    #[error("it must be a path within the folder of --out, without .. and without / at the beginning")]
+    /// The path leaves the folder.
+    #[error("use a path within the folder of --out, without .. and without a leading /")]
     Outside,
-    /// It ends in a folder.
-    #[error("it must end in the name of a file and not in /")]
+    /// The path is a folder.
+    #[error("the pattern must end with a file name, not with /")]
     Folder,
-    /// Nothing would be left for the names.
-    #[error("a part of it is longer than 128 bytes")]
+    /// A component has too much literal text.
+    #[error("a component has more than 128 bytes besides its placeholders")]
     TooLong,
 }
 
-/// A piece of a component.
+/// A placeholder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Placeholder {
     Track,
     TrackExtension,
     Stem,
@@ -47,16 +50,16 @@ enum Place {
 /// A part of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
-    Plain(String),
-    Named(Place),
+    Literal(String),
+    Placeholder(Placeholder),
 }
 
-/// What the placeholders stand for.
+/// The values of the placeholders.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Names<'a> {
     /// The song's name.
     pub(super) track: &'a str,
-    /// What tells the song from others of its name; it stays when the name is shortened.
+    /// The number that distinguishes songs with the same name. It is kept when the name is shortened.
     pub(super) suffix: &'a str,
     /// The song's extension.
     pub(super) track_extension: &'a str,
@@ -66,11 +69,11 @@ pub(super) struct Names<'a> {
     pub(super) extension: &'a str,
 }
 
-/// A pattern that was checked.
+/// A valid pattern: the pieces of each component.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern(Vec<Vec<Piece>>);
+pub(crate) struct PathPattern(Vec<Vec<Piece>>);
 
-impl FromStr for Pattern {
+impl FromStr for PathPattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
@@ -81,54 +84,54 @@ impl FromStr for Pattern {
             return Err(PatternError::Folder);
         }
         let components = text.split('/').filter(|part| !part.is_empty() && *part != ".");
-        let pattern = Self(components.map(pieces).collect::<Result<_, _>>()?);
+        let pattern = Self(components.map(parse_component).collect::<Result<_, _>>()?);
         if pattern.0.is_empty() {
             return Err(PatternError::Folder);
         }
-        if !pattern.has(Place::Stem) {
+        if !pattern.has(Placeholder::Stem) {
             return Err(PatternError::NoStem);
         }
         Ok(pattern)
     }
 }
 
-/// Cuts a component into pieces.
-fn pieces(component: &str) -> Result<Vec<Piece>, PatternError> {
-    let (mut pieces, mut plain) = (Vec::new(), String::new());
+/// Parses a component.
+fn parse_component(component: &str) -> Result<Vec<Piece>, PatternError> {
+    let (mut pieces, mut literal) = (Vec::new(), String::new());
     let mut rest = component;
     while let Some(at) = rest.find(['{', '}']) {
         let (before, brace) = rest.split_at(at);
-        plain.push_str(before);
+        literal.push_str(before);
         if let Some(behind) = brace.strip_prefix("{{").or_else(|| brace.strip_prefix("}}")) {
-            plain.push_str(&brace[..1]);
+            literal.push_str(&brace[..1]);
             rest = behind;
             continue;
         }
         let (name, behind) =
             brace.strip_prefix('{').and_then(|name| name.split_once('}')).ok_or(PatternError::Brace)?;
-        let place = match name {
-            "track" => Place::Track,
-            "trackext" => Place::TrackExtension,
-            "stem" => Place::Stem,
-            "ext" => Place::Extension,
+        let placeholder = match name {
+            "track" => Placeholder::Track,
+            "trackext" => Placeholder::TrackExtension,
+            "stem" => Placeholder::Stem,
+            "ext" => Placeholder::Extension,
             _ => return Err(PatternError::Unknown(name.into())),
         };
-        pieces.extend([Piece::Plain(std::mem::take(&mut plain)), Piece::Named(place)]);
+        pieces.extend([Piece::Literal(std::mem::take(&mut literal)), Piece::Placeholder(placeholder)]);
         rest = behind;
     }
-    pieces.push(Piece::Plain(plain + rest));
-    let length: usize = pieces.iter().map(|piece| if let Piece::Plain(text) = piece { text.len() } else { 0 }).sum();
-    if length > PLAIN_BYTES { Err(PatternError::TooLong) } else { Ok(pieces) }
+    pieces.push(Piece::Literal(literal + rest));
+    let length: usize = pieces.iter().map(|piece| if let Piece::Literal(text) = piece { text.len() } else { 0 }).sum();
+    if length > MAX_LITERAL_BYTES { Err(PatternError::TooLong) } else { Ok(pieces) }
 }
 
-impl Pattern {
-    fn has(&self, place: Place) -> bool {
-        self.0.iter().flatten().any(|piece| *piece == Piece::Named(place))
+impl PathPattern {
+    fn has(&self, placeholder: Placeholder) -> bool {
+        self.0.iter().flatten().any(|piece| *piece == Piece::Placeholder(placeholder))
     }
 
-    /// Whether songs of different names have different paths.
+    /// Whether songs with different names have different paths.
     pub(super) fn has_track(&self) -> bool {
-        self.has(Place::Track)
+        self.has(Placeholder::Track)
     }
 
     /// The path of a stem, relative to the model's folder.
@@ -136,11 +139,11 @@ impl Pattern {
         let component = |pieces: &Vec<Piece>| {
             file_name(names.track, |track| {
                 let text = |piece: &Piece| match piece {
-                    Piece::Plain(text) => text.clone(),
-                    Piece::Named(Place::Track) => format!("{track}{}", names.suffix),
-                    Piece::Named(Place::TrackExtension) => names.track_extension.into(),
-                    Piece::Named(Place::Stem) => names.stem.into(),
-                    Piece::Named(Place::Extension) => names.extension.into(),
+                    Piece::Literal(text) => text.clone(),
+                    Piece::Placeholder(Placeholder::Track) => format!("{track}{}", names.suffix),
+                    Piece::Placeholder(Placeholder::TrackExtension) => names.track_extension.into(),
+                    Piece::Placeholder(Placeholder::Stem) => names.stem.into(),
+                    Piece::Placeholder(Placeholder::Extension) => names.extension.into(),
                 };
                 pieces.iter().map(text).collect()
             })
@@ -157,7 +160,7 @@ mod tests {
 
     fn expanded(pattern: &str, track: &str) -> String {
         let names = Names { track, suffix: "", track_extension: "mp3", stem: "drums", extension: "wav" };
-        pattern.parse::<Pattern>().unwrap().expand(&names).to_str().unwrap().to_owned()
+        pattern.parse::<PathPattern>().unwrap().expand(&names).to_str().unwrap().to_owned()
     }
 
     #[test]
@@ -180,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bounded_and_keep_what_tells_them_apart() {
+    fn long_names_are_shortened_and_keep_their_number() {
         let track = "音".repeat(85);
-        let pattern: Pattern = "{track}/{track} - {stem}.{ext}".parse().unwrap();
+        let pattern: PathPattern = "{track}/{track} - {stem}.{ext}".parse().unwrap();
         let names = Names { track: &track, suffix: " (2)", track_extension: "mp3", stem: "drums", extension: "wav" };
         let path = pattern.expand(&names);
         for part in path.iter().map(|part| part.to_str().unwrap()) {
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_cannot_be_used_are_refused() {
+    fn invalid_patterns_are_rejected() {
         for (pattern, error) in [
             ("{track}.{ext}", PatternError::NoStem),
             ("{{stem}}", PatternError::NoStem),
@@ -207,8 +210,8 @@ mod tests {
             ("", PatternError::Folder),
             (".", PatternError::Folder),
         ] {
-            assert_eq!(pattern.parse::<Pattern>(), Err(error), "{pattern}");
+            assert_eq!(pattern.parse::<PathPattern>(), Err(error), "{pattern}");
         }
-        assert_eq!(format!("{{stem}}{}", "x".repeat(129)).parse::<Pattern>(), Err(PatternError::TooLong));
+        assert_eq!(format!("{{stem}}{}", "x".repeat(129)).parse::<PathPattern>(), Err(PatternError::TooLong));
     }
 }

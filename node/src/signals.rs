@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 /// Cancels `stopping` at the first signal to stop, and ends the process at the second.
-pub(super) fn watch(stopping: CancellationToken) {
+pub(crate) fn watch(stopping: CancellationToken) {
     tokio::spawn(async move {
         stop_signal().await;
         tracing::info!("stopping in order; a second signal ends the process at once");

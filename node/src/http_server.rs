@@ -1,8 +1,8 @@
-//! Serves HTTP on a listener's connections, each with a bound in time and all with one in number.
+//! The HTTP server's connections, with a limit on their number and on idle time.
 //!
-//! A connection costs an open file, and the database, the files and the other nodes need some too. So people's
-//! connections get half of those that the process may have; more wait until one ends. One that says nothing, or begins a
-//! request and does not go on, is ended, so that nobody can hold them all for nothing.
+//! Each connection needs a file descriptor, and so do the database, the blobs and the other nodes. The server therefore
+//! uses at most half of the process' descriptors; further connections wait until one ends. A connection without a complete
+//! request within the idle limit is closed, so idle clients cannot occupy all connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,52 +25,52 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
-/// How long a client may take for its first byte, for the head of a request, and from one request to the next.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a client of HTTP/2 is asked whether it is there.
-const ASK_EVERY: Duration = Duration::from_secs(20);
-/// Connections where the system does not bound open files, and the most.
-const MOST: u64 = 16_384;
+/// The time limit for a client's first byte, for the head of a request, and between two requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The interval of HTTP/2 keep-alive pings.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// The upper limit of connections, also on systems without a limit of open files.
+const MAX_CONNECTIONS: u64 = 16_384;
 
-/// How many connections there may be at a time.
-fn connections() -> usize {
-    usize::try_from((allow_open_files() / 2).clamp(1, MOST)).unwrap_or(usize::MAX)
+/// The largest number of concurrent connections.
+fn max_connections() -> usize {
+    usize::try_from((raise_open_file_limit() / 2).clamp(1, MAX_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
-/// Lets this process have as many files open as the system allows, and returns how many that is. At first they are few
-/// on most systems, for old programs that cannot count further; whoever asks gets more.
-fn allow_open_files() -> u64 {
+/// Raises the limit of open files to the hard limit, and returns it. The soft limit is low on most systems, for old
+/// programs that use `select`.
+fn raise_open_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let current = if raised.is_ok() { limit.maximum } else { limit.current };
     current.unwrap_or(u64::MAX)
 }
 
-/// A connection that ends when its client never says anything.
-struct Spoken<I> {
+/// A connection that fails with `TimedOut` if the client's first byte does not arrive in time.
+struct FirstByteTimeout<I> {
     connection: I,
-    /// There until the first byte.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// The timer, until the first byte.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Spoken<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for FirstByteTimeout<I> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let read = Pin::new(&mut this.connection).poll_read(context, buffer);
-        match &mut this.patience {
-            Some(patience) if read.is_pending() => match patience.as_mut().poll(context) {
+        match &mut this.timer {
+            Some(timer) if read.is_pending() => match timer.as_mut().poll(context) {
                 Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 Poll::Pending => Poll::Pending,
             },
             _ => {
-                this.patience = None;
+                this.timer = None;
                 read
             }
         }
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Spoken<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for FirstByteTimeout<I> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.connection).poll_write(context, bytes)
     }
@@ -96,17 +96,17 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Spoken<I> {
     }
 }
 
-/// Serves until `stop`, and returns when the requests under way then have been answered.
+/// Serves until `stop`, and returns when all requests that were in progress at that time have been answered.
 pub(crate) async fn serve<L>(listener: L, router: Router, stop: CancellationToken)
 where
     L: Listener<Addr = SocketAddr>,
 {
-    serve_within(connections(), PATIENCE, listener, router, stop).await;
+    serve_with_limits(max_connections(), IDLE_TIMEOUT, listener, router, stop).await;
 }
 
-async fn serve_within<L>(
-    connections: usize,
-    patience: Duration,
+async fn serve_with_limits<L>(
+    max_connections: usize,
+    idle_timeout: Duration,
     mut listener: L,
     router: Router,
     stop: CancellationToken,
@@ -114,9 +114,9 @@ async fn serve_within<L>(
     L: Listener<Addr = SocketAddr>,
 {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(ASK_EVERY);
-    let (free, graceful) = (Arc::new(Semaphore::new(connections)), GracefulShutdown::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle_timeout);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
+    let (free, graceful) = (Arc::new(Semaphore::new(max_connections)), GracefulShutdown::new());
     loop {
         let next = async {
             let permit = Arc::clone(&free).acquire_owned().await;
@@ -126,18 +126,18 @@ async fn serve_within<L>(
             next = next => next,
             () = stop.cancelled() => break,
         };
-        let connection = Spoken { connection, patience: Some(Box::pin(tokio::time::sleep(patience))) };
+        let connection = FirstByteTimeout { connection, timer: Some(Box::pin(tokio::time::sleep(idle_timeout))) };
         let service = TowerToHyperService::new(Extension(ConnectInfo(address)).layer(router.clone()));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(connection), service);
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%address, %error, "a connection ended");
+                tracing::debug!(%address, %error, "an HTTP connection failed");
             }
             drop(permit);
         });
     }
-    // Nobody is kept waiting by a port that still listens.
+    // Close the port, so that new clients get an error at once instead of waiting.
     drop(listener);
     graceful.shutdown().await;
 }
@@ -155,7 +155,7 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: quartet\r\n\r\n";
 
-    /// Connections in memory, so that the clock of these tests stands still while there is anything to do.
+    /// In-memory connections, which allow the paused clock to advance only when all tasks are idle.
     struct Connections(mpsc::Receiver<(DuplexStream, SocketAddr)>);
 
     impl Listener for Connections {
@@ -178,43 +178,46 @@ mod tests {
         SocketAddr::from(([203, 0, 113, 7], port))
     }
 
-    /// What comes until the other side ends the connection.
-    async fn rest(mut stream: DuplexStream) -> String {
+    /// Reads until the other side closes the connection.
+    async fn read_all(mut stream: DuplexStream) -> String {
         let mut bytes = Vec::new();
-        // A connection that is reset has ended too.
+        // A reset also ends the connection.
         let _ = stream.read_to_end(&mut bytes).await;
         String::from_utf8(bytes).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_holds_a_connection_for_nothing_makes_room_for_others() {
-        let (doors, coming) = mpsc::channel(4);
+    async fn idle_connections_are_closed_for_others() {
+        let (connections, accepted) = mpsc::channel(4);
         let stop = CancellationToken::new();
         let router =
             Router::new().route("/", get(async |ConnectInfo(from): ConnectInfo<SocketAddr>| format!("{from} is here")));
-        // Room for one at a time.
-        let serving = tokio::spawn(serve_within(1, PATIENCE, Connections(coming), router, stop.clone()));
-        let connect = async |port: u16, said: &[u8]| {
+        // One connection at a time.
+        let serving = tokio::spawn(serve_with_limits(1, IDLE_TIMEOUT, Connections(accepted), router, stop.clone()));
+        let connect = async |port: u16, sent: &[u8]| {
             let (mut here, there) = tokio::io::duplex(1 << 16);
-            doors.send((there, address(port))).await.unwrap();
-            here.write_all(said).await.unwrap();
+            connections.send((there, address(port))).await.unwrap();
+            here.write_all(sent).await.unwrap();
             here
         };
         let whole = [REQUEST, b"GET / HT"].concat();
-        // Nothing, half a request, one that is answered, and one with half of the next.
-        for said in [b"".as_slice(), &REQUEST[..20], REQUEST, &whole] {
+        // Nothing, half a request, a whole request, and a whole request with half of the next.
+        for sent in [b"".as_slice(), &REQUEST[..20], REQUEST, &whole] {
             let began = Instant::now();
-            let (idle, next) = (connect(1, said).await, connect(2, REQUEST).await);
-            // The idle one is ended, and the next one, which is idle after its answer, too.
-            let idle = rest(idle).await;
+            let (idle, next) = (connect(1, sent).await, connect(2, REQUEST).await);
+            // The first connection is closed, and so is the second, which is idle after its answer.
+            let idle = read_all(idle).await;
             let waited = began.elapsed();
-            let next = rest(next).await;
-            assert_eq!(idle.ends_with("here"), said.starts_with(REQUEST), "{idle}");
+            let next = read_all(next).await;
+            assert_eq!(idle.ends_with("here"), sent.starts_with(REQUEST), "{idle}");
             assert!(next.ends_with(&format!("{} is here", address(2))), "{next}");
-            assert!(waited >= PATIENCE && waited < 2 * PATIENCE, "the idle one was ended after {waited:?}");
+            assert!(
+                waited >= IDLE_TIMEOUT && waited < 2 * IDLE_TIMEOUT,
+                "the idle connection was closed after {waited:?}"
+            );
         }
         stop.cancel();
         serving.await.unwrap();
-        assert!(doors.is_closed(), "nobody comes any more");
+        assert!(connections.is_closed(), "the listener still accepts");
     }
 }
