@@ -234,7 +234,7 @@ async fn main() -> Result<()> {
     writers.end("one node, nothing else").await;
 
     let (writers, peak, began) = (Writers::start(&first.cluster), Peak::begin(), Instant::now());
-    first.cluster.fold().await?;
+    first.cluster.snapshot().await?;
     let (built, building) = (began.elapsed(), peak.text());
     writers.end("one node, while a snapshot is built").await;
     let snapshot = megabytes(&root.join("0/snapshots"));

@@ -1,8 +1,8 @@
-//! The state as one file: for backups, and for beginning a new cluster from one.
+//! The state as one file, for backups and for restoring them.
 //!
-//! A restored cluster is a new one. It begins with a single member, the node on which the backup was restored, and
-//! others join it; it has a new name, so that no node of the old cluster can be taken for one of its own; and the
-//! numbers of nodes that had left are free again.
+//! Restoring makes a new cluster. Its only member is the node on which the backup was restored; other nodes join it. It
+//! has a new name, so nodes of the old cluster cannot connect to it. The ids of nodes that left the old cluster are free
+//! again. Songs' files are not part of the state and are backed up separately.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,32 +13,32 @@ use serde::{Deserialize, Serialize};
 use storage::database::{Database, DatabaseError};
 use uuid::Uuid;
 
-use crate::ClusterError;
-use crate::bootstrap::{self, StartError};
 use crate::consensus::log;
-use crate::consensus::machine::{self, MachineError};
-use crate::consensus::snapshot::{Reader, SnapshotFile};
+use crate::consensus::machine;
+use crate::consensus::snapshot::{SnapshotFile, SnapshotReader};
 use crate::consensus::{LogId, Member};
+use crate::disk;
+use crate::error::{ClusterError, StartError};
 use state::{FEATURE_LEVEL, View, ViewError};
 
-/// The state could not be written down, or not be read again.
+/// The state could not be written to a file, read, or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The cluster has no majority, or stops.
+    /// The cluster has no majority, or this node is stopping.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// The file could not be written.
-    #[error("the state cannot be written down: {0}")]
+    #[error("the state cannot be written: {0}")]
     Write(String),
     /// The file could not be read.
     #[error("the state cannot be read from {path}: {source}")]
     Read {
-        /// Which.
+        /// The path of the file.
         path: std::path::PathBuf,
-        /// What the system said, or that the checksum does not fit.
+        /// The error of the operating system, or `InvalidData` when the checksum does not match.
         source: std::io::Error,
     },
-    /// The node has a past.
+    /// The node has a database already.
     #[error("the data folder is not empty: a backup is restored to a node with a new, empty folder")]
     NotEmpty,
     /// A newer program made it.
@@ -63,47 +63,47 @@ pub enum ArchiveError {
     Restore(String),
 }
 
-/// How far a state was.
+/// The last log entry that a state includes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct At {
     /// Raft's term.
     pub term: u64,
-    /// The last log entry in it.
+    /// The index of the entry.
     pub index: u64,
 }
 
-/// A state that was written down. Its file goes with this value.
+/// A state in a temporary file. Dropping the value removes the file.
 #[derive(Debug)]
 pub struct Archive {
-    /// How far it was.
+    /// The last log entry that the state includes.
     pub at: At,
     pub(crate) file: SnapshotFile,
 }
 
 impl Archive {
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 }
 
-fn reader(state: &Path) -> Result<Reader, ArchiveError> {
+fn reader(state: &Path) -> Result<SnapshotReader, ArchiveError> {
     let failed = |source| ArchiveError::Read { path: state.into(), source };
-    // Read to its end once, before anything is made of it.
-    Reader::verify(state).map_err(failed)?;
-    Reader::open(state).map_err(failed)
+    // Check the whole file before anything is made from it.
+    SnapshotReader::verify(state).map_err(failed)?;
+    SnapshotReader::open(state).map_err(failed)
 }
 
-/// Opens a written state for reading, in a database in the new folder `scratch`.
+/// Opens the state in the file `state` for reading. Copies it to a database in the new folder `scratch`.
 pub fn open(state: &Path, scratch: &Path) -> Result<View, ArchiveError> {
     let database = Database::open(scratch)?;
     let nobody = BTreeMap::new();
-    machine::found(&database, reader(state)?, LogId::default(), nobody).map_err(told)?;
+    machine::bootstrap_from(&database, reader(state)?, LogId::default(), nobody).map_err(into_error)?;
     Ok(View::new(database, 0))
 }
 
-/// Makes the database `folder`, which must not be there yet, as that of the only member of a new cluster with the
-/// written state. It appears when it is complete.
+/// Restores the file `state` to the new database `folder`, as the only member of a new cluster. `folder` must not exist;
+/// it appears when the database is complete.
 pub fn restore(state: &Path, at: At, folder: &Path, node: NodeId, address: String) -> Result<(), ArchiveError> {
     if folder.exists() {
         return Err(ArchiveError::NotEmpty);
@@ -116,16 +116,16 @@ pub fn restore(state: &Path, at: At, folder: &Path, node: NodeId, address: Strin
     }
     fill(pairs, at, &Database::open(&unfinished)?, node, address)?;
     std::fs::rename(&unfinished, folder).map_err(failed)?;
-    let above = folder.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(above).and_then(|above| above.sync_all()).map_err(failed)
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)
 }
 
-fn fill(pairs: Reader, at: At, database: &Database, node: NodeId, address: String) -> Result<(), ArchiveError> {
-    let disk = bootstrap::disk(database, node)?;
+fn fill(pairs: SnapshotReader, at: At, database: &Database, node: NodeId, address: String) -> Result<(), ArchiveError> {
+    let disk = disk::open(database, node)?;
     let last = LogId::new(openraft::CommittedLeaderId::new(at.term, node), at.index);
     let member = Member { disk, address, replaces: None };
-    machine::found(database, pairs, last, BTreeMap::from([(node, member)])).map_err(told)?;
-    log::begin_at(database, last).map_err(|error| ArchiveError::Restore(error.to_string()))?;
+    machine::bootstrap_from(database, pairs, last, BTreeMap::from([(node, member)])).map_err(into_error)?;
+    log::bootstrap_from(database, last).map_err(into_error)?;
 
     let view = View::new(database.clone(), 0);
     let level = view.cluster_meta()?.map_or(FEATURE_LEVEL, |meta| meta.level);
@@ -135,6 +135,6 @@ fn fill(pairs: Reader, at: At, database: &Database, node: NodeId, address: Strin
     Ok(database.write(state::new_cluster(&view, Uuid::new_v4())?)?)
 }
 
-fn told(error: MachineError) -> ArchiveError {
+fn into_error(error: impl std::fmt::Display) -> ArchiveError {
     ArchiveError::Restore(error.to_string())
 }

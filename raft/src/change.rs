@@ -1,4 +1,4 @@
-//! How the membership can change, and why it may not.
+//! The changes of the membership, and why one can fail.
 
 use net::NodeId;
 use serde::{Deserialize, Serialize};
@@ -6,62 +6,63 @@ use serde::{Deserialize, Serialize};
 /// A change of the membership.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// A node with an empty disk comes in.
+    /// Adds a node with an empty disk.
     Join {
-        /// Its number.
+        /// Its id, which no node of this cluster has used before.
         node: NodeId,
-        /// Where its QUIC endpoint listens.
+        /// Its QUIC address, as `host:port`.
         address: String,
-        /// The member whose place it takes, which is dead or about to go.
+        /// The member to remove when the new node has caught up; it may be dead.
         replaces: Option<NodeId>,
     },
-    /// A member gets no more files, so that it can leave.
+    /// Prepares a member for leaving: it gets no more files.
     Retire {
-        /// Which.
+        /// The member's id.
         node: NodeId,
     },
-    /// A member leaves.
+    /// Removes a member.
     Leave {
-        /// Which.
+        /// The member's id.
         node: NodeId,
     },
-    /// A member is reached at another address from now on.
+    /// Changes the address of a member.
     Move {
-        /// Which.
+        /// The member's id.
         node: NodeId,
-        /// Where its QUIC endpoint listens.
+        /// Its new QUIC address, as `host:port`.
         address: String,
     },
 }
 
 /// Why the membership was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Obstacle {
-    /// The number stands for another disk.
+pub enum MembershipError {
+    /// A member with this id has another disk.
     #[error(
-        "node {0} is a member with another disk; a new disk needs a new number (`join --replace {0}` gives it the old one's place)"
+        "node {0} is a member with another disk; a node with a new disk needs a new id: add it with \
+         `join --replace {0}` to replace the old node"
     )]
     Taken(NodeId),
-    /// The node is on its way out.
+    /// The node is retired and still a member.
     #[error(
-        "node {0} was told to leave and is still a member; that cannot be taken back, since its number may be given up any \
-         moment: finish it with `leave`, and let the machine in again with an empty folder under another number"
+        "node {0} is leaving and is still a member; this cannot be taken back: complete it with `leave`, then join the \
+         machine again with an empty folder under another id"
     )]
     Leaving(NodeId),
-    /// The number was used.
-    #[error("node {0} has left this cluster; its number is not used again, take another one")]
+    /// A node with this id has left.
+    #[error("node {0} has left this cluster; its id is not used again, choose another one")]
     Used(NodeId),
-    /// Nobody can have this number.
-    #[error("{0} cannot be a node's number")]
+    /// The id is reserved.
+    #[error("{0} cannot be the id of a node")]
     NoNumber(NodeId),
     /// The node does not answer.
-    #[error("node {node} does not answer at {address}; start it first, it waits until it is let in: {reason}")]
+    #[error("node {node} does not answer at {address}; start it first, it then waits until it is added: {reason}")]
     Unreachable {
-        /// Which.
+        /// The node's id.
         node: NodeId,
-        /// Where it was asked.
+        /// The address that was called.
         address: String,
-        /// What went wrong.
+        /// The error of the call.
         reason: String,
     },
     /// The node belongs to a cluster.
@@ -80,35 +81,33 @@ pub enum Obstacle {
         needed: u32,
     },
     /// The cluster is being upgraded.
-    #[error("some members run an older program, or have not said yet which; try again when all run this version")]
+    #[error("some members run an older program or do not answer; try again when all run this version")]
     Upgrading,
-    /// No such member.
+    /// The node is not a member.
     #[error("node {0} is no member of this cluster")]
     NoMember(NodeId),
-    /// It is the only one.
-    #[error("node {0} is the only member; there would be no cluster without it")]
+    /// The node is the only voter.
+    #[error("node {0} is the only member and cannot leave; without it there is no cluster")]
     Last(NodeId),
-    /// Too few would be left.
-    #[error(
-        "of the members that would be left only {alive} of {members} answer, which is no majority; nothing was changed"
-    )]
+    /// Too few of the remaining members answer.
+    #[error("only {alive} of the {members} remaining members answer, which is no majority; nothing was changed")]
     NoMajorityLeft {
-        /// How many answer.
+        /// How many of the remaining voters answer.
         alive: usize,
-        /// How many there would be.
+        /// How many voters would remain.
         members: usize,
     },
-    /// One change at a time.
+    /// Another change is under way.
     #[error("another change of the membership is under way; try again when it is done")]
     Busy,
-    /// Consensus refused.
+    /// Consensus or the state failed.
     #[error("the membership cannot be changed: {0}")]
     Consensus(String),
 }
 
-impl Obstacle {
-    /// Whether it may go away by itself in a moment.
-    pub fn may_pass(&self) -> bool {
+impl MembershipError {
+    /// Whether a repetition may succeed a moment later without any action.
+    pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Upgrading | Self::Busy)
     }
 }

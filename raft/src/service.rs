@@ -1,55 +1,40 @@
-//! Answers what other nodes ask about the cluster.
+//! Answers the calls of other nodes and of operators about the cluster.
 
 use net::{NodeId, OPERATOR, PeerError, ServeFuture, Service, Stream};
 
-use crate::bootstrap::Introducer;
-use crate::call::{Call, Miss};
+use crate::bootstrap::Identity;
 use crate::cluster::Cluster;
+use crate::protocol::{ClusterCall, ForwardError};
 
-/// Answers introductions while the node's own Raft does not run yet.
-pub(crate) struct Greeter(pub(crate) Introducer);
-
-impl Service for Greeter {
-    fn serve(&self, _from: NodeId, mut stream: Stream) -> ServeFuture {
-        let introducer = self.0.clone();
-        Box::pin(async move {
-            match stream.read_frame::<Call>().await? {
-                Call::Hello => stream.write_frame(&introducer.introduce()).await?,
-                Call::Propose(_) | Call::ReadIndex | Call::Change(_) => {
-                    return Err(PeerError::Refused("this node is starting".into()));
-                }
-            }
-            stream.finish()
-        })
-    }
-}
-
-/// Answers the other nodes.
+/// Answers [`ClusterCall`]s.
 pub(crate) struct ClusterService {
-    pub(crate) cluster: Cluster,
-    pub(crate) introducer: Introducer,
+    pub(crate) identity: Identity,
+    /// `None` before this node's own Raft runs: then only introductions are answered.
+    pub(crate) cluster: Option<Cluster>,
 }
 
 impl Service for ClusterService {
     fn serve(&self, from: NodeId, mut stream: Stream) -> ServeFuture {
-        let (cluster, introducer) = (self.cluster.clone(), self.introducer.clone());
+        let (cluster, identity) = (self.cluster.clone(), self.identity.clone());
         Box::pin(async move {
-            match stream.read_frame::<Call>().await? {
-                Call::Hello => stream.write_frame(&introducer.introduce()).await?,
-                Call::Propose(request) => {
-                    // A node knows itself who leads, and asks again elsewhere; whoever comes from outside does not.
+            let call = stream.read_frame::<ClusterCall>().await?;
+            let running = cluster.ok_or_else(|| PeerError::Refused("this node is starting".into()));
+            match call {
+                ClusterCall::Hello => stream.write_frame(&identity.introduce()).await?,
+                ClusterCall::Propose(request) => {
+                    // Nodes know the leader and retry there themselves; operators do not.
                     let answer = match from {
-                        OPERATOR => cluster.carry(*request).await.map_err(Miss::from),
-                        _ => cluster.write(*request).await,
+                        OPERATOR => running?.forward(*request).await.map_err(ForwardError::from),
+                        _ => running?.write_as_leader(*request).await,
                     };
                     stream.write_frame(&answer).await?;
                 }
-                Call::ReadIndex => {
-                    let answer = cluster.read_index().await;
+                ClusterCall::ReadIndex => {
+                    let answer = running?.read_index().await;
                     stream.write_frame(&answer).await?;
                 }
-                Call::Change(change) => {
-                    let answer = cluster.change_if_leader(change).await;
+                ClusterCall::Change(change) => {
+                    let answer = running?.change_if_leader(change).await;
                     stream.write_frame(&answer).await?;
                 }
             }

@@ -1,4 +1,4 @@
-//! A state that is written down, and a new cluster that begins with it.
+//! Backups of the state, and new clusters restored from them.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -6,10 +6,10 @@ mod nodes;
 
 use nodes::{add_song, decided, free_ports, start, start_all, titles};
 use raft::archive::{self, ArchiveError};
-use raft::{Change, Obstacle};
+use raft::{Change, MembershipError};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_cluster_begins_with_what_the_old_one_knew() {
+async fn new_cluster_starts_with_the_archived_state() {
     let root = tempfile::tempdir().unwrap();
     let addresses = free_ports(3);
     let nodes = start_all(&addresses, &root).await;
@@ -42,15 +42,15 @@ async fn a_new_cluster_begins_with_what_the_old_one_knew() {
     let song = add_song(&node, "four").await;
     assert_eq!(song.id, 4);
 
-    // An old node is of another cluster; an empty one joins.
+    // A node of the old cluster cannot join; a node with an empty disk can.
     let old = start(0, &addresses, root.path()).await.unwrap();
     let join = |node| Change::Join { node, address: addresses[&node].clone(), replaces: None };
     let refused = decided(&node, join(0)).await.unwrap_err();
-    assert!(refused == Obstacle::NotFresh(0) || refused.to_string().contains("another cluster"), "{refused}");
+    assert!(refused == MembershipError::NotFresh(0) || refused.to_string().contains("another cluster"), "{refused}");
     old.stop().await;
     let joining = start(2, &addresses, elsewhere.path());
-    let letting = nodes::wait_until("node 2 to be let in", async || decided(&node, join(2)).await.is_ok());
-    let (joined, ()) = tokio::join!(joining, letting);
+    let adding = nodes::wait_until("node 2 to be added", async || decided(&node, join(2)).await.is_ok());
+    let (joined, ()) = tokio::join!(joining, adding);
     assert_eq!(titles(&joined.unwrap()).await, ["four", "three", "two", "one"]);
 
     let mut bytes = std::fs::read(&kept).unwrap();

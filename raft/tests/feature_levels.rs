@@ -6,7 +6,7 @@ mod nodes;
 
 use futures_util::future::join_all;
 use nodes::{Node, add_song, decided, free_ports, start_version, wait_until};
-use raft::{Change, Obstacle, StartError};
+use raft::{Change, MembershipError, StartError};
 use state::FEATURE_LEVEL;
 
 const NEXT: u32 = FEATURE_LEVEL + 1;
@@ -55,9 +55,9 @@ async fn the_leader_raises_the_level_when_every_member_knows_it() {
     let join = Change::Join { node: 3, address: addresses[&3].clone(), replaces: None };
     wait_until("an answer of the node that joins", async || {
         match decided(&nodes[0], join.clone()).await.unwrap_err() {
-            Obstacle::TooOld { node: 3, level: FEATURE_LEVEL, needed: NEXT } => true,
-            obstacle => {
-                assert!(obstacle.may_pass(), "{obstacle}");
+            MembershipError::TooOld { node: 3, level: FEATURE_LEVEL, needed: NEXT } => true,
+            error => {
+                assert!(error.is_temporary(), "{error}");
                 false
             }
         }

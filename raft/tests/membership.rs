@@ -9,7 +9,7 @@ use std::path::Path;
 
 use net::NodeId;
 use nodes::{Node, PATIENCE, add_song, decided, free_ports, leader, start, start_all, titles, wait_until};
-use raft::{Change, Obstacle, StartError};
+use raft::{Change, MembershipError, StartError};
 
 type Addresses = BTreeMap<NodeId, String>;
 
@@ -27,7 +27,7 @@ async fn let_in(addresses: &Addresses, through: &Node, id: NodeId, replaces: Opt
     let letting = async {
         wait_until("the node to be let in", async || match decided(through, join(addresses, id, replaces)).await {
             Ok(()) => true,
-            Err(obstacle) if obstacle.may_pass() => false,
+            Err(error) if error.is_temporary() => false,
             Err(other) => panic!("{other}"),
         })
         .await;
@@ -39,8 +39,8 @@ async fn let_in(addresses: &Addresses, through: &Node, id: NodeId, replaces: Opt
 
 async fn leave(through: &Node, node: NodeId) {
     wait_until("the node to leave", async || match decided(through, Change::Leave { node }).await {
-        Ok(()) | Err(Obstacle::NoMember(_)) => true,
-        Err(obstacle) if obstacle.may_pass() => false,
+        Ok(()) | Err(MembershipError::NoMember(_)) => true,
+        Err(error) if error.is_temporary() => false,
         Err(other) => panic!("{other}"),
     })
     .await;
@@ -137,7 +137,7 @@ async fn a_dead_node_is_replaced_under_a_new_number() {
     // The old number is used up.
     let refused = start(2, &addresses, root.path()).await.err().unwrap();
     assert!(matches!(refused, StartError::Used(2)), "{refused}");
-    assert_eq!(decided(&nodes[0], join(&addresses, 2, None)).await, Err(Obstacle::Used(2)));
+    assert_eq!(decided(&nodes[0], join(&addresses, 2, None)).await, Err(MembershipError::Used(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +157,7 @@ async fn a_leave_that_broke_off_is_finished_by_giving_it_again() {
     wait_until("a leader", async || nodes[1].cluster.propose(nodes::add("after")).await.is_ok()).await;
     let status = nodes[0].cluster.status();
     assert!(status.members.contains(&3), "it is still a member");
-    assert_eq!(decided(&nodes[1], join(&addresses, 3, None)).await, Err(Obstacle::Leaving(3)));
+    assert_eq!(decided(&nodes[1], join(&addresses, 3, None)).await, Err(MembershipError::Leaving(3)));
 
     leave(&nodes[0], 3).await;
     has_left(&nodes[3]).await;
@@ -165,7 +165,7 @@ async fn a_leave_that_broke_off_is_finished_by_giving_it_again() {
     for change in [Change::Retire { node: 3 }, Change::Leave { node: 3 }] {
         assert_eq!(decided(&nodes[0], change).await, Ok(()));
     }
-    assert_eq!(decided(&nodes[0], join(&addresses, 3, None)).await, Err(Obstacle::Used(3)));
+    assert_eq!(decided(&nodes[0], join(&addresses, 3, None)).await, Err(MembershipError::Used(3)));
     assert_eq!(nodes[0].cluster.status().members, [0, 1, 2]);
 }
 
@@ -177,25 +177,25 @@ async fn what_would_hurt_the_cluster_is_refused() {
     add_song(&nodes[0], "kept").await;
     let ask = async |change| decided(&nodes[0], change).await;
     wait_until("a name", async || nodes[0].cluster.peek().cluster_meta().unwrap().is_some()).await;
-    assert_eq!(ask(Change::Leave { node: 9 }).await, Err(Obstacle::NoMember(9)));
+    assert_eq!(ask(Change::Leave { node: 9 }).await, Err(MembershipError::NoMember(9)));
     let silent = ask(join(&addresses, 3, None)).await.unwrap_err();
-    assert!(matches!(silent, Obstacle::Unreachable { node: 3, .. }), "{silent}");
+    assert!(matches!(silent, MembershipError::Unreachable { node: 3, .. }), "{silent}");
     assert_eq!(ask(join(&addresses, 1, None)).await, Ok(()), "a member is a member");
-    assert_eq!(ask(join(&addresses, 3, Some(8))).await, Err(Obstacle::NoMember(8)));
+    assert_eq!(ask(join(&addresses, 3, Some(8))).await, Err(MembershipError::NoMember(8)));
 
     // A node that has a cluster of its own cannot come over with it.
     let elsewhere = tempfile::tempdir().unwrap();
     let alone = start(4, &only(&addresses, [4]), elsewhere.path()).await.unwrap();
     add_song(&alone, "its own").await;
     let foreign = ask(join(&addresses, 4, None)).await.unwrap_err();
-    assert!(foreign == Obstacle::NotFresh(4) || foreign.to_string().contains("another cluster"), "{foreign}");
+    assert!(foreign == MembershipError::NotFresh(4) || foreign.to_string().contains("another cluster"), "{foreign}");
     alone.stop().await;
 
     // Of the two that would be left, one is dead.
     nodes.pop().unwrap().stop().await;
     let few = decided(&nodes[0], Change::Leave { node: 1 }).await;
     // A busy machine may keep the other one from answering in time as well.
-    assert!(matches!(few, Err(Obstacle::NoMajorityLeft { alive: 0 | 1, members: 2 })), "{few:?}");
+    assert!(matches!(few, Err(MembershipError::NoMajorityLeft { alive: 0 | 1, members: 2 })), "{few:?}");
     assert!(nodes[0].cluster.read().await.unwrap().retired().unwrap().is_empty(), "it is not half gone either");
     add_song(&nodes[1], "still there").await;
     assert_eq!(titles(&nodes[0]).await, ["still there", "kept"]);

@@ -11,13 +11,13 @@ use state::FEATURE_LEVEL;
 use state::command::{ChangePlaylist, Refusal, RemoveSong};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_fresh_nodes_make_one_cluster_and_outlive_its_leader() {
+async fn three_fresh_nodes_form_one_cluster_that_survives_its_leader() {
     let root = tempfile::tempdir().unwrap();
     let members = free_ports(3);
     let mut nodes = start_all(&members, &root).await;
     for (at, title) in ["one", "two", "three"].into_iter().enumerate() {
         add_song(&nodes[at], title).await;
-        // The next read at any node knows it.
+        // The next read at any node returns it.
         for node in &nodes {
             assert_eq!(titles(node).await[0], title);
         }
@@ -31,14 +31,14 @@ async fn three_fresh_nodes_make_one_cluster_and_outlive_its_leader() {
     add_song(&nodes[0], "four").await;
     assert_eq!(titles(&nodes[1]).await, ["four", "three", "two", "one"]);
 
-    // Without a majority nothing is promised, and that is said.
+    // Without a majority, proposals and reads fail.
     nodes.remove(1).stop().await;
     assert!(nodes[0].cluster.propose(add("five")).await.is_err());
     assert!(matches!(nodes[0].cluster.read().await, Err(ClusterError::NoMajority)));
     assert_eq!(nodes[0].cluster.peek().songs(None, 10).unwrap().len(), 4);
     nodes.remove(0).stop().await;
 
-    // All of them again: the acknowledged songs are there.
+    // After a restart of all nodes the acknowledged songs are there.
     let nodes = start_all(&members, &root).await;
     let titles = titles(&nodes[2]).await;
     assert_eq!(titles[titles.len() - 4..], ["four", "three", "two", "one"]);
@@ -48,7 +48,7 @@ async fn three_fresh_nodes_make_one_cluster_and_outlive_its_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wiped_disk_and_a_foreign_folder_are_refused() {
+async fn wiped_disk_and_foreign_folder_are_rejected() {
     let root = tempfile::tempdir().unwrap();
     let members = free_ports(3);
     let mut nodes = start_all(&members, &root).await;
@@ -71,13 +71,13 @@ async fn a_wiped_disk_and_a_foreign_folder_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
+async fn node_that_was_down_for_long_catches_up_by_a_snapshot() {
     let root = tempfile::tempdir().unwrap();
     let members = free_ports(3);
     let mut nodes = start_all(&members, &root).await;
     add_song(&nodes[0], "first").await;
     nodes.pop().unwrap().stop().await;
-    // Enough entries that the log is purged beyond what the absent node has.
+    // Enough entries that the log is purged beyond the last entry of the stopped node.
     for round in 0..8 {
         let writes = (0..1000).map(|n| propose(&nodes[n % 2], add(&format!("{round} {n}"))));
         for written in futures_util::future::join_all(writes).await {
@@ -90,7 +90,7 @@ async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
         }
     };
     lengthen(6500).await;
-    // Either of the two may lead. A log is cut off before the entries after the snapshot.
+    // Either of the two may be the leader. The log is purged up to the snapshot when more entries follow.
     let snapshots = |node: u64| {
         let files = std::fs::read_dir(root.path().join(format!("{node}/snapshots"))).unwrap();
         files.filter(|file| !file.as_ref().unwrap().file_name().to_string_lossy().starts_with("building")).count()
@@ -106,14 +106,14 @@ async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_large_changes_at_once_hold_up_neither_the_cluster_nor_a_node_that_was_away() {
+async fn many_large_concurrent_changes_block_neither_the_cluster_nor_a_restarted_node() {
     let root = tempfile::tempdir().unwrap();
     let members = free_ports(3);
     let mut nodes = start_all(&members, &root).await;
     add_song(&nodes[0], "before").await;
     wait_until("the level", async || nodes[0].cluster.peek().has_level(FEATURE_LEVEL).unwrap()).await;
     nodes.pop().unwrap().stop().await;
-    // More than a frame holds, whether as one entry or as the entries of one message.
+    // More bytes than one frame holds, as one entry and as the entries of one message.
     let description = Some("long ".repeat(20_000));
     let change = || ChangePlaylist { playlist: 7, name: None, description: description.clone(), at: 0 };
     let changes = (0..200).map(|n| propose(&nodes[n % 2], change()));

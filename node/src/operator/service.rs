@@ -48,9 +48,7 @@ impl Service for OperatorService {
                     tracing::info!(?change, "the operator changes the membership");
                     let reply = match cluster.change(change).await {
                         Ok(Ok(())) => Reply::Done,
-                        Ok(Err(obstacle)) => {
-                            Reply::Refused { reason: obstacle.to_string(), temporary: obstacle.may_pass() }
-                        }
+                        Ok(Err(error)) => Reply::Refused { reason: error.to_string(), temporary: error.is_temporary() },
                         Err(error) => refused(&error),
                     };
                     stream.write_frame(&reply).await?;

@@ -1,4 +1,4 @@
-//! openraft's own suite for stores, run on ours.
+//! openraft's conformance suite for stores, run on this log and state machine.
 
 use openraft::testing::{StoreBuilder, Suite};
 use storage::database::Database;
@@ -15,12 +15,12 @@ impl StoreBuilder<Types, Log, Machine, TempDir> for Builder {
         let folder = TempDir::new().unwrap();
         let database = Database::open(&folder.path().join("database")).unwrap();
         let log = Log::open(database.clone()).unwrap();
-        let machine = Machine::open(database, log.flushed().clone(), folder.path().join("snapshots")).unwrap();
+        let machine = Machine::open(database, log.flusher().clone(), folder.path().join("snapshots")).unwrap();
         Ok((folder, log, machine))
     }
 }
 
 #[test]
-fn our_store_does_what_openraft_expects() {
+fn stores_pass_the_openraft_suite() {
     Suite::test_all(Builder).unwrap();
 }

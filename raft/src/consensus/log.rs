@@ -1,26 +1,27 @@
 //! The Raft log and the vote, in the node's database.
 //!
-//! Votes, cuts and purges are on the disk before openraft hears of them. Entries are on their way there, and whoever is
-//! told of them elsewhere waits until they are ([`super::flushed`]).
+//! Votes, truncations and purges are on the disk before they are reported to openraft. Entries are synced in the
+//! background, and other nodes are told of them only after that ([`super::flusher`]).
 //!
-//! The last entries are kept in memory too: each is read again at once, for every follower and to be applied.
+//! The last entries are also cached in memory: each is read again at once, for every follower and to be applied.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use codec::CodecError;
+use codec::{self, CodecError};
 use net::NodeId;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{Entry, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, Vote};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage::database::{Batch, Database, DatabaseError, Table};
 
-use super::flushed::Flushed;
-use super::{LogId, StorageError, Types, fitting, on_disk};
+use super::flusher::LogFlusher;
+use super::{LogId, StorageError, Types, on_disk, size_limit};
 
 const VOTE: &[u8] = b"raft/vote";
 const PURGED: &[u8] = b"raft/purged";
@@ -33,29 +34,29 @@ pub(crate) enum LogError {
     Wire(#[from] CodecError),
 }
 
-/// Entries that are kept in memory.
-const RECENT: usize = 64;
+/// How many entries are cached.
+const CACHED: usize = 64;
 
-/// An entry in memory, and how many bytes it has on the disk.
-struct Recent {
+struct CachedEntry {
     entry: Entry<Types>,
+    /// The size of the entry on the disk.
     bytes: usize,
 }
 
-impl Recent {
+impl CachedEntry {
     fn index(&self) -> u64 {
         self.entry.log_id.index
     }
 }
 
-/// The log. Clones read the same one.
+/// The log. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Log {
     database: Database,
-    flushed: Flushed,
+    flusher: LogFlusher,
     /// The last entries, without gaps.
-    recent: Arc<Mutex<VecDeque<Recent>>>,
-    /// Bytes of entries that were appended since this process began.
+    cache: Arc<Mutex<VecDeque<CachedEntry>>>,
+    /// Bytes of entries appended since this process started.
     appended: Arc<AtomicU64>,
 }
 
@@ -63,44 +64,41 @@ impl Log {
     /// Opens the log in the database.
     pub(crate) fn open(database: Database) -> Result<Self, LogError> {
         let last = last(&database)?.map_or(0, |entry| entry.log_id.index);
-        // What a process wrote that was killed may still be on its way.
+        // Writes of a killed process may not be synced yet.
         database.sync()?;
-        let flushed = Flushed::start(database.clone(), last)?;
-        Ok(Self { database, flushed, recent: Arc::default(), appended: Arc::default() })
+        let flusher = LogFlusher::start(database.clone(), last)?;
+        Ok(Self { database, flusher, cache: Arc::default(), appended: Arc::default() })
     }
 
-    /// Bytes of entries that were appended since this process began.
+    /// Bytes of entries appended since this process started.
     pub(crate) fn appended(&self) -> u64 {
         self.appended.load(Ordering::Relaxed)
     }
 
-    /// How far it is on the disk.
-    pub(crate) fn flushed(&self) -> &Flushed {
-        &self.flushed
+    /// Tells how far the log is synced.
+    pub(crate) fn flusher(&self) -> &LogFlusher {
+        &self.flusher
     }
 
-    fn recent(&self) -> MutexGuard<'_, VecDeque<Recent>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The entries from `from` up to and without `to`, as long as they fit, if all of them are in memory.
-    fn remembered(&self, from: u64, to: u64, mut fits: impl FnMut(usize) -> bool) -> Option<Vec<Entry<Types>>> {
-        let recent = self.recent();
-        let (first, last) = (recent.front()?.index(), recent.back()?.index());
+    /// The entries from `from` up to, but not including, `to`, up to the first that does not fit. `None` unless all of
+    /// them are cached.
+    fn cached(&self, from: u64, to: u64, mut fits: impl FnMut(usize) -> bool) -> Option<Vec<Entry<Types>>> {
+        let cache = self.cache.lock();
+        let (first, last) = (cache.front()?.index(), cache.back()?.index());
         let skip = usize::try_from(from.checked_sub(first)?).ok()?;
         let count = usize::try_from(to.checked_sub(from)?).ok()?;
-        let wanted = recent.iter().skip(skip).take(count).take_while(|recent| fits(recent.bytes));
-        (to <= last + 1).then(|| wanted.map(|recent| recent.entry.clone()).collect())
+        let entries = cache.iter().skip(skip).take(count).take_while(|cached| fits(cached.bytes));
+        (to <= last + 1).then(|| entries.map(|cached| cached.entry.clone()).collect())
     }
 
-    /// The entries from `from` up to and without `to`, as long as they fit.
+    /// The entries from `from` up to, but not including, `to`, up to the first that does not fit.
     async fn entries(
         &self,
         from: u64,
         to: u64,
         mut fits: impl FnMut(usize) -> bool + Send + 'static,
     ) -> Result<Vec<Entry<Types>>, StorageError> {
-        if let Some(entries) = self.remembered(from, to, &mut fits) {
+        if let Some(entries) = self.cached(from, to, &mut fits) {
             return Ok(entries);
         }
         let database = self.database.clone();
@@ -118,17 +116,17 @@ impl Log {
         .await
     }
 
-    fn mark<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, LogError> {
+    fn read_meta<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, LogError> {
         Ok(self.database.get(Table::Meta, key)?.map(|bytes| codec::decode(&bytes)).transpose()?)
     }
 
     /// Whether this disk has ever taken part in a cluster.
     pub(crate) fn is_fresh(&self) -> Result<bool, LogError> {
-        let voted = self.mark::<Vote<NodeId>>(VOTE)?.is_some();
+        let voted = self.read_meta::<Vote<NodeId>>(VOTE)?.is_some();
         Ok(!voted && self.database.last(Table::Log, &index(0), &index(u64::MAX))?.is_none())
     }
 
-    async fn set_mark<T: Serialize>(
+    async fn write_meta<T: Serialize>(
         &self,
         subject: ErrorSubject<NodeId>,
         key: &'static [u8],
@@ -149,8 +147,8 @@ fn last(database: &Database) -> Result<Option<Entry<Types>>, LogError> {
     Ok(last.map(|(_, value)| codec::decode(&value)).transpose()?)
 }
 
-/// Marks an empty log as purged up to `at`, by a node that has voted in that entry's term.
-pub(crate) fn begin_at(database: &Database, at: LogId) -> Result<(), LogError> {
+/// Makes an empty log one that was purged up to `at`, of a node that has voted in the term of that entry.
+pub(crate) fn bootstrap_from(database: &Database, at: LogId) -> Result<(), LogError> {
     let mut batch = Batch::new();
     batch.put(Table::Meta, VOTE, codec::encode(&Vote::new(at.leader_id.term, at.leader_id.node_id))?);
     batch.put(Table::Meta, PURGED, codec::encode(&at)?);
@@ -179,9 +177,9 @@ impl RaftLogReader<Types> for Log {
         self.entries(from, to, |_| true).await
     }
 
-    /// The entries of a message to a follower.
+    /// The entries for one message to a follower.
     async fn limited_get_log_entries(&mut self, from: u64, to: u64) -> Result<Vec<Entry<Types>>, StorageError> {
-        self.entries(from, to, fitting()).await
+        self.entries(from, to, size_limit()).await
     }
 }
 
@@ -191,7 +189,7 @@ impl RaftLogStorage<Types> for Log {
     async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
         let log = self.clone();
         on_disk(ErrorSubject::Logs, ErrorVerb::Read, move || {
-            let last_purged_log_id: Option<LogId> = log.mark(PURGED)?;
+            let last_purged_log_id: Option<LogId> = log.read_meta(PURGED)?;
             let last_log_id = last(&log.database)?.map(|entry| entry.log_id).or(last_purged_log_id);
             Ok::<_, LogError>(LogState { last_purged_log_id, last_log_id })
         })
@@ -203,22 +201,22 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote<NodeId>) -> Result<(), StorageError> {
-        self.set_mark(ErrorSubject::Vote, VOTE, vote).await
+        self.write_meta(ErrorSubject::Vote, VOTE, vote).await
     }
 
-    /// The vote, as that of a node that leads nobody and follows nobody yet. It is read at the start alone, and a leader
-    /// that has forgotten the end of its log in a power failure must not go on in its term.
+    /// The vote, always as uncommitted. openraft reads it only at the start: a leader that lost the end of its log in a
+    /// power failure must not continue in its term.
     async fn read_vote(&mut self) -> Result<Option<Vote<NodeId>>, StorageError> {
         let log = self.clone();
         on_disk(ErrorSubject::Vote, ErrorVerb::Read, move || {
-            let vote: Option<Vote<NodeId>> = log.mark(VOTE)?;
+            let vote: Option<Vote<NodeId>> = log.read_meta(VOTE)?;
             Ok::<_, LogError>(vote.map(|vote| Vote { committed: false, ..vote }))
         })
         .await
     }
 
-    // The committed mark is not saved: the state is on the disk with the position that it was applied up to, so a
-    // restart has nothing to replay that the leader would not tell it about.
+    // The committed index is not saved: the state on the disk includes the position up to which it is applied, and the
+    // leader sends the committed index after a restart.
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), StorageError>
     where
@@ -227,29 +225,29 @@ impl RaftLogStorage<Types> for Log {
     {
         let failed =
             |error| StorageError::from(openraft::StorageIOError::new(ErrorSubject::Logs, ErrorVerb::Write, error));
-        let mut appended: Vec<Recent> = Vec::new();
+        let mut appended: Vec<CachedEntry> = Vec::new();
         let mut batch = Batch::new();
         for entry in entries {
             let encoded = codec::encode(&entry).map_err(|error| failed(openraft::AnyError::new(&error)))?;
             let bytes = encoded.len();
             self.appended.fetch_add(bytes as u64, Ordering::Relaxed);
             batch.put(Table::Log, index(entry.log_id.index), encoded);
-            appended.push(Recent { entry, bytes });
+            appended.push(CachedEntry { entry, bytes });
         }
-        // This does not wait for the disk, and handing it to another thread would take longer than doing it.
+        // This does not wait for the disk; moving it to another thread would take longer than the write.
         self.database.write_unsynced(batch).map_err(|error| failed(openraft::AnyError::new(&error)))?;
         storage::failpoint!("log.appended");
-        if let Some(last) = appended.last().map(Recent::index) {
-            let mut recent = self.recent();
-            // After a snapshot the log may go on further up.
-            if recent.back().map(|before| before.index() + 1) != appended.first().map(Recent::index) {
-                recent.clear();
+        if let Some(last) = appended.last().map(CachedEntry::index) {
+            let mut cache = self.cache.lock();
+            // After a snapshot the log may continue at a higher index.
+            if cache.back().map(|before| before.index() + 1) != appended.first().map(CachedEntry::index) {
+                cache.clear();
             }
-            recent.extend(appended);
-            let excess = recent.len().saturating_sub(RECENT);
-            recent.drain(..excess);
-            drop(recent);
-            self.flushed.wrote(last);
+            cache.extend(appended);
+            let excess = cache.len().saturating_sub(CACHED);
+            cache.drain(..excess);
+            drop(cache);
+            self.flusher.notify(last);
         }
         callback.log_io_completed(Ok(()));
         Ok(())
@@ -257,23 +255,23 @@ impl RaftLogStorage<Types> for Log {
 
     async fn truncate(&mut self, from: LogId) -> Result<(), StorageError> {
         let database = self.database.clone();
-        self.recent().retain(|recent| recent.index() < from.index);
+        self.cache.lock().retain(|cached| cached.index() < from.index);
         on_disk(ErrorSubject::Logs, ErrorVerb::Delete, move || {
             let mut batch = Batch::new();
             batch.delete_range(Table::Log, index(from.index), index(u64::MAX));
             database.write(batch)
         })
         .await?;
-        self.flushed.cut(from.index);
+        self.flusher.truncate(from.index);
         Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        let (database, mark) = (self.database.clone(), codec::encode(&upto));
-        self.recent().retain(|recent| recent.index() > upto.index);
+        let (database, purged) = (self.database.clone(), codec::encode(&upto));
+        self.cache.lock().retain(|cached| cached.index() > upto.index);
         on_disk(ErrorSubject::Logs, ErrorVerb::Delete, move || {
             let mut batch = Batch::new();
-            batch.put(Table::Meta, PURGED, mark?);
+            batch.put(Table::Meta, PURGED, purged?);
             batch.delete_range(Table::Log, index(0), index(upto.index + 1));
             Ok::<_, LogError>(database.write(batch)?)
         })
@@ -286,7 +284,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_leader_that_starts_again_leads_nobody() {
+    async fn restarted_leader_does_not_lead() {
         let folder = tempfile::TempDir::new().unwrap();
         let mut log = Log::open(Database::open(&folder.path().join("database")).unwrap()).unwrap();
         log.save_vote(&Vote::new_committed(7, 1)).await.unwrap();

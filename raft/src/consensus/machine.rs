@@ -1,19 +1,21 @@
-//! The state machine: committed entries become the state, snapshots become generations of it.
+//! The state machine: applies committed entries to the state, and builds and installs snapshots.
 //!
-//! The position up to which the log was applied is written in the same batch as what the entries came to, so a crash can
-//! neither lose a part of one nor repeat it. Applying does not wait for the disk: the entries are there, synced, on a
-//! majority, and what a power failure takes from the end of the state is applied again. The log is purged by a synced
-//! write, and so never beyond what of the state is on the disk.
+//! Invariants:
 //!
-//! A snapshot that has arrived is the current one before it is installed, because openraft cuts off of the log what it
-//! stands for meanwhile. It is installed as a new generation beside the old one, in pieces, and one batch switches over.
-//! After a crash in between the old generation is in force, and the next start installs the snapshot.
+//! - One batch writes the changes of an entry and the position up to which the log is applied, so a crash neither loses
+//!   a part of an entry nor applies it twice.
+//! - Applying does not wait for the disk. The entries are synced on a majority, and entries whose changes a power failure
+//!   lost are applied again. The log is purged by a synced write, so only entries whose changes are synced are purged.
+//! - A received snapshot becomes the current one before it is installed, because openraft purges the log up to it
+//!   meanwhile.
+//! - A snapshot is installed as a new generation of the state beside the old one, in several batches; the last batch
+//!   switches to it. After a crash before that the old generation is used, and the next start installs the snapshot.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use codec::CodecError;
@@ -23,20 +25,20 @@ use openraft::{
     Entry, EntryPayload, ErrorSubject, ErrorVerb, Membership, OptionalSend, RaftSnapshotBuilder, Snapshot,
     SnapshotMeta, StoredMembership,
 };
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use storage::database::{Batch, Database, DatabaseError, Pair, Table};
 use tokio::sync::broadcast;
 
-use super::flushed::Flushed;
-use super::snapshot::{Reader, SnapshotFile, Writer};
+use super::flusher::LogFlusher;
+use super::snapshot::{SnapshotFile, SnapshotReader, SnapshotWriter};
 use super::{Answers, LogId, Member, StorageError, Types, on_disk};
-use crate::archive::{Archive, ArchiveError, At};
 use state::{Event, Transaction, View, ViewError, apply, within};
 
 const POSITION: &[u8] = b"state/position";
 const SNAPSHOT: &[u8] = b"state/snapshot";
-/// Changes of an installation that are written together.
-const PIECE: usize = 4096;
+/// How many pairs of a snapshot one batch writes.
+const BATCH_PAIRS: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MachineError {
@@ -46,12 +48,12 @@ pub(crate) enum MachineError {
     Wire(#[from] CodecError),
     #[error(transparent)]
     View(#[from] ViewError),
-    #[error("a snapshot: {0}")]
+    #[error("the snapshot cannot be read or written: {0}")]
     Snapshot(#[from] io::Error),
 }
 
-/// Fills an empty database with the pairs of a file, as the state of a cluster of one that has come as far as `at`.
-pub(crate) fn found(
+/// Fills an empty database with the pairs of a snapshot, as the state after entry `at` of a cluster with these members.
+pub(crate) fn bootstrap_from(
     database: &Database,
     pairs: impl Iterator<Item = io::Result<Pair>>,
     at: LogId,
@@ -61,7 +63,7 @@ pub(crate) fn found(
     for pair in pairs {
         let (key, value) = pair?;
         batch.put(Table::State, within(0, &key), value);
-        if batch.len() == PIECE {
+        if batch.len() == BATCH_PAIRS {
             database.write(std::mem::take(&mut batch))?;
         }
     }
@@ -72,7 +74,7 @@ pub(crate) fn found(
     Ok(database.write(batch)?)
 }
 
-/// How far the state is.
+/// The position of the state in the log.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Position {
     generation: u8,
@@ -80,73 +82,73 @@ struct Position {
     membership: StoredMembership<NodeId, Member>,
 }
 
-struct Inner {
+struct MachineInner {
     database: Database,
-    log: Flushed,
+    flusher: LogFlusher,
     folder: PathBuf,
-    /// Locked while the database moves on, so that it and the position are of one moment for whoever locks it.
+    /// Locked during writes of the state, so that the holder of the lock sees a position that matches the database.
     position: Mutex<Position>,
-    /// The position's generation, for readers that must not wait for the disk.
+    /// A copy of the position's generation, for readers that must not wait for the disk.
     generation: AtomicU8,
-    /// Held while a snapshot reads a generation, so that an installation does not clear it away meanwhile, and while
-    /// another snapshot becomes the current one.
+    /// Held while a snapshot reads a generation, so that no installation deletes it meanwhile, and while the current
+    /// snapshot is replaced.
     generations: Mutex<()>,
     events: broadcast::Sender<Event>,
 }
 
 /// The state machine. Clones share one state.
 #[derive(Clone)]
-pub(crate) struct Machine(Arc<Inner>);
+pub(crate) struct Machine(Arc<MachineInner>);
 
 impl Machine {
-    /// Opens the state in the database; snapshots are kept in `folder`, and entries applied when the log has them on
-    /// the disk.
-    pub(crate) fn open(database: Database, log: Flushed, folder: PathBuf) -> Result<Self, MachineError> {
+    /// Opens the state in the database. Snapshots are stored in `folder`. Entries are applied when `flusher` has synced
+    /// them.
+    pub(crate) fn open(database: Database, flusher: LogFlusher, folder: PathBuf) -> Result<Self, MachineError> {
         std::fs::create_dir_all(&folder)?;
         let position: Position = match database.get(Table::Meta, POSITION)? {
             Some(bytes) => codec::decode(&bytes)?,
             None => Position::default(),
         };
-        let machine = Self(Arc::new(Inner {
+        let machine = Self(Arc::new(MachineInner {
             database,
-            log,
+            flusher,
             folder,
             generation: AtomicU8::new(position.generation),
             position: Mutex::new(position),
             generations: Mutex::new(()),
             events: broadcast::channel(4096).0,
         }));
-        // An installation that a crash cut short.
+        // Delete what an interrupted installation wrote.
         machine.clear(machine.generation() ^ 1)?;
         let (current, applied) = (machine.current()?, machine.position().applied);
         for file in std::fs::read_dir(&machine.0.folder)? {
             let file = file?;
-            // What was being received or built when the process ended is of no use.
+            // Files that were being received or built when the process ended are incomplete.
             if current.as_ref().is_none_or(|current| file.file_name() != *current.snapshot_id) {
                 std::fs::remove_file(file.path())?;
             }
         }
         if let Some(meta) = current.filter(|meta| meta.last_log_id > applied) {
-            tracing::info!("a snapshot had arrived and was not installed; it is now");
+            tracing::info!("installing a snapshot that was received before the restart");
             machine.install(&meta, &machine.snapshot_path(&meta.snapshot_id))?;
         }
         Ok(machine)
     }
 
     fn position(&self) -> MutexGuard<'_, Position> {
-        self.0.position.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.position.lock()
     }
 
     fn generation(&self) -> u8 {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// The state as it is applied now.
+    /// The state as applied now.
     pub(crate) fn view(&self) -> View {
         View::new(self.0.database.clone(), self.generation())
     }
 
-    /// What changes from now on.
+    /// The changes of the state from now on.
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
     }
@@ -157,7 +159,7 @@ impl Machine {
         self.0.database.write(batch)
     }
 
-    /// Writes the position with whatever else is in the batch, then makes it the one in force.
+    /// Writes the batch together with the position, then uses the new position.
     fn advance(
         &self,
         position: Position,
@@ -185,9 +187,9 @@ impl Machine {
                     position.membership = StoredMembership::new(Some(entry.log_id), membership);
                 }
                 EntryPayload::Normal(requests) => {
-                    for (place, request) in (0u32..).zip(requests.0.iter()) {
+                    for (offset, request) in (0u32..).zip(requests.0.iter()) {
                         let command = &request.command;
-                        answers.0.push(apply(&mut state, &request.id, command, entry.log_id.index, place)?);
+                        answers.0.push(apply(&mut state, &request.id, command, entry.log_id.index, offset)?);
                     }
                 }
             }
@@ -201,18 +203,17 @@ impl Machine {
         storage::failpoint!("state.applied");
         metrics::histogram!("quartet_raft_apply_seconds").record(began.elapsed().as_secs_f64());
         for event in events {
-            // Nobody listening is fine.
+            // Fails without subscribers, which is no error.
             let _ = self.0.events.send(event);
         }
         Ok(all)
     }
 
-    /// Writes the state to a new file, and returns how far it is. Writes go on meanwhile.
-    fn write_down(&self, file: &Path) -> Result<Position, MachineError> {
-        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut writer = Writer::create(file)?;
-        // The scan sees the database as it is when it begins, which is under the lock: position and pairs are of one
-        // moment.
+    /// Writes the state to a new file and returns its position. Other writes continue meanwhile.
+    fn write_state(&self, file: &Path) -> Result<Position, MachineError> {
+        let _generations = self.0.generations.lock();
+        let mut writer = SnapshotWriter::create(file)?;
+        // The scan sees the database as of its start, which is under the lock, so the pairs match the position.
         let locked = self.position();
         let position = locked.clone();
         let generation = position.generation;
@@ -229,45 +230,44 @@ impl Machine {
     fn build(&self) -> Result<Snapshot<Types>, MachineError> {
         let began = Instant::now();
         let building = self.0.folder.join(format!("building-{}", uuid::Uuid::new_v4()));
-        let position = self.write_down(&building)?;
+        let position = self.write_state(&building)?;
         let meta = SnapshotMeta {
             last_log_id: position.applied,
             last_membership: position.membership,
             snapshot_id: uuid::Uuid::new_v4().simple().to_string(),
         };
-        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let _generations = self.0.generations.lock();
         if let Some(newer) = self.current()?.filter(|current| current.last_log_id > meta.last_log_id) {
-            // It has arrived meanwhile, and the log may not reach back to this one any more.
+            // It was received meanwhile, and the log may already be purged beyond the older one.
             std::fs::remove_file(building)?;
             return Ok(self.snapshot(newer));
         }
-        self.keep(building, &meta)?;
+        self.make_current(building, &meta)?;
         metrics::histogram!("quartet_raft_snapshot_build_seconds").record(began.elapsed().as_secs_f64());
-        tracing::info!(entries = meta.last_log_id.map_or(0, |id| id.index), "the log was folded into a snapshot");
+        tracing::info!(entries = meta.last_log_id.map_or(0, |id| id.index), "a snapshot was built");
         Ok(self.snapshot(meta))
     }
 
-    /// Writes the state down for a backup.
-    pub(crate) fn archive(&self) -> Result<Archive, ArchiveError> {
-        let file = SnapshotFile::receiving(&self.0.folder);
-        let position = self.write_down(file.path()).map_err(|error| ArchiveError::Write(error.to_string()))?;
-        let at = position.applied.map_or_else(At::default, |id| At { term: id.leader_id.term, index: id.index });
-        Ok(Archive { at, file })
+    /// Writes the state to a temporary file, for a backup. Returns the last entry that it includes.
+    pub(crate) fn export(&self) -> Result<(Option<LogId>, SnapshotFile), MachineError> {
+        let file = SnapshotFile::temporary(&self.0.folder);
+        let position = self.write_state(file.path())?;
+        Ok((position.applied, file))
     }
 
-    /// Where a kept snapshot is.
+    /// The path of a kept snapshot.
     fn snapshot_path(&self, id: &str) -> PathBuf {
         self.0.folder.join(id)
     }
 
     fn snapshot(&self, meta: SnapshotMeta<NodeId, Member>) -> Snapshot<Types> {
-        let snapshot = Box::new(SnapshotFile::at(self.snapshot_path(&meta.snapshot_id)));
+        let snapshot = Box::new(SnapshotFile::kept(self.snapshot_path(&meta.snapshot_id)));
         Snapshot { meta, snapshot }
     }
 
-    /// Makes a complete file the current snapshot, and removes the one before.
-    fn keep(&self, file: PathBuf, meta: &SnapshotMeta<NodeId, Member>) -> Result<(), MachineError> {
-        let before = self.current()?;
+    /// Makes a complete file the current snapshot, and removes the previous one.
+    fn make_current(&self, file: PathBuf, meta: &SnapshotMeta<NodeId, Member>) -> Result<(), MachineError> {
+        let previous = self.current()?;
         metrics::gauge!("quartet_raft_snapshot_bytes").set(std::fs::metadata(&file)?.len() as f64);
         storage::failpoint!("snapshot.written");
         std::fs::rename(file, self.snapshot_path(&meta.snapshot_id))?;
@@ -276,46 +276,50 @@ impl Machine {
         let mut batch = Batch::new();
         batch.put(Table::Meta, SNAPSHOT, codec::encode(meta)?);
         self.0.database.write(batch)?;
-        if let Some(before) = before {
-            // Whoever is sending it has it open.
-            let _ = std::fs::remove_file(self.snapshot_path(&before.snapshot_id));
+        if let Some(previous) = previous {
+            // A transfer in progress has the file open and can go on.
+            let _ = std::fs::remove_file(self.snapshot_path(&previous.snapshot_id));
         }
         Ok(())
     }
 
-    /// How large the current snapshot is; 0 without one.
+    /// The size of the current snapshot in bytes; 0 without one.
     pub(crate) fn snapshot_bytes(&self) -> u64 {
         let path = self.current().ok().flatten().map(|meta| self.snapshot_path(&meta.snapshot_id));
-        path.and_then(|path| std::fs::metadata(path).ok()).map_or(0, |about| about.len())
+        path.and_then(|path| std::fs::metadata(path).ok()).map_or(0, |metadata| metadata.len())
     }
 
     fn current(&self) -> Result<Option<SnapshotMeta<NodeId, Member>>, MachineError> {
         Ok(self.0.database.get(Table::Meta, SNAPSHOT)?.map(|bytes| codec::decode(&bytes)).transpose()?)
     }
 
-    /// Makes a snapshot that has arrived whole the current one, unless that is as new.
-    pub(crate) fn arrived(&self, meta: &SnapshotMeta<NodeId, Member>, file: &SnapshotFile) -> Result<(), MachineError> {
-        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Makes a completely received snapshot the current one, unless the current one includes as much.
+    pub(crate) fn keep_received(
+        &self,
+        meta: &SnapshotMeta<NodeId, Member>,
+        file: &SnapshotFile,
+    ) -> Result<(), MachineError> {
+        let _generations = self.0.generations.lock();
         if self.current()?.is_some_and(|current| current.last_log_id >= meta.last_log_id) {
             return Ok(());
         }
         let kept = self.0.folder.join(format!("kept-{}", uuid::Uuid::new_v4()));
         std::fs::hard_link(file.path(), &kept)?;
-        self.keep(kept, meta)
+        self.make_current(kept, meta)
     }
 
     fn install(&self, meta: &SnapshotMeta<NodeId, Member>, file: &Path) -> Result<(), MachineError> {
         let began = Instant::now();
-        Reader::verify(file)?;
-        let _generations = self.0.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        SnapshotReader::verify(file)?;
+        let _generations = self.0.generations.lock();
         let old = self.generation();
         let generation = old ^ 1;
         self.clear(generation)?;
         let mut batch = Batch::new();
-        for pair in Reader::open(file)? {
+        for pair in SnapshotReader::open(file)? {
             let (key, value) = pair?;
             batch.put(Table::State, [&[generation], key.as_slice()].concat(), value);
-            if batch.len() == PIECE {
+            if batch.len() == BATCH_PAIRS {
                 self.0.database.write(std::mem::take(&mut batch))?;
             }
         }
@@ -354,10 +358,10 @@ impl RaftStateMachine<Types> for Machine {
             |subject, error| StorageError::from(openraft::StorageIOError::new(subject, ErrorVerb::Write, error));
         let entries: Vec<_> = entries.into_iter().collect();
         let last = entries.last().map_or(0, |entry| entry.log_id.index);
-        let flushed = self.0.log.up_to(last).await;
-        flushed.map_err(|error| failed(ErrorSubject::Logs, openraft::AnyError::new(&error)))?;
-        // What it reads is in memory as a rule, and what it writes does not wait for the disk; handing it to another
-        // thread would take longer than doing it.
+        let synced = self.0.flusher.wait_synced(last).await;
+        synced.map_err(|error| failed(ErrorSubject::Logs, openraft::AnyError::new(&error)))?;
+        // Its reads are usually in memory and its writes do not wait for the disk; moving it to another thread would take
+        // longer than the work.
         self.apply_all(entries).map_err(|error| failed(ErrorSubject::StateMachine, openraft::AnyError::new(&error)))
     }
 
@@ -366,7 +370,7 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
-        Ok(Box::new(SnapshotFile::receiving(&self.0.folder)))
+        Ok(Box::new(SnapshotFile::temporary(&self.0.folder)))
     }
 
     async fn install_snapshot(
@@ -376,7 +380,7 @@ impl RaftStateMachine<Types> for Machine {
     ) -> Result<(), StorageError> {
         let (machine, meta) = (self.clone(), meta.clone());
         on_disk(ErrorSubject::Snapshot(Some(meta.signature())), ErrorVerb::Write, move || {
-            machine.arrived(&meta, &snapshot)?;
+            machine.keep_received(&meta, &snapshot)?;
             machine.install(&meta, snapshot.path())
         })
         .await
@@ -401,11 +405,11 @@ mod tests {
 
     fn open(folder: &TempDir) -> Machine {
         let database = Database::open(&folder.path().join("database")).unwrap();
-        let log = Flushed::start(database.clone(), 0).unwrap();
-        Machine::open(database, log, folder.path().join("snapshots")).unwrap()
+        let flusher = LogFlusher::start(database.clone(), 0).unwrap();
+        Machine::open(database, flusher, folder.path().join("snapshots")).unwrap()
     }
 
-    /// Applies an entry that says that the node of its number leaves.
+    /// Applies an entry that retires the node whose id is the index of the entry.
     fn retire(machine: &Machine, index: u64) {
         let request = Request { id: Uuid::new_v4(), command: RetireNode { node: index }.into() };
         let log_id = LogId { leader_id: CommittedLeaderId::new(1, 0), index };
@@ -418,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_that_arrived_before_a_crash_is_installed_at_the_next_start() {
+    fn snapshot_received_before_a_crash_is_installed_at_the_next_start() {
         let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let source = open(&from);
         (1..=3).for_each(|index| retire(&source, index));
@@ -426,16 +430,16 @@ mod tests {
         {
             let machine = open(&to);
             retire(&machine, 1);
-            let received = SnapshotFile::receiving(&to.path().join("snapshots"));
+            let received = SnapshotFile::temporary(&to.path().join("snapshots"));
             std::fs::copy(snapshot.path(), received.path()).unwrap();
-            machine.arrived(&meta, &received).unwrap();
-            // The same again, as from a leader that got no answer, is no news.
-            machine.arrived(&meta, &received).unwrap();
+            machine.keep_received(&meta, &received).unwrap();
+            // Receiving it again, as from a leader that got no answer, changes nothing.
+            machine.keep_received(&meta, &received).unwrap();
             assert_eq!(machine.position().applied.unwrap().index, 1);
-            // What a crash leaves: the file that was being received, and one that was being built.
+            // A crash leaves the file that was being received and one that was being built.
             std::mem::forget(received);
-            machine.write_down(&to.path().join("snapshots/building")).unwrap();
-            // A snapshot of less that is ready only now does not take its place.
+            machine.write_state(&to.path().join("snapshots/building")).unwrap();
+            // A snapshot of fewer entries that completes later does not replace it.
             assert_eq!(machine.build().unwrap().meta, meta);
         }
         let machine = open(&to);
@@ -445,7 +449,7 @@ mod tests {
         assert_eq!(files(&to), 1);
         retire(&machine, 4);
         drop(machine);
-        // What was installed is not installed again over what came later.
+        // An installed snapshot is not installed again over later entries.
         assert_eq!(open(&to).position().applied.unwrap().index, 4);
     }
 }

@@ -1,13 +1,13 @@
 //! openraft on this node's disk and network. No openraft type leaves this crate.
 //!
-//! The log's entries are batches of [`Request`]s, since openraft fsyncs once for each entry: the leader gathers what
-//! arrives while a write is under way ([`crate::cluster`]). What goes to a follower in one message is bounded in bytes
-//! ([`fitting`]), and so is an entry, which is never parted.
+//! A log entry is a batch of [`Request`]s, because openraft syncs once for each entry: the leader gathers the requests
+//! that arrive while a write is under way ([`crate::writer`]). An entry, and a message of several entries, is limited in
+//! bytes ([`size_limit`]). Entries are never split.
 
 pub(crate) mod compaction;
 #[cfg(test)]
 mod conformance;
-pub(crate) mod flushed;
+pub(crate) mod flusher;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod network;
@@ -21,14 +21,14 @@ use uuid::Uuid;
 
 use state::command::{Answer, Command, Refusal};
 
-/// A command, and the name by which its answer is remembered.
+/// A command, and the id under which its answer is stored to detect repetitions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) id: Uuid,
     pub(crate) command: Command,
 }
 
-/// One log entry's worth of requests. Clones share them.
+/// The requests of one log entry. Clones share them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Requests(pub(crate) Arc<Vec<Request>>);
 
@@ -38,24 +38,24 @@ impl std::fmt::Display for Requests {
     }
 }
 
-/// Their answers, in their order.
+/// The answers to the requests of one log entry, in the same order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answers(pub(crate) Vec<Result<Answer, Refusal>>);
 
-/// What the membership says about a member.
+/// A member's record in the membership.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Member {
-    /// The random name of its disk. A node that comes back with another disk has forgotten its vote.
+    /// The random name of its disk. A node that returns with another disk has lost its vote.
     pub(crate) disk: Uuid,
-    /// Where its QUIC endpoint listens.
+    /// Its QUIC address, as `host:port`.
     pub(crate) address: String,
-    /// The member whose place it takes once it has caught up.
+    /// The member to remove when this one has caught up.
     #[serde(default)]
     pub(crate) replaces: Option<NodeId>,
 }
 
 openraft::declare_raft_types!(
-    /// What openraft is instantiated with.
+    /// The types that openraft is instantiated with.
     pub(crate) Types:
         D = Requests,
         R = Answers,
@@ -71,32 +71,32 @@ pub(crate) type Metrics = openraft::RaftMetrics<NodeId, Member>;
 pub(crate) type LogId = openraft::LogId<NodeId>;
 pub(crate) type StorageError = openraft::StorageError<NodeId>;
 
-/// The most bytes of a log entry of several requests, and of a message of several entries. openraft gives a message up
-/// that has not arrived within a heartbeat's interval, and sends it again, so what is larger might never arrive.
-const MESSAGE: usize = 256 << 10;
+/// The most bytes in a log entry of several requests, and in a message of several entries. openraft abandons a message
+/// that has not arrived within a heartbeat interval and sends it again, so a larger message might never arrive.
+const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
-/// Says of one thing after the other, by its bytes, whether it goes into the same message. The first one does, however
-/// large it is.
-pub(crate) fn fitting() -> impl FnMut(usize) -> bool {
-    let mut taken = 0;
+/// Returns a function that takes the sizes of items in order and tells whether each still fits into one message. The
+/// first item always fits.
+pub(crate) fn size_limit() -> impl FnMut(usize) -> bool {
+    let mut total = 0;
     move |bytes| {
-        let fits = taken == 0 || taken + bytes <= MESSAGE;
-        taken += bytes;
+        let fits = total == 0 || total + bytes <= MAX_MESSAGE_BYTES;
+        total += bytes;
         fits
     }
 }
 
-/// Runs disk work where it may block, and tells openraft of failures as of failures to `verb` `subject`.
+/// Runs disk work on a thread that may block, and reports failures to openraft as failures to `verb` the `subject`.
 pub(crate) async fn on_disk<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
     subject: openraft::ErrorSubject<NodeId>,
     verb: openraft::ErrorVerb,
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, StorageError> {
-    let told =
+    let into_error =
         |error: openraft::AnyError| StorageError::from(openraft::StorageIOError::new(subject.clone(), verb, error));
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(told(openraft::AnyError::new(&error))),
-        Err(error) => Err(told(openraft::AnyError::new(&error))),
+        Ok(Err(error)) => Err(into_error(openraft::AnyError::new(&error))),
+        Err(error) => Err(into_error(openraft::AnyError::new(&error))),
     }
 }

@@ -1,7 +1,8 @@
 //! Snapshots: the whole state as one file, streamed in both directions and never whole in memory.
 //!
-//! The file is a sequence of frames, each a key and a value with their lengths, and ends with the SHA-256 of all that
-//! came before. A file whose end does not fit is refused before anything of it is installed.
+//! The file is a sequence of pairs, each a key and a value with their lengths as big-endian `u32`, followed by an end
+//! marker and the SHA-256 of everything before the hash. A file with a wrong hash is rejected before any of it is
+//! installed.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -10,26 +11,26 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use storage::database::Pair;
 
-/// The longest key or value, in bytes; anything longer is damage.
-const LONGEST: u32 = 64 << 20;
+/// The most bytes in a key or a value; a longer one means a damaged file.
+const MAX_LENGTH: u32 = 64 << 20;
 const END: u32 = u32::MAX;
 
-/// A snapshot's file. One that is being received is removed with this value.
+/// The file of a snapshot. A temporary file is removed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct SnapshotFile {
     path: PathBuf,
-    kept: bool,
+    temporary: bool,
 }
 
 impl SnapshotFile {
-    /// A file that is there, and stays.
-    pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path, kept: true }
+    /// An existing file, which is kept.
+    pub(crate) fn kept(path: PathBuf) -> Self {
+        Self { path, temporary: false }
     }
 
-    /// A file that is being received.
-    pub(crate) fn receiving(folder: &Path) -> Self {
-        Self { path: folder.join(format!("receiving-{}", uuid::Uuid::new_v4())), kept: false }
+    /// A file to be received or written in `folder`.
+    pub(crate) fn temporary(folder: &Path) -> Self {
+        Self { path: folder.join(format!("receiving-{}", uuid::Uuid::new_v4())), temporary: true }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -39,25 +40,24 @@ impl SnapshotFile {
 
 impl Drop for SnapshotFile {
     fn drop(&mut self) {
-        if !self.kept {
-            // It may never have been made.
+        if self.temporary {
+            // The file may not exist yet.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// So many bytes are written before they are brought to the disk. A sync of the whole file at its end would have the
-/// log's syncs wait behind it.
-const PIECE: u64 = 8 << 20;
+/// Bytes to write between two syncs. One sync of the whole file at its end would delay the log's syncs.
+const SYNC_BYTES: u64 = 8 << 20;
 
-/// Writes pairs to a new file, fsynced.
-pub(crate) struct Writer {
+/// Writes pairs to a new file and syncs it.
+pub(crate) struct SnapshotWriter {
     file: BufWriter<File>,
     hash: Sha256,
     unsynced: u64,
 }
 
-impl Writer {
+impl SnapshotWriter {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { file: BufWriter::with_capacity(1 << 18, File::create(path)?), hash: Sha256::new(), unsynced: 0 })
     }
@@ -66,7 +66,7 @@ impl Writer {
         self.hash.update(bytes);
         self.file.write_all(bytes)?;
         self.unsynced += bytes.len() as u64;
-        if self.unsynced >= PIECE {
+        if self.unsynced >= SYNC_BYTES {
             self.unsynced = 0;
             self.file.flush()?;
             self.file.get_ref().sync_data()?;
@@ -75,8 +75,8 @@ impl Writer {
     }
 
     fn framed(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= LONGEST);
-        let length = length.ok_or_else(|| io::Error::other("a value is too long for a snapshot"))?;
+        let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MAX_LENGTH);
+        let length = length.ok_or_else(|| io::Error::other("a key or value is too long for a snapshot"))?;
         self.bytes(&length.to_be_bytes())?;
         self.bytes(bytes)
     }
@@ -94,14 +94,14 @@ impl Writer {
     }
 }
 
-/// Reads the pairs of a file; the last answer is an error when its checksum does not fit.
-pub(crate) struct Reader {
+/// Iterates over the pairs of a file. The last item is an error when the checksum does not match.
+pub(crate) struct SnapshotReader {
     file: BufReader<File>,
     hash: Sha256,
     ended: bool,
 }
 
-impl Reader {
+impl SnapshotReader {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { file: BufReader::with_capacity(1 << 18, File::open(path)?), hash: Sha256::new(), ended: false })
     }
@@ -126,7 +126,7 @@ impl Reader {
     }
 
     fn framed(&mut self, length: u32) -> io::Result<Vec<u8>> {
-        if length > LONGEST {
+        if length > MAX_LENGTH {
             return Err(damaged());
         }
         self.bytes(length as usize)
@@ -150,7 +150,7 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the snapshot is damaged")
 }
 
-impl Iterator for Reader {
+impl Iterator for SnapshotReader {
     type Item = io::Result<Pair>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -170,27 +170,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_is_read_as_it_was_written_or_not_at_all() {
+    fn damaged_snapshots_are_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("snapshot");
         let pairs: Vec<Pair> = (0..1000u32).map(|n| (n.to_be_bytes().to_vec(), vec![7; n as usize])).collect();
-        let mut writer = Writer::create(&path).unwrap();
+        let mut writer = SnapshotWriter::create(&path).unwrap();
         for (key, value) in &pairs {
             writer.pair(key, value).unwrap();
         }
         writer.finish().unwrap();
-        assert_eq!(Reader::open(&path).unwrap().map(Result::unwrap).collect::<Vec<_>>(), pairs);
+        assert_eq!(SnapshotReader::open(&path).unwrap().map(Result::unwrap).collect::<Vec<_>>(), pairs);
 
         let whole = std::fs::read(&path).unwrap();
         for cut in [0, 3, 100, whole.len() - 1] {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            assert!(Reader::verify(&path).is_err(), "cut at {cut}");
+            assert!(SnapshotReader::verify(&path).is_err(), "cut at {cut}");
         }
         for flip in [0, 5, 5000, whole.len() - 1] {
             let mut bytes = whole.clone();
             bytes[flip] ^= 1;
             std::fs::write(&path, bytes).unwrap();
-            assert!(Reader::verify(&path).is_err(), "flipped at {flip}");
+            assert!(SnapshotReader::verify(&path).is_err(), "flipped at {flip}");
         }
     }
 }

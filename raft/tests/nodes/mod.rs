@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use net::{NodeId, Peer, PeerConfig, Secret};
-use raft::{Change, Cluster, ClusterConfig, ClusterError, Obstacle, StartError};
+use raft::{Change, Cluster, ClusterConfig, ClusterError, MembershipError, StartError};
 use state::command::{AddSong, Answer, Command, Refusal};
 use state::{JobOptions, Plan, Selection, SeparationSpec, Song};
 use storage::blobs::Hash;
@@ -188,11 +188,11 @@ pub(crate) async fn leader(node: &Node) -> NodeId {
 
 /// What comes of a change of the membership, which is asked for again while there is no leader or another change is under
 /// way.
-pub(crate) async fn decided(through: &Node, change: Change) -> Result<(), Obstacle> {
+pub(crate) async fn decided(through: &Node, change: Change) -> Result<(), MembershipError> {
     let mut decision = None;
     wait_until("a decision about the membership", async || {
         decision = through.cluster.change(change.clone()).await.ok();
-        !matches!(decision, None | Some(Err(Obstacle::Busy | Obstacle::Upgrading)))
+        !matches!(decision, None | Some(Err(MembershipError::Busy | MembershipError::Upgrading)))
     })
     .await;
     decision.unwrap()
