@@ -241,6 +241,118 @@ impl<A, B, C, X: Part<A>, Y: Part<B>, Z: Part<C>> Part<(A, B, C)> for (X, Y, Z) 
 }
 
 #[cfg(test)]
+pub(crate) mod readable {
+    //! Keys in readable form, for the golden scripts.
+
+    use super::*;
+
+    /// A form of keys that can be read back.
+    pub(crate) trait Form {
+        fn show(key: &mut &[u8]) -> String;
+    }
+
+    impl<K: Form, V> Table<K, V> {
+        /// The name of the table and the parts of the key.
+        pub(crate) fn show_key(self, name: &str, mut key: &[u8]) -> String {
+            let shown = K::show(&mut key);
+            assert!(key.is_empty(), "{name} has a key that is longer than its form");
+            format!("{}({shown})", name.to_lowercase())
+        }
+    }
+
+    fn take<'a>(key: &mut &'a [u8], count: usize) -> &'a [u8] {
+        let (taken, rest) = key.split_at(count);
+        *key = rest;
+        taken
+    }
+
+    impl Form for () {
+        fn show(_: &mut &[u8]) -> String {
+            String::new()
+        }
+    }
+
+    impl Form for u64 {
+        fn show(key: &mut &[u8]) -> String {
+            u64::from_be_bytes(take(key, 8).try_into().unwrap()).to_string()
+        }
+    }
+
+    impl Form for u32 {
+        fn show(key: &mut &[u8]) -> String {
+            u32::from_be_bytes(take(key, 4).try_into().unwrap()).to_string()
+        }
+    }
+
+    impl Form for Hash {
+        fn show(key: &mut &[u8]) -> String {
+            hex(take(key, 32))
+        }
+    }
+
+    impl Form for Uuid {
+        fn show(key: &mut &[u8]) -> String {
+            Uuid::from_slice(take(key, 16)).unwrap().to_string()
+        }
+    }
+
+    impl Form for Text {
+        fn show(key: &mut &[u8]) -> String {
+            let end = key.windows(2).position(|two| two == [0, 1]).unwrap();
+            let text = String::from_utf8(take(key, end).to_vec()).unwrap();
+            take(key, 2);
+            text
+        }
+    }
+
+    impl Form for Bytes {
+        fn show(key: &mut &[u8]) -> String {
+            let count = key.len();
+            take(key, count).escape_ascii().to_string()
+        }
+    }
+
+    impl Form for Audience {
+        fn show(key: &mut &[u8]) -> String {
+            let number = u64::from_be_bytes(take(key, 8).try_into().unwrap());
+            format!("{:?}", if number == 0 { Audience::Everybody } else { Audience::User(number) })
+        }
+    }
+
+    impl Form for JobState {
+        fn show(key: &mut &[u8]) -> String {
+            JobState::EVERY[usize::from(take(key, 1)[0])].to_string()
+        }
+    }
+
+    impl Form for Order {
+        fn show(key: &mut &[u8]) -> String {
+            let number = take(key, 1)[0];
+            format!(
+                "{:?}",
+                crate::songs::index::SORTED_ORDERS.into_iter().find(|order| *order as u8 == number).unwrap()
+            )
+        }
+    }
+
+    impl<A: Form, B: Form> Form for (A, B) {
+        fn show(key: &mut &[u8]) -> String {
+            format!("{}, {}", A::show(key), B::show(key))
+        }
+    }
+
+    impl<A: Form, B: Form, C: Form> Form for (A, B, C) {
+        fn show(key: &mut &[u8]) -> String {
+            format!("{}, {}, {}", A::show(key), B::show(key), C::show(key))
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

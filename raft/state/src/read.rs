@@ -135,7 +135,7 @@ pub(crate) trait Read {
     }
 
     /// The job with this dedup key that is open or done.
-    fn job_like(&self, dedup_key: &[u8]) -> Result<Option<Job>, ViewError> {
+    fn job_like(&self, dedup_key: &str) -> Result<Option<Job>, ViewError> {
         let Some(id) = self.get(JOB_BY_SPEC, dedup_key)? else {
             return Ok(None);
         };

@@ -29,6 +29,25 @@ macro_rules! tables {
         }
 
         $($(#[$doc])* pub(crate) const $name: Table<$key, $value> = Table::new(Number::$name as u16);)*
+
+        /// The table and the parts of a key in readable form.
+        #[cfg(test)]
+        pub(crate) fn show_key(key: &[u8]) -> String {
+            let (number, parts) = key.split_at(2);
+            match u16::from_be_bytes([number[0], number[1]]) {
+                $($number => $name.show_key(stringify!($name), parts),)*
+                other => panic!("no table has the number {other}"),
+            }
+        }
+
+        /// The value under a key.
+        #[cfg(test)]
+        pub(crate) fn decode(key: &[u8], value: &[u8]) -> serde_json::Value {
+            match u16::from_be_bytes([key[0], key[1]]) {
+                $($number => serde_json::to_value(codec::decode::<$value>(value).unwrap()).unwrap(),)*
+                other => panic!("no table has the number {other}"),
+            }
+        }
     };
 }
 
@@ -49,7 +68,7 @@ tables! {
     /// Jobs by number, the oldest first.
     10 JOBS: u64 => Job;
     /// The job that an equal request joins, by the dedup key of its spec.
-    11 JOB_BY_SPEC: Bytes => u64;
+    11 JOB_BY_SPEC: Text => u64;
     /// The open jobs of an owner.
     12 OPEN_JOBS: (Text, u64) => u64;
     /// The open jobs that external workers do.

@@ -29,6 +29,12 @@ impl Changes {
         }
         self.events
     }
+
+    /// The changed keys with their new values; none for removed ones.
+    #[cfg(test)]
+    pub(crate) fn values(&self) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        &self.values
+    }
 }
 
 /// A state with changes that only the transaction sees.

@@ -262,7 +262,7 @@ pub(crate) struct RemoveUserQuery {
 #[serde(rename_all = "snake_case")]
 enum SongsPolicy {
     Delete,
-    Transfer,
+    HandOver,
 }
 
 /// Deletes a user, with all sessions, tokens and shares, and with songs as `songs` requires.
@@ -282,7 +282,7 @@ pub(crate) async fn delete(
     let Query(query) = query?;
     let songs = query.songs.map(|songs| match songs {
         SongsPolicy::Delete => OrphanPolicy::Delete,
-        SongsPolicy::Transfer => OrphanPolicy::Transfer,
+        SongsPolicy::HandOver => OrphanPolicy::Transfer,
     });
     state.cluster.propose(RemoveUser { user, songs }).await??;
     tracing::info!(user, "a user was deleted");

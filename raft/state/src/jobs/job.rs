@@ -220,7 +220,7 @@ impl JobSpec {
     }
 
     /// See [`Spec::dedup_key`].
-    pub(crate) fn dedup_key(&self) -> Option<Vec<u8>> {
+    pub(crate) fn dedup_key(&self) -> Option<String> {
         self.spec().dedup_key()
     }
 

@@ -68,9 +68,8 @@ impl SeparationSpec {
 }
 
 /// The key under which the job that separates this file in this way is found.
-pub(crate) fn dedup_key(hash: &Hash, model: &str, formats: &[String], selection: &Selection) -> Vec<u8> {
-    let text = format!("separation\0{model}\0{}\0{selection}", formats.join(","));
-    [hash.as_bytes(), text.as_bytes()].concat()
+pub(crate) fn dedup_key(hash: &Hash, model: &str, formats: &[String], selection: &Selection) -> String {
+    format!("separation of {hash} by {model} into {}: {selection}", formats.join(","))
 }
 
 impl Spec for Separation {
@@ -83,7 +82,7 @@ impl Spec for Separation {
         vec![separate.collect(), vec![TaskKind::Merge]]
     }
 
-    fn dedup_key(&self) -> Option<Vec<u8>> {
+    fn dedup_key(&self) -> Option<String> {
         Some(dedup_key(&self.hash, &self.model, &self.formats, &self.selection))
     }
 

@@ -15,7 +15,7 @@ pub(crate) trait Spec {
     fn stages(&self) -> Vec<Vec<TaskKind>>;
 
     /// The key under which an equal job is found and joined; none if each request has a job of its own.
-    fn dedup_key(&self) -> Option<Vec<u8>>;
+    fn dedup_key(&self) -> Option<String>;
 
     /// The file whose songs have the job; none for jobs without songs. A job with songs is removed together with the last
     /// one that has it.

@@ -2,7 +2,8 @@
 
 mod invariants;
 mod levels;
-mod scripted;
+mod readable;
+mod scripts;
 
 use storage::blobs::Hash;
 use storage::database::{Batch, Database};
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::command::{AddSong, Answer, Command, Refusal};
-use crate::{Event, JobOptions, Plan, Selection, SeparationSpec, Transaction, View, apply};
+use crate::{Changes, Event, JobOptions, Plan, Selection, SeparationSpec, Transaction, View, apply};
 
 pub use levels::NextLevel;
 
@@ -40,15 +41,31 @@ impl Machine {
         self.apply_as(Uuid::new_v4(), &command.into()).0
     }
 
+    /// The number of log entries applied so far.
+    pub(crate) fn applied(&self) -> u64 {
+        self.index
+    }
+
     /// Applies a command as the request of this id.
     pub(crate) fn apply_as(&mut self, id: Uuid, command: &Command) -> (Result<Answer, Refusal>, Vec<Event>) {
+        let (outcome, changes) = self.prepare(id, command);
+        (outcome, self.commit(changes))
+    }
+
+    /// Applies a command as the request of this id, and leaves it to the caller to commit the changes.
+    pub(crate) fn prepare(&mut self, id: Uuid, command: &Command) -> (Result<Answer, Refusal>, Changes) {
         self.index += 1;
         let mut state = Transaction::over(self.view());
-        let answer = apply(&mut state, &id, command, self.index, 0).unwrap();
+        let outcome = apply(&mut state, &id, command, self.index, 0).unwrap();
+        (outcome, state.finish())
+    }
+
+    /// Writes changes.
+    pub(crate) fn commit(&mut self, changes: Changes) -> Vec<Event> {
         let mut batch = Batch::new();
-        let events = state.finish().write(GENERATION, &mut batch);
+        let events = changes.write(GENERATION, &mut batch);
         self.database.write(batch).unwrap();
-        (answer, events.into_iter().collect())
+        events.into_iter().collect()
     }
 
     /// Skips log entries, as if they had changed nothing.
