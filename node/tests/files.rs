@@ -281,7 +281,7 @@ async fn full_node_rejects_uploads_and_still_votes() {
         assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{body}");
         assert_eq!(body["ok"], false);
         let message = body["errors"][0]["message"].as_str().unwrap();
-        assert!(message.contains("room") && message.ends_with('.'), "{message}");
+        assert!(message.contains("no space") && message.ends_with('.'), "{message}");
         let staging = cluster.folder.path().join(format!("node-{node}/staging"));
         wait_for("an empty staging folder", async || (std::fs::read_dir(&staging).unwrap().count() == 0).then_some(()))
             .await;

@@ -223,9 +223,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("authority.pem");
         for (content, words) in [
-            ("", "holds no certificate in PEM"),
+            ("", "has no certificate in PEM format"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "is damaged"),
-            ("-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n", "cannot be read"),
+            ("-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n", "cannot read the certificates"),
         ] {
             std::fs::write(&file, content).unwrap();
             let error = TlsRoots::new(Some(&file), "--ca FILE").map(drop).unwrap_err().to_string();
