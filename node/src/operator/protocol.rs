@@ -1,6 +1,6 @@
 //! The operator protocol: one call and its reply on a QUIC stream.
 //!
-//! The frames are encoded by position, so variants keep their order.
+//! Frames contain the names of variants and fields, so the command and the node must agree on them.
 
 use std::collections::BTreeSet;
 
