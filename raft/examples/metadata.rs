@@ -1,9 +1,9 @@
-//! Writes to a running Quartet cluster and to a running etcd by turns, and prints writes per second and latencies.
+//! Writes alternately to a running Quartet cluster and to a running etcd, and prints writes per second and latencies.
 //! `scripts/bench metadata` starts both and runs this.
 //!
-//! Both get the same treatment: one connection to each node that all clients share (QUIC streams there, HTTP/2 streams
-//! here), each client waits for its answer before it asks again, first all of them at the leader and then spread over
-//! the nodes. Every answer means that a majority has the write on its disk.
+//! Both are used in the same way: all clients share one connection to each node (QUIC streams to Quartet, HTTP/2 streams
+//! to etcd), and each client waits for an answer before its next write. First all clients write to the leader, then to
+//! all nodes in turn. Every answer means that a majority has the write on its disk.
 
 #![allow(clippy::print_stdout)]
 
@@ -27,16 +27,16 @@ use tonic_prost::ProstCodec;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// Numbers of clients.
+/// The numbers of clients to measure.
 const CLIENTS: [usize; 3] = [1, 16, 128];
-/// The bytes of a value in etcd, and of a playlist's description.
+/// The size of a value in etcd and of a playlist's description, in bytes.
 const VALUE: usize = 256;
-/// Before the first turn.
+/// How long each system is written to before the first measurement.
 const FILL: Duration = Duration::from_secs(8);
-/// Before the counting begins.
+/// How long the clients of a measurement run before writes are counted.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-// etcd's messages, as far as they are needed (etcd's rpc.proto has all of them).
+// The messages of etcd's rpc.proto that this program needs.
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct PutRequest {
@@ -80,7 +80,7 @@ where
     Ok(client.unary(tonic::Request::new(question), PathAndQuery::from_static(path), codec).await?.into_inner())
 }
 
-/// What is written, and to whom.
+/// The system to write to, and what to write.
 enum System {
     /// The description of a playlist.
     Playlists { remote: Remote, nodes: Vec<NodeId>, playlists: Vec<u64> },
@@ -90,13 +90,13 @@ enum System {
     Etcd(Vec<Channel>),
 }
 
-/// Asks a node for a change that nothing speaks against.
+/// Proposes a command that must not be rejected.
 async fn change(remote: &Remote, node: NodeId, command: impl Into<Command>) -> Result<Answer, Failed> {
     Ok(remote.propose(node, command).await??)
 }
 
 impl System {
-    /// The leader comes first.
+    /// The first node is the leader.
     fn songs(secret: &Path, leader: NodeId, members: BTreeMap<NodeId, String>) -> Result<Self, Failed> {
         let secret = Secret::read(secret)?;
         let mut nodes: Vec<NodeId> = members.keys().copied().collect();
@@ -125,7 +125,7 @@ impl System {
         Ok(Self::Playlists { remote, nodes, playlists })
     }
 
-    /// The leader comes first.
+    /// The first node is the leader.
     async fn etcd(addresses: &str) -> Result<Self, Failed> {
         let mut members = Vec::new();
         for address in addresses.split(',') {
@@ -145,7 +145,7 @@ impl System {
         }
     }
 
-    /// One write, the `number`-th, at the `place`-th node.
+    /// Writes item `number` through node `place`.
     async fn write(&self, place: usize, number: u64) -> Result<(), Failed> {
         match self {
             Self::Playlists { remote, nodes, playlists } => {
@@ -166,8 +166,8 @@ impl System {
     }
 }
 
-/// Another song with a file that the cluster knows: its record, its places in lists, orders and the index of words, the
-/// counter, and the answer that is remembered for the request; about 25 keys.
+/// Another song with a known file. It writes about 25 keys: its record, its entries in lists, orders and the word index,
+/// the counter, and the stored answer to the request.
 fn song(number: u64) -> AddSong {
     AddSong {
         title: format!("Song {number} of the benchmark"),
@@ -191,7 +191,7 @@ fn song(number: u64) -> AddSong {
     }
 }
 
-/// What a turn came to: writes per second, and latencies in milliseconds.
+/// The result of one measurement: writes per second, and latencies in milliseconds.
 #[derive(Clone, Copy)]
 struct Turn {
     rate: f64,
@@ -199,7 +199,7 @@ struct Turn {
     late: f64,
 }
 
-/// Has `clients` clients write for a while.
+/// Measures writes of `clients` concurrent clients for `time`.
 async fn turn(system: &Arc<System>, clients: usize, spread: bool, time: Duration) -> Result<Turn, Failed> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let begin = Instant::now() + WARM_UP;
@@ -234,13 +234,13 @@ async fn turn(system: &Arc<System>, clients: usize, spread: bool, time: Duration
     Ok(Turn { rate: latencies.len() as f64 / time.as_secs_f64(), median: at(0.5), late: at(0.99) })
 }
 
-/// Least, median and most.
+/// Minimum, median and maximum.
 fn spread_of(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
 
-/// Prints the turns of all systems, the last of which is the one that the others are measured against.
+/// Prints the measurements of all systems. The last system is the reference for the others.
 fn print(clients: usize, at: &str, systems: &[Arc<System>], turns: &[Vec<Turn>]) {
     for (system, turns) in systems.iter().zip(turns) {
         let [least, rate, most] = spread_of(turns.iter().map(|turn| turn.rate).collect());
@@ -288,7 +288,7 @@ async fn main() -> Result<(), Failed> {
         "A write is in etcd a Put of {VALUE} bytes; in Quartet a playlist's description of {VALUE} bytes, or a song with \
          its lists, orders and words. Quartet remembers the answer to each."
     );
-    // Long enough for the logs of both to be written over files that they have, as they are for most of a cluster's life.
+    // Long enough that both systems reuse existing log files, as in a cluster that has run for a while.
     for system in &systems {
         turn(system, CLIENTS[2], false, FILL).await?;
     }
@@ -296,7 +296,7 @@ async fn main() -> Result<(), Failed> {
         for clients in CLIENTS {
             let mut turns = vec![Vec::new(); systems.len()];
             for round in 0..rounds {
-                // None is always the last.
+                // Rotate the order, so that no system always comes last.
                 for place in 0..systems.len() {
                     let which = (place + round) % systems.len();
                     let system = &systems[which];

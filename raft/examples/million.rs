@@ -1,8 +1,8 @@
-//! Measures a cluster with very many songs: writes while a snapshot is built and while one is installed on an empty
-//! node, the memory that this takes, how long a node takes to start, and how long a page of songs.
+//! Measures a cluster with many songs: the rate of writes while a snapshot is built and while one is installed on an
+//! empty node, the memory for that, the start of a node, and the time to read a page of songs.
 //!
-//! `scripts/bench state [SONGS]`; the songs have jobs that are done, with tasks and stems. All
-//! nodes live in this process, and their folders in a temporary one (TMPDIR says where), which goes at the end.
+//! `scripts/bench state [SONGS]` runs this. The songs have finished jobs with tasks and stems. All nodes run in this
+//! process, and their data folders are in a temporary folder below TMPDIR, which is removed at the end.
 
 #![allow(clippy::print_stdout)]
 
@@ -24,11 +24,11 @@ use tokio::task::JoinSet;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Songs that are under way at a time while the state is filled.
+/// How many songs are added concurrently while the state is filled.
 const AT_A_TIME: usize = 1024;
-/// Who writes while something is measured.
+/// The number of concurrent writers during a measurement.
 const WRITERS: usize = 16;
-/// How long is measured when nothing ends by itself.
+/// The duration of a measurement that has no end of its own.
 const QUIET: Duration = Duration::from_secs(15);
 
 struct Node {
@@ -57,7 +57,7 @@ impl Node {
     }
 }
 
-/// A song of which no other has the file, to be done by a worker outside, who delivers all stems at once.
+/// A song with a file of its own, for an external worker, which delivers all stems at once.
 fn song(number: u64) -> AddSong {
     AddSong {
         title: format!("Song number {number}"),
@@ -99,7 +99,7 @@ async fn add(cluster: &Cluster, number: u64) -> Result<()> {
     }
 }
 
-/// Writes that go on until they are ended, and how long each took.
+/// Concurrent writers, and the latencies of their writes.
 struct Writers {
     stop: Arc<AtomicBool>,
     failed: Arc<AtomicU64>,
@@ -165,12 +165,12 @@ fn memory(line: &str) -> u64 {
     found.unwrap_or(0_u64) / 1024
 }
 
-/// How far the peak of the memory lies above what there was when this began.
+/// The memory at the start of a measurement, to compare with the peak.
 struct Peak(u64);
 
 impl Peak {
     fn begin() -> Self {
-        // Forgets the peak so far. Where that is not possible, the growth shown is that since the start, which is more.
+        // Resets the peak. If that is not possible, the printed growth counts from the start of the process.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         Self(memory("VmRSS"))
     }
@@ -290,7 +290,7 @@ async fn main() -> Result<()> {
         match Node::start(1, &members, root).await {
             Ok(node) => break node,
             Err(error) if began.elapsed() > Duration::from_secs(60) => return Err(error),
-            // What it held is free a moment after it stopped.
+            // A stopped node releases its database and port a moment later.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     };

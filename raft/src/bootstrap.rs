@@ -15,8 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use net::NodeId;
-use net::{Peer, Protocol};
+use net::{NodeId, Peer, Protocol};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

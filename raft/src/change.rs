@@ -73,11 +73,11 @@ pub enum MembershipError {
         "node {node} runs an older program (level {level}, the cluster is at {needed}); install this version there first"
     )]
     TooOld {
-        /// Which.
+        /// The node's id.
         node: NodeId,
-        /// What it knows.
+        /// The highest level that its program knows.
         level: u32,
-        /// What the cluster takes.
+        /// The level of the cluster.
         needed: u32,
     },
     /// The cluster is being upgraded.

@@ -17,8 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use net::NodeId;
-use net::{OPERATOR, Protocol};
+use net::{NodeId, OPERATOR, Protocol};
 use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use uuid::Uuid;

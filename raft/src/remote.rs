@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use net::NodeId;
-use net::{Peer, PeerError, Protocol};
+use net::{NodeId, Peer, PeerError, Protocol};
 use uuid::Uuid;
 
 use crate::consensus::Request;

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use net::NodeId;
-use net::{Peer, Protocol};
+use net::{NodeId, Peer, Protocol};
 use openraft::error::RaftError;
 use openraft::{Config, SnapshotPolicy};
 use storage::database::Database;

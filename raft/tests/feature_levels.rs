@@ -16,7 +16,7 @@ fn level(node: &Node) -> Option<u32> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_leader_raises_the_level_when_every_member_knows_it() {
+async fn leader_raises_the_level_when_every_member_knows_it() {
     let root = tempfile::tempdir().unwrap();
     let addresses = free_ports(4);
     let three = addresses.clone().into_iter().filter(|(id, _)| *id < 3).collect();

@@ -21,11 +21,11 @@ fn join(addresses: &Addresses, node: NodeId, replaces: Option<NodeId>) -> Change
     Change::Join { node, address: addresses[&node].clone(), replaces }
 }
 
-/// Starts a node with an empty disk, which waits to be let in, lets it in by `through`, and waits until it votes.
-async fn let_in(addresses: &Addresses, through: &Node, id: NodeId, replaces: Option<NodeId>, root: &Path) -> Node {
+/// Starts a node with an empty disk, adds it to the cluster through the node `through`, and waits until it votes.
+async fn add_node(addresses: &Addresses, through: &Node, id: NodeId, replaces: Option<NodeId>, root: &Path) -> Node {
     let starting = start(id, addresses, root);
-    let letting = async {
-        wait_until("the node to be let in", async || match decided(through, join(addresses, id, replaces)).await {
+    let adding = async {
+        wait_until("the node to be added", async || match decided(through, join(addresses, id, replaces)).await {
             Ok(()) => true,
             Err(error) if error.is_temporary() => false,
             Err(other) => panic!("{other}"),
@@ -33,7 +33,7 @@ async fn let_in(addresses: &Addresses, through: &Node, id: NodeId, replaces: Opt
         .await;
         wait_until("a vote", async || through.cluster.status().members.contains(&id)).await;
     };
-    let (node, ()) = tokio::join!(starting, letting);
+    let (node, ()) = tokio::join!(starting, adding);
     node.unwrap()
 }
 
@@ -47,18 +47,18 @@ async fn leave(through: &Node, node: NodeId) {
     wait_until("all to know", async || !through.cluster.status().members.contains(&node)).await;
 }
 
-/// Waits until a node hears that it has left.
+/// Waits until a node knows that it has left.
 async fn has_left(node: &Node) {
-    tokio::time::timeout(PATIENCE, node.cluster.left()).await.expect("the node to hear that it has left");
+    tokio::time::timeout(PATIENCE, node.cluster.left()).await.expect("the node to know that it has left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_grows_to_five_and_shrinks_to_three_while_it_works() {
+async fn cluster_grows_to_five_and_shrinks_to_three_during_writes() {
     let root = tempfile::tempdir().unwrap();
     let addresses = free_ports(5);
     let mut nodes = start_all(&only(&addresses, 0..3), &root).await;
     let writing = Node { cluster: nodes[1].cluster.clone(), peer: nodes[1].peer.clone() };
-    // Counts what it has written, until nobody looks any more.
+    // Counts its writes until the receiver is dropped.
     let (count, mut counted) = tokio::sync::watch::channel(0);
     let writer = tokio::spawn(async move {
         let mut written = 0;
@@ -74,13 +74,13 @@ async fn a_cluster_grows_to_five_and_shrinks_to_three_while_it_works() {
         tokio::time::timeout(PATIENCE, counted.wait_for(|written| *written > before)).await.unwrap().unwrap();
     };
     for id in [3, 4] {
-        let node = let_in(&addresses, &nodes[0], id, None, root.path()).await;
+        let node = add_node(&addresses, &nodes[0], id, None, root.path()).await;
         nodes.push(node);
         writes_go_on().await;
     }
     assert_eq!(nodes[0].cluster.status().members, [0, 1, 2, 3, 4]);
 
-    // The leader leaves, and one that does not lead.
+    // The leader and a follower leave.
     let leader = leader(&nodes[1]).await;
     let other = if leader == 4 { 0 } else { 4 };
     for id in [leader, other].into_iter().filter(|id| *id != 1) {
@@ -102,13 +102,13 @@ async fn a_cluster_grows_to_five_and_shrinks_to_three_while_it_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_join_at_once_both_become_members() {
+async fn two_nodes_can_join_at_the_same_time() {
     let root = tempfile::tempdir().unwrap();
     let addresses = free_ports(5);
     let mut nodes = start_all(&only(&addresses, 0..3), &root).await;
     let (three, four) = tokio::join!(
-        let_in(&addresses, &nodes[0], 3, None, root.path()),
-        let_in(&addresses, &nodes[0], 4, None, root.path()),
+        add_node(&addresses, &nodes[0], 3, None, root.path()),
+        add_node(&addresses, &nodes[0], 4, None, root.path()),
     );
     nodes.extend([three, four]);
     for node in &nodes {
@@ -120,28 +120,28 @@ async fn two_that_join_at_once_both_become_members() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_node_is_replaced_under_a_new_number() {
+async fn dead_node_is_replaced_under_a_new_id() {
     let root = tempfile::tempdir().unwrap();
     let addresses = free_ports(4);
     let mut nodes = start_all(&only(&addresses, 0..3), &root).await;
     add_song(&nodes[0], "before").await;
     nodes.pop().unwrap().stop().await;
     std::fs::remove_dir_all(root.path().join("2")).unwrap();
-    let new = let_in(&addresses, &nodes[0], 3, Some(2), root.path()).await;
+    let new = add_node(&addresses, &nodes[0], 3, Some(2), root.path()).await;
     wait_until("the old one to go", async || nodes[0].cluster.status().members == [0, 1, 3]).await;
-    // The new one counts: with another of the first three gone, it is the majority.
+    // The new node counts: with another of the first three stopped, it is part of the majority.
     nodes.pop().unwrap().stop().await;
     add_song(&new, "after").await;
     assert_eq!(titles(&nodes[0]).await, ["after", "before"]);
 
-    // The old number is used up.
+    // The old id cannot be used again.
     let refused = start(2, &addresses, root.path()).await.err().unwrap();
     assert!(matches!(refused, StartError::Used(2)), "{refused}");
     assert_eq!(decided(&nodes[0], join(&addresses, 2, None)).await, Err(MembershipError::Used(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leave_that_broke_off_is_finished_by_giving_it_again() {
+async fn repeated_leave_completes_an_interrupted_one() {
     let root = tempfile::tempdir().unwrap();
     let addresses = free_ports(4);
     let mut nodes = start_all(&addresses, &root).await;
@@ -149,7 +149,7 @@ async fn a_leave_that_broke_off_is_finished_by_giving_it_again() {
     wait_until("a name", async || nodes[0].cluster.peek().cluster_meta().unwrap().is_some()).await;
     assert_eq!(decided(&nodes[0], Change::Retire { node: 3 }).await, Ok(()));
 
-    // Here the command broke off, and the leader goes as well. The mark outlives both.
+    // The command is interrupted here and the leader restarts. The retirement survives both.
     let leader = leader(&nodes[0]).await;
     let at = nodes.iter().position(|node| node.peer.id() == leader).unwrap();
     nodes.remove(at).stop().await;
@@ -161,7 +161,7 @@ async fn a_leave_that_broke_off_is_finished_by_giving_it_again() {
 
     leave(&nodes[0], 3).await;
     has_left(&nodes[3]).await;
-    // Whoever did not hear that it is done hears it now.
+    // A repetition succeeds too.
     for change in [Change::Retire { node: 3 }, Change::Leave { node: 3 }] {
         assert_eq!(decided(&nodes[0], change).await, Ok(()));
     }
@@ -170,7 +170,7 @@ async fn a_leave_that_broke_off_is_finished_by_giving_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_would_hurt_the_cluster_is_refused() {
+async fn harmful_membership_changes_are_rejected() {
     let root = tempfile::tempdir().unwrap();
     let addresses = free_ports(5);
     let mut nodes = start_all(&only(&addresses, 0..3), &root).await;
@@ -180,10 +180,10 @@ async fn what_would_hurt_the_cluster_is_refused() {
     assert_eq!(ask(Change::Leave { node: 9 }).await, Err(MembershipError::NoMember(9)));
     let silent = ask(join(&addresses, 3, None)).await.unwrap_err();
     assert!(matches!(silent, MembershipError::Unreachable { node: 3, .. }), "{silent}");
-    assert_eq!(ask(join(&addresses, 1, None)).await, Ok(()), "a member is a member");
+    assert_eq!(ask(join(&addresses, 1, None)).await, Ok(()), "joining again changes nothing");
     assert_eq!(ask(join(&addresses, 3, Some(8))).await, Err(MembershipError::NoMember(8)));
 
-    // A node that has a cluster of its own cannot come over with it.
+    // A node of another cluster cannot join.
     let elsewhere = tempfile::tempdir().unwrap();
     let alone = start(4, &only(&addresses, [4]), elsewhere.path()).await.unwrap();
     add_song(&alone, "its own").await;
@@ -191,12 +191,12 @@ async fn what_would_hurt_the_cluster_is_refused() {
     assert!(foreign == MembershipError::NotFresh(4) || foreign.to_string().contains("another cluster"), "{foreign}");
     alone.stop().await;
 
-    // Of the two that would be left, one is dead.
+    // One of the two nodes that would remain is dead.
     nodes.pop().unwrap().stop().await;
     let few = decided(&nodes[0], Change::Leave { node: 1 }).await;
-    // A busy machine may keep the other one from answering in time as well.
+    // On a busy machine the other one may not answer in time either.
     assert!(matches!(few, Err(MembershipError::NoMajorityLeft { alive: 0 | 1, members: 2 })), "{few:?}");
-    assert!(nodes[0].cluster.read().await.unwrap().retired().unwrap().is_empty(), "it is not half gone either");
+    assert!(nodes[0].cluster.read().await.unwrap().retired().unwrap().is_empty(), "nothing was retired");
     add_song(&nodes[1], "still there").await;
     assert_eq!(titles(&nodes[0]).await, ["still there", "kept"]);
 }

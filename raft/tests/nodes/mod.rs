@@ -1,4 +1,4 @@
-//! Nodes of one process, over real QUIC and real disks, for the tests.
+//! Nodes in one process, over real QUIC and real disks, for the tests.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use storage::blobs::Hash;
 use storage::database::Database;
 use tempfile::TempDir;
 
-/// A node of this process.
+/// A running node.
 pub(crate) struct Node {
     pub cluster: Cluster,
     pub peer: Peer,
@@ -34,8 +33,8 @@ impl Node {
 /// The longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Addresses that nobody else uses as long as this process runs, so that they stay free while a node is down: each is
-/// reserved by the lock of a file, as scripts and the other tests do it, below the ports that the system hands out.
+/// Addresses that stay free for this process while a node is down. Each port is reserved by a file lock, as in scripts
+/// and the other tests, and lies below the ports that the system assigns.
 pub(crate) fn free_ports(count: u64) -> BTreeMap<NodeId, String> {
     (0..count).map(|id| (id, format!("127.0.0.1:{}", reserve_port()))).collect()
 }
@@ -44,25 +43,25 @@ fn reserve_port() -> u16 {
     const FROM: u32 = 20_000;
     const COUNT: u32 = 12_000;
     static CALLS: AtomicU32 = AtomicU32::new(0);
-    static RESERVED: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    static RESERVED: parking_lot::Mutex<Vec<File>> = parking_lot::Mutex::new(Vec::new());
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .filter(|cache| !cache.is_empty())
         .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"), PathBuf::from);
     let folder = cache.join("quartet/ports");
     std::fs::create_dir_all(&folder).unwrap();
     loop {
-        // Processes begin at different ones.
+        // Processes start at different ports.
         let place = std::process::id().wrapping_mul(101).wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
         let port = u16::try_from(FROM + place % COUNT).unwrap();
         let lock = File::create(folder.join(port.to_string())).unwrap();
         if lock.try_lock().is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            RESERVED.lock().unwrap().push(lock);
+            RESERVED.lock().push(lock);
             return port;
         }
     }
 }
 
-/// What a node of this process that has just stopped holds is free a moment later.
+/// Repeats `open` until it succeeds: a stopped node releases its database and port a moment later.
 async fn once_free<T, E: std::fmt::Display>(open: impl Fn() -> Result<T, E>) -> T {
     let began = std::time::Instant::now();
     loop {
@@ -103,7 +102,7 @@ pub(crate) async fn start_version(
         id,
         members: members.clone(),
         data,
-        // No follower stands for election because the machine is busy.
+        // Long enough that a busy machine causes no election.
         heartbeat: Duration::from_millis(100),
         election: Duration::from_millis(1000)..Duration::from_millis(2000),
         feature_level,
@@ -141,13 +140,13 @@ pub(crate) fn add(title: &str) -> AddSong {
     }
 }
 
-/// What becomes of a command, which is given again while there is no majority: on a busy machine an election takes a while.
+/// Proposes a command, and repeats it while there is no majority: on a busy machine an election takes a while.
 pub(crate) async fn propose(node: &Node, command: impl Into<Command>) -> Result<Answer, Refusal> {
     let command = command.into();
     let began = std::time::Instant::now();
     loop {
         match node.cluster.propose(command.clone()).await {
-            Err(ClusterError::NoMajority) => assert!(began.elapsed() < PATIENCE, "waited in vain for a majority"),
+            Err(ClusterError::NoMajority) => assert!(began.elapsed() < PATIENCE, "timed out waiting for a majority"),
             other => return other.unwrap(),
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -171,23 +170,22 @@ pub(crate) async fn titles(node: &Node) -> Vec<String> {
     view.unwrap().songs(None, 10_000).unwrap().into_iter().map(|song| song.title).collect()
 }
 
-/// Waits until `question` says yes.
+/// Waits until `question` returns true.
 pub(crate) async fn wait_until(what: &str, mut question: impl AsyncFnMut() -> bool) {
     let began = std::time::Instant::now();
     while !question().await {
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(began.elapsed() < PATIENCE, "timed out waiting for {what}");
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
 }
 
-/// The leader, as a node sees it.
+/// Waits until a node knows a leader.
 pub(crate) async fn leader(node: &Node) -> NodeId {
     wait_until("a leader", async || node.cluster.status().leader.is_some()).await;
     node.cluster.status().leader.unwrap()
 }
 
-/// What comes of a change of the membership, which is asked for again while there is no leader or another change is under
-/// way.
+/// Requests a change of the membership, and repeats it while there is no leader or another change is under way.
 pub(crate) async fn decided(through: &Node, change: Change) -> Result<(), MembershipError> {
     let mut decision = None;
     wait_until("a decision about the membership", async || {
