@@ -1,7 +1,7 @@
 //! The configuration of a node: `cluster.toml`, or the defaults of a standalone node.
 //!
 //! The repository's `cluster.toml` documents every key. Unknown keys are errors, reported with their line: a misspelt
-//! limit that is silently ignored would not be applied. [`file`] is the format with its defaults, [`validate`] checks the
+//! limit that is silently ignored would not be applied. [`mod@file`] is the format with its defaults, [`mod@validate`] checks the
 //! values. Paths in the file are relative to the folder of the file.
 
 mod file;

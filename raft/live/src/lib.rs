@@ -8,7 +8,7 @@
 //! | [`NodeReport`]: load, files, running attempts | the node itself | the owner pushes it to every member twice a second |
 //! | [`attempt_log`]: log lines of a running attempt | the node that runs the attempt | a call to the owner |
 //!
-//! [`Live`] is a node's handle on all of it. A new kind of live state gets a module here, and calls in [`protocol`]
+//! [`Live`] is a node's handle on all of it. A new kind of live state gets a module here, and calls in `protocol`
 //! if nodes ask for it.
 //!
 //! Invariant: nothing in the replicated state depends on live state, except for the leader's decision to expire a claim,

@@ -4,7 +4,7 @@
 //! dispatches them again. A task that is dispatched twice costs one refused claim.
 //!
 //! A queue delivers in the order of arrival. The scheduler therefore dispatches no more tasks than the workers will take
-//! soon, and [`FairQueue`] keeps deciding about the others. A cancelled job leaves few messages behind in the queue.
+//! soon, and a fair queue keeps deciding about the others. A cancelled job leaves few messages behind in the queue.
 
 mod fair_queue;
 mod open_jobs;

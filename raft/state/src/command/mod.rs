@@ -1,7 +1,7 @@
 //! Commands: every change of the cluster's state.
 //!
 //! A command is a struct with everything that applying it needs, including the time in milliseconds since 1970, because
-//! applying reads no clock. It lies in the file of its family together with its `impl` of [`Apply`], and is named once more
+//! applying reads no clock. It lies in the file of its family together with its `impl` of `Apply`, and is named once more
 //! here, in the list of all commands.
 //!
 //! Invariant: commands and answers are written to the log and sent to peers under the names of their types and fields.
