@@ -14,7 +14,7 @@ use crate::{Read, Transaction, ViewError};
 /// How many log entries back answers are kept. A request is retried for seconds; this is hours of a busy cluster.
 const KEPT: u64 = 50_000;
 /// The number of log entries between two removals. A removal leaves marks behind that slow a scan over the same range, so
-/// many answers are removed at once, and [`ANSWERS_REMOVED`] says where the next scan begins.
+/// many answers are removed at once, and [`ANSWERS_REMOVED`] has the place where the next scan begins.
 const REMOVE_EVERY: u64 = 64;
 
 /// The answer to this request, if it was applied before.

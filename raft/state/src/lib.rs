@@ -11,7 +11,8 @@
 //! Each family of commands has its module: its values in a file of their own, its commands, and the functions that other
 //! families call. [`command`] lists all commands, `tables` all tables, and [`View`] is for readers.
 //!
-//! Not here: consensus, files, HTTP, the clock. `docs/contributing/adding-a-command.md` tells how to add a command.
+//! Not in this crate: consensus, files, HTTP, the clock. `docs/contributing/adding-a-command.md` describes how to add a
+//! command.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

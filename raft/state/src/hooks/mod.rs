@@ -33,7 +33,7 @@ pub struct MakeHook {
     pub user: u64,
     /// The address.
     pub url: String,
-    /// The states in which a job may end to be told about.
+    /// The final states of jobs that cause a delivery.
     pub events: Vec<JobState>,
     /// The secret that signs deliveries, encrypted.
     pub sealed: Sealed,
@@ -72,7 +72,7 @@ pub struct ChangeHook {
     pub hook: u64,
     /// The new address.
     pub url: Option<String>,
-    /// The states in which a job may end to be told about.
+    /// The final states of jobs that cause a delivery.
     pub events: Option<Vec<JobState>>,
     /// Whether it gets new deliveries. If not, pending ones are given up.
     pub active: Option<bool>,

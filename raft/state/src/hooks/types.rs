@@ -9,11 +9,11 @@ use crate::{JobError, JobState, Sealed};
 pub struct Hook {
     /// Its number.
     pub id: u64,
-    /// The user, whose songs' jobs it is told about.
+    /// The user. Deliveries are about jobs of this user's songs.
     pub user: u64,
     /// The address.
     pub url: String,
-    /// The states in which a job may end to be told about, each once.
+    /// The final states of jobs that cause a delivery, each once.
     pub events: Vec<JobState>,
     /// Whether it gets new deliveries.
     pub active: bool,

@@ -1,4 +1,4 @@
-//! Jobs: what users asked for.
+//! Jobs: requested work that is divided into tasks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,12 +13,12 @@ use crate::{Facts, Output, Stems, Task, TaskId, TaskKind};
 /// The highest number of transitions that a job lists; older ones are dropped.
 const TRANSITIONS_KEPT: usize = 50;
 
-/// Something that a user asked for, and that workers do task by task.
+/// Requested work, divided into tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Its number.
     pub id: u64,
-    /// The name of its owner, who takes turns with other owners; empty if nobody is known.
+    /// The name of its owner; empty if the owner is unknown. Owners take turns.
     pub owner: String,
     /// How urgent it is.
     pub priority: Priority,
@@ -52,16 +52,19 @@ pub struct Job {
 pub enum JobSpec {
     /// Separate a file into stems.
     Separation(Separation),
+    /// A kind for tests.
+    #[cfg(test)]
+    Planted(crate::tests::Planted),
 }
 
-/// How a job is done that a command asks for.
+/// Options of a requested job.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct JobOptions {
     /// How often each task may fail.
     pub max_attempts: u32,
     /// How urgent it is.
     pub priority: Priority,
-    /// The owner's name, which is the same with each request of one client; empty if nobody is known.
+    /// The owner's name, which is the same with each request of one client; empty if the owner is unknown.
     pub owner: String,
     /// How many open jobs an owner may have; 0 is any number. Joining an open job does not count.
     pub jobs_per_owner: u32,
@@ -211,6 +214,8 @@ impl JobSpec {
     fn spec(&self) -> &dyn Spec {
         match self {
             Self::Separation(separation) => separation,
+            #[cfg(test)]
+            Self::Planted(planted) => planted,
         }
     }
 
@@ -245,6 +250,8 @@ impl Job {
     pub fn separation(&self) -> Option<&Separation> {
         match &self.spec {
             JobSpec::Separation(separation) => Some(separation),
+            #[cfg(test)]
+            JobSpec::Planted(_) => None,
         }
     }
 

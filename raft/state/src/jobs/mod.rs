@@ -89,8 +89,8 @@ pub struct RetryJob {
 
 impl Apply for RetryJob {
     fn apply(&self, state: &mut Transaction) -> Applied<Answer> {
-        let came_to_nothing = |job: &Job| matches!(job.state, JobState::Failed | JobState::Cancelled);
-        let mut job = granted!(job_for(state, self.job, "tried again", came_to_nothing)?);
+        let ended_without_result = |job: &Job| matches!(job.state, JobState::Failed | JobState::Cancelled);
+        let mut job = granted!(job_for(state, self.job, "retried", ended_without_result)?);
         let dedup_key = job.spec.dedup_key();
         if let Some(key) = &dedup_key
             && let Some(equal) = state.job_like(key)?
@@ -155,7 +155,7 @@ pub struct QueueJob {
 
 impl Apply for QueueJob {
     fn apply(&self, state: &mut Transaction) -> Applied<Answer> {
-        let mut job = granted!(external_job(state, self.job, "sent outside")?);
+        let mut job = granted!(external_job(state, self.job, "queued for external workers")?);
         job.executor = Executor::Queued;
         store::put(state, &job)?;
         DONE
@@ -173,7 +173,7 @@ pub struct ReclaimJob {
 
 impl Apply for ReclaimJob {
     fn apply(&self, state: &mut Transaction) -> Applied<Answer> {
-        let mut job = granted!(external_job(state, self.job, "taken inside")?);
+        let mut job = granted!(external_job(state, self.job, "reclaimed")?);
         job.executor = Executor::Reclaimed;
         stages::settle(state, &mut job, None, self.at)?;
         store::put(state, &job)?;
@@ -196,7 +196,7 @@ pub struct FinishJob {
 impl Apply for FinishJob {
     fn apply(&self, state: &mut Transaction) -> Applied<Answer> {
         let was_external = |job: &Job| job.state.is_open() && job.executor != Executor::Cluster;
-        let mut job = granted!(job_for(state, self.job, "finished from outside", was_external)?);
+        let mut job = granted!(job_for(state, self.job, "finished by an external worker", was_external)?);
         stages::close(state, job.id, self.at)?;
         stages::finish(state, &mut job, JobResult::clone(&self.result), self.at)?;
         store::put(state, &job)?;
@@ -204,7 +204,7 @@ impl Apply for FinishJob {
     }
 }
 
-/// A job whose state allows what is asked for.
+/// A job whose state allows the requested change.
 fn job_for(state: &Transaction, id: u64, wish: &str, allowed: impl FnOnce(&Job) -> bool) -> Applied<Job> {
     let Some(job) = state.job(id)? else { refuse!(Refusal::NoSuchJob(id)) };
     if !allowed(&job) {

@@ -43,8 +43,8 @@ pub(crate) fn find_or_add(state: &mut Transaction, spec: JobSpec, options: &JobO
     Ok(Ok(job.id))
 }
 
-/// Joins a job. It becomes as urgent as the most urgent request for it. It goes over to the owner with fewer open jobs, so
-/// that an owner does not wait longer because another one asked for the same before.
+/// Joins a job. Its priority becomes that of the most urgent request. Its owner becomes the one with fewer open jobs, so that
+/// an owner does not wait longer because another one requested the same job before.
 fn join(state: &mut Transaction, mut job: Job, owner: &str, priority: Priority) -> Result<u64, ViewError> {
     let id = job.id;
     if !job.state.is_open() {

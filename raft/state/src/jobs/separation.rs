@@ -28,7 +28,7 @@ pub struct Separation {
     pub selection: Selection,
 }
 
-/// The separation that a command asks for. The command names the file.
+/// A requested separation. The file is that of the command's song.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeparationSpec {
     /// The name of the model.

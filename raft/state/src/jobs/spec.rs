@@ -43,9 +43,7 @@ impl JobResult {
     /// The files of the result.
     pub(crate) fn files(&self) -> Vec<Hash> {
         match self {
-            Self::Separation(stems) => {
-                stems.files.values().flat_map(|files| files.values().copied()).chain(stems.peaks).collect()
-            }
+            Self::Separation(stems) => stems.files(),
         }
     }
 }

@@ -51,6 +51,13 @@ pub struct Stems {
     pub peaks: Option<Hash>,
 }
 
+impl Stems {
+    /// All files.
+    pub(crate) fn files(&self) -> Vec<Hash> {
+        self.files.values().flat_map(|files| files.values().copied()).chain(self.peaks).collect()
+    }
+}
+
 /// The results of a song's analysis.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Facts {

@@ -151,6 +151,16 @@ pub enum Output {
     Stems(Stems),
 }
 
+impl Output {
+    /// The files of the output.
+    pub(crate) fn files(&self) -> Vec<Hash> {
+        match self {
+            Self::Part(part) => vec![*part],
+            Self::Stems(stems) => stems.files(),
+        }
+    }
+}
+
 /// The highest number of log lines of an attempt.
 pub const LOG_LINES: usize = 200;
 /// The highest number of bytes of text in the log lines of an attempt.
@@ -180,7 +190,7 @@ pub enum LogLevel {
 }
 
 impl Task {
-    /// A task that nobody has attempted yet, and that waits.
+    /// A waiting task without attempts.
     pub(crate) fn new(id: TaskId, kind: TaskKind, stage: u32) -> Self {
         let (state, attempts) = (TaskState::Waiting, Vec::new());
         Self { id, kind, stage, state, attempt: 1, failures: 0, attempts, output: None }

@@ -41,7 +41,7 @@ pub(crate) fn count(state: &mut Transaction, limits: &[RateLimit], at: u64) -> A
     for limit in limits {
         let before = state.get(RATE_COUNTERS, &limit.key)?;
         // Tries may arrive in another order than they were made, and clocks differ. What another clock has counted still
-        // counts, and nobody waits longer than one clock alone would make them wait.
+        // counts, and the wait is never longer than with one clock alone.
         let end = at.saturating_add(limit.window);
         let so_far = before.filter(|counter| counter.until > at);
         let counter = match so_far.map(|counter| RateCounter { until: counter.until.min(end), ..counter }) {

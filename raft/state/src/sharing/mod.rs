@@ -165,7 +165,7 @@ pub(crate) fn transfer(state: &mut Transaction, mut song: Song) -> Result<bool, 
     if !state.has(SHARES, (song.id, Audience::Everybody))? {
         return Ok(false);
     }
-    // A song for everybody needs no other shares, and without an owner nobody could end them.
+    // A song for everybody needs no other shares, and a song without an owner has no user who could end them.
     hide(state, &song)?;
     song.uploader_id = None;
     index::put_song(state, &song)?;

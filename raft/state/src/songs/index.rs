@@ -1,8 +1,8 @@
 //! Keeps the index of songs up to date: see [`super::index_entry`].
 //!
 //! Invariant: every song has an index entry that agrees with the song, its own job and its plays, and stands in the rows of
-//! its entry and in no others. There is one set of rows for all songs, not one for each listener: who may hear a song is
-//! checked when a row is read, so sharing a song adds no rows.
+//! its entry and in no others. There is one set of rows for all songs, not one for each listener: access is checked when a
+//! row is read, so sharing a song adds no rows.
 
 use crate::tables::{INDEX_ENTRIES, SONGS, SORTED, WORDS};
 use crate::{IndexEntry, Order, Read, Song, Transaction, ViewError};

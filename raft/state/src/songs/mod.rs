@@ -32,7 +32,7 @@ pub struct AddSong {
     pub format: String,
     /// The user who uploads it; none for anonymous uploads.
     pub uploader_id: Option<u64>,
-    /// What the file's tags say.
+    /// The credits from the file's tags.
     pub credits: Box<Credits>,
     /// The separation of its own job.
     pub separation: SeparationSpec,

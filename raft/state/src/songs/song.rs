@@ -59,7 +59,7 @@ pub enum Edit<T> {
     Keep,
     /// The new value.
     Set(T),
-    /// The value goes.
+    /// The value is removed.
     Clear,
 }
 

@@ -1,4 +1,4 @@
-//! Whatever is asked in whatever order, the state stays sound, and two replicas stay the same.
+//! Random commands: the invariants hold after each, and two replicas are equal.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -137,8 +137,8 @@ fn library() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// Every song stands in the rows of its card and in no others, and nobody's playlist, favourite or play is of a song or
-/// for a user that is gone.
+/// Every song stands in the rows of its index entry and in no others. The songs and users of playlists, favourites and plays
+/// exist.
 fn check_library(machine: &Machine) {
     let view = machine.view();
     let songs = view.songs(None, 100).unwrap();
@@ -175,7 +175,7 @@ fn check_library(machine: &Machine) {
     assert_eq!((count(PLAYLISTS_FOR.all()), count(PLAYLIST_SHARES.all())), (shares, shares));
     assert_eq!(keys(PLAYLISTS_WITH_SONG.all()).collect::<BTreeSet<_>>(), entered);
 
-    // Each mark has its other side, and both a user and a song.
+    // Each row has its counterpart, and both a user and a song.
     let (mut liked, mut played) = (0, 0);
     for (user, song) in users.iter().flat_map(|user| songs.iter().map(move |song| (*user, song.id))) {
         liked += usize::from(view.is_favourite(user, song).unwrap());
@@ -189,7 +189,7 @@ fn check_library(machine: &Machine) {
     assert!(count(PLAYS.all()) <= songs.len());
 }
 
-/// Users, and what is theirs: nothing outlives its owner, no index lies, and somebody can put things right.
+/// Everything of a user is removed together with the user, the indexes are right, and there is an administrator.
 fn check_accounts(machine: &Machine) {
     let view = machine.view();
     let users = view.users(None, 100).unwrap();
@@ -227,7 +227,7 @@ fn check_accounts(machine: &Machine) {
             assert!(wanted, "{song:?} stands in the list of {audience:?}");
         }
     }
-    // What ends can be swept, and what is swept is not forgotten elsewhere.
+    // Everything that expires is scheduled once.
     assert!(view.count(EXPIRING.until(u64::MAX), usize::MAX).unwrap() <= 16);
     let owner = Hash::of(b"owner");
     for key in view.list(IDEMPOTENCY_OF_OWNER, IDEMPOTENCY_OF_OWNER.under(&owner)).unwrap() {
@@ -235,7 +235,7 @@ fn check_accounts(machine: &Machine) {
     }
 }
 
-/// One line, for any attempt.
+/// The log of an attempt.
 fn lines() -> Vec<LogLine> {
     vec![LogLine { at: 0, level: LogLevel::Info, message: "working".into() }]
 }
@@ -292,13 +292,14 @@ fn hooks() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// Deliveries are due where a mark says so and nowhere else, and go with their hook, as hooks go with their user.
+/// Pending deliveries, and no others, are listed. Deliveries are removed together with their hook, and hooks together with
+/// their user.
 fn check_hooks(machine: &Machine) {
     let view = machine.view();
     let mut due = HashSet::new();
     for user in 1..6 {
         let hooks = view.hooks_of(user).unwrap();
-        assert!(hooks.is_empty() || view.user(user).unwrap().is_some(), "{hooks:?} of nobody");
+        assert!(hooks.is_empty() || view.user(user).unwrap().is_some(), "{hooks:?} without a user");
         for hook in hooks {
             for delivery in view.deliveries_of(hook.id).unwrap() {
                 assert!(hook.events.contains(&delivery.event) && delivery.user == user, "{delivery:?}");
@@ -384,7 +385,7 @@ fn commands() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// Jobs know which states they have been in.
+/// The last transition of a job is to its state.
 fn check_history(machine: &Machine) {
     for job in machine.view().jobs(None, 100).unwrap() {
         assert_eq!(job.history.last().map(|was| was.state), Some(job.state), "{job:?}");
@@ -399,7 +400,7 @@ fn check(machine: &Machine) {
     for job in view.jobs(None, 100).unwrap().iter().rev() {
         if matches!(job.state, JobState::Pending | JobState::Running | JobState::Done) {
             let what = job.spec.dedup_key();
-            assert!(served.insert(what), "{job:?} does what another one does");
+            assert!(served.insert(what), "{job:?} equals another one");
         }
         *owned.entry(job.owner.clone()).or_default() += usize::from(job.state.is_open());
         let tasks = view.tasks(job.id).unwrap();
@@ -408,7 +409,7 @@ fn check(machine: &Machine) {
         assert_eq!(tasks.len(), job.tasks as usize);
         assert_eq!(job.state == JobState::Done, job.result.is_some());
         assert_eq!(job.state.is_open(), job.finished_at.is_none());
-        assert!(!view.songs_with(job).unwrap().is_empty(), "{job:?} is for nobody");
+        assert!(!view.songs_with(job).unwrap().is_empty(), "{job:?} has no song");
         for state in JobState::EVERY {
             let listed = view.jobs_in(&[state], None, 100).unwrap().contains(job);
             assert_eq!(listed, job.state == state, "{job:?} in the list of those {state}");
@@ -423,11 +424,11 @@ fn check(machine: &Machine) {
                 assert!(before.into_iter().all(Task::is_done), "{task:?} of {job:?}");
             }
         }
-        let outside = job.state.is_open() && job.executor.is_external();
-        assert_eq!(view.external_jobs().unwrap().contains(job), outside, "{job:?}");
-        let inside = tasks.iter().any(|task| open.contains(&task.id));
-        assert!(!(outside && inside), "{job:?} is outside and inside: {tasks:?}");
-        let stuck = job.state.is_open() && !outside && !inside;
+        let external = job.state.is_open() && job.executor.is_external();
+        assert_eq!(view.external_jobs().unwrap().contains(job), external, "{job:?}");
+        let internal = tasks.iter().any(|task| open.contains(&task.id));
+        assert!(!(external && internal), "{job:?} is external and has open tasks: {tasks:?}");
+        let stuck = job.state.is_open() && !external && !internal;
         assert!(!stuck, "nothing is left to do for {job:?}: {tasks:?}");
     }
     let listed: usize =
@@ -437,21 +438,21 @@ fn check(machine: &Machine) {
     assert_eq!(known, open);
     for (owner, open) in owned.into_iter().filter(|(owner, _)| !owner.is_empty()) {
         assert_eq!(view.open_jobs_of(&owner).unwrap(), open, "the open jobs of {owner}");
-        // The limit is one, and a second job comes only by yielding, which leaves its first owner with one less.
+        // The limit is one. An owner gets another job only from an owner with more open jobs.
         assert!(open <= 1, "{owner} has {open} open jobs");
     }
     for song in view.songs(None, 100).unwrap() {
         assert!(view.job(song.job).unwrap().is_some(), "{song:?} has no job");
         let jobs = Read::jobs_of(&view, &song).unwrap();
         assert_eq!(jobs.len(), jobs.iter().collect::<HashSet<_>>().len(), "{song:?} has a job twice: {jobs:?}");
-        assert_eq!(jobs.len(), view.jobs_of(&song).unwrap().len(), "{song:?} has a job that is none: {jobs:?}");
+        assert_eq!(jobs.len(), view.jobs_of(&song).unwrap().len(), "{song:?} has a job that does not exist: {jobs:?}");
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn the_state_stays_sound(commands in prop::collection::vec(commands(), 1..60)) {
+    fn random_commands_keep_the_invariants(commands in prop::collection::vec(commands(), 1..60)) {
         let (mut one, mut two) = (Machine::new(), Machine::new());
         for command in &commands {
             let id = Uuid::new_v4();

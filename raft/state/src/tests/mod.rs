@@ -4,16 +4,19 @@ mod invariants;
 mod levels;
 mod readable;
 mod scripts;
+mod stages;
 
 use storage::blobs::Hash;
 use storage::database::{Batch, Database};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::command::apply::Applied;
 use crate::command::{AddSong, Answer, Command, Refusal};
 use crate::{Changes, Event, JobOptions, Plan, Selection, SeparationSpec, Transaction, View, apply};
 
 pub use levels::NextLevel;
+pub(crate) use stages::Planted;
 
 const GENERATION: u8 = 0;
 
@@ -58,6 +61,14 @@ impl Machine {
         let mut state = Transaction::over(self.view());
         let outcome = apply(&mut state, &id, command, self.index, 0).unwrap();
         (outcome, state.finish())
+    }
+
+    /// Changes the state without a command.
+    pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut Transaction) -> Applied<T>) -> Result<T, Refusal> {
+        let mut state = Transaction::over(self.view());
+        let outcome = change(&mut state).unwrap();
+        self.commit(state.finish());
+        outcome
     }
 
     /// Writes changes.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use storage::blobs::Hash;
 
 use crate::tables::{JOBS, MODELS, SONGS};
-use crate::{Model, Output, Read, View, ViewError};
+use crate::{Model, Read, View, ViewError};
 
 impl View {
     /// A model.
@@ -23,10 +23,9 @@ impl View {
         let mut found = self.files()?;
         self.each(JOBS, |job| {
             if job.result.is_none() {
-                found.extend(self.tasks(job.id)?.iter().filter_map(|task| match task.output {
-                    Some(Output::Part(part)) => Some(part),
-                    _ => None,
-                }));
+                for output in self.tasks(job.id)?.into_iter().filter_map(|task| task.output) {
+                    found.extend(output.files());
+                }
             }
             Ok(())
         })?;

@@ -1,4 +1,4 @@
-//! Reading songs, and who may hear them.
+//! Reading songs and access to them.
 
 use storage::blobs::Hash;
 
