@@ -109,8 +109,8 @@ impl Caller {
 
     /// Whether the caller may cancel a job and change its priority: it is done for a song that the caller may change.
     pub(crate) fn may_change_job(&self, view: &View, job: &Job) -> Result<bool, ApiError> {
-        let asker = self.actor();
-        Ok(asker == Actor::Admin || view.songs_with(job)?.iter().any(|song| asker.may_change(song)))
+        let actor = self.actor();
+        Ok(actor == Actor::Admin || view.songs_with(job)?.iter().any(|song| actor.may_change(song)))
     }
 
     /// Whether the caller may manage what belongs to a user.
