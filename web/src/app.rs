@@ -53,7 +53,7 @@ pub struct App {
     /// The replicated state.
     pub cluster: Cluster,
     /// The files.
-    pub sharing: Replication,
+    pub replication: Replication,
     /// The status of the nodes.
     pub live: Live,
     /// The status of the broker, if one is configured.

@@ -32,7 +32,7 @@ pub(super) struct Foundation {
 }
 
 impl Foundation {
-    /// Opens the disk, listens on QUIC and starts Raft. `None` if the node was told to stop meanwhile.
+    /// Opens the disk, listens on QUIC and starts Raft. Returns `None` if a signal stops the node before Raft has started.
     pub(super) async fn start(configuration: &Configuration, stopping: &CancellationToken) -> Result<Option<Self>> {
         let me = configuration.me();
         let secret = secret(configuration).context("the cluster's secret")?;

@@ -48,7 +48,7 @@ pub(super) fn start(
     let cache = tasks::cache(&configuration.me().data).join("web");
     let app = web::App {
         cluster: cluster.clone(),
-        sharing: replication.clone(),
+        replication: replication.clone(),
         live: live.clone(),
         broker: tasks.broker.clone(),
         sandbox,

@@ -27,7 +27,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How long downloads and event streams may take to end by themselves.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
 
-/// Runs a node until it is told to stop.
+/// Runs a node until a signal stops it.
 pub(crate) async fn run(configuration: Configuration, sandbox: Sandbox) -> Result<()> {
     let configuration = Arc::new(configuration);
     let recorder = metrics::install(configuration.id)?;

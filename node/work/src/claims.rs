@@ -43,7 +43,7 @@ impl Claims {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// The number of threads that were told to stop and have not ended.
+    /// The number of threads of aborted tasks that still run.
     pub fn stuck(&self) -> u32 {
         self.stuck.load(Ordering::Relaxed)
     }
@@ -61,7 +61,7 @@ impl Drop for HeldClaim {
     }
 }
 
-/// A thread that was told to stop and has not ended.
+/// A thread of an aborted task that still runs.
 pub(crate) struct StuckThread(Arc<Claims>);
 
 impl Drop for StuckThread {

@@ -1,6 +1,6 @@
 //! A worker's slot for one task, and its replacement while an aborted task does not end.
 //!
-//! A thread cannot be stopped from outside. A thread that was told to stop is awaited. If it does not stop, because a
+//! A thread cannot be stopped from outside. A worker that aborts a task waits for its thread. If it does not stop, because a
 //! disk or a GPU hangs, its slot counts as stuck until the thread ends. Another slot replaces it meanwhile, for at most
 //! as many threads as the node has slots.
 

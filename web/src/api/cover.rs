@@ -81,7 +81,7 @@ pub(crate) async fn respond(
     let name = file_name(&name, |title| format!("{title}.{format}"));
     let file =
         FileResponse { source: Source::Blob(cover.hash), tag: cover.hash.to_string(), format, name, download: false };
-    serve(&state.sharing, file, &method, &headers).await
+    serve(&state.replication, file, &method, &headers).await
 }
 
 /// Replaces the cover of a song.
@@ -121,7 +121,7 @@ pub(crate) async fn put(
     let ((song, caller), received) = (admitted?, received?);
     let cover = received.ok_or(ApiError::NotPicture)?;
     // Right before the proposal, as for songs: garbage collection keeps the file until the command has committed.
-    state.sharing.replicate(&[cover.hash]).await?;
+    state.replication.replicate(&[cover.hash]).await?;
     change(&state, song, caller, Edit::Set(cover)).await
 }
 
@@ -151,7 +151,7 @@ async fn change(state: &State, song: u64, caller: Caller, cover: Edit<Cover>) ->
 async fn receive(state: &State, incoming: &UploadBody) -> Result<Option<Cover>, ApiError> {
     let _permit = state.upload_permit()?;
     let limit = MAX_COVER as u64;
-    let mut staged = state.sharing.blobs().stage(0).await?;
+    let mut staged = state.replication.blobs().stage(0).await?;
     let mut beginning = Vec::with_capacity(MAGIC);
     let mut body = incoming.watched().into_data_stream();
     while let Some(chunk) = body.next().await {

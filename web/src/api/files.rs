@@ -105,5 +105,5 @@ pub(crate) async fn respond(
     });
     let download = query.download.is_some_and(|download| download != "false");
     let file = FileResponse { source, tag, format: format.to_owned(), name, download };
-    serve(&state.sharing, file, &method, &headers).await
+    serve(&state.replication, file, &method, &headers).await
 }

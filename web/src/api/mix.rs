@@ -151,17 +151,17 @@ async fn mixed(
     let audible = first_bytes(&audible, NAMED_BYTES);
     let name = file_name(&title, |title| format!("{title} - {audible}.mp3"));
     let file = FileResponse { source: Source::Made(made), tag, format: "mp3".into(), name, download };
-    serve(&state.sharing, file, &method, &headers).await
+    serve(&state.replication, file, &method, &headers).await
 }
 
 /// Generates a mix, after fetching and verifying the stems.
 async fn make(state: &State, name: &str, inputs: &[(String, Hash, f32)]) -> Result<PathBuf, ApiError> {
-    let sharing = &state.sharing;
+    let replication = &state.replication;
     let mut files = Vec::new();
     for (_, hash, weight) in inputs {
-        files.push((sharing.fetch_verified(hash).await?, *weight));
+        files.push((replication.fetch_verified(hash).await?, *weight));
     }
-    let (blobs, sandbox) = (sharing.blobs().clone(), state.sandbox.clone());
+    let (blobs, sandbox) = (replication.blobs().clone(), state.sandbox.clone());
     let make = move |half: &FilePath| {
         blobs.check_free(0)?;
         Ok(audio::mix::mix_mp3(&sandbox, &files, half)?)

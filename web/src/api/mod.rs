@@ -202,7 +202,7 @@ pub(crate) fn router(accounts: &Accounts) -> (Router<Arc<AppState>>, Value) {
         (name = "accounts", description = "Users, sessions and tokens"),
         (name = "songs", description = "Uploading, finding, changing and deleting songs"),
         (name = "files", description = "Songs, stems, mixes and covers as files"),
-        (name = "sharing", description = "Replication songs with users, with everybody, or by link"),
+        (name = "sharing", description = "Sharing songs with users, with everybody, or by link"),
         (name = "playlists", description = "Playlists and their entries"),
         (name = "listening", description = "Favourites and plays"),
         (name = "jobs", description = "Separations, their progress, and statistics"),

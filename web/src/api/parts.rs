@@ -132,8 +132,8 @@ async fn convert(state: &State, from: Hash, format: &str, frames: u64) -> Result
     if let Some(made) = state.cache.kept(&name).await {
         return Ok(made);
     }
-    let sharing = &state.sharing;
-    let (path, to, blobs) = (sharing.fetch_verified(&from).await?, format.to_owned(), sharing.blobs().clone());
+    let replication = &state.replication;
+    let (path, to, blobs) = (replication.fetch_verified(&from).await?, format.to_owned(), replication.blobs().clone());
     let sandbox = state.sandbox.clone();
     let make = move |half: &FilePath| {
         blobs.check_free(frames.saturating_mul(BYTES_A_FRAME))?;

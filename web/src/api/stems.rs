@@ -112,7 +112,7 @@ async fn archive_of(
     } else {
         let (mut names, mut files) = (Vec::new(), Vec::new());
         for (name, source) in sources {
-            let file = open(&state.sharing, &source).await?;
+            let file = open(&state.replication, &source).await?;
             names.push((name, file.length()));
             files.push(file);
         }

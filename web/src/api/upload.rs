@@ -59,7 +59,7 @@ pub(crate) async fn upload(state: State, auth: RequestAuth, request: Request) ->
             return Err(refused);
         }
         // The permit covers receiving only. The later steps have limits of their own.
-        Ok((caller, key, _permit)) => (caller, key, receive(incoming, state.sharing.blobs()).await?),
+        Ok((caller, key, _permit)) => (caller, key, receive(incoming, state.replication.blobs()).await?),
     };
     add(&state, &auth, &caller, key, received).await
 }
@@ -105,7 +105,7 @@ async fn add(
     hashes.extend(cover.as_ref().map(|cover| cover.hash));
     // Right before the proposal: garbage collection keeps these files until the command has committed, also while an
     // older song with the same file is being deleted.
-    state.sharing.replicate(&hashes).await?;
+    state.replication.replicate(&hashes).await?;
     storage::failpoint!("upload.shared");
     let command = AddSong {
         title: title(received.title.as_deref(), &tags, received.file_name.as_deref()),
@@ -158,7 +158,7 @@ async fn examine(state: &State, owner: &str, received: &Received) -> Result<Insp
 
 /// Stores the cover in a song's file as a file of its own.
 async fn store(state: &State, picture: &Picture) -> Result<Cover, ApiError> {
-    let mut staged = state.sharing.blobs().stage(picture.bytes.len() as u64).await?;
+    let mut staged = state.replication.blobs().stage(picture.bytes.len() as u64).await?;
     staged.write(&picture.bytes).await?;
     let (hash, _) = staged.commit().await?;
     Ok(Cover { hash, mime: picture.mime.into() })

@@ -121,7 +121,7 @@ pub(crate) async fn upload_result(
             let _permit = state.upload_permit()?;
             let body = incoming.watched().into_data_stream().map(|chunk| chunk.map_err(io::Error::other));
             let mut body = std::pin::pin!(StreamReader::new(body));
-            let received = receive(&mut body, &wanted.sources, wanted.most(), state.sharing.blobs()).await;
+            let received = receive(&mut body, &wanted.sources, wanted.most(), state.replication.blobs()).await;
             received.map_err(|error| incoming.failure().unwrap_or_else(|| error.into()))
         };
         tokio::time::timeout(RECEIVE_WITHIN, receiving)
@@ -176,8 +176,8 @@ fn choose(view: &View, app: &App, hash: &Hash, id: Option<u64>) -> Result<OpenJo
 
 /// Checks every stem, analyses the song, and replicates the files.
 async fn examine(state: &State, wanted: OpenJob, stems: BTreeMap<String, Staged>) -> Result<Stems, ApiError> {
-    let (sharing, blobs) = (&state.sharing, state.sharing.blobs());
-    let song = sharing.fetch_verified(&wanted.separation.hash).await?;
+    let (replication, blobs) = (&state.replication, state.replication.blobs());
+    let song = replication.fetch_verified(&wanted.separation.hash).await?;
     let (room, frames) = (blobs.clone(), wanted.separation.plan.frames);
     let scratch = crate::http::blocking("reserving space", move || {
         room.check_free(frames.saturating_mul(SAMPLE_BYTES))?;
@@ -205,7 +205,7 @@ async fn examine(state: &State, wanted: OpenJob, stems: BTreeMap<String, Staged>
         hashes.push(hash);
         files.insert(name, BTreeMap::from([("mp3".to_owned(), hash)]));
     }
-    sharing.replicate(&hashes).await?;
+    replication.replicate(&hashes).await?;
     Ok(Stems { files, facts: Some(facts), peaks: Some(peaks) })
 }
 

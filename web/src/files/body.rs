@@ -190,6 +190,6 @@ mod tests {
         let (begun, read) = body(true);
         begun.watched().into_data_stream().next().await.unwrap().unwrap();
         begun.drain().await;
-        assert_eq!(read.load(Ordering::Relaxed), 2, "the client was told to continue");
+        assert_eq!(read.load(Ordering::Relaxed), 2, "the server sent 100 Continue");
     }
 }

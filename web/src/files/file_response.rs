@@ -24,7 +24,7 @@ pub(crate) struct FileResponse {
 
 /// The response with the file, or with the requested range.
 pub(crate) async fn serve(
-    sharing: &Replication,
+    replication: &Replication,
     file: FileResponse,
     method: &Method,
     headers: &HeaderMap,
@@ -40,7 +40,7 @@ pub(crate) async fn serve(
         return Ok(response);
     }
 
-    let opened = open(sharing, &file.source).await?;
+    let opened = open(replication, &file.source).await?;
     let length = opened.length();
     let range = field(header::RANGE)
         .filter(|_| *method == Method::GET)

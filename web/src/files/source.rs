@@ -32,7 +32,7 @@ pub(crate) enum Source {
 /// A blob, on this node's disk or at another node.
 #[derive(Clone)]
 pub(crate) struct Blob {
-    sharing: Replication,
+    replication: Replication,
     hash: Hash,
     manifest: Arc<Manifest>,
 }
@@ -43,30 +43,30 @@ pub(crate) enum Opened {
     Made { file: tokio::fs::File, length: u64 },
 }
 
-pub(crate) async fn open(sharing: &Replication, source: &Source) -> Result<Opened, ApiError> {
+pub(crate) async fn open(replication: &Replication, source: &Source) -> Result<Opened, ApiError> {
     match source {
         Source::Blob(hash) => {
-            let manifest = match large_and_elsewhere(sharing, hash).await? {
+            let manifest = match large_and_elsewhere(replication, hash).await? {
                 Some(manifest) => {
-                    let (sharing, hash) = (sharing.clone(), *hash);
+                    let (replication, hash) = (replication.clone(), *hash);
                     tokio::spawn(async move {
-                        if let Err(error) = sharing.fetch(&hash).await {
+                        if let Err(error) = replication.fetch(&hash).await {
                             tracing::debug!(%hash, %error, "a file that is passed on could not be fetched");
                         }
                     });
                     manifest
                 }
-                None => match sharing.fetch(hash).await {
+                None => match replication.fetch(hash).await {
                     Ok(()) => {
-                        let (blobs, wanted) = (sharing.blobs().clone(), *hash);
+                        let (blobs, wanted) = (replication.blobs().clone(), *hash);
                         crate::http::blocking("reading a manifest", move || blobs.manifest(&wanted)).await??
                     }
                     // Without space for the blob, the node passes it on.
-                    Err(ReplicationError::Blob(BlobError::Full)) => sharing.remote_manifest(hash).await?,
+                    Err(ReplicationError::Blob(BlobError::Full)) => replication.remote_manifest(hash).await?,
                     Err(error) => return Err(error.into()),
                 },
             };
-            Ok(Opened::Blob(Blob { sharing: sharing.clone(), hash: *hash, manifest: Arc::new(manifest) }))
+            Ok(Opened::Blob(Blob { replication: replication.clone(), hash: *hash, manifest: Arc::new(manifest) }))
         }
         Source::Made(path) => {
             let opening = async {
@@ -80,12 +80,12 @@ pub(crate) async fn open(sharing: &Replication, source: &Source) -> Result<Opene
 }
 
 /// The manifest of a blob that this node does not hold and that is large.
-async fn large_and_elsewhere(sharing: &Replication, hash: &Hash) -> Result<Option<Manifest>, ApiError> {
-    let (blobs, wanted) = (sharing.blobs().clone(), *hash);
+async fn large_and_elsewhere(replication: &Replication, hash: &Hash) -> Result<Option<Manifest>, ApiError> {
+    let (blobs, wanted) = (replication.blobs().clone(), *hash);
     if crate::http::blocking("looking up a file", move || blobs.contains(&wanted)).await? {
         return Ok(None);
     }
-    let manifest = sharing.remote_manifest(hash).await?;
+    let manifest = replication.remote_manifest(hash).await?;
     Ok(Some(manifest).filter(|manifest| manifest.length > AT_ONCE as u64 * PIECE))
 }
 
@@ -139,7 +139,7 @@ impl Blob {
         let index = usize::try_from(at / PIECE).unwrap_or(usize::MAX);
         let bytes = match self.read(index).await? {
             Err(BlobError::Missing(_)) => self.elsewhere(index).await?,
-            Err(BlobError::Corrupt(_)) => match self.sharing.fetch(&self.hash).await {
+            Err(BlobError::Corrupt(_)) => match self.replication.fetch(&self.hash).await {
                 Ok(()) => self.read(index).await??,
                 Err(ReplicationError::Blob(BlobError::Full)) => self.elsewhere(index).await?,
                 Err(error) => return Err(error.into()),
@@ -156,13 +156,13 @@ impl Blob {
     }
 
     async fn elsewhere(&self, index: usize) -> Result<Vec<u8>, ReplicationError> {
-        let piece = self.sharing.remote_piece(&self.hash, &self.manifest, index).await?;
+        let piece = self.replication.remote_piece(&self.hash, &self.manifest, index).await?;
         metrics::counter!("quartet_blobs_passed_bytes_total").increment(piece.len() as u64);
         Ok(piece)
     }
 
     async fn read(&self, index: usize) -> Result<Result<Vec<u8>, BlobError>, ApiError> {
-        let (blobs, manifest, hash) = (self.sharing.blobs().clone(), Arc::clone(&self.manifest), self.hash);
+        let (blobs, manifest, hash) = (self.replication.blobs().clone(), Arc::clone(&self.manifest), self.hash);
         crate::http::blocking("reading a file", move || blobs.piece(&hash, &manifest, index)).await
     }
 }

@@ -31,7 +31,7 @@ use web::auth::accounts::Accounts;
 pub(crate) struct Node {
     pub router: Router,
     pub cluster: Cluster,
-    pub sharing: Replication,
+    pub replication: Replication,
     folder: TempDir,
     pub stopping: CancellationToken,
 }
@@ -56,7 +56,7 @@ impl Node {
         })
         .unwrap();
         let database = Database::open(&folder.path().join("database")).unwrap();
-        let sharing = Replication::start(Blobs::open(folder.path(), Quota::default()).unwrap(), peer.clone());
+        let replication = Replication::start(Blobs::open(folder.path(), Quota::default()).unwrap(), peer.clone());
         let live = Live::start(peer.clone(), BTreeMap::new());
         live.publish(NodeReport { version: "0".into(), http: "127.0.0.1:8080".into(), ..NodeReport::default() }).await;
         let cluster = Cluster::start(
@@ -84,7 +84,7 @@ impl Node {
         let stopping = CancellationToken::new();
         let router = web::router(web::App {
             cluster: cluster.clone(),
-            sharing: sharing.clone(),
+            replication: replication.clone(),
             live,
             broker: None,
             sandbox: Sandbox::none(),
@@ -111,7 +111,7 @@ impl Node {
             metrics: Arc::new(|| "quartet_number 1\n".into()),
             stopping: stopping.clone(),
         });
-        Self { router, cluster, sharing, folder, stopping }
+        Self { router, cluster, replication, folder, stopping }
     }
 
     pub(crate) async fn ask(
@@ -236,7 +236,7 @@ pub(crate) async fn finish(node: &Node, job: u64, index: u32, output: Output, at
 
 /// Finishes a job of one segment. Each stem is this file.
 pub(crate) async fn work(node: &Node, job: u64, stems: &[&str], file: &[u8], at: u64) {
-    let mut staged = node.sharing.blobs().stage(file.len() as u64).await.unwrap();
+    let mut staged = node.replication.blobs().stage(file.len() as u64).await.unwrap();
     staged.write(file).await.unwrap();
     let (hash, _) = staged.commit().await.unwrap();
     claim(node, job, 0, 1, at).await;

@@ -52,19 +52,20 @@ pub struct ExternalPublisher {
     settings: ExternalSettings,
 }
 
-struct Session {
+/// A connection with the channel that publishes songs.
+struct QueueConnection {
     connection: Connection,
     channel: Channel,
 }
 
 /// What the publisher keeps during one term of leadership.
 #[derive(Default)]
-struct Term {
+struct PublisherTerm {
     /// When each job began to wait, or was published.
     since: HashMap<u64, Instant>,
     /// Since when the queue has no consumer.
     unconsumed: Option<Instant>,
-    session: Option<Session>,
+    session: Option<QueueConnection>,
     connect_tried: Option<Instant>,
 }
 
@@ -76,7 +77,7 @@ impl ExternalPublisher {
 
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut term: Option<Term> = None;
+        let mut term: Option<PublisherTerm> = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -91,7 +92,7 @@ impl ExternalPublisher {
         close(term.and_then(|term| term.session)).await;
     }
 
-    async fn round(&self, term: &mut Term) {
+    async fn round(&self, term: &mut PublisherTerm) {
         let view = self.cluster.peek();
         let jobs = match tokio::task::spawn_blocking(move || view.external_jobs()).await {
             Ok(Ok(jobs)) => jobs,
@@ -138,7 +139,7 @@ impl ExternalPublisher {
     }
 
     /// The number of consumers of the queue; none while the broker does not answer.
-    async fn consumers(&self, term: &mut Term) -> usize {
+    async fn consumers(&self, term: &mut PublisherTerm) -> usize {
         if term.session.is_none() && term.connect_tried.is_none_or(|tried| tried.elapsed() >= RECONNECT_AFTER) {
             match self.connect().await {
                 Ok(session) => term.session = Some(session),
@@ -157,16 +158,16 @@ impl ExternalPublisher {
         }
     }
 
-    async fn connect(&self) -> Result<Session, BrokerError> {
+    async fn connect(&self) -> Result<QueueConnection, BrokerError> {
         // A separate connection, because a large song would delay dispatches.
         let connection = self.broker.connect("quartet external publisher").await?;
         queue::declare(&connection, &self.settings.queue).await?;
         let channel = with_timeout(connection.create_channel()).await?;
         with_timeout(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        Ok(Session { connection, channel })
+        Ok(QueueConnection { connection, channel })
     }
 
-    async fn publish(&self, session: &Session, job: &Job) -> Result<(), PublishError> {
+    async fn publish(&self, session: &QueueConnection, job: &Job) -> Result<(), PublishError> {
         let JobSpec::Separation(separation) = &job.spec;
         let song = self.song(&separation.hash).await?;
         let message =
@@ -202,7 +203,7 @@ impl ExternalPublisher {
     }
 }
 
-async fn close(session: Option<Session>) {
+async fn close(session: Option<QueueConnection>) {
     if let Some(session) = session {
         let _ = with_timeout(session.connection.close(200, "bye".into())).await;
     }
